@@ -1,0 +1,88 @@
+"""Automatic differentiation: `backward`, `grad`, the modes, and checks of derivatives."""
+
+from collections.abc import Sequence
+
+from .. import _ferrograd
+from .._ferrograd import Tensor
+from .grad_mode import enable_grad, no_grad, set_grad_enabled
+from .gradcheck import gradcheck, gradgradcheck
+
+__all__ = ["backward", "grad", "enable_grad", "no_grad", "set_grad_enabled", "gradcheck", "gradgradcheck"]
+
+
+def _tuple(value) -> tuple:
+    return (value,) if isinstance(value, Tensor) or value is None else tuple(value)
+
+
+def _gradients(value, count: int) -> list:
+    gradients = [None] * count if value is None else list(_tuple(value))
+    if len(gradients) != count:
+        raise RuntimeError(f"got {count} tensors and {len(gradients)} gradients")
+    return gradients
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Accumulate the gradients of `tensors` into the leaves of their graphs, or into `inputs`.
+
+    `grad_tensors` are the gradients to start from; tensors of one element start from 1.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([3.0], requires_grad=True)
+    >>> backward([x * 2, x * 5])
+    >>> x.grad
+    tensor([7.])
+    """
+    outputs = list(_tuple(tensors))
+    if inputs is not None and not isinstance(inputs, Tensor) and len(inputs) == 0:
+        raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+    _ferrograd._backward(
+        outputs,
+        _gradients(grad_tensors, len(outputs)),
+        create_graph if retain_graph is None else retain_graph,
+        create_graph,
+        None if inputs is None else list(_tuple(inputs)),
+    )
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` with respect to `inputs`, without touching any `.grad`.
+
+    With `create_graph` the gradients have a history of their own, for derivatives of derivatives. Inputs that the
+    outputs do not depend on are an error, unless `allow_unused` (they give None) or `materialize_grads` (zeros).
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([3.0], requires_grad=True)
+    >>> grad(x ** 2, x)
+    (tensor([6.]),)
+    """
+    if is_grads_batched:
+        raise NotImplementedError("grad: is_grads_batched=True is not implemented")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+    outputs = list(_tuple(outputs))
+    return tuple(
+        _ferrograd._grad(
+            outputs,
+            list(_tuple(inputs)),
+            _gradients(grad_outputs, len(outputs)),
+            create_graph if retain_graph is None else retain_graph,
+            create_graph,
+            bool(allow_unused),
+            materialize_grads,
+        )
+    )

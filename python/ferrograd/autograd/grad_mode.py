@@ -1,0 +1,108 @@
+"""Whether operations are recorded: context managers that are decorators too."""
+
+import functools
+import inspect
+
+from .._ferrograd import _set_grad_enabled, is_grad_enabled
+
+
+class _Mode:
+    """A mode that a `with` block or a decorated function runs in."""
+
+    def __enter__(self) -> None:
+        raise NotImplementedError
+
+    def __exit__(self, *exception: object) -> None:
+        _set_grad_enabled(self._before)
+
+    def _again(self) -> "_Mode":
+        return type(self)()
+
+    def __call__(self, function):
+        if inspect.isgeneratorfunction(function):
+            return self._around_generator(function)
+
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            with self._again():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+    def _around_generator(self, function):
+        """The mode holds while the generator runs, not while it waits for its caller."""
+
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            generator = function(*args, **kwargs)
+            step, value = generator.send, None
+            while True:
+                try:
+                    with self._again():
+                        produced = step(value)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    value = yield produced
+                    step = generator.send
+                except GeneratorExit:
+                    generator.close()
+                    raise
+                except BaseException as error:
+                    step, value = generator.throw, error
+
+        return wrapped
+
+
+class _FixedMode(_Mode):
+    _enabled: bool
+
+    def __new__(cls, function=None):
+        mode = super().__new__(cls)
+        return mode if function is None else mode(function)
+
+    def __enter__(self) -> None:
+        self._before = _set_grad_enabled(self._enabled)
+
+
+class no_grad(_FixedMode):
+    """Operations are not recorded: `with no_grad():` or `@no_grad()`.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> with ferrograd.no_grad():
+    ...     y = x ** 2
+    >>> y.requires_grad
+    False
+    """
+
+    _enabled = False
+
+
+class enable_grad(_FixedMode):
+    """Operations are recorded, also within `no_grad`."""
+
+    _enabled = True
+
+
+class set_grad_enabled(_Mode):
+    """Operations are recorded or not, at once and, in a `with` block, until its end."""
+
+    def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, bool):
+            raise TypeError(f"set_grad_enabled(): argument 'enabled' must be bool, not {type(mode).__name__}")
+        self.mode = mode
+        self._before = _set_grad_enabled(mode)
+
+    def __enter__(self) -> None:
+        _set_grad_enabled(self.mode)
+
+    def _again(self) -> "set_grad_enabled":
+        return set_grad_enabled(self.mode)
+
+    def __call__(self, function):
+        _set_grad_enabled(self._before)
+        return super().__call__(function)
+
+
+__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]

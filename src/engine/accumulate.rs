@@ -1,0 +1,65 @@
+//! The only place where gradients are added, summed back over broadcast dimensions, and cast.
+
+use crate::error::{Error, Result};
+use crate::graph::arena::NodeRef;
+use crate::graph::mode::is_grad_enabled;
+use crate::ops;
+use crate::tensor::Tensor;
+
+/// A gradient as output `n` of a node has it: summed over the dimensions that broadcasting added, cast to its dtype.
+#[inline]
+pub fn conform(gradient: Tensor, node: &NodeRef, n: u32, from: &NodeRef, index: usize) -> Result<Tensor> {
+    if node.output_is(n as usize, gradient.shape(), gradient.dtype()) {
+        return Ok(gradient);
+    }
+    let (shape, dtype) = node.output(n as usize);
+    let summed = if gradient.shape() == &shape[..] { gradient } else { sum_to(gradient, &shape, from, index)? };
+    if summed.dtype() == dtype { Ok(summed) } else { ops::cast::to(&summed, dtype) }
+}
+
+/// Sums over leading dimensions that `shape` lacks and over those where it has 1.
+fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Result<Tensor> {
+    let given = gradient.shape();
+    let lead = given.len().checked_sub(shape.len());
+    let fits = lead.is_some_and(|lead| given[lead..].iter().zip(shape).all(|(&g, &s)| g == s || s == 1));
+    let (Some(lead), true) = (lead, fits) else {
+        return Err(Error::InvalidGradient {
+            node: from.name(),
+            index,
+            given: given.to_vec(),
+            expected: shape.to_vec(),
+        });
+    };
+    let dims: Vec<isize> = (0..given.len())
+        .filter(|&d| d < lead || (shape[d - lead] == 1 && given[d] != 1))
+        .map(|d| d as isize)
+        .collect();
+    let summed = if dims.is_empty() { gradient } else { ops::sum::sum(&gradient, &dims, true, None)? };
+    ops::view::reshape(&summed, &shape.iter().map(|&s| s as isize).collect::<Vec<_>>())
+}
+
+/// The sum of two gradients of one output, into the first where nobody else has it.
+#[inline]
+pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
+    if !is_grad_enabled() && sum.is_unique() && sum.is_contiguous() {
+        ops::pointwise::add_into(&sum, gradient)?;
+        return Ok(sum);
+    }
+    ops::arithmetic::add(&sum, gradient)
+}
+
+/// Adds a gradient to a leaf's. The first is taken as it is where nobody else has it.
+pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
+    let meta = leaf.meta_or_new();
+    let _alone = meta.accumulating();
+    match leaf.grad() {
+        None => {
+            let owned = gradient.is_unique() && gradient.strides() == leaf.strides();
+            let kept = if owned || is_grad_enabled() { gradient } else { ops::copy::clone_as(&gradient, leaf)? };
+            leaf.store_grad(Some(kept));
+        }
+        Some(sum) if is_grad_enabled() => leaf.store_grad(Some(ops::arithmetic::add(&sum, &gradient)?)),
+        Some(sum) => ops::pointwise::add_into(&sum, &gradient)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Which nodes a backward pass runs, found by marks stamped into the nodes: no hash map, no recursion.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::graph::arena::NodeRef;
+use crate::graph::node::Edge;
+
+/// Passes that are running, by number, so that their marks are left alone by others.
+static LIVE: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
+static LIVE_COUNT: AtomicU32 = AtomicU32::new(0);
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// The number of a running pass, given back when it drops.
+struct Number {
+    pass: u32,
+    /// `None` where 64 passes run already: this one then keeps its marks in a map.
+    cell: Option<usize>,
+}
+
+impl Number {
+    fn take() -> Number {
+        let pass = loop {
+            match NEXT.fetch_add(1, Ordering::Relaxed) {
+                0 => continue,
+                pass => break pass,
+            }
+        };
+        LIVE_COUNT.fetch_add(1, Ordering::SeqCst);
+        let claim = |c: &AtomicU32| c.compare_exchange(0, pass, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        Number { pass, cell: LIVE.iter().position(claim) }
+    }
+
+    /// True where the mark of another pass is still in use.
+    #[inline]
+    fn is_other_live(&self, pass: u32) -> bool {
+        pass != 0
+            && pass != self.pass
+            && LIVE_COUNT.load(Ordering::SeqCst) > 1
+            && LIVE.iter().any(|c| c.load(Ordering::SeqCst) == pass)
+    }
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        if let Some(cell) = self.cell {
+            LIVE[cell].store(0, Ordering::SeqCst);
+        }
+        LIVE_COUNT.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A node of the plan.
+pub(super) struct Step {
+    /// Kept alive by the roots, whose graphs do not change while they live.
+    node: *const NodeRef,
+    sequence: u64,
+    /// Edges that still have to bring their gradient.
+    pub waiting: u32,
+    /// Its first output, where the outputs of all steps are numbered through.
+    pub first_output: u32,
+    /// Its first edge in [`Plan::targets`].
+    pub first_edge: u32,
+    /// False where nothing that is asked for lies beyond.
+    pub needed: bool,
+    pub is_accumulator: bool,
+}
+
+/// The nodes of a pass.
+pub struct Plan {
+    number: Number,
+    pub(super) steps: Vec<Step>,
+    /// For every edge of every step, the step it leads to; `u32::MAX` for none.
+    pub(super) targets: Vec<u32>,
+    /// The steps in the order to run them; leaves are not in it: they run when their last gradient is there.
+    pub(super) order: Vec<u32>,
+    /// For every root, its step.
+    pub(super) roots: Vec<u32>,
+    /// For every input asked for, its step and output; `None` for inputs that are not reached.
+    pub(super) captures: Option<Vec<Option<(u32, u32)>>>,
+    pub(super) outputs: u32,
+    overflow: HashMap<usize, u32>,
+}
+
+// SAFETY: as for `Plan`.
+unsafe impl Sync for Step {}
+// SAFETY: the node pointers refer to edges held by the nodes above them, down from the roots that the pass holds.
+unsafe impl Send for Plan {}
+
+impl Step {
+    /// The node.
+    #[inline]
+    pub fn node(&self) -> &NodeRef {
+        // SAFETY: see `node`.
+        unsafe { &*self.node }
+    }
+}
+
+impl Plan {
+    /// Finds all nodes behind the roots. With `captures`, marks those that lead to them.
+    pub(super) fn new<'a>(roots: impl Iterator<Item = &'a Edge>, captures: Option<&[Edge]>) -> Plan {
+        let mut plan = Plan {
+            number: Number::take(),
+            steps: Vec::new(),
+            targets: Vec::new(),
+            order: Vec::new(),
+            roots: Vec::new(),
+            captures: None,
+            outputs: 0,
+            overflow: HashMap::new(),
+        };
+        for root in roots {
+            let step = plan.visit(&root.node);
+            plan.steps[step as usize].waiting += 1;
+            plan.roots.push(step);
+        }
+        plan.explore();
+        plan.sort();
+        if let Some(captures) = captures {
+            plan.limit(captures);
+        }
+        plan
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// True without nodes.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The number of elements of the largest output: how much work a step is.
+    pub fn elements(&self) -> usize {
+        let sizes = self.steps.iter().map(|s| s.node().output(0).0.iter().product());
+        sizes.max().unwrap_or(0)
+    }
+
+    /// Visits every node once. Steps are explored in the order of discovery, so the list itself is the queue.
+    fn explore(&mut self) {
+        let mut next = 0;
+        while next < self.steps.len() {
+            let node = self.steps[next].node;
+            self.steps[next].first_edge = self.targets.len() as u32;
+            // SAFETY: see `Step::node`.
+            for edge in unsafe { &*node }.edges() {
+                let target = match edge {
+                    Some(edge) => {
+                        let target = self.visit(&edge.node);
+                        self.steps[target as usize].waiting += 1;
+                        target
+                    }
+                    None => u32::MAX,
+                };
+                self.targets.push(target);
+            }
+            next += 1;
+        }
+    }
+
+    /// The step of a node: the one its mark names, or a new one.
+    fn visit(&mut self, node: &NodeRef) -> u32 {
+        if let Some(step) = self.find(node) {
+            return step;
+        }
+        let step = self.steps.len() as u32;
+        let mark = &node.slot().mark;
+        let before = mark.load(Ordering::Relaxed);
+        let mine = (self.number.pass as u64) << 32 | step as u64;
+        let free = self.number.cell.is_some() && !self.number.is_other_live((before >> 32) as u32);
+        if !free || mark.compare_exchange(before, mine, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            self.overflow.insert(node.address(), step);
+        }
+        self.steps.push(Step {
+            node,
+            sequence: node.sequence(),
+            waiting: 0,
+            first_output: self.outputs,
+            first_edge: 0,
+            needed: true,
+            is_accumulator: node.is_accumulator(),
+        });
+        self.outputs += node.output_count() as u32;
+        step
+    }
+
+    fn find(&self, node: &NodeRef) -> Option<u32> {
+        let mark = node.slot().mark.load(Ordering::Relaxed);
+        let step = mark as u32;
+        // A mark may be left from a pass of the same number long ago: it counts only where it names this very node.
+        if (mark >> 32) as u32 == self.number.pass
+            && self.steps.get(step as usize).is_some_and(|s| s.node().same(node))
+        {
+            return Some(step);
+        }
+        if self.overflow.is_empty() { None } else { self.overflow.get(&node.address()).copied() }
+    }
+
+    /// Orders the steps from the last recorded to the first. Edges lead to earlier records, so this is an order in
+    /// which every node runs after all that send it gradients; in a chain it is the order of discovery already.
+    fn sort(&mut self) {
+        let steps = &self.steps;
+        self.order.extend((0..steps.len() as u32).filter(|&i| !steps[i as usize].is_accumulator));
+        let key = |i: &u32| std::cmp::Reverse(steps[*i as usize].sequence);
+        if !self.order.is_sorted_by_key(key) {
+            self.order.sort_unstable_by_key(key);
+        }
+    }
+
+    /// Marks the steps from which a captured one is reached, from the first recorded to the last.
+    fn limit(&mut self, captures: &[Edge]) {
+        self.steps.iter_mut().for_each(|s| s.needed = false);
+        let found: Vec<_> = captures.iter().map(|e| self.find(&e.node).map(|s| (s, e.output))).collect();
+        found.iter().flatten().for_each(|&(s, _)| self.steps[s as usize].needed = true);
+        for &i in self.order.iter().rev() {
+            let step = &self.steps[i as usize];
+            let first = step.first_edge as usize;
+            let targets = &self.targets[first..first + step.node().edges().len()];
+            if targets.iter().any(|&t| t != u32::MAX && self.steps[t as usize].needed) {
+                self.steps[i as usize].needed = true;
+            }
+        }
+        self.captures = Some(found);
+        self.recount();
+    }
+
+    /// Counts anew what every step waits for: the edges of steps that run, and the roots.
+    fn recount(&mut self) {
+        let mut waiting = vec![0u32; self.steps.len()];
+        self.roots.iter().for_each(|&r| waiting[r as usize] += 1);
+        for &i in &self.order {
+            let step = &self.steps[i as usize];
+            let first = step.first_edge as usize;
+            let targets = &self.targets[first..first + step.node().edges().len()];
+            let running = targets.iter().filter(|&&t| t != u32::MAX && step.needed);
+            running.for_each(|&t| waiting[t as usize] += 1);
+        }
+        self.steps.iter_mut().zip(waiting).for_each(|(s, w)| s.waiting = w);
+    }
+}

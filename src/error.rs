@@ -1,0 +1,210 @@
+//! The one catalogue of errors. Each variant carries the operation's name and the values at fault, and belongs to one
+//! [`Kind`], which the Python bindings turn into the exception class that torch raises.
+
+use crate::tensor::dtype::DType;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The class of an error; named after the Python exception it becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A valid call that these values do not allow.
+    Runtime,
+    /// An argument of the wrong type.
+    Type,
+    /// An argument of the right type and an impossible value.
+    Value,
+    /// An index or a dimension out of range.
+    Index,
+    /// Something torch has and this crate does not.
+    NotImplemented,
+    /// An allocation that could not be had.
+    Memory,
+}
+
+/// Everything that can go wrong.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of a variant says what its fields are")]
+pub enum Error {
+    /// Shapes that do not broadcast together.
+    #[error("{op}: the shapes {left:?} and {right:?} do not broadcast together: sizes must be equal or 1 at dimension {dim}")]
+    Broadcast { op: &'static str, left: Vec<usize>, right: Vec<usize>, dim: usize },
+    /// Matrix operands whose inner sizes differ.
+    #[error("{op}: the inner sizes must agree, got {left:?} and {right:?}")]
+    InnerSizes { op: &'static str, left: Vec<usize>, right: Vec<usize> },
+    /// An operand of too low or too high a rank.
+    #[error("{op}: expected {expected}, got shape {shape:?}")]
+    Rank { op: &'static str, expected: &'static str, shape: Vec<usize> },
+    /// Shapes that had to be the same.
+    #[error("{op}: {what}: expected shape {expected:?}, got {given:?}")]
+    Shape { op: &'static str, what: &'static str, expected: Vec<usize>, given: Vec<usize> },
+    /// A dimension that the tensor does not have.
+    #[error("{op}: Dimension out of range (expected to be in range of [{}, {}], but got {dim})", -(*.rank.max(&1) as isize), *.rank.max(&1) as isize - 1)]
+    DimRange { op: &'static str, dim: isize, rank: usize },
+    /// The same dimension named twice.
+    #[error("{op}: dim {dim} appears multiple times in the list of dims")]
+    DimRepeated { op: &'static str, dim: usize },
+    /// An index beyond the size.
+    #[error("{op}: index {index} is out of bounds for dimension {dim} with size {size}")]
+    IndexRange { op: &'static str, index: i64, dim: usize, size: usize },
+    /// More indices than dimensions.
+    #[error("too many indices for tensor of dimension {rank}: got {given}")]
+    TooManyIndices { rank: usize, given: usize },
+    /// An index form that cannot be used here.
+    #[error("{op}: invalid index: {what}")]
+    InvalidIndex { op: &'static str, what: &'static str },
+    /// A shape that does not hold the elements there are.
+    #[error("{op}: shape {shape:?} is invalid for input of size {numel}")]
+    ReshapeSize { op: &'static str, shape: Vec<isize>, numel: usize },
+    /// A reshape whose unknown size is not determined.
+    #[error("{op}: cannot reshape tensor of 0 elements into shape {shape:?} because the unspecified dimension size -1 can be any value and is ambiguous")]
+    ReshapeAmbiguous { op: &'static str, shape: Vec<isize> },
+    /// A view that would need a copy.
+    #[error("{op}: the view {shape:?} is not compatible with the input's size {size:?} and strides {strides:?} (at least one dimension spans across two contiguous subspaces); use .reshape(...) instead")]
+    ViewNeedsCopy { op: &'static str, shape: Vec<usize>, size: Vec<usize>, strides: Vec<isize> },
+    /// An expansion of a dimension that is not 1.
+    #[error("{op}: the expanded size of the tensor ({expanded}) must match the existing size ({size}) at non-singleton dimension {dim}; target sizes: {target:?}, tensor sizes: {shape:?}")]
+    Expand { op: &'static str, expanded: isize, size: usize, dim: usize, target: Vec<isize>, shape: Vec<usize> },
+    /// An expansion to fewer dimensions.
+    #[error("{op}: the number of sizes provided ({given}) must be greater or equal to the number of dimensions in the tensor ({rank})")]
+    ExpandRank { op: &'static str, given: usize, rank: usize },
+    /// A list of dimensions that is not a permutation.
+    #[error("{op}: the number of dimensions in the tensor input does not match the length of the desired ordering of dimensions, i.e. input.dim() = {rank} is not equal to len(dims) = {given}")]
+    PermuteRank { op: &'static str, rank: usize, given: usize },
+    /// Sizes whose product does not fit, or negative sizes.
+    #[error("{op}: sizes must be non-negative and their product must fit in memory's address range, got {shape:?}")]
+    SizeOverflow { op: &'static str, shape: Vec<isize> },
+    /// A view outside of its storage.
+    #[error("{op}: sizes {size:?}, strides {strides:?} and offset {offset} reach beyond a storage of {len} elements")]
+    StorageBounds { op: &'static str, size: Vec<usize>, strides: Vec<isize>, offset: usize, len: usize },
+    /// A dtype that the operation does not take.
+    #[error("{op}: not implemented for dtype {dtype}: {hint}")]
+    DTypeUnsupported { op: &'static str, dtype: DType, hint: &'static str },
+    /// Operands whose dtypes had to agree.
+    #[error("{op}: expected operands of the same dtype, got {left} and {right}")]
+    DTypeMismatch { op: &'static str, left: DType, right: DType },
+    /// A result that the in-place target cannot hold.
+    #[error("{op}: result type {result} can't be cast to the desired output type {target}")]
+    ResultCast { op: &'static str, result: DType, target: DType },
+    /// An in-place operation whose result is larger than its target.
+    #[error("{op}: output with shape {target:?} doesn't match the broadcast shape {result:?}")]
+    InPlaceShape { op: &'static str, target: Vec<usize>, result: Vec<usize> },
+    /// An in-place write to memory that several elements share.
+    #[error("{op}: more than one element of the written-to tensor refers to a single memory location; clone() the tensor before the in-place operation")]
+    Overlap { op: &'static str },
+    /// A write to memory that NumPy marked as read-only.
+    #[error("{op}: the tensor's memory is read-only")]
+    ReadOnly { op: &'static str },
+    /// Integer division by zero.
+    #[error("{op}: ZeroDivisionError: integer division by zero")]
+    IntegerDivisionByZero { op: &'static str },
+    /// Integers to negative integer powers.
+    #[error("{op}: integers to negative integer powers are not allowed")]
+    NegativeIntegerPower { op: &'static str },
+    /// A reduction with no identity over nothing.
+    #[error("{op}: expected reduction dim to be specified for input.numel() == 0, or the reduced dimension to have non-zero size, got shape {shape:?}")]
+    EmptyReduction { op: &'static str, shape: Vec<usize> },
+    /// A conversion to one number of a tensor with more.
+    #[error("a Tensor with {numel} elements cannot be converted to Scalar")]
+    NotScalar { numel: usize },
+    /// A truth value of a tensor with no or several elements.
+    #[error("Boolean value of Tensor with {what} is ambiguous")]
+    AmbiguousTruth { what: &'static str },
+    /// A value that its argument does not allow.
+    #[error("{op}: {argument} {rule}, got {given}")]
+    Argument { op: &'static str, argument: &'static str, rule: &'static str, given: String },
+    /// An argument of the wrong type.
+    #[error("{op}: {argument} must be {expected}, not {given}")]
+    ArgumentType { op: &'static str, argument: String, expected: &'static str, given: String },
+    /// A call that fits none of the operation's signatures.
+    #[error("{op}() received an invalid combination of arguments: {given}; expected {expected}")]
+    Signature { op: &'static str, given: String, expected: String },
+    /// Data that is ragged or holds something that is not a number.
+    #[error("{op}: {what}")]
+    Data { op: &'static str, what: String },
+    /// An empty list of tensors.
+    #[error("{op}: expected a non-empty list of Tensors")]
+    EmptyList { op: &'static str },
+    /// Something torch has and this crate does not.
+    #[error("{op}: {what} is not implemented")]
+    NotImplemented { op: &'static str, what: String },
+    /// An allocation that could not be had.
+    #[error("{op}: cannot allocate {bytes} bytes")]
+    OutOfMemory { op: &'static str, bytes: usize },
+
+    /// Backward from a tensor without history.
+    #[error("element {index} of tensors does not require grad and does not have a grad_fn")]
+    NoGradient { index: usize },
+    /// Backward from more than one element without a gradient.
+    #[error("grad can be implicitly created only for scalar outputs, got shape {shape:?}; pass gradient= to backward(), or grad_outputs= to grad()")]
+    ImplicitGradient { shape: Vec<usize> },
+    /// A starting gradient of another shape.
+    #[error("Mismatch in shape: grad_output[{index}] has a shape of {grad:?} and output[{index}] has a shape of {output:?}")]
+    GradientShape { index: usize, grad: Vec<usize>, output: Vec<usize> },
+    /// As many gradients as outputs are needed.
+    #[error("got {outputs} tensors and {grads} gradients")]
+    GradientCount { outputs: usize, grads: usize },
+    /// Backward a second time.
+    #[error("Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors after calling backward. The freed node is {node}")]
+    GraphFreed { node: &'static str },
+    /// A saved value changed in place.
+    #[error("one of the variables needed for gradient computation has been modified by an inplace operation: {dtype} {shape:?}, which {node} saved, is at version {found}; expected version {expected} instead. Hint: use x = x.op(...) in place of x.op_(...), or clone() the tensor first")]
+    SavedChanged { node: &'static str, dtype: DType, shape: Vec<usize>, found: u32, expected: u32 },
+    /// An input that the outputs do not depend on.
+    #[error("One of the differentiated Tensors (input {index}) appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior.")]
+    UnusedInput { index: usize },
+    /// An input of `grad` that requires no gradient.
+    #[error("One of the differentiated Tensors (input {index}) does not require grad")]
+    InputWithoutGrad { index: usize },
+    /// In place on a leaf.
+    #[error("{op}: a leaf Variable that requires grad is being used in an in-place operation; do it under no_grad()")]
+    InPlaceLeaf { op: &'static str },
+    /// In place on a view of a leaf.
+    #[error("{op}: a view of a leaf Variable that requires grad is being used in an in-place operation; do it under no_grad()")]
+    InPlaceLeafView { op: &'static str },
+    /// In place on one of several outputs of one operation.
+    #[error("{op}: output {output} of {node} is a view and is being modified inplace; this view is the output of a function that returns multiple views, which cannot be modified inplace; clone() it first")]
+    InPlaceMultiView { op: &'static str, output: usize, node: &'static str },
+    /// A gradient asked of integers.
+    #[error("only Tensors of floating point dtype can require gradients, got {dtype}")]
+    GradDType { dtype: DType },
+    /// `requires_grad = False` on a result.
+    #[error("you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach().")]
+    NotLeaf,
+    /// `retain_grad` without history.
+    #[error("can't retain_grad on Tensor that has requires_grad=False")]
+    RetainGrad,
+    /// NumPy view of a tensor with history.
+    #[error("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")]
+    NumpyRequiresGrad,
+    /// A `.grad` or `.data` that does not fit its tensor.
+    #[error("assigned {what} has {property} {given}, expected {expected}")]
+    Assignment { what: &'static str, property: &'static str, given: String, expected: String },
+    /// A gradient of the wrong shape from a derivative.
+    #[error("{node} returned an invalid gradient at index {index} - got {given:?} but expected shape compatible with {expected:?}")]
+    InvalidGradient { node: &'static str, index: usize, given: Vec<usize>, expected: Vec<usize> },
+    /// Analytical and numerical derivatives differ.
+    #[error("{0}")]
+    GradCheck(String),
+    /// A panic inside a kernel, caught.
+    #[error("internal error in {op}: {what}; please report it")]
+    Internal { op: &'static str, what: String },
+}
+
+impl Error {
+    /// The class of this error.
+    pub fn kind(&self) -> Kind {
+        use Error::*;
+        match self {
+            DimRange { .. } | IndexRange { .. } | TooManyIndices { .. } | InvalidIndex { .. } | EmptyReduction { .. } => {
+                Kind::Index
+            }
+            ArgumentType { .. } | Signature { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
+            Argument { .. } | Data { .. } => Kind::Value,
+            NotImplemented { .. } => Kind::NotImplemented,
+            OutOfMemory { .. } => Kind::Memory,
+            _ => Kind::Runtime,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! A tensor's place in the graph: whether it requires gradients, the node that made it, the gradient it gathered.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::accumulator::AccumulateGrad;
+use super::arena::{NodeId, NodeRef};
+use super::mode;
+use super::node::{Edge, Node};
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// The autograd state of a tensor, shared by the tensors that are one variable.
+#[derive(Default)]
+pub struct Meta {
+    /// Set for leaves that ask for gradients and for results of recorded operations.
+    requires_grad: AtomicBool,
+    accumulating: Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The node that made the tensor; `None` for leaves.
+    edge: Option<Edge>,
+    /// For views: the version of the memory that `edge` belongs to.
+    version: u32,
+    grad: Option<Tensor>,
+    /// The leaf's node, as long as some graph has it.
+    accumulator: Option<NodeId>,
+    retains_grad: bool,
+}
+
+impl Meta {
+    /// The state of a recorded operation's result.
+    #[inline]
+    pub fn recorded(node: NodeRef, output: u32) -> Meta {
+        let state = State { edge: Some(Edge { node, output }), ..State::default() };
+        Meta { requires_grad: AtomicBool::new(true), accumulating: Mutex::new(()), state: Mutex::new(state) }
+    }
+
+    #[inline]
+    fn requires_grad(&self) -> bool {
+        self.requires_grad.load(Ordering::Relaxed)
+    }
+
+    fn has_history(&self) -> bool {
+        self.requires_grad() && self.state.lock().edge.is_some()
+    }
+
+    /// Held while a gradient is added to, so that no addition is lost between two backward passes.
+    pub(crate) fn accumulating(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.accumulating.lock()
+    }
+
+    /// The gradient taken away, to be dropped by the caller outside of the lock.
+    fn replace_grad(&self, grad: Option<Tensor>) -> Option<Tensor> {
+        std::mem::replace(&mut self.state.lock().grad, grad)
+    }
+}
+
+impl Tensor {
+    /// True where gradients flow to this tensor.
+    #[inline]
+    pub fn requires_grad(&self) -> bool {
+        self.meta().is_some_and(Meta::requires_grad)
+            // A base that was changed in place since has a history that its views share.
+            || self.view_of().is_some_and(|v| v.writable && v.base.meta().is_some_and(Meta::has_history))
+    }
+
+    /// Asks for gradients, or no longer; only leaves can.
+    ///
+    /// # Errors
+    /// For dtypes that cannot have gradients, and for turning off what was recorded.
+    pub fn set_requires_grad(&self, requires: bool) -> Result<()> {
+        if requires && !self.dtype().is_floating_point() {
+            return Err(Error::GradDType { dtype: self.dtype() });
+        }
+        if !self.is_leaf() {
+            return if requires { Ok(()) } else { Err(Error::NotLeaf) };
+        }
+        if requires || self.meta().is_some() {
+            self.meta_or_new().requires_grad.store(requires, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// This tensor, asking for gradients.
+    ///
+    /// # Errors
+    /// As [`Tensor::set_requires_grad`].
+    pub fn requiring_grad(self) -> Result<Tensor> {
+        self.set_requires_grad(true)?;
+        Ok(self)
+    }
+
+    /// True where no recorded operation made this tensor.
+    pub fn is_leaf(&self) -> bool {
+        !self.requires_grad() || self.grad_fn().is_none()
+    }
+
+    /// The gradient gathered so far.
+    pub fn grad(&self) -> Option<Tensor> {
+        let state = self.meta()?.state.lock();
+        match &state.edge {
+            Some(edge) if state.retains_grad && state.grad.is_none() => edge.node.retained(edge.output),
+            _ => state.grad.clone(),
+        }
+    }
+
+    /// Replaces the gradient.
+    ///
+    /// # Errors
+    /// Where shape or dtype are not the tensor's.
+    pub fn set_grad(&self, grad: Option<Tensor>) -> Result<()> {
+        let wrong = |property, given: String, expected: String| {
+            Err(Error::Assignment { what: "grad", property, given, expected })
+        };
+        match &grad {
+            Some(g) if g.shape() != self.shape() => {
+                return wrong("shape", format!("{:?}", g.shape()), format!("{:?}", self.shape()));
+            }
+            Some(g) if g.dtype() != self.dtype() => {
+                return wrong("dtype", g.dtype().to_string(), self.dtype().to_string());
+            }
+            _ => {}
+        }
+        self.store_grad(grad);
+        Ok(())
+    }
+
+    /// Replaces the gradient, unchecked.
+    pub(crate) fn store_grad(&self, grad: Option<Tensor>) {
+        if grad.is_none() && self.meta().is_none() {
+            return;
+        }
+        let meta = self.meta_or_new();
+        let edge = meta.state.lock().edge.clone();
+        if let Some(edge) = edge {
+            edge.node.store_retained(edge.output, None);
+        }
+        drop(meta.replace_grad(grad));
+    }
+
+    /// Gives a result this history, or a new one after a change in place.
+    pub(crate) fn set_history(&self, edge: Edge) {
+        let meta = self.meta_or_new();
+        meta.requires_grad.store(true, Ordering::Relaxed);
+        let version = self.version();
+        let mut state = meta.state.lock();
+        state.version = version;
+        let before = state.edge.replace(edge);
+        drop(state);
+        drop(before);
+    }
+
+    /// Cuts the tensor off from its history, in place.
+    ///
+    /// # Errors
+    /// For views, whose history belongs to their base.
+    pub fn detach_(&self) -> Result<()> {
+        if self.view_of().is_some_and(|v| v.writable && v.base.requires_grad()) {
+            return Err(Error::NotImplemented {
+                op: "detach_",
+                what: "detaching a view in-place; use detach() instead. It".into(),
+            });
+        }
+        if let Some(meta) = self.meta() {
+            meta.requires_grad.store(false, Ordering::Relaxed);
+            let before = meta.state.lock().edge.take();
+            drop(before);
+        }
+        Ok(())
+    }
+
+    /// The node that made this tensor and which output it is. A view whose base was changed in place since is given
+    /// the history of the change.
+    pub fn grad_fn(&self) -> Option<Edge> {
+        let own = self.meta().and_then(|m| {
+            let state = m.state.lock();
+            state.edge.clone().map(|e| (e, state.version))
+        });
+        let Some(view) = self.view_of().filter(|v| v.writable) else { return own.map(|(e, _)| e) };
+        match own {
+            Some((edge, version)) if version == self.version() => Some(edge),
+            None if !view.base.requires_grad() => None,
+            own => self.refreshed(&view.base, own.map(|(e, _)| e)),
+        }
+    }
+
+    /// The history of a view as a window on its base as it is now.
+    fn refreshed(&self, base: &Tensor, own: Option<Edge>) -> Option<Edge> {
+        let Some(base_edge) = base.grad_fn() else { return own };
+        let node = crate::ops::view::window_node(base, base_edge, self.layout());
+        self.set_history(Edge { node, output: 0 });
+        self.meta()?.state.lock().edge.clone()
+    }
+
+    /// Where the gradient of this tensor is sent: its node, or for a leaf the node that accumulates.
+    #[inline]
+    pub(crate) fn gradient_edge(&self) -> Option<Edge> {
+        if !self.requires_grad() {
+            return None;
+        }
+        if self.view_of().is_none() {
+            let state = self.meta()?.state.lock();
+            if state.edge.is_some() {
+                return state.edge.clone();
+            }
+        } else if let Some(edge) = self.grad_fn() {
+            return Some(edge);
+        }
+        Some(Edge { node: self.accumulator(), output: 0 })
+    }
+
+    /// The node that accumulates into this leaf: one for all graphs that are alive.
+    pub(crate) fn accumulator(&self) -> NodeRef {
+        let meta = self.meta_or_new();
+        let mut state = meta.state.lock();
+        if let Some(node) = state.accumulator.and_then(NodeId::upgrade) {
+            return node;
+        }
+        let leaf = AccumulateGrad { leaf: self.clone() };
+        let node = NodeRef::new(Node::new(leaf, SmallVec::new(), self.shape(), self.dtype()));
+        state.accumulator = Some(node.id());
+        node
+    }
+
+    /// Keeps the gradient of a result, as leaves do.
+    ///
+    /// # Errors
+    /// Where the tensor requires no gradient.
+    pub fn retain_grad(&self) -> Result<()> {
+        if !self.requires_grad() {
+            return Err(Error::RetainGrad);
+        }
+        let Some(edge) = self.grad_fn() else { return Ok(()) };
+        self.meta_or_new().state.lock().retains_grad = true;
+        edge.node.retain(edge.output);
+        Ok(())
+    }
+
+    /// True after [`Tensor::retain_grad`] on a result.
+    pub fn retains_grad(&self) -> bool {
+        self.meta().is_some_and(|m| m.state.lock().retains_grad)
+    }
+}
+
+/// True where an operation on these tensors is recorded.
+#[inline]
+pub(crate) fn is_recorded<'a>(inputs: impl IntoIterator<Item = &'a Tensor>) -> bool {
+    mode::is_grad_enabled() && inputs.into_iter().any(Tensor::requires_grad)
+}

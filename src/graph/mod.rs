@@ -1,0 +1,12 @@
+//! The graph that recorded operations leave behind: nodes in an arena, edges to the nodes of their inputs, and the
+//! values kept for backward.
+
+pub mod accumulator;
+pub mod arena;
+pub mod meta;
+pub mod mode;
+pub mod node;
+pub mod saved;
+
+pub use arena::{NodeId, NodeRef};
+pub use node::{Derivative, Edge, Gradients};

@@ -1,0 +1,84 @@
+//! Which vectors this machine has, found out once.
+
+use std::sync::OnceLock;
+
+/// The instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// What every machine of the architecture has: on aarch64 that includes NEON.
+    Baseline,
+    /// AVX2 with fused multiply-add.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+}
+
+/// The widest tier that this machine runs, or the one that `FERROGRAD_SIMD` (`baseline`, `avx2`, `avx512`) names, if
+/// the machine has it.
+#[inline]
+pub fn tier() -> Tier {
+    static TIER: OnceLock<Tier> = OnceLock::new();
+    *TIER.get_or_init(|| {
+        let wanted = match std::env::var("FERROGRAD_SIMD").as_deref() {
+            Ok("baseline") => Tier::Baseline,
+            Ok("avx2") => Tier::Avx2,
+            _ => Tier::Avx512,
+        };
+        widest(wanted)
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn widest(wanted: Tier) -> Tier {
+    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2");
+    let avx512 = avx2
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl");
+    match wanted {
+        Tier::Avx512 if avx512 => Tier::Avx512,
+        Tier::Avx512 | Tier::Avx2 if avx2 => Tier::Avx2,
+        _ => Tier::Baseline,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn widest(_wanted: Tier) -> Tier {
+    Tier::Baseline
+}
+
+/// Compiles a generic function once for each tier: `tiered!(fn name<T: Bound>(a: A) -> R = body_function::<T>;)` makes
+/// a function `name(tier)` that gives the pointer for the tier. The body must be `#[inline(always)]`.
+macro_rules! tiered {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$($g:ident: $bound:path),* $(; const $c:ident: usize)?>($($arg:ident: $t:ty),* $(,)?) $(-> $r:ty)? = $body:expr;) => {
+        $(#[$meta])*
+        #[inline]
+        $vis fn $name<$($g: $bound,)* $(const $c: usize)?>(tier: $crate::kernels::dispatch::Tier) -> unsafe fn($($t),*) $(-> $r)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
+            unsafe fn avx512<$($g: $bound,)* $(const $c: usize)?>($($arg: $t),*) $(-> $r)? {
+                // SAFETY: the caller of the returned pointer vouches for the arguments.
+                unsafe { $body($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+            unsafe fn avx2<$($g: $bound,)* $(const $c: usize)?>($($arg: $t),*) $(-> $r)? {
+                // SAFETY: as above.
+                unsafe { $body($($arg),*) }
+            }
+            unsafe fn baseline<$($g: $bound,)* $(const $c: usize)?>($($arg: $t),*) $(-> $r)? {
+                // SAFETY: as above.
+                unsafe { $body($($arg),*) }
+            }
+            match tier {
+                #[cfg(target_arch = "x86_64")]
+                $crate::kernels::dispatch::Tier::Avx512 => avx512::<$($g,)* $($c)?>,
+                #[cfg(target_arch = "x86_64")]
+                $crate::kernels::dispatch::Tier::Avx2 => avx2::<$($g,)* $($c)?>,
+                _ => baseline::<$($g,)* $($c)?>,
+            }
+        }
+    };
+}
+pub(crate) use tiered;

@@ -1,0 +1,99 @@
+//! Walking strided memory: several operands of one shape, merged into as few dimensions as their strides allow.
+
+use smallvec::SmallVec;
+
+/// A shape with the strides of `N` operands, the last dimension innermost.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    /// Sizes, merged; at least one dimension.
+    pub shape: SmallVec<[usize; 4]>,
+    /// Strides by operand, then dimension.
+    pub strides: SmallVec<[SmallVec<[isize; 4]>; 4]>,
+}
+
+impl Walk {
+    /// Drops dimensions of size 1 and merges neighbours over which every operand steps evenly.
+    pub fn new(shape: &[usize], operands: &[&[isize]]) -> Walk {
+        let mut walk = Walk { shape: SmallVec::new(), strides: operands.iter().map(|_| SmallVec::new()).collect() };
+        for (d, &size) in shape.iter().enumerate() {
+            if size == 1 {
+                continue;
+            }
+            let last = walk.shape.len().wrapping_sub(1);
+            let merges = !walk.shape.is_empty()
+                && operands.iter().zip(&walk.strides).all(|(o, s)| s[last] == o[d].wrapping_mul(size as isize));
+            if merges {
+                walk.shape[last] *= size;
+                operands.iter().zip(&mut walk.strides).for_each(|(o, s)| s[last] = o[d]);
+            } else {
+                walk.shape.push(size);
+                operands.iter().zip(&mut walk.strides).for_each(|(o, s)| s.push(o[d]));
+            }
+        }
+        if walk.shape.is_empty() {
+            walk.shape.push(1);
+            walk.strides.iter_mut().for_each(|s| s.push(0));
+        }
+        walk
+    }
+
+    /// The size of the innermost dimension.
+    #[inline]
+    pub fn inner(&self) -> usize {
+        self.shape[self.shape.len() - 1]
+    }
+
+    /// The innermost stride of an operand.
+    #[inline]
+    pub fn inner_stride(&self, operand: usize) -> isize {
+        self.strides[operand][self.shape.len() - 1]
+    }
+
+    /// The offset of an operand's element with the given row-major number.
+    pub fn offset(&self, operand: usize, mut linear: usize) -> isize {
+        let mut offset = 0;
+        for d in (0..self.shape.len()).rev() {
+            let (rest, index) = (linear / self.shape[d], linear % self.shape[d]);
+            offset += self.strides[operand][d] * index as isize;
+            linear = rest;
+        }
+        offset
+    }
+
+    /// Calls `run(offset, length)` for each stretch of the innermost dimension within elements `start..end`.
+    #[inline]
+    pub fn runs(&self, operand: usize, start: usize, end: usize, mut run: impl FnMut(isize, usize)) {
+        let inner = self.inner();
+        let step = self.inner_stride(operand);
+        let mut at = start;
+        while at < end {
+            let within = at % inner;
+            let length = (inner - within).min(end - at);
+            run(self.offset(operand, at - within) + step * within as isize, length);
+            at += length;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_dimensions_merge() {
+        let walk = Walk::new(&[2, 3, 4], &[&[12, 4, 1], &[12, 4, 1]]);
+        assert_eq!(walk.shape.as_slice(), &[24]);
+        let walk = Walk::new(&[2, 3, 4], &[&[12, 4, 1], &[0, 4, 1]]);
+        assert_eq!(walk.shape.as_slice(), &[2, 12]);
+        let walk = Walk::new(&[], &[&[]]);
+        assert_eq!(walk.shape.as_slice(), &[1]);
+    }
+
+    #[test]
+    fn runs_cover_a_range() {
+        let walk = Walk::new(&[3, 4], &[&[1, 3]]);
+        let mut seen = Vec::new();
+        walk.runs(0, 2, 11, |offset, n| (0..n).for_each(|i| seen.push(offset + 3 * i as isize)));
+        assert_eq!(seen, vec![6, 9, 1, 4, 7, 10, 2, 5, 8]);
+    }
+}

@@ -1,0 +1,14 @@
+//! Loops over slices and numbers. Nothing here knows a tensor, a graph or Python.
+
+pub mod dispatch;
+pub mod element;
+pub mod expr;
+pub mod gather;
+pub mod gemm;
+pub mod instructions;
+pub mod lane;
+pub mod math;
+pub mod parallel;
+pub mod pointwise;
+pub mod reduce;
+pub mod vector;

@@ -1,0 +1,395 @@
+//! The one executor of element-wise programs: block by block, every instruction once a block, in the first-level cache.
+
+use std::cell::RefCell;
+
+use smallvec::SmallVec;
+
+use super::dispatch::{Tier, tier};
+use super::element::{Element, Truth, convert};
+use super::expr::{OpCode, Program};
+use super::gather::Walk;
+use super::instructions::{Loop, Run};
+use super::parallel;
+use crate::error::{Error, Result};
+use crate::tensor::dtype::DType;
+use crate::tensor::scalar::Scalar;
+
+/// Elements of a block. Eight registers of float64 fill 32 KiB, the smallest first-level cache in use.
+pub const BLOCK: usize = 512;
+/// Elements from which a second thread pays: about 10 us of work, what waking a thread costs.
+const GRAIN: usize = 16 * 1024;
+
+/// What a program reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Elements in memory; the strides are those of the program's shape.
+    #[allow(missing_docs, reason = "the fields of a view of memory")]
+    Array { data: *const u8, dtype: DType, strides: &'a [isize] },
+    /// The same number for all elements.
+    Number(Scalar),
+}
+
+/// What a program writes: elements in memory under the strides of the program's shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Output<'a> {
+    /// The first element.
+    pub data: *mut u8,
+    /// Its type: the type computed in, or bool.
+    pub dtype: DType,
+    /// Steps in elements.
+    pub strides: &'a [isize],
+}
+
+// SAFETY: the caller of `run` vouches for the memory, which threads read together.
+unsafe impl Sync for Input<'_> {}
+// SAFETY: threads write to ranges of their own.
+unsafe impl Sync for Output<'_> {}
+
+/// Runs a program over all elements of a shape, computing in `compute`.
+///
+/// # Safety
+/// Inputs and outputs are valid for the shape under their strides, and an output overlaps an input only element on
+/// element.
+pub unsafe fn run(
+    op: &'static str,
+    program: &Program,
+    compute: DType,
+    inputs: &[Input],
+    params: &[f64],
+    outputs: &[Output],
+    shape: &[usize],
+) -> Result<()> {
+    // SAFETY: the caller vouches for the operands.
+    unsafe {
+        match compute {
+            DType::F32 => run_as::<f32>(op, program, inputs, params, outputs, shape),
+            DType::F64 => run_as::<f64>(op, program, inputs, params, outputs, shape),
+            DType::I64 => run_as::<i64>(op, program, inputs, params, outputs, shape),
+            DType::I32 => run_as::<i32>(op, program, inputs, params, outputs, shape),
+            DType::U8 | DType::Bool => run_as::<u8>(op, program, inputs, params, outputs, shape),
+            other => Err(Error::DTypeUnsupported {
+                op,
+                dtype: other,
+                hint: "use bool, uint8, int32, int64, float32 or float64",
+            }),
+        }
+    }
+}
+
+/// Where a step's value is found in a block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    /// In memory already: input `n` read in place.
+    Direct(u8),
+    /// In a register of the block.
+    Register(u16),
+}
+
+/// A program made ready for one type and one set of operands.
+struct Plan<'a, T: Run> {
+    steps: SmallVec<[Planned<T>; 8]>,
+    /// The register of each splatted number, filled once a thread.
+    splats: SmallVec<[(u16, T); 4]>,
+    registers: usize,
+    outputs: SmallVec<[Place; 2]>,
+    inputs: &'a [Input<'a>],
+    targets: &'a [Output<'a>],
+    walk: Walk,
+    /// For each input, the operand of `walk` that it is.
+    operand: SmallVec<[usize; 4]>,
+}
+
+/// One step of a plan.
+enum Planned<T: Run> {
+    /// Fetch an input into a register, converted.
+    Load { input: u8, to: u16 },
+    /// Compute.
+    Apply { run: Loop<T>, args: [Place; 3], to: u16 },
+}
+
+unsafe fn run_as<T: Run>(
+    op: &'static str,
+    program: &Program,
+    inputs: &[Input],
+    params: &[f64],
+    outputs: &[Output],
+    shape: &[usize],
+) -> Result<()> {
+    let total: usize = shape.iter().product();
+    if total == 0 {
+        return Ok(());
+    }
+    let plan = Plan::<T>::new(op, program, inputs, params, outputs, shape)?;
+    parallel::for_each_range(total, grain(program), |start, end| {
+        REGISTERS.with_borrow_mut(|bytes| {
+            let file = registers::<T>(bytes, plan.registers);
+            for &(register, value) in &plan.splats {
+                // SAFETY: the register lies in the file.
+                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * BLOCK), BLOCK) }
+                    .fill(value);
+            }
+            let mut at = start;
+            while at < end {
+                let stop = (at + BLOCK).min(end);
+                // SAFETY: the caller of `run` vouches for the operands; the range lies in the shape.
+                unsafe { plan.block(file, at, stop) };
+                at = stop;
+            }
+        });
+    });
+    Ok(())
+}
+
+/// Elements a piece of parallel work should have: fewer where each costs more.
+fn grain(program: &Program) -> usize {
+    let heavy = |s: &super::expr::Instruction| {
+        use OpCode::*;
+        matches!(s.op, Exp | Log | Expm1 | Log1p | Sin | Cos | Tanh | Sigmoid | Pow | FloorDivide | Remainder)
+    };
+    GRAIN / (1 + 3 * program.steps.iter().filter(|s| heavy(s)).count().min(3))
+}
+
+thread_local! {
+    static REGISTERS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Room for `count` registers of a block each, aligned for vectors.
+fn registers<T>(bytes: &mut Vec<u64>, count: usize) -> *mut T {
+    let words = count * BLOCK * size_of::<T>() / 8 + 8;
+    if bytes.len() < words {
+        bytes.resize(words, 0);
+    }
+    let start = bytes.as_mut_ptr().cast::<u8>();
+    // Eight words more than needed leave room for the next 64-byte boundary.
+    start.wrapping_add(start.align_offset(64)).cast()
+}
+
+impl<'a, T: Run> Plan<'a, T> {
+    fn new(
+        op: &'static str,
+        program: &Program,
+        inputs: &'a [Input<'a>],
+        params: &[f64],
+        targets: &'a [Output<'a>],
+        shape: &[usize],
+    ) -> Result<Self> {
+        let mut arrays: SmallVec<[&[isize]; 4]> = targets.iter().map(|t| t.strides).collect();
+        let mut operand: SmallVec<[usize; 4]> = SmallVec::new();
+        for input in inputs {
+            operand.push(arrays.len());
+            if let Input::Array { strides, .. } = input {
+                arrays.push(strides);
+            }
+        }
+        let walk = Walk::new(shape, &arrays);
+        let mut plan = Plan {
+            steps: SmallVec::new(),
+            splats: SmallVec::new(),
+            registers: 0,
+            outputs: SmallVec::new(),
+            inputs,
+            targets,
+            walk,
+            operand,
+        };
+        plan.place(op, program, params)?;
+        Ok(plan)
+    }
+
+    /// Gives every step a place: numbers and constants a register of their own, inputs their memory where it can be
+    /// read as it is, and computed values registers that are used again after their last reader.
+    fn place(&mut self, op: &'static str, program: &Program, params: &[f64]) -> Result<()> {
+        let tier = tier();
+        let mut last_use: SmallVec<[usize; 16]> = SmallVec::from_elem(0, program.steps.len());
+        for (i, step) in program.steps.iter().enumerate() {
+            step.args[..step.op.arity()].iter().for_each(|&a| last_use[a as usize] = i);
+        }
+        program.outputs.iter().for_each(|&o| last_use[o as usize] = usize::MAX);
+        let mut places: SmallVec<[Place; 16]> = SmallVec::new();
+        let mut free: SmallVec<[u16; 8]> = SmallVec::new();
+        for (i, step) in program.steps.iter().enumerate() {
+            let splat = match step.op {
+                OpCode::Constant(value) => Some(T::from_f64(value)),
+                OpCode::Param(n) => Some(T::from_f64(params[n as usize])),
+                OpCode::Input(n) => match self.inputs[n as usize] {
+                    Input::Number(Scalar::Float(value)) => Some(T::from_f64(value)),
+                    Input::Number(number) => Some(T::from_i64(number.as_i64())),
+                    Input::Array { .. } => None,
+                },
+                _ => None,
+            };
+            let place = if let Some(value) = splat {
+                let register = self.fresh();
+                self.splats.push((register, value));
+                Place::Register(register)
+            } else if let OpCode::Input(n) = step.op {
+                if self.reads_directly(n as usize) {
+                    Place::Direct(n)
+                } else {
+                    let to = free.pop().unwrap_or_else(|| self.fresh());
+                    self.steps.push(Planned::Load { input: n, to });
+                    Place::Register(to)
+                }
+            } else {
+                let run = self.instruction(op, step.op, tier)?;
+                let args = step.args.map(|a| places.get(a as usize).copied().unwrap_or(Place::Register(0)));
+                let to = free.pop().unwrap_or_else(|| self.fresh());
+                self.steps.push(Planned::Apply { run, args, to });
+                for &a in &step.args[..step.op.arity()] {
+                    if let Place::Register(r) = places[a as usize]
+                        && last_use[a as usize] == i
+                        && !self.splats.iter().any(|s| s.0 == r)
+                        && !free.contains(&r)
+                    {
+                        free.push(r);
+                    }
+                }
+                Place::Register(to)
+            };
+            places.push(place);
+        }
+        self.outputs = program.outputs.iter().map(|&o| places[o as usize]).collect();
+        Ok(())
+    }
+
+    fn fresh(&mut self) -> u16 {
+        self.registers += 1;
+        (self.registers - 1) as u16
+    }
+
+    fn instruction(&self, op: &'static str, code: OpCode, tier: Tier) -> Result<Loop<T>> {
+        T::instruction(code, tier).ok_or_else(|| Error::DTypeUnsupported {
+            op,
+            dtype: T::DTYPE,
+            hint: "the operation needs floating-point numbers",
+        })
+    }
+
+    /// True where an input's blocks are contiguous elements of the right type.
+    fn reads_directly(&self, input: usize) -> bool {
+        match self.inputs[input] {
+            Input::Array { dtype, .. } => {
+                dtype == T::DTYPE && self.walk.shape.len() == 1 && self.walk.inner_stride(self.operand[input]) == 1
+            }
+            Input::Number(_) => false,
+        }
+    }
+
+    /// Runs the program on elements `start..end` of at most one block.
+    ///
+    /// # Safety
+    /// As [`run`]; `file` has the plan's registers.
+    unsafe fn block(&self, file: *mut T, start: usize, end: usize) {
+        let n = end - start;
+        // SAFETY: registers lie in the file; a direct input has `n` elements from `start`.
+        unsafe {
+            let address = |place: Place| match place {
+                Place::Register(r) => file.add(r as usize * BLOCK).cast_const(),
+                Place::Direct(i) => match self.inputs[i as usize] {
+                    Input::Array { data, .. } => data.cast::<T>().add(start),
+                    Input::Number(_) => file,
+                },
+            };
+            // The last value goes straight to its output where that is contiguous and of the type computed in.
+            let direct = self.direct_output();
+            for (i, step) in self.steps.iter().enumerate() {
+                match *step {
+                    Planned::Load { input, to } => self.load(input as usize, file.add(to as usize * BLOCK), start, end),
+                    Planned::Apply { run, args, to } => {
+                        let target = match direct {
+                            Some(out) if i + 1 == self.steps.len() => out.add(start),
+                            _ => file.add(to as usize * BLOCK),
+                        };
+                        run(target, address(args[0]), address(args[1]), address(args[2]), n);
+                    }
+                }
+            }
+            if direct.is_none() {
+                for (number, &place) in self.outputs.iter().enumerate() {
+                    self.store(number, address(place), start, end);
+                }
+            }
+        }
+    }
+
+    fn direct_output(&self) -> Option<*mut T> {
+        match (&self.outputs[..], &self.targets[..], self.steps.last()) {
+            ([Place::Register(r)], [target], Some(Planned::Apply { to, .. })) => {
+                let plain = self.walk.shape.len() == 1 && self.walk.inner_stride(0) == 1 && target.dtype == T::DTYPE;
+                (plain && r == to).then(|| target.data.cast())
+            }
+            _ => None,
+        }
+    }
+
+    /// Gathers and converts elements `start..end` of an input.
+    unsafe fn load(&self, input: usize, to: *mut T, start: usize, end: usize) {
+        let Input::Array { data, dtype, .. } = self.inputs[input] else { return };
+        // SAFETY: as in `block`.
+        unsafe {
+            match dtype {
+                DType::Bool => self.gather::<Truth>(input, data.cast(), to, start, end),
+                DType::U8 => self.gather::<u8>(input, data.cast(), to, start, end),
+                DType::I32 => self.gather::<i32>(input, data.cast(), to, start, end),
+                DType::I64 => self.gather::<i64>(input, data.cast(), to, start, end),
+                DType::F32 => self.gather::<f32>(input, data.cast(), to, start, end),
+                _ => self.gather::<f64>(input, data.cast(), to, start, end),
+            }
+        }
+    }
+
+    unsafe fn gather<S: Element>(&self, input: usize, data: *const S, mut to: *mut T, start: usize, end: usize) {
+        let operand = self.operand[input];
+        let step = self.walk.inner_stride(operand);
+        self.walk.runs(operand, start, end, |offset, length| {
+            // SAFETY: the walk stays within the input; the register holds a block.
+            unsafe {
+                let from = data.offset(offset);
+                let target = std::slice::from_raw_parts_mut(to, length);
+                match step {
+                    0 => target.fill(convert::<S, T>(*from)),
+                    1 => {
+                        let source = std::slice::from_raw_parts(from, length);
+                        target.iter_mut().zip(source).for_each(|(t, &s)| *t = convert(s));
+                    }
+                    _ => target.iter_mut().enumerate().for_each(|(i, t)| *t = convert(*from.offset(i as isize * step))),
+                }
+                to = to.add(length);
+            }
+        });
+    }
+
+    /// Converts and scatters a block's values to an output.
+    unsafe fn store(&self, number: usize, from: *const T, start: usize, end: usize) {
+        let target = self.targets[number];
+        // SAFETY: as in `block`.
+        unsafe {
+            match target.dtype {
+                DType::Bool => self.scatter::<Truth>(number, from, target.data.cast(), start, end),
+                DType::U8 => self.scatter::<u8>(number, from, target.data.cast(), start, end),
+                DType::I32 => self.scatter::<i32>(number, from, target.data.cast(), start, end),
+                DType::I64 => self.scatter::<i64>(number, from, target.data.cast(), start, end),
+                DType::F32 => self.scatter::<f32>(number, from, target.data.cast(), start, end),
+                _ => self.scatter::<f64>(number, from, target.data.cast(), start, end),
+            }
+        }
+    }
+
+    unsafe fn scatter<D: Element>(&self, number: usize, mut from: *const T, data: *mut D, start: usize, end: usize) {
+        let step = self.walk.inner_stride(number);
+        self.walk.runs(number, start, end, |offset, length| {
+            // SAFETY: the walk stays within the output; the register holds a block.
+            unsafe {
+                let to = data.offset(offset);
+                let source = std::slice::from_raw_parts(from, length);
+                if step == 1 {
+                    let target = std::slice::from_raw_parts_mut(to, length);
+                    target.iter_mut().zip(source).for_each(|(t, &s)| *t = convert(s));
+                } else {
+                    source.iter().enumerate().for_each(|(i, &s)| *to.offset(i as isize * step) = convert(s));
+                }
+                from = from.add(length);
+            }
+        });
+    }
+}

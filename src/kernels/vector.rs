@@ -1,0 +1,317 @@
+//! A hardware vector as a plain array. Inlined into a function compiled for AVX2, AVX-512 or NEON, its loops become
+//! single instructions; elsewhere they stay scalar and give the same bits.
+
+use std::array::from_fn;
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
+
+use super::lane::{Lane, Mask, Real};
+use super::math;
+
+/// `N` elements of type `T`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(transparent)]
+pub struct Vector<T, const N: usize>(pub [T; N]);
+
+/// `N` truth values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VectorMask<const N: usize>(pub [bool; N]);
+
+impl<const N: usize> Mask for VectorMask<N> {}
+
+impl<const N: usize> BitAnd for VectorMask<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn bitand(self, other: Self) -> Self {
+        Self(from_fn(|i| self.0[i] & other.0[i]))
+    }
+}
+
+impl<const N: usize> BitOr for VectorMask<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn bitor(self, other: Self) -> Self {
+        Self(from_fn(|i| self.0[i] | other.0[i]))
+    }
+}
+
+impl<const N: usize> Not for VectorMask<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn not(self) -> Self {
+        Self(from_fn(|i| !self.0[i]))
+    }
+}
+
+impl<T: Copy, const N: usize> Vector<T, N> {
+    /// The same value in every element.
+    #[inline(always)]
+    pub fn splat(value: T) -> Self {
+        Self([value; N])
+    }
+
+    /// One function on every element.
+    #[inline(always)]
+    pub fn map<U>(self, f: impl Fn(T) -> U) -> Vector<U, N> {
+        Vector(from_fn(|i| f(self.0[i])))
+    }
+
+    /// One function on every pair of elements.
+    #[inline(always)]
+    pub fn zip<U: Copy, R>(self, other: Vector<U, N>, f: impl Fn(T, U) -> R) -> Vector<R, N> {
+        Vector(from_fn(|i| f(self.0[i], other.0[i])))
+    }
+
+    /// One predicate on every pair of elements.
+    #[inline(always)]
+    pub fn compare(self, other: Self, f: impl Fn(T, T) -> bool) -> VectorMask<N> {
+        VectorMask(from_fn(|i| f(self.0[i], other.0[i])))
+    }
+
+    /// `yes` where the mask holds, else `no`.
+    #[inline(always)]
+    pub fn blend(mask: VectorMask<N>, yes: Self, no: Self) -> Self {
+        Self(from_fn(|i| if mask.0[i] { yes.0[i] } else { no.0[i] }))
+    }
+}
+
+macro_rules! operators {
+    ($($t:ty: $add:expr, $sub:expr, $mul:expr, $div:expr, $neg:expr;)*) => {$(
+        impl<const N: usize> Add for Vector<$t, N> {
+            type Output = Self;
+            #[inline(always)]
+            fn add(self, other: Self) -> Self { self.zip(other, $add) }
+        }
+        impl<const N: usize> Sub for Vector<$t, N> {
+            type Output = Self;
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self { self.zip(other, $sub) }
+        }
+        impl<const N: usize> Mul for Vector<$t, N> {
+            type Output = Self;
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self { self.zip(other, $mul) }
+        }
+        impl<const N: usize> Div for Vector<$t, N> {
+            type Output = Self;
+            #[inline(always)]
+            fn div(self, other: Self) -> Self { self.zip(other, $div) }
+        }
+        impl<const N: usize> Neg for Vector<$t, N> {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self { self.map($neg) }
+        }
+    )*};
+}
+
+operators! {
+    f32: |a, b| a + b, |a, b| a - b, |a, b| a * b, |a, b| a / b, |a| -a;
+    f64: |a, b| a + b, |a, b| a - b, |a, b| a * b, |a, b| a / b, |a| -a;
+    i64: i64::wrapping_add, i64::wrapping_sub, i64::wrapping_mul, truncating_quotient, i64::wrapping_neg;
+    i32: i32::wrapping_add, i32::wrapping_sub, i32::wrapping_mul, truncating_quotient, i32::wrapping_neg;
+    u8: u8::wrapping_add, u8::wrapping_sub, u8::wrapping_mul, truncating_quotient, u8::wrapping_neg;
+}
+
+/// Integers with a division that cannot trap. Division by zero is refused before a kernel runs; the value given here
+/// only keeps the kernel total.
+pub trait Integer: Copy + PartialEq + PartialOrd {
+    /// Zero.
+    const ZERO: Self;
+    /// One.
+    const ONE: Self;
+    /// Quotient rounded towards zero, wrapping.
+    fn quotient(self, other: Self) -> Option<Self>;
+    /// Remainder of the truncated quotient.
+    fn rest(self, other: Self) -> Self;
+    /// Wrapping difference.
+    fn minus(self, other: Self) -> Self;
+    /// Wrapping sum.
+    fn plus(self, other: Self) -> Self;
+    /// Wrapping product.
+    fn times(self, other: Self) -> Self;
+    /// The exponent's next halving.
+    fn half(self) -> Self;
+    /// True for odd numbers.
+    fn odd(self) -> bool;
+    /// Wrapping absolute value.
+    fn magnitude(self) -> Self;
+    /// The integer nearest to zero of a float.
+    fn from_f64(value: f64) -> Self;
+}
+
+macro_rules! integers {
+    ($($t:ty, $abs:expr;)*) => {$(
+        impl Integer for $t {
+            const ZERO: Self = 0;
+            const ONE: Self = 1;
+            #[inline(always)]
+            fn quotient(self, other: Self) -> Option<Self> {
+                if other == 0 { None } else { Some(self.wrapping_div(other)) }
+            }
+            #[inline(always)]
+            fn rest(self, other: Self) -> Self {
+                if other == 0 { 0 } else { self.wrapping_rem(other) }
+            }
+            #[inline(always)]
+            fn minus(self, other: Self) -> Self { self.wrapping_sub(other) }
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self { self.wrapping_add(other) }
+            #[inline(always)]
+            fn times(self, other: Self) -> Self { self.wrapping_mul(other) }
+            #[inline(always)]
+            fn half(self) -> Self { self / 2 }
+            #[inline(always)]
+            fn odd(self) -> bool { self & 1 == 1 }
+            #[inline(always)]
+            fn magnitude(self) -> Self { $abs(self) }
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self { value as Self }
+        }
+    )*};
+}
+
+integers! {
+    i64, i64::wrapping_abs;
+    i32, i32::wrapping_abs;
+    u8, |x| x;
+}
+
+#[inline(always)]
+fn truncating_quotient<T: Integer>(a: T, b: T) -> T {
+    a.quotient(b).unwrap_or(T::ZERO)
+}
+
+/// The truncated quotient, one less where signs differ and something is left over.
+#[inline(always)]
+fn floor_quotient<T: Integer>(a: T, b: T) -> T {
+    let q = truncating_quotient(a, b);
+    let r = a.rest(b);
+    if r != T::ZERO && ((r < T::ZERO) != (b < T::ZERO)) { q.minus(T::ONE) } else { q }
+}
+
+/// The truncated remainder, moved by one divisor where its sign is not the divisor's.
+#[inline(always)]
+fn floor_remainder<T: Integer>(a: T, b: T) -> T {
+    let r = a.rest(b);
+    if r != T::ZERO && ((r < T::ZERO) != (b < T::ZERO)) { r.plus(b) } else { r }
+}
+
+/// Power by repeated squaring, wrapping. A negative exponent leaves what integers can hold of `1 / base^n`: the powers
+/// of one and minus one, else zero.
+#[inline(always)]
+fn integer_power<T: Integer>(mut base: T, mut exponent: T) -> T {
+    if exponent < T::ZERO {
+        let minus_one = T::ZERO.minus(T::ONE);
+        return match (base == T::ONE, base == minus_one, exponent.odd() || exponent.magnitude().odd()) {
+            (true, _, _) | (_, true, false) => T::ONE,
+            (_, true, true) => minus_one,
+            _ => T::ZERO,
+        };
+    }
+    let mut result = T::ONE;
+    while exponent > T::ZERO {
+        if exponent.odd() {
+            result = result.times(base);
+        }
+        base = base.times(base);
+        exponent = exponent.half();
+    }
+    result
+}
+
+macro_rules! integer_lanes {
+    ($($t:ty)*) => {$(
+        impl<const N: usize> Lane for Vector<$t, N> {
+            type Mask = VectorMask<N>;
+            #[inline(always)]
+            fn constant(value: f64) -> Self { Self::splat(<$t>::from_f64(value)) }
+            #[inline(always)]
+            fn abs(self) -> Self { self.map(Integer::magnitude) }
+            #[inline(always)]
+            fn maximum(self, other: Self) -> Self { self.zip(other, |a, b| if a > b { a } else { b }) }
+            #[inline(always)]
+            fn minimum(self, other: Self) -> Self { self.zip(other, |a, b| if a < b { a } else { b }) }
+            #[inline(always)]
+            fn floor_divide(self, other: Self) -> Self { self.zip(other, floor_quotient) }
+            #[inline(always)]
+            fn remainder(self, other: Self) -> Self { self.zip(other, floor_remainder) }
+            #[inline(always)]
+            fn pow(self, other: Self) -> Self { self.zip(other, integer_power) }
+            #[inline(always)]
+            fn eq(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a == b) }
+            #[inline(always)]
+            fn lt(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a < b) }
+            #[inline(always)]
+            fn le(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a <= b) }
+            #[inline(always)]
+            fn select(mask: Self::Mask, yes: Self, no: Self) -> Self { Self::blend(mask, yes, no) }
+        }
+    )*};
+}
+
+integer_lanes! { i64 i32 u8 }
+
+macro_rules! float_lanes {
+    ($($t:ident)*) => {$(
+        impl<const N: usize> Lane for Vector<$t, N> {
+            type Mask = VectorMask<N>;
+            #[inline(always)]
+            fn constant(value: f64) -> Self { Self::splat(value as $t) }
+            #[inline(always)]
+            fn abs(self) -> Self { self.map(<$t>::abs) }
+            #[inline(always)]
+            fn maximum(self, other: Self) -> Self {
+                self.zip(other, |a, b| if a > b || a != a { a } else { b })
+            }
+            #[inline(always)]
+            fn minimum(self, other: Self) -> Self {
+                self.zip(other, |a, b| if a < b || a != a { a } else { b })
+            }
+            #[inline(always)]
+            fn floor_divide(self, other: Self) -> Self { math::$t::floor_divide(self, other) }
+            #[inline(always)]
+            fn remainder(self, other: Self) -> Self { math::$t::remainder(self, other) }
+            #[inline(always)]
+            fn pow(self, other: Self) -> Self { math::$t::pow(self, other) }
+            #[inline(always)]
+            fn eq(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a == b) }
+            #[inline(always)]
+            fn lt(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a < b) }
+            #[inline(always)]
+            fn le(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a <= b) }
+            #[inline(always)]
+            fn select(mask: Self::Mask, yes: Self, no: Self) -> Self { Self::blend(mask, yes, no) }
+        }
+
+        impl<const N: usize> Real for Vector<$t, N> {
+            #[inline(always)]
+            fn mul_add(self, factor: Self, term: Self) -> Self {
+                Self(from_fn(|i| self.0[i].mul_add(factor.0[i], term.0[i])))
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self { self.map(<$t>::sqrt) }
+            #[inline(always)]
+            fn exp(self) -> Self { math::$t::exp(self) }
+            #[inline(always)]
+            fn log(self) -> Self { math::$t::log(self) }
+            #[inline(always)]
+            fn expm1(self) -> Self { math::$t::expm1(self) }
+            #[inline(always)]
+            fn log1p(self) -> Self { math::$t::log1p(self) }
+            #[inline(always)]
+            fn sin(self) -> Self { math::$t::sin(self) }
+            #[inline(always)]
+            fn cos(self) -> Self { math::$t::cos(self) }
+            #[inline(always)]
+            fn tanh(self) -> Self { math::$t::tanh(self) }
+            #[inline(always)]
+            fn sigmoid(self) -> Self { math::$t::sigmoid(self) }
+            #[inline(always)]
+            fn floor(self) -> Self { self.map(<$t>::floor) }
+            #[inline(always)]
+            fn trunc(self) -> Self { self.map(<$t>::trunc) }
+        }
+    )*};
+}
+
+float_lanes! { f32 f64 }

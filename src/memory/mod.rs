@@ -1,0 +1,4 @@
+//! Memory that is given back to be used again: a steady training loop takes nothing from the system.
+
+pub mod pool;
+pub mod shared;

@@ -1,0 +1,218 @@
+//! Arithmetic of two operands.
+
+use super::formula::{Binary, Domain, Rule, Unary};
+use super::registry::operation;
+use crate::kernels::lane::Real;
+
+operation! {
+    /// Sum, element by element: `y = a + b`, `dy/da = 1`, `dy/db = 1`.
+    ///
+    /// Operands broadcast; dtypes promote as in torch, and two bool tensors give their disjunction. `alpha` multiplies
+    /// the second operand first.
+    ///
+    /// >>> ferrograd.add(ferrograd.tensor([1.0, 2.0]), 10)
+    /// tensor([11., 12.])
+    binary Add, add, "AddBackward0", Rule::Promote,
+        ["add(Tensor self, Operand other)"]
+}
+impl Binary for Add {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        a + b
+    }
+    fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+        [g, g]
+    }
+}
+
+operation! {
+    /// Difference, element by element: `y = a - b`, `dy/da = 1`, `dy/db = -1`.
+    ///
+    /// >>> ferrograd.sub(ferrograd.tensor([1.0, 2.0]), 10)
+    /// tensor([-9., -8.])
+    binary Sub, sub, "SubBackward0", Rule::Number,
+        ["sub(Tensor self, Operand other)"]
+}
+impl Binary for Sub {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        a - b
+    }
+    fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+        [g, -g]
+    }
+}
+
+operation! {
+    /// Product, element by element: `y = a b`, `dy/da = b`, `dy/db = a`.
+    ///
+    /// >>> ferrograd.mul(ferrograd.tensor([1.0, 2.0]), 10)
+    /// tensor([10., 20.])
+    binary Mul, mul, "MulBackward0", Rule::Promote,
+        ["mul(Tensor self, Operand other)"]
+}
+impl Binary for Mul {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        a * b
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
+        [g * b, g * a]
+    }
+}
+
+operation! {
+    /// True quotient, element by element: `y = a / b`, `dy/da = 1/b`, `dy/db = -a/b^2`. Integers become floats.
+    ///
+    /// >>> ferrograd.div(ferrograd.tensor([1, 2]), 2)
+    /// tensor([0.5000, 1.0000])
+    binary Div, div, "DivBackward0", Rule::Float,
+        ["div(Tensor self, Operand other)"]
+}
+impl Binary for Div {
+    const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
+    fn forward<L: Real>(a: L, b: L) -> L {
+        a / b
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
+        [g / b, -g * ((a / b) / b)]
+    }
+}
+
+operation! {
+    /// Quotient rounded towards negative infinity, element by element, as Python's `//`. The gradient is zero
+    /// wherever there is one.
+    ///
+    /// >>> ferrograd.floor_divide(ferrograd.tensor([7, -7]), 2)
+    /// tensor([ 3, -4])
+    binary FloorDivide, floor_divide, "NotImplemented", Rule::Number,
+        ["floor_divide(Tensor self, Operand other)"]
+}
+impl Binary for FloorDivide {
+    const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
+    fn forward<L: Real>(a: L, b: L) -> L {
+        a.floor_divide(b)
+    }
+    fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+        let zero = g * L::constant(0.0);
+        [zero, zero]
+    }
+}
+
+operation! {
+    /// Remainder with the sign of the divisor, element by element, as Python's `%`: `y = a - b floor(a / b)`,
+    /// `dy/da = 1`, `dy/db = -floor(a / b)`.
+    ///
+    /// >>> ferrograd.remainder(ferrograd.tensor([7, -7]), 3)
+    /// tensor([1, 2])
+    binary Remainder, remainder, "RemainderBackward0", Rule::Number,
+        ["remainder(Tensor self, Operand other)"]
+}
+impl Binary for Remainder {
+    const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
+    fn forward<L: Real>(a: L, b: L) -> L {
+        a.remainder(b)
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
+        [g, -g * a.floor_divide(b)]
+    }
+}
+
+operation! {
+    /// Power, element by element: `y = a^b`, `dy/da = b a^(b-1)` (zero where `b = 0`), `dy/db = y log a` (zero where
+    /// `a = 0` and `b >= 0`).
+    ///
+    /// Integers to negative integer powers are an error.
+    ///
+    /// >>> ferrograd.pow(ferrograd.tensor([2.0, 3.0]), 2)
+    /// tensor([4., 9.])
+    binary Pow, pow, "PowBackward0", Rule::Number,
+        ["pow(Tensor self, Operand exponent)", "pow(Number self, Tensor exponent)"]
+}
+impl Binary for Pow {
+    const DOMAIN: [Domain; 2] = [Domain::POSITIVE, Domain::ALL];
+    #[inline(always)]
+    fn forward<L: Real>(a: L, b: L) -> L {
+        a.pow(b)
+    }
+    #[inline(always)]
+    fn derivative<L: Real>(g: L, a: L, b: L, y: L) -> [L; 2] {
+        let (zero, one) = (L::constant(0.0), L::constant(1.0));
+        let base = L::select(b.eq(zero), zero, g * (b * a.pow(b - one)));
+        let exponent = L::select(a.eq(zero) & b.ge(zero), zero, g * (y * a.log()));
+        [base, exponent]
+    }
+}
+
+operation! {
+    /// Square, element by element: `y = x^2`, `dy/dx = 2x`.
+    ///
+    /// >>> ferrograd.square(ferrograd.tensor([2.0, -3.0]))
+    /// tensor([4., 9.])
+    unary Square, square, "PowBackward0", Rule::Number, ["square(Tensor self)"]
+}
+impl Unary for Square {
+    fn forward<L: Real>(x: L) -> L {
+        x * x
+    }
+    fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
+        g * (x + x)
+    }
+}
+
+operation! {
+    /// Negative, element by element: `y = -x`, `dy/dx = -1`.
+    ///
+    /// >>> ferrograd.neg(ferrograd.tensor([1.0, -2.0]))
+    /// tensor([-1.,  2.])
+    unary Neg, neg, "NegBackward0", Rule::Number, ["neg(Tensor self)"]
+}
+impl Unary for Neg {
+    fn forward<L: Real>(x: L) -> L {
+        -x
+    }
+    fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
+        -g
+    }
+}
+
+operation! {
+    /// The larger of two, element by element; NaN where either is. `dy/da = 1` where `a > b`, and half at a tie.
+    ///
+    /// >>> ferrograd.maximum(ferrograd.tensor([1.0, 5.0]), ferrograd.tensor([3.0, 2.0]))
+    /// tensor([3., 5.])
+    binary Maximum, maximum, "MaximumBackward0", Rule::Promote,
+        ["maximum(Tensor self, Tensor other)"]
+}
+impl Binary for Maximum {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        a.maximum(b)
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
+        share(g, a, b)
+    }
+}
+
+operation! {
+    /// The smaller of two, element by element; NaN where either is. `dy/da = 1` where `a < b`, and half at a tie.
+    ///
+    /// >>> ferrograd.minimum(ferrograd.tensor([1.0, 5.0]), ferrograd.tensor([3.0, 2.0]))
+    /// tensor([1., 2.])
+    binary Minimum, minimum, "MinimumBackward0", Rule::Promote,
+        ["minimum(Tensor self, Tensor other)"]
+}
+impl Binary for Minimum {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        a.minimum(b)
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
+        share(g, b, a)
+    }
+}
+
+/// The gradient to the winner: to `a` where it is greater, to `b` where it is less, half to each otherwise. A NaN wins
+/// as a greater and a less, so it takes the gradient on both sides, as in torch.
+#[inline(always)]
+fn share<L: Real>(g: L, a: L, b: L) -> [L; 2] {
+    let half = g * L::constant(0.5);
+    let zero = L::constant(0.0);
+    let winner = |yes: L::Mask, no: L::Mask| L::select(a.eq(b), half, L::select(yes, g, L::select(no, zero, g)));
+    [winner(a.gt(b), a.lt(b)), winner(b.gt(a), b.lt(a))]
+}

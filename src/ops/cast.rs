@@ -1,0 +1,72 @@
+//! From one dtype to another.
+
+use smallvec::smallvec;
+
+use super::copy;
+use super::registry::operation;
+use crate::error::{Error, Result};
+use crate::graph::arena::NodeRef;
+use crate::graph::meta::{Meta, is_recorded};
+use crate::graph::node::{Backward, Derivative, Gradients, Node};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+
+operation! {
+    /// The tensor in another dtype, or itself where it has that already. Floats become integers by cutting towards
+    /// zero; everything but zero is true. The gradient is cast back.
+    ///
+    /// >>> ferrograd.tensor([1.7, -1.7]).to(ferrograd.int64)
+    /// tensor([ 1, -1])
+    function ["to(Tensor self, DType dtype)"], |_, a| {
+        Ok(to(a.tensor(0)?, a.dtype(1)?.unwrap_or(a.tensor(0)?.dtype()))?.into())
+    }
+}
+
+/// The tensor in another dtype.
+///
+/// # Errors
+/// For dtypes without kernels.
+pub fn to(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    if x.dtype() == dtype {
+        return Ok(x.clone());
+    }
+    let y = Tensor::uninitialized("to", x.shape(), dtype)?;
+    copy::write(&y, x)?;
+    if dtype.is_floating_point() && is_recorded([x]) {
+        let edges = smallvec![x.gradient_edge()];
+        let node = Node::new(Cast { from: x.dtype() }, edges, y.shape(), dtype);
+        y.set_meta(Meta::recorded(NodeRef::new(node), 0));
+    }
+    Ok(y)
+}
+
+#[derive(Clone)]
+struct Cast {
+    from: DType,
+}
+
+impl Derivative for Cast {
+    fn name(&self) -> &'static str {
+        "ToCopyBackward0"
+    }
+
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        Ok(smallvec![Some(to(&call.gradient()?, self.from)?)])
+    }
+
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
+
+/// An error where a result of one dtype cannot be stored in a tensor of another: floats not in integers, integers not
+/// in bool.
+///
+/// # Errors
+/// [`Error::ResultCast`].
+pub fn check_result(op: &'static str, result: DType, target: DType) -> Result<()> {
+    if result.category() > target.category() {
+        return Err(Error::ResultCast { op, result, target });
+    }
+    Ok(())
+}

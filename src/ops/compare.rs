@@ -1,0 +1,253 @@
+//! Comparisons, logic and choice.
+
+use super::formula::{Binary, Formula, Operand, Pointwise, Rule, Ternary, Unary};
+use super::registry::operation;
+use crate::error::{Error, Result};
+use crate::kernels::lane::Real;
+use crate::tensor::Tensor;
+
+/// A comparison as a number: one where it holds.
+macro_rules! comparison {
+    ($T:ident, $method:ident) => {
+        impl Binary for $T {
+            fn forward<L: Real>(a: L, b: L) -> L {
+                L::from_mask(a.$method(b))
+            }
+            fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+                [g, g]
+            }
+        }
+    };
+}
+
+operation! {
+    /// `a == b`, element by element, as bool.
+    ///
+    /// >>> ferrograd.eq(ferrograd.tensor([1, 2]), 2)
+    /// tensor([False,  True])
+    binary Eq, eq, "NotDifferentiable", Rule::Compare, ["eq(Tensor self, Operand other)"]
+}
+comparison!(Eq, eq);
+
+operation! {
+    /// `a != b`, element by element, as bool.
+    ///
+    /// >>> ferrograd.ne(ferrograd.tensor([1, 2]), 2)
+    /// tensor([ True, False])
+    binary Ne, ne, "NotDifferentiable", Rule::Compare, ["ne(Tensor self, Operand other)"]
+}
+comparison!(Ne, ne);
+
+operation! {
+    /// `a < b`, element by element, as bool.
+    ///
+    /// >>> ferrograd.lt(ferrograd.tensor([1, 2]), 2)
+    /// tensor([ True, False])
+    binary Lt, lt, "NotDifferentiable", Rule::Compare, ["lt(Tensor self, Operand other)"]
+}
+comparison!(Lt, lt);
+
+operation! {
+    /// `a <= b`, element by element, as bool.
+    ///
+    /// >>> ferrograd.le(ferrograd.tensor([1, 3]), 2)
+    /// tensor([ True, False])
+    binary Le, le, "NotDifferentiable", Rule::Compare, ["le(Tensor self, Operand other)"]
+}
+comparison!(Le, le);
+
+operation! {
+    /// `a > b`, element by element, as bool.
+    ///
+    /// >>> ferrograd.gt(ferrograd.tensor([1, 3]), 2)
+    /// tensor([False,  True])
+    binary Gt, gt, "NotDifferentiable", Rule::Compare, ["gt(Tensor self, Operand other)"]
+}
+comparison!(Gt, gt);
+
+operation! {
+    /// `a >= b`, element by element, as bool.
+    ///
+    /// >>> ferrograd.ge(ferrograd.tensor([1, 2]), 2)
+    /// tensor([False,  True])
+    binary Ge, ge, "NotDifferentiable", Rule::Compare, ["ge(Tensor self, Operand other)"]
+}
+comparison!(Ge, ge);
+
+/// True where a number is not zero.
+#[inline(always)]
+fn truth<L: Real>(x: L) -> L::Mask {
+    x.ne(L::constant(0.0))
+}
+
+operation! {
+    /// True where both are not zero, element by element.
+    ///
+    /// >>> ferrograd.logical_and(ferrograd.tensor([0, 2]), ferrograd.tensor([1, 1]))
+    /// tensor([False,  True])
+    binary LogicalAnd, logical_and, "NotDifferentiable", Rule::Logical, ["logical_and(Tensor self, Tensor other)"]
+}
+impl Binary for LogicalAnd {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        L::from_mask(truth(a) & truth(b))
+    }
+    fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+        [g, g]
+    }
+}
+
+operation! {
+    /// True where either is not zero, element by element.
+    ///
+    /// >>> ferrograd.logical_or(ferrograd.tensor([0, 2]), ferrograd.tensor([0, 1]))
+    /// tensor([False,  True])
+    binary LogicalOr, logical_or, "NotDifferentiable", Rule::Logical, ["logical_or(Tensor self, Tensor other)"]
+}
+impl Binary for LogicalOr {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        L::from_mask(truth(a) | truth(b))
+    }
+    fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+        [g, g]
+    }
+}
+
+operation! {
+    /// True where zero, element by element.
+    ///
+    /// >>> ferrograd.logical_not(ferrograd.tensor([0, 2]))
+    /// tensor([ True, False])
+    unary LogicalNot, logical_not, "NotDifferentiable", Rule::Logical, ["logical_not(Tensor self)"]
+}
+impl Unary for LogicalNot {
+    fn forward<L: Real>(x: L) -> L {
+        L::from_mask(!truth(x))
+    }
+    fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
+        g
+    }
+}
+
+operation! {
+    /// True where NaN, element by element.
+    ///
+    /// >>> ferrograd.isnan(ferrograd.tensor([1.0, float("nan")]))
+    /// tensor([False,  True])
+    unary IsNan, isnan, "NotDifferentiable", Rule::Compare, ["isnan(Tensor self)"]
+}
+impl Unary for IsNan {
+    fn forward<L: Real>(x: L) -> L {
+        L::from_mask(x.is_nan())
+    }
+    fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
+        g
+    }
+}
+
+operation! {
+    /// `a` where the condition holds, else `b`, element by element; the gradient goes to the side taken.
+    ///
+    /// >>> ferrograd.where(ferrograd.tensor([True, False]), ferrograd.tensor([1.0, 2.0]), 0.0)
+    /// tensor([1., 0.])
+    ternary Where, where_, "WhereBackward0", Rule::Where,
+        ["where(Tensor condition, Operand input, Operand other)"]
+}
+impl Ternary for Where {
+    fn forward<L: Real>(condition: L, a: L, b: L) -> L {
+        L::select(truth(condition), a, b)
+    }
+    fn derivative<L: Real>(g: L, condition: L, _a: L, _b: L, _y: L) -> [L; 3] {
+        let zero = L::constant(0.0);
+        [zero, L::select(truth(condition), g, zero), L::select(truth(condition), zero, g)]
+    }
+}
+
+operation! {
+    /// The larger of `x` and a bound, element by element; the gradient passes where `x >= min`.
+    ///
+    /// >>> ferrograd.clamp_min(ferrograd.tensor([-1.0, 2.0]), 0.5)
+    /// tensor([0.5000, 2.0000])
+    binary ClampMin, clamp_min, "ClampMinBackward0", Rule::Number, ["clamp_min(Tensor self, Operand min)"]
+}
+impl Binary for ClampMin {
+    fn forward<L: Real>(x: L, low: L) -> L {
+        x.maximum(low)
+    }
+    fn derivative<L: Real>(g: L, x: L, low: L, _y: L) -> [L; 2] {
+        let zero = L::constant(0.0);
+        [L::select(x.ge(low), g, zero), L::select(x.lt(low), g, zero)]
+    }
+}
+
+operation! {
+    /// The smaller of `x` and a bound, element by element; the gradient passes where `x <= max`.
+    ///
+    /// >>> ferrograd.clamp_max(ferrograd.tensor([-1.0, 2.0]), 0.5)
+    /// tensor([-1.0000,  0.5000])
+    binary ClampMax, clamp_max, "ClampMaxBackward0", Rule::Number, ["clamp_max(Tensor self, Operand max)"]
+}
+impl Binary for ClampMax {
+    fn forward<L: Real>(x: L, high: L) -> L {
+        x.minimum(high)
+    }
+    fn derivative<L: Real>(g: L, x: L, high: L, _y: L) -> [L; 2] {
+        let zero = L::constant(0.0);
+        [L::select(x.le(high), g, zero), L::select(x.gt(high), g, zero)]
+    }
+}
+
+/// Bounds on both sides: `y = min(max(x, low), high)`.
+pub struct Clamp;
+
+impl Clamp {
+    /// What the engine knows of the operation.
+    pub fn spec() -> &'static Pointwise {
+        static SPEC: Pointwise = Pointwise::new::<Clamp>("clamp", "ClampBackward1", Rule::Number);
+        &SPEC
+    }
+}
+
+impl Formula for Clamp {
+    const ARITY: usize = 3;
+    #[inline(always)]
+    fn forward<L: Real>([x, low, high]: [L; 3]) -> L {
+        x.maximum(low).minimum(high)
+    }
+    #[inline(always)]
+    fn derivative<L: Real>(n: usize, g: L, [x, low, high]: [L; 3], _y: L) -> L {
+        let zero = L::constant(0.0);
+        let passes = match n {
+            0 => x.ge(low) & x.le(high),
+            1 => x.lt(low) & low.lt(high),
+            _ => x.gt(high) | high.lt(low),
+        };
+        L::select(passes, g, zero)
+    }
+}
+
+operation! {
+    /// `min(max(x, min), max)`, element by element, with either bound or both, numbers or tensors. The gradient passes
+    /// where `min <= x <= max`.
+    ///
+    /// >>> ferrograd.clamp(ferrograd.tensor([-1.0, 0.5, 2.0]), 0, 1)
+    /// tensor([0.0000, 0.5000, 1.0000])
+    function ["clamp(Tensor self, Operand? min=None, Operand? max=None)"],
+    |_, a| Ok(clamp(a.tensor(0)?, a.maybe_operand(1)?, a.maybe_operand(2)?)?.into())
+}
+
+/// `min(max(x, low), high)` with either bound or both.
+///
+/// # Errors
+/// Without bounds, for shapes that do not broadcast, and for bool.
+pub fn clamp(x: &Tensor, low: Option<Operand>, high: Option<Operand>) -> Result<Tensor> {
+    match (low, high) {
+        (Some(low), Some(high)) => super::pointwise::apply(Clamp::spec(), &[x.into(), low, high]),
+        (Some(low), None) => clamp_min(x, low),
+        (None, Some(high)) => clamp_max(x, high),
+        (None, None) => Err(Error::Signature {
+            op: "clamp",
+            given: "no bounds".into(),
+            expected: "at least one of min and max".into(),
+        }),
+    }
+}

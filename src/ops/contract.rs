@@ -1,0 +1,240 @@
+//! Matrix products.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::recorded::{Call, Keep, Settings, record};
+use super::registry::operation;
+use super::{arithmetic, sum, view};
+use crate::error::{Error, Result};
+use crate::graph::node::Gradients;
+use crate::kernels::element::Element;
+use crate::kernels::gemm::{self, Matrix, Product};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::layout::{Shape, broadcast};
+use crate::tensor::storage::Access;
+
+/// Operands must have one dtype that products exist for.
+fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
+    if a.dtype() != b.dtype() {
+        return Err(Error::DTypeMismatch { op, left: a.dtype(), right: b.dtype() });
+    }
+    if a.dtype() == DType::Bool {
+        return Err(Error::DTypeUnsupported { op, dtype: DType::Bool, hint: "convert to a number type first" });
+    }
+    Ok(())
+}
+
+fn inner_sizes(op: &'static str, a: &Tensor, b: &Tensor) -> Error {
+    Error::InnerSizes { op, left: a.shape().to_vec(), right: b.shape().to_vec() }
+}
+
+/// `c = a b` over the last two dimensions, the leading ones broadcast; without history.
+fn product(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    check(op, a, b)?;
+    let (ra, rb) = (a.rank(), b.rank());
+    let (m, k, n) = (a.shape()[ra - 2], a.shape()[ra - 1], b.shape()[rb - 1]);
+    if b.shape()[rb - 2] != k {
+        return Err(inner_sizes(op, a, b));
+    }
+    let batch = broadcast(op, &a.shape()[..ra - 2], &b.shape()[..rb - 2])?;
+    let mut shape = batch.clone();
+    shape.extend([m, n]);
+    if k == 0 {
+        return Tensor::zeros(&shape, a.dtype());
+    }
+    let c = Tensor::uninitialized(op, &shape, a.dtype())?;
+    let _access = Access::lock([(&**a.storage(), false), (&**b.storage(), false)]);
+    macro_rules! run {
+        ($t:ty) => {
+            multiply::<$t>(a, b, &c, &batch, (m, n, k))
+        };
+    }
+    match a.dtype() {
+        DType::F32 => run!(f32),
+        DType::F64 => run!(f64),
+        DType::I64 => run!(i64),
+        DType::I32 => run!(i32),
+        _ => run!(u8),
+    }
+    Ok(c)
+}
+
+fn multiply<T: Element + Product>(a: &Tensor, b: &Tensor, c: &Tensor, batch: &Shape, sizes: (usize, usize, usize)) {
+    let matrix = |t: &Tensor| Matrix {
+        data: t.data_ptr().cast::<T>().cast_const(),
+        row_stride: t.strides()[t.rank() - 2],
+        column_stride: t.strides()[t.rank() - 1],
+    };
+    let offsets = |t: &Tensor| -> SmallVec<[isize; 4]> {
+        let mut lead = t.layout().clone();
+        lead.shape.truncate(t.rank() - 2);
+        lead.strides.truncate(t.rank() - 2);
+        lead.offset = 0;
+        lead.broadcast_to(batch).offsets().map(|o| o as isize).collect()
+    };
+    // SAFETY: the layouts lie in their storages, which are locked; `c` is new and row-major.
+    unsafe { gemm::batched::<T>(sizes, matrix(a), &offsets(a), matrix(b), &offsets(b), c.data_ptr().cast()) };
+}
+
+/// `c = a b` for matrices or batches of them, recorded.
+fn matrices(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let c = product(op, a, b)?;
+    record(node, &c, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call: &Call| -> Result<Gradients> {
+        // da = g b^T, db = a^T g; the engine sums over broadcast batches.
+        let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
+        let da = if call.needs[0] { Some(matrices_any(g, &view::transpose(b, -1, -2)?)?) } else { None };
+        let db = if call.needs[1] { Some(matrices_any(&view::transpose(a, -1, -2)?, g)?) } else { None };
+        Ok(smallvec![da, db])
+    });
+    Ok(c)
+}
+
+fn matrices_any(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let node = if a.rank() == 2 && b.rank() == 2 { "MmBackward0" } else { "BmmBackward0" };
+    matrices("matmul", node, a, b)
+}
+
+operation! {
+    /// Matrix product with torch's rank rules: vectors give a dot product, a matrix and a vector a vector, two matrices
+    /// a matrix, and more dimensions are batches that broadcast. `dA = g B^T`, `dB = A^T g`.
+    ///
+    /// Both operands have one dtype.
+    ///
+    /// >>> ferrograd.matmul(ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]), ferrograd.tensor([1.0, 1.0]))
+    /// tensor([3., 7.])
+    function ["matmul(Tensor self, Tensor other)"], |_, a| Ok(matmul(a.tensor(0)?, a.tensor(1)?)?.into())
+}
+
+/// Matrix product in all combinations of ranks.
+///
+/// # Errors
+/// For tensors without dimensions, inner sizes that differ, batches that do not broadcast, and dtypes that differ.
+pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    const OP: &str = "matmul";
+    check(OP, a, b)?;
+    for t in [a, b] {
+        if t.rank() == 0 {
+            return Err(Error::Rank { op: OP, expected: "both arguments to be at least 1D", shape: vec![] });
+        }
+    }
+    match (a.rank(), b.rank()) {
+        (1, 1) => dot(a, b),
+        (2, 1) => mv(a, b),
+        (1, 2) => view::squeeze(&matrices(OP, "MmBackward0", &view::unsqueeze(a, 0)?, b)?, Some(&[0])),
+        (2, 2) => matrices(OP, "MmBackward0", a, b),
+        (1, _) => view::squeeze(&matrices(OP, "BmmBackward0", &view::unsqueeze(a, 0)?, b)?, Some(&[-2])),
+        (_, 1) => view::squeeze(&matmul(a, &view::unsqueeze(b, 1)?)?, Some(&[-1])),
+        (_, 2) => folded(a, b),
+        _ => matrices(OP, "BmmBackward0", a, b),
+    }
+}
+
+/// A batch by one matrix: the batch's rows as one matrix.
+fn folded(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let k = a.shape()[a.rank() - 1];
+    if b.shape()[0] != k {
+        return Err(inner_sizes("matmul", a, b));
+    }
+    let rows: usize = a.shape()[..a.rank() - 1].iter().product();
+    let flat = matrices("matmul", "MmBackward0", &view::reshape(a, &[rows as isize, k as isize])?, b)?;
+    let mut shape = view::signed(&a.shape()[..a.rank() - 1]);
+    shape.push(b.shape()[1] as isize);
+    view::reshape(&flat, &shape)
+}
+
+operation! {
+    /// Product of two matrices.
+    ///
+    /// >>> ferrograd.mm(ferrograd.tensor([[1.0, 2.0]]), ferrograd.tensor([[3.0], [4.0]]))
+    /// tensor([[11.]])
+    function ["mm(Tensor self, Tensor mat2)"], |_, a| {
+        let (x, y) = (a.tensor(0)?, a.tensor(1)?);
+        of_rank("mm", "a matrix", x, 2)?;
+        of_rank("mm", "a matrix", y, 2)?;
+        Ok(matrices("mm", "MmBackward0", x, y)?.into())
+    }
+}
+
+operation! {
+    /// Products of two batches of matrices.
+    ///
+    /// >>> ferrograd.bmm(ferrograd.ones(2, 1, 3), ferrograd.ones(2, 3, 1)).flatten()
+    /// tensor([3., 3.])
+    function ["bmm(Tensor self, Tensor mat2)"], |_, a| {
+        let (x, y) = (a.tensor(0)?, a.tensor(1)?);
+        of_rank("bmm", "a 3D tensor", x, 3)?;
+        of_rank("bmm", "a 3D tensor", y, 3)?;
+        if x.shape()[0] != y.shape()[0] {
+            return Err(Error::Shape {
+                op: "bmm", what: "batch sizes must agree", expected: x.shape()[..1].to_vec(), given: y.shape()[..1].to_vec(),
+            });
+        }
+        Ok(matrices("bmm", "BmmBackward0", x, y)?.into())
+    }
+}
+
+fn of_rank(op: &'static str, expected: &'static str, t: &Tensor, rank: usize) -> Result<()> {
+    if t.rank() == rank { Ok(()) } else { Err(Error::Rank { op, expected, shape: t.shape().to_vec() }) }
+}
+
+operation! {
+    /// Product of a matrix and a vector.
+    ///
+    /// >>> ferrograd.mv(ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]), ferrograd.tensor([1.0, 0.0]))
+    /// tensor([1., 3.])
+    function ["mv(Tensor self, Tensor vec)"], |_, a| Ok(mv(a.tensor(0)?, a.tensor(1)?)?.into())
+}
+
+/// Product of a matrix and a vector.
+///
+/// # Errors
+/// For other ranks, sizes that differ, and dtypes that differ.
+pub fn mv(a: &Tensor, x: &Tensor) -> Result<Tensor> {
+    of_rank("mv", "a matrix", a, 2)?;
+    of_rank("mv", "a vector", x, 1)?;
+    if a.shape()[1] != x.shape()[0] {
+        return Err(inner_sizes("mv", a, x));
+    }
+    let column = x.alias(x.layout().unsqueeze(1), false);
+    let y = product("mv", a, &column)?;
+    let y = y.alias(y.layout().select(1, 0), false).detach();
+    record("MvBackward0", &y, &[a, x], &[Keep::Input(a), Keep::Input(x)], Settings::default, |call| {
+        // dA = g x^T, dx = A^T g
+        let (g, a, x) = (&call.g, &call.saved[0], &call.saved[1]);
+        let da = if call.needs[0] { Some(arithmetic::mul(&view::unsqueeze(g, 1)?, x)?) } else { None };
+        let dx = if call.needs[1] { Some(mv(&view::t(a)?, g)?) } else { None };
+        Ok(smallvec![da, dx])
+    });
+    Ok(y)
+}
+
+operation! {
+    /// Sum of the products of two vectors' elements.
+    ///
+    /// >>> ferrograd.dot(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
+    /// tensor(11.)
+    function ["dot(Tensor self, Tensor tensor)"], |_, a| Ok(dot(a.tensor(0)?, a.tensor(1)?)?.into())
+}
+
+/// Sum of the products of two vectors' elements.
+///
+/// # Errors
+/// For other ranks, sizes that differ, and dtypes that differ.
+pub fn dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    check("dot", a, b)?;
+    of_rank("dot", "a vector", a, 1)?;
+    of_rank("dot", "a vector", b, 1)?;
+    if a.shape() != b.shape() {
+        return Err(inner_sizes("dot", a, b));
+    }
+    let y = crate::no_grad(|| sum::sum(&arithmetic::mul(a, b)?, &[], false, Some(a.dtype())))?;
+    record("DotBackward0", &y, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call| {
+        // da = g b, db = g a
+        let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
+        let da = if call.needs[0] { Some(arithmetic::mul(g, b)?) } else { None };
+        let db = if call.needs[1] { Some(arithmetic::mul(g, a)?) } else { None };
+        Ok(smallvec![da, db])
+    });
+    Ok(y)
+}

@@ -1,0 +1,163 @@
+//! Elements from one tensor into another.
+
+use smallvec::smallvec;
+
+use super::registry::operation;
+use crate::error::Result;
+use crate::graph::arena::NodeRef;
+use crate::graph::meta::{Meta, is_recorded};
+use crate::graph::node::{Backward, Derivative, Gradients, Node};
+use crate::kernels::element::{Element, convert, dispatch};
+use crate::kernels::gather::Walk;
+use crate::kernels::parallel;
+use crate::tensor::Tensor;
+use crate::tensor::layout::Layout;
+use crate::tensor::storage::{Access, Versioning};
+
+operation! {
+    /// A copy with memory of its own and the history of a function: the gradient passes through.
+    ///
+    /// >>> ferrograd.clone(ferrograd.tensor([1.0, 2.0]))
+    /// tensor([1., 2.])
+    function ["clone(Tensor self)"], |_, a| Ok(clone(a.tensor(0)?)?.into())
+}
+
+operation! {
+    /// The tensor itself where its elements lie in row-major order without gaps, else a copy in which they do.
+    ///
+    /// >>> ferrograd.zeros(2, 3).t().contiguous().stride()
+    /// (2, 1)
+    function ["contiguous(Tensor self)"], |_, a| {
+        let x = a.tensor(0)?;
+        Ok(if x.is_contiguous() { x.clone() } else { clone_contiguous(x)? }.into())
+    }
+}
+
+/// A copy in row-major order, recorded.
+pub(crate) fn clone_contiguous(x: &Tensor) -> Result<Tensor> {
+    Ok(recorded_copy(x, contiguous_copy(x)?))
+}
+
+/// A copy with memory of its own, in the order of the original where that has no gaps.
+///
+/// # Errors
+/// Where there is no memory.
+pub fn clone(x: &Tensor) -> Result<Tensor> {
+    let copy = clone_as(x, x)?;
+    Ok(recorded_copy(x, copy))
+}
+
+fn recorded_copy(x: &Tensor, copy: Tensor) -> Tensor {
+    if copy.dtype().is_floating_point() && is_recorded([x]) {
+        let node = Node::new(CloneDerivative, smallvec![x.gradient_edge()], copy.shape(), copy.dtype());
+        copy.set_meta(Meta::recorded(NodeRef::new(node), 0));
+    }
+    copy
+}
+
+#[derive(Clone)]
+struct CloneDerivative;
+
+impl Derivative for CloneDerivative {
+    fn name(&self) -> &'static str {
+        "CloneBackward0"
+    }
+
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        Ok(smallvec![Some(call.gradient()?)])
+    }
+
+    fn take(&mut self, _keep: bool) -> Self {
+        CloneDerivative
+    }
+}
+
+/// The elements in row-major order in new memory, without history.
+pub(crate) fn contiguous_copy(x: &Tensor) -> Result<Tensor> {
+    let copy = Tensor::uninitialized("clone", x.shape(), x.dtype())?;
+    write(&copy, x)?;
+    Ok(copy)
+}
+
+/// The elements in new memory laid out as `like` where that is dense, without history.
+pub(crate) fn clone_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
+    let layout = like.layout();
+    let dense = layout.is_non_overlapping() && layout.end() - layout.offset == layout.numel();
+    if like.is_contiguous() || !dense || like.shape() != x.shape() {
+        return contiguous_copy(x);
+    }
+    let block = Tensor::uninitialized("clone", x.shape(), x.dtype())?;
+    let layout = Layout { offset: 0, ..layout.clone() };
+    let copy = Tensor::new(block.storage().clone(), layout, x.dtype(), Versioning::Tracked);
+    write(&copy, x)?;
+    Ok(copy)
+}
+
+/// The tensor, or a copy in row-major order, without history.
+pub(crate) fn to_contiguous(x: &Tensor) -> Result<Tensor> {
+    if x.is_contiguous() { Ok(x.clone()) } else { contiguous_copy(x) }
+}
+
+/// Elements a piece of a parallel copy has.
+const GRAIN: usize = 1 << 16;
+
+/// Writes the elements of `source`, broadcast and converted, into `target`'s memory, without history. The two do not
+/// overlap.
+pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
+    let strides = source.layout().broadcast_to(target.shape()).strides;
+    let walk = Walk::new(target.shape(), &[target.strides(), &strides]);
+    let total = target.numel();
+    let _access = Access::lock([(&**target.storage(), true), (&**source.storage(), false)]);
+    dispatch!("copy_", target.dtype(), D => dispatch!("copy_", source.dtype(), S => {
+        let (to, from) = (Shared(target.data_ptr()), Shared(source.data_ptr()));
+        parallel::for_each_range(total, GRAIN, |start, end| {
+            // SAFETY: the walk stays within both tensors, whose storages are locked; ranges are disjoint.
+            unsafe { copy_range::<S, D>(&walk, from.get().cast(), to.get().cast(), start, end) }
+        });
+    }));
+    Ok(())
+}
+
+/// An address that threads may share because they write to different elements.
+#[derive(Clone, Copy)]
+pub(super) struct Shared(pub *mut u8);
+
+// SAFETY: the users of the address keep their writes apart and hold the storage's lock.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    #[inline]
+    pub fn get(&self) -> *mut u8 {
+        self.0
+    }
+}
+
+unsafe fn copy_range<S: Element, D: Element>(walk: &Walk, from: *const S, to: *mut D, start: usize, end: usize) {
+    let (to_step, from_step) = (walk.inner_stride(0), walk.inner_stride(1));
+    let mut at = start;
+    walk.runs(0, start, end, |to_offset, length| {
+        let inner = walk.inner();
+        let from_offset = walk.offset(1, at - at % inner) + from_step * (at % inner) as isize;
+        at += length;
+        // SAFETY: the caller vouches for the walk.
+        unsafe {
+            let (to, from) = (to.offset(to_offset), from.offset(from_offset));
+            if to_step == 1 && from_step == 1 {
+                if S::DTYPE == D::DTYPE {
+                    std::ptr::copy_nonoverlapping(from.cast(), to, length);
+                } else {
+                    (0..length).for_each(|i| *to.add(i) = convert(*from.add(i)));
+                }
+            } else {
+                let (mut t, mut f) = (0isize, 0isize);
+                for _ in 0..length {
+                    *to.offset(t) = convert(*from.offset(f));
+                    t += to_step;
+                    f += from_step;
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,296 @@
+//! Tensors from sizes and ranges.
+
+use super::registry::{Arguments, Output, operation};
+use crate::error::{Error, Result};
+use crate::kernels::element::dispatch;
+use crate::random;
+use crate::tensor::create::number;
+use crate::tensor::dtype::{Category, DType};
+use crate::tensor::scalar::Scalar;
+use crate::tensor::{Tensor, default_dtype};
+
+/// Sizes as they are, none of them negative.
+fn sizes(op: &'static str, shape: &[isize]) -> Result<Vec<usize>> {
+    let size = |&s: &isize| usize::try_from(s).map_err(|_| Error::SizeOverflow { op, shape: shape.to_vec() });
+    shape.iter().map(size).collect()
+}
+
+/// The result of a creation: asked for gradients where argument `n` says so.
+fn finish(tensor: Tensor, a: &Arguments, n: usize) -> Result<Output> {
+    tensor.set_requires_grad(a.bool(n)?)?;
+    Ok(tensor.into())
+}
+
+/// Creations from sizes and their `_like` forms, which take shape and dtype of another tensor.
+macro_rules! creations {
+    ($($(#[doc = $doc:literal])* $sized:literal, $(#[doc = $like_doc:literal])* $like:literal => $make:expr;)*) => {$(
+        operation! {
+            $(#[doc = $doc])*
+            function [$sized], |_, a| {
+                let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
+                finish(make(a.op, &sizes(a.op, a.ints(0)?)?, a.dtype(1)?.unwrap_or_else(default_dtype))?, a, 2)
+            }
+        }
+        operation! {
+            $(#[doc = $like_doc])*
+            function [$like], |_, a| {
+                let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
+                let x = a.tensor(0)?;
+                finish(make(a.op, x.shape(), a.dtype(1)?.unwrap_or(x.dtype()))?, a, 2)
+            }
+        }
+    )*};
+}
+
+creations! {
+    /// Zeros of the given sizes; the default float where no dtype is given.
+    ///
+    /// >>> ferrograd.zeros(2, 2)
+    /// tensor([[0., 0.],
+    ///         [0., 0.]])
+    "zeros(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    /// Zeros in the shape and dtype of another tensor.
+    ///
+    /// >>> ferrograd.zeros_like(ferrograd.tensor([1, 2]))
+    /// tensor([0, 0])
+    "zeros_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    => |_, shape, dtype| Tensor::zeros(shape, dtype);
+
+    /// Ones of the given sizes; the default float where no dtype is given.
+    ///
+    /// >>> ferrograd.ones(3)
+    /// tensor([1., 1., 1.])
+    "ones(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    /// Ones in the shape and dtype of another tensor.
+    ///
+    /// >>> ferrograd.ones_like(ferrograd.tensor([1, 2]))
+    /// tensor([1, 1])
+    "ones_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    => |_, shape, dtype| Tensor::ones(shape, dtype);
+
+    /// A tensor of the given sizes whose elements are anything.
+    ///
+    /// >>> ferrograd.empty(2, 3).shape
+    /// torch.Size([2, 3])
+    "empty(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    /// A tensor in the shape and dtype of another whose elements are anything.
+    ///
+    /// >>> ferrograd.empty_like(ferrograd.tensor([1, 2])).shape
+    /// torch.Size([2])
+    "empty_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    => |op, shape, dtype| Tensor::uninitialized(op, shape, supported(op, dtype)?);
+
+    /// Random numbers between 0 and 1, evenly distributed: torch's for the same seed.
+    ///
+    /// >>> _ = ferrograd.manual_seed(0); ferrograd.rand(3)
+    /// tensor([0.4963, 0.7682, 0.0885])
+    "rand(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    /// As `rand`, in the shape and dtype of another tensor.
+    ///
+    /// >>> ferrograd.rand_like(ferrograd.zeros(2)).shape
+    /// torch.Size([2])
+    "rand_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    => |op, shape, dtype| random_of(op, shape, dtype, random::uniform_f32, random::uniform_f64);
+
+    /// Random numbers of the normal distribution of mean 0 and variance 1: torch's for the same seed.
+    ///
+    /// >>> _ = ferrograd.manual_seed(0); ferrograd.randn(3)
+    /// tensor([ 1.5410, -0.2934, -2.1788])
+    "randn(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    /// As `randn`, in the shape and dtype of another tensor.
+    ///
+    /// >>> ferrograd.randn_like(ferrograd.zeros(2)).shape
+    /// torch.Size([2])
+    "randn_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    => |op, shape, dtype| random_of(op, shape, dtype, random::normal_f32, random::normal_f64);
+}
+
+fn supported(op: &'static str, dtype: DType) -> Result<DType> {
+    if dtype.is_supported() {
+        return Ok(dtype);
+    }
+    Err(Error::DTypeUnsupported { op, dtype, hint: "use bool, uint8, int32, int64, float32 or float64" })
+}
+
+/// A tensor filled from the default generator.
+fn random_of(
+    op: &'static str,
+    shape: &[usize],
+    dtype: DType,
+    fill_f32: fn(&mut [f32]),
+    fill_f64: fn(&mut [f64]),
+) -> Result<Tensor> {
+    if !matches!(dtype, DType::F32 | DType::F64) {
+        return Err(Error::DTypeUnsupported { op, dtype, hint: "only floating point dtypes can be drawn" });
+    }
+    let y = Tensor::uninitialized(op, shape, dtype)?;
+    let n = y.numel();
+    // SAFETY: the tensor is new, contiguous and of this type.
+    unsafe {
+        if dtype == DType::F32 {
+            fill_f32(std::slice::from_raw_parts_mut(y.data_ptr().cast(), n));
+        } else {
+            fill_f64(std::slice::from_raw_parts_mut(y.data_ptr().cast(), n));
+        }
+    }
+    Ok(y)
+}
+
+/// The dtype that a number alone gives a tensor.
+fn inferred(value: Scalar) -> DType {
+    value.dtype()
+}
+
+operation! {
+    /// A tensor of the given sizes with one number everywhere, whose dtype it takes.
+    ///
+    /// >>> ferrograd.full((2, 2), 7)
+    /// tensor([[7, 7],
+    ///         [7, 7]])
+    function ["full(int[] size, Number fill_value, *, DType? dtype=None, bool requires_grad=False)"], |_, a| {
+        let value = a.number(1)?;
+        let dtype = a.dtype(2)?.unwrap_or_else(|| inferred(value));
+        finish(Tensor::full(&sizes("full", a.ints(0)?)?, value, dtype)?, a, 3)
+    }
+}
+
+operation! {
+    /// One number everywhere, in the shape and dtype of another tensor.
+    ///
+    /// >>> ferrograd.full_like(ferrograd.zeros(2), 7)
+    /// tensor([7., 7.])
+    function ["full_like(Tensor input, Number fill_value, *, DType? dtype=None, bool requires_grad=False)"], |_, a| {
+        let x = a.tensor(0)?;
+        finish(Tensor::full(x.shape(), a.number(1)?, a.dtype(2)?.unwrap_or(x.dtype()))?, a, 3)
+    }
+}
+
+operation! {
+    /// Numbers from `start` to below `end` by `step`: int64 where all three are integers.
+    ///
+    /// >>> ferrograd.arange(1, 7, 2)
+    /// tensor([1, 3, 5])
+    function [
+        "arange(Number end, *, DType? dtype=None, bool requires_grad=False)",
+        "arange(Number start, Number end, Number step=1, *, DType? dtype=None, bool requires_grad=False)"
+    ], |n, a| {
+        let (start, end, step, rest) = match n {
+            0 => (Scalar::Int(0), a.number(0)?, Scalar::Int(1), 1),
+            _ => (a.number(0)?, a.number(1)?, a.number(2)?, 3),
+        };
+        finish(arange(start, end, step, a.dtype(rest)?)?, a, rest + 1)
+    }
+}
+
+/// Numbers from `start` to below `end` by `step`.
+///
+/// # Errors
+/// For a step of zero or away from the end, and for numbers that are not finite.
+pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) -> Result<Tensor> {
+    let wrong = |argument, rule, given: f64| Err(Error::Argument { op: "arange", argument, rule, given: given.to_string() });
+    let (s, e, d) = (start.as_f64(), end.as_f64(), step.as_f64());
+    if !s.is_finite() || !e.is_finite() {
+        return wrong("start and end", "must be finite", if s.is_finite() { e } else { s });
+    }
+    if d == 0.0 || d.is_nan() {
+        return wrong("step", "must be nonzero", d);
+    }
+    if (e - s) * d < 0.0 {
+        return wrong("step", "must lead from start to end: upper bound and lower bound inconsistent with step sign", d);
+    }
+    let whole = [start, end, step].iter().all(|n| n.dtype().category() <= Category::Integer);
+    let dtype = dtype.unwrap_or(if whole { DType::I64 } else { default_dtype() });
+    let count = ((e - s) / d).ceil();
+    if count > isize::MAX as f64 {
+        return Err(Error::SizeOverflow { op: "arange", shape: vec![isize::MAX] });
+    }
+    let y = Tensor::uninitialized("arange", &[count as usize], dtype)?;
+    dispatch!("arange", dtype, T => {
+        // SAFETY: the tensor is new, contiguous and of this type.
+        let out = unsafe { std::slice::from_raw_parts_mut(y.data_ptr().cast::<T>(), y.numel()) };
+        for (i, slot) in out.iter_mut().enumerate() {
+            *slot = if dtype.is_floating_point() {
+                number(Scalar::Float(s + d * i as f64))
+            } else {
+                number(Scalar::Int(start.as_i64().wrapping_add(step.as_i64().wrapping_mul(i as i64))))
+            };
+        }
+    });
+    Ok(y)
+}
+
+operation! {
+    /// `steps` numbers from `start` to `end`, evenly spaced, both ends included: from each end to the middle, so that
+    /// both are exact.
+    ///
+    /// >>> ferrograd.linspace(0, 1, 5)
+    /// tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    function ["linspace(Number start, Number end, int steps, *, DType? dtype=None, bool requires_grad=False)"], |_, a| {
+        let steps = a.int(2)?;
+        let y = linspace(a.number(0)?.as_f64(), a.number(1)?.as_f64(), steps, a.dtype(3)?.unwrap_or_else(default_dtype))?;
+        finish(y, a, 4)
+    }
+}
+
+/// `steps` evenly spaced numbers.
+///
+/// # Errors
+/// For a negative number of steps.
+pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tensor> {
+    let Ok(count) = usize::try_from(steps) else {
+        return Err(Error::Argument { op: "linspace", argument: "steps", rule: "must be non-negative", given: steps.to_string() });
+    };
+    let y = Tensor::uninitialized("linspace", &[count], dtype)?;
+    let gaps = count.saturating_sub(1).max(1);
+    macro_rules! fill {
+        ($t:ty) => {{
+            let (first, last) = (start as $t, end as $t);
+            let step = (last - first) / gaps as $t;
+            // SAFETY: the tensor is new, contiguous and of this type.
+            let out = unsafe { std::slice::from_raw_parts_mut(y.data_ptr().cast::<$t>(), count) };
+            for (i, slot) in out.iter_mut().enumerate() {
+                *slot = if i < count / 2 || count == 1 {
+                    step.mul_add(i as $t, first)
+                } else {
+                    (-step).mul_add((count - 1 - i) as $t, last)
+                };
+            }
+        }};
+    }
+    match dtype {
+        DType::F32 => fill!(f32),
+        DType::F64 => fill!(f64),
+        _ => {
+            let step = (end - start) / gaps as f64;
+            let values: Vec<Scalar> = (0..count)
+                .map(|i| if i < count / 2 || count == 1 { start + step * i as f64 } else { end - step * (count - 1 - i) as f64 })
+                .map(|v| Scalar::Int(v as i64))
+                .collect();
+            return Tensor::from_scalars(&values, &[count], dtype);
+        }
+    }
+    Ok(y)
+}
+
+operation! {
+    /// A matrix with ones on the diagonal and zeros elsewhere.
+    ///
+    /// >>> ferrograd.eye(2)
+    /// tensor([[1., 0.],
+    ///         [0., 1.]])
+    function [
+        "eye(int n, *, DType? dtype=None, bool requires_grad=False)",
+        "eye(int n, int m, *, DType? dtype=None, bool requires_grad=False)"
+    ], |n, a| {
+        let columns = if n == 0 { a.int(0)? } else { a.int(1)? };
+        let shape = sizes("eye", &[a.int(0)?, columns])?;
+        let y = Tensor::zeros(&shape, a.dtype(n + 1)?.unwrap_or_else(default_dtype))?;
+        let diagonal = crate::tensor::layout::Layout {
+            shape: smallvec::smallvec![shape[0].min(shape[1])],
+            strides: smallvec::smallvec![shape[1] as isize + 1],
+            offset: 0,
+        };
+        super::copy::write(&y.alias(diagonal, false), &Tensor::scalar(1i64, y.dtype())?)?;
+        finish(y, a, n + 2)
+    }
+}

@@ -1,0 +1,275 @@
+//! Element-wise operations: the traits their blocks implement, and what is made of a formula.
+
+use std::sync::OnceLock;
+
+use crate::kernels::dispatch::{Tier, tiered};
+use crate::kernels::element::Element;
+use crate::kernels::expr::{Expr, Program};
+use crate::kernels::lane::Real;
+use crate::kernels::vector::Vector;
+use crate::tensor::Tensor;
+use crate::tensor::scalar::Scalar;
+
+/// From where tests draw an operand: what lies outside has no value or no derivative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Domain {
+    /// The least value.
+    pub low: f64,
+    /// The greatest value.
+    pub high: f64,
+}
+
+impl Domain {
+    /// Any number.
+    pub const ALL: Domain = Domain { low: -3.0, high: 3.0 };
+    /// Numbers above zero.
+    pub const POSITIVE: Domain = Domain { low: 0.1, high: 4.0 };
+    /// Numbers away from zero.
+    pub const NONZERO: Domain = Domain { low: 0.5, high: 3.0 };
+}
+
+/// The formula of a function of one element.
+pub trait Unary {
+    /// From where tests draw.
+    const DOMAIN: Domain = Domain::ALL;
+    /// `y` of `x`
+    fn forward<L: Real>(x: L) -> L;
+    /// The gradient of `x`, from that of `y`.
+    fn derivative<L: Real>(g: L, x: L, y: L) -> L;
+}
+
+/// The formula of a function of two elements.
+pub trait Binary {
+    /// From where tests draw.
+    const DOMAIN: [Domain; 2] = [Domain::ALL; 2];
+    /// `y` of `a` and `b`
+    fn forward<L: Real>(a: L, b: L) -> L;
+    /// The gradients of `a` and `b`, from that of `y`.
+    fn derivative<L: Real>(g: L, a: L, b: L, y: L) -> [L; 2];
+}
+
+/// The formula of a function of three elements.
+pub trait Ternary {
+    /// `y` of `a`, `b` and `c`
+    fn forward<L: Real>(a: L, b: L, c: L) -> L;
+    /// The gradients of `a`, `b` and `c`, from that of `y`.
+    fn derivative<L: Real>(g: L, a: L, b: L, c: L, y: L) -> [L; 3];
+}
+
+/// A formula of up to three elements; `operation!` makes it of the traits above.
+pub trait Formula: 'static {
+    /// How many operands there are.
+    const ARITY: usize;
+    /// From where tests draw.
+    const DOMAIN: [Domain; 3] = [Domain::ALL; 3];
+    /// `y`; operands beyond the arity are anything.
+    fn forward<L: Real>(x: [L; 3]) -> L;
+    /// The gradient of operand `n`.
+    fn derivative<L: Real>(n: usize, g: L, x: [L; 3], y: L) -> L;
+}
+
+/// What an operation does with dtypes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// The promoted type.
+    Promote,
+    /// The promoted type, which may not be bool.
+    Number,
+    /// The promoted type; integers become the default float.
+    Float,
+    /// Compared in the promoted type, giving bool.
+    Compare,
+    /// Truth values in, truth values out.
+    Logical,
+    /// The first operand is a truth value, the others promote.
+    Where,
+}
+
+/// An operand: a tensor, or a number that takes the tensors' type.
+#[derive(Clone, Copy, Debug)]
+pub enum Operand<'a> {
+    /// A tensor.
+    Tensor(&'a Tensor),
+    /// A number.
+    Number(Scalar),
+}
+
+impl<'a> Operand<'a> {
+    /// The tensor, if it is one.
+    #[inline]
+    pub fn tensor(self) -> Option<&'a Tensor> {
+        match self {
+            Operand::Tensor(t) => Some(t),
+            Operand::Number(_) => None,
+        }
+    }
+}
+
+impl<'a> From<&'a Tensor> for Operand<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Operand::Tensor(tensor)
+    }
+}
+
+macro_rules! numbers {
+    ($($t:ty),*) => {$(
+        impl From<$t> for Operand<'_> {
+            fn from(value: $t) -> Self {
+                Operand::Number(value.into())
+            }
+        }
+    )*};
+}
+numbers!(f64, f32, i64, i32, bool);
+
+impl From<Scalar> for Operand<'_> {
+    fn from(value: Scalar) -> Self {
+        Operand::Number(value)
+    }
+}
+
+/// The formula on one element: operands in, result out.
+pub(super) type One<T> = unsafe fn([T; 3]) -> T;
+/// The derivative on one element: gradient, operands and result in, gradient out.
+pub(super) type OneDerivative<T> = unsafe fn(T, [T; 3], T) -> T;
+
+/// What is known of an element-wise operation.
+pub struct Pointwise {
+    /// torch's name.
+    pub name: &'static str,
+    /// torch's name of the graph node.
+    pub node: &'static str,
+    /// What it does with dtypes.
+    pub rule: Rule,
+    /// How many operands it has.
+    pub arity: usize,
+    /// From where tests draw.
+    pub domain: [Domain; 3],
+    record: fn() -> Traces,
+    traces: OnceLock<Traces>,
+    one_f32: fn(Tier) -> One<f32>,
+    one_f64: fn(Tier) -> One<f64>,
+    derivatives_f32: [fn(Tier) -> OneDerivative<f32>; 3],
+    derivatives_f64: [fn(Tier) -> OneDerivative<f64>; 3],
+}
+
+/// A formula's programs.
+pub struct Traces {
+    /// Operands in, result out.
+    pub forward: Program,
+    /// By operand: gradient, operands, result in, gradient out.
+    pub derivatives: Vec<Program>,
+    /// By operand, what its derivative reads: bit `n` for operand `n`, bit [`RESULT`] for the result.
+    pub uses: [u8; 3],
+}
+
+/// The number that the result has among what a derivative reads.
+pub const RESULT: usize = 3;
+
+fn trace<F: Formula>() -> Traces {
+    let operands = |from: usize| [Expr::input(from), Expr::input(from + 1), Expr::input(from + 2)];
+    let forward = Program::record(|| vec![F::forward(operands(0))]);
+    let derivatives: Vec<Program> = (0..F::ARITY)
+        .map(|n| Program::record(|| vec![F::derivative(n, Expr::input(0), operands(1), Expr::input(1 + RESULT))]))
+        .collect();
+    let uses = |p: &Program| (0..=RESULT).filter(|&i| p.uses_input(1 + i)).fold(0u8, |bits, i| bits | 1 << i);
+    let mut all = [0; 3];
+    all.iter_mut().zip(&derivatives).for_each(|(slot, p)| *slot = uses(p));
+    Traces { forward, derivatives, uses: all }
+}
+
+#[inline(always)]
+unsafe fn one_f32_body<F: Formula>(x: [f32; 3]) -> f32 {
+    F::forward(x.map(|x| Vector([x]))).0[0]
+}
+
+#[inline(always)]
+unsafe fn one_f64_body<F: Formula>(x: [f64; 3]) -> f64 {
+    F::forward(x.map(|x| Vector([x]))).0[0]
+}
+
+#[inline(always)]
+unsafe fn derivative_f32_body<F: Formula, const N: usize>(g: f32, x: [f32; 3], y: f32) -> f32 {
+    F::derivative(N, Vector([g]), x.map(|x| Vector([x])), Vector([y])).0[0]
+}
+
+#[inline(always)]
+unsafe fn derivative_f64_body<F: Formula, const N: usize>(g: f64, x: [f64; 3], y: f64) -> f64 {
+    F::derivative(N, Vector([g]), x.map(|x| Vector([x])), Vector([y])).0[0]
+}
+
+tiered! { fn one_f32<F: Formula>(x: [f32; 3]) -> f32 = one_f32_body::<F>; }
+tiered! { fn one_f64<F: Formula>(x: [f64; 3]) -> f64 = one_f64_body::<F>; }
+tiered! { fn derivative_f32<F: Formula; const N: usize>(g: f32, x: [f32; 3], y: f32) -> f32 = derivative_f32_body::<F, N>; }
+tiered! { fn derivative_f64<F: Formula; const N: usize>(g: f64, x: [f64; 3], y: f64) -> f64 = derivative_f64_body::<F, N>; }
+
+
+impl Pointwise {
+    /// What is known of the operation with formula `F`.
+    pub const fn new<F: Formula>(name: &'static str, node: &'static str, rule: Rule) -> Pointwise {
+        let (f32s, f64s): ([fn(Tier) -> OneDerivative<f32>; 3], [fn(Tier) -> OneDerivative<f64>; 3]) = match F::ARITY {
+            1 => ([derivative_f32::<F, 0>; 3], [derivative_f64::<F, 0>; 3]),
+            2 => (
+                [derivative_f32::<F, 0>, derivative_f32::<F, 1>, derivative_f32::<F, 1>],
+                [derivative_f64::<F, 0>, derivative_f64::<F, 1>, derivative_f64::<F, 1>],
+            ),
+            _ => (
+                [derivative_f32::<F, 0>, derivative_f32::<F, 1>, derivative_f32::<F, 2>],
+                [derivative_f64::<F, 0>, derivative_f64::<F, 1>, derivative_f64::<F, 2>],
+            ),
+        };
+        Pointwise {
+            name,
+            node,
+            rule,
+            arity: F::ARITY,
+            domain: F::DOMAIN,
+            record: trace::<F>,
+            traces: OnceLock::new(),
+            one_f32: one_f32::<F>,
+            one_f64: one_f64::<F>,
+            derivatives_f32: f32s,
+            derivatives_f64: f64s,
+        }
+    }
+
+    /// The formula's programs, recorded when first needed.
+    #[inline]
+    pub fn traces(&self) -> &Traces {
+        self.traces.get_or_init(self.record)
+    }
+
+    /// True where gradients pass through: the result is a number that depends on its operands smoothly enough.
+    #[inline]
+    pub fn is_differentiable(&self) -> bool {
+        !matches!(self.rule, Rule::Compare | Rule::Logical)
+    }
+}
+
+/// A floating-point type that has the one-element path.
+pub(super) trait Float: Element {
+    fn one(spec: &Pointwise, tier: Tier) -> One<Self>;
+    fn derivative(spec: &Pointwise, n: usize, tier: Tier) -> OneDerivative<Self>;
+}
+
+impl Float for f32 {
+    #[inline]
+    fn one(spec: &Pointwise, tier: Tier) -> One<f32> {
+        (spec.one_f32)(tier)
+    }
+    #[inline]
+    fn derivative(spec: &Pointwise, n: usize, tier: Tier) -> OneDerivative<f32> {
+        (spec.derivatives_f32[n])(tier)
+    }
+}
+
+impl Float for f64 {
+    #[inline]
+    fn one(spec: &Pointwise, tier: Tier) -> One<f64> {
+        (spec.one_f64)(tier)
+    }
+    #[inline]
+    fn derivative(spec: &Pointwise, n: usize, tier: Tier) -> OneDerivative<f64> {
+        (spec.derivatives_f64[n])(tier)
+    }
+}

@@ -1,0 +1,106 @@
+//! Recording of operations whose derivative is a formula of tensors: what it keeps, and the formula.
+
+use smallvec::SmallVec;
+
+use crate::error::Result;
+use crate::graph::arena::NodeRef;
+use crate::graph::meta::{Meta, is_recorded};
+use crate::graph::node::{Backward, Derivative, Gradients, Node};
+use crate::graph::saved::Saved;
+use crate::tensor::Tensor;
+use crate::tensor::layout::Shape;
+
+/// What a formula is given beside the gradient.
+pub(super) struct Call<'a> {
+    /// The gradient of the result.
+    pub g: Tensor,
+    /// The values that were kept, in order.
+    pub saved: SmallVec<[Tensor; 2]>,
+    /// The settings of the forward call.
+    pub settings: &'a Settings,
+    /// Which inputs' gradients are wanted.
+    pub needs: &'a [bool],
+}
+
+/// The settings of a call that its derivative needs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    /// The sizes of the input.
+    pub shape: Shape,
+    /// Dimensions, counted from the front.
+    pub dims: SmallVec<[isize; 4]>,
+    /// Whether reduced dimensions stay, with size 1.
+    pub keepdim: bool,
+    /// A number.
+    pub number: f64,
+}
+
+/// The gradients of the inputs.
+pub(super) type TensorFormula = fn(&Call) -> Result<Gradients>;
+
+/// A value to keep.
+#[derive(Clone, Copy)]
+pub(super) enum Keep<'a> {
+    /// An input, with its history.
+    Input(&'a Tensor),
+    /// The result.
+    Output,
+}
+
+#[derive(Clone)]
+struct Recorded {
+    name: &'static str,
+    saved: SmallVec<[Saved; 2]>,
+    settings: Settings,
+    formula: TensorFormula,
+}
+
+impl Derivative for Recorded {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        let saved = self.saved.iter().map(|s| s.unpack(call.node)).collect::<Result<_>>()?;
+        (self.formula)(&Call { g: call.gradient()?, saved, settings: &self.settings, needs: call.needs })
+    }
+
+    fn take(&mut self, keep: bool) -> Self {
+        Recorded { saved: self.saved.iter_mut().map(|s| s.take(keep)).collect(), settings: self.settings.clone(), ..*self }
+    }
+}
+
+/// Leaves a node behind `y` where an input requires a gradient; `keep` and `settings` are asked only then.
+pub(super) fn record(
+    name: &'static str,
+    y: &Tensor,
+    inputs: &[&Tensor],
+    keep: &[Keep],
+    settings: impl FnOnce() -> Settings,
+    formula: TensorFormula,
+) {
+    if !y.dtype().is_floating_point() || !is_recorded(inputs.iter().copied()) {
+        return;
+    }
+    let edges = inputs.iter().map(|x| x.gradient_edge()).collect();
+    let saved = keep
+        .iter()
+        .map(|k| match k {
+            Keep::Input(x) => Saved::input(x),
+            Keep::Output => Saved::output(y),
+        })
+        .collect();
+    let derivative = Recorded { name, saved, settings: settings(), formula };
+    let node = NodeRef::new(Node::new(derivative, edges, y.shape(), y.dtype()));
+    y.set_meta(Meta::recorded(node, 0));
+}
+
+/// A reduced gradient with its reduced dimensions back, so that it broadcasts over the input.
+pub(super) fn restored(x: &Tensor, settings: &Settings) -> Result<Tensor> {
+    if settings.keepdim || settings.dims.is_empty() {
+        return Ok(x.clone());
+    }
+    let mut dims = settings.dims.clone();
+    dims.sort_unstable();
+    dims.iter().try_fold(x.clone(), |x, &d| super::view::unsqueeze(&x, d))
+}

@@ -1,0 +1,97 @@
+//! A recorded formula run with tensor operations, so that each is recorded in turn: derivatives of derivatives.
+
+use super::arithmetic::{self, add, div, mul, neg, pow, sub};
+use super::compare::{eq, le, logical_and, logical_not, logical_or, lt, where_};
+use super::formula::Operand;
+use super::unary;
+use crate::error::Result;
+use crate::kernels::expr::{OpCode, Program};
+use crate::tensor::Tensor;
+use crate::tensor::scalar::Scalar;
+
+/// A value of the replay: a tensor made by a step, or a source.
+enum Step<'a> {
+    Made(Tensor),
+    Source(Operand<'a>),
+}
+
+impl Step<'_> {
+    fn operand(&self) -> Operand<'_> {
+        match self {
+            Step::Made(t) => Operand::Tensor(t),
+            Step::Source(o) => *o,
+        }
+    }
+}
+
+/// Runs the program on `sources`; numbers alone become tensors like `g`.
+pub(super) fn replay(program: &Program, sources: &[Operand], g: &Tensor) -> Result<Tensor> {
+    let mut steps: Vec<Step> = Vec::with_capacity(program.steps.len());
+    for step in &program.steps {
+        let made = match step.op {
+            OpCode::Input(n) => Step::Source(sources[n as usize]),
+            OpCode::Constant(value) => Step::Source(Operand::Number(Scalar::Float(value))),
+            OpCode::Param(_) => Step::Source(Operand::Number(Scalar::Float(0.0))),
+            op => {
+                let arg = |n: usize| steps[step.args[n] as usize].operand();
+                // An operation on numbers alone is done once, on a tensor.
+                let first;
+                let a = match arg(0) {
+                    Operand::Number(s) if (0..op.arity()).all(|n| arg(n).tensor().is_none()) => {
+                        first = Tensor::scalar(s, g.dtype())?;
+                        Operand::Tensor(&first)
+                    }
+                    other => other,
+                };
+                Step::Made(run(op, a, || arg(1), || arg(2))?)
+            }
+        };
+        steps.push(made);
+    }
+    let out = program.outputs.first().map(|&o| &steps[o as usize]);
+    match out {
+        Some(Step::Made(t)) => Ok(t.clone()),
+        Some(Step::Source(Operand::Tensor(t))) => Ok((*t).clone()),
+        Some(Step::Source(Operand::Number(s))) => Tensor::full(g.shape(), *s, g.dtype()),
+        None => Tensor::zeros(g.shape(), g.dtype()),
+    }
+}
+
+fn run<'a>(op: OpCode, a: Operand<'a>, b: impl Fn() -> Operand<'a>, c: impl Fn() -> Operand<'a>) -> Result<Tensor> {
+    match op {
+        OpCode::Add => add(a, b()),
+        OpCode::Sub => sub(a, b()),
+        OpCode::Mul => mul(a, b()),
+        OpCode::Div => div(a, b()),
+        OpCode::Neg => neg(a),
+        OpCode::Abs => unary::abs(a),
+        OpCode::Maximum => arithmetic::maximum(a, b()),
+        OpCode::Minimum => arithmetic::minimum(a, b()),
+        OpCode::FloorDivide => arithmetic::floor_divide(a, b()),
+        OpCode::Remainder => arithmetic::remainder(a, b()),
+        OpCode::Pow => pow(a, b()),
+        OpCode::Eq => eq(a, b()),
+        OpCode::Lt => lt(a, b()),
+        OpCode::Le => le(a, b()),
+        OpCode::Select => where_(a, b(), c()),
+        OpCode::And => logical_and(a, b()),
+        OpCode::Or => logical_or(a, b()),
+        OpCode::Not => logical_not(a),
+        OpCode::MulAdd => add(&mul(a, b())?, c()),
+        OpCode::Sqrt => unary::sqrt(a),
+        OpCode::Exp => unary::exp(a),
+        OpCode::Log => unary::log(a),
+        OpCode::Expm1 => unary::expm1(a),
+        OpCode::Log1p => unary::log1p(a),
+        OpCode::Sin => unary::sin(a),
+        OpCode::Cos => unary::cos(a),
+        OpCode::Tanh => unary::tanh(a),
+        OpCode::Sigmoid => unary::sigmoid(a),
+        OpCode::Floor => unary::floor(a),
+        OpCode::Trunc => unary::trunc(a),
+        OpCode::Input(_) | OpCode::Param(_) | OpCode::Constant(_) => match a {
+            Operand::Tensor(t) => Ok(t.clone()),
+            Operand::Number(s) => Tensor::scalar(s, s.dtype()),
+        },
+    }
+}

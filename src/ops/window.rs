@@ -1,0 +1,201 @@
+//! A window on memory laid out as another tensor: cutting it out, setting it into zeros, replacing it. The first two are
+//! linear and each other's derivative; the third is what a change in place of a view is to its base.
+
+use smallvec::smallvec;
+
+use super::copy;
+use crate::error::Result;
+use crate::graph::arena::NodeRef;
+use crate::graph::meta::{Meta, is_recorded};
+use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::layout::Layout;
+use crate::tensor::scalar::Scalar;
+use crate::tensor::storage::Versioning;
+
+/// A window within a tensor's layout, both in elements of one memory.
+#[derive(Clone)]
+pub(super) struct Window {
+    pub outer: Layout,
+    pub inner: Layout,
+}
+
+impl Window {
+    /// The window that `inner` is on a tensor of layout `outer`.
+    pub fn new(outer: &Layout, inner: &Layout) -> Window {
+        // Both relative to where the outer starts.
+        let origin = outer.offset.min(inner.offset);
+        let shift = |l: &Layout| Layout { offset: l.offset - origin, ..l.clone() };
+        Window { outer: shift(outer), inner: shift(inner) }
+    }
+
+    /// New memory for the outer layout, zeroed; gives the outer tensor and the window in it.
+    fn zeros(&self, dtype: DType) -> Result<(Tensor, Tensor)> {
+        let elements = self.outer.end().max(self.inner.end());
+        let block = Tensor::full(&[elements], Scalar::Int(0), dtype)?;
+        let part = |l: &Layout| Tensor::new(block.storage().clone(), l.clone(), dtype, Versioning::Tracked);
+        Ok((part(&self.outer), part(&self.inner)))
+    }
+
+    /// `outer` with `value` in the window, the rest from `rest`.
+    fn filled(&self, rest: Option<&Tensor>, value: Option<&Tensor>, dtype: DType) -> Result<Tensor> {
+        let (outer, inner) = self.zeros(dtype)?;
+        if let Some(rest) = rest {
+            copy::write(&outer, rest)?;
+        }
+        match value {
+            Some(value) => copy::write(&inner, value)?,
+            None if rest.is_some() => copy::write(&inner, &Tensor::scalar(Scalar::Int(0), dtype)?)?,
+            None => {}
+        }
+        Ok(outer)
+    }
+
+    /// What the window shows of a tensor of the outer shape.
+    fn cut_out(&self, x: &Tensor) -> Result<Tensor> {
+        if x.is_contiguous() && self.outer.is_contiguous() {
+            let offset = self.inner.offset - self.outer.offset + x.layout().offset;
+            let layout = Layout { offset, ..self.inner.clone() };
+            return Ok(Tensor::new(x.storage().clone(), layout, x.dtype(), x.versioning()));
+        }
+        let (outer, inner) = self.zeros(x.dtype())?;
+        copy::write(&outer, x)?;
+        copy::contiguous_copy(&inner)
+    }
+}
+
+/// `x` set into zeros of the outer layout: the derivative of [`extract`].
+pub(super) fn embed(x: &Tensor, window: &Window) -> Result<Tensor> {
+    let y = if window.inner.is_non_overlapping() {
+        window.filled(None, Some(x), x.dtype())?
+    } else {
+        accumulate(x, window)?
+    };
+    record(&y, x, Embed { window: window.clone() });
+    Ok(y)
+}
+
+/// As [`embed`] for windows that show elements more than once: their gradients add up.
+fn accumulate(x: &Tensor, window: &Window) -> Result<Tensor> {
+    let (outer, inner) = window.zeros(x.dtype())?;
+    let values = x.to_vec::<f64>()?;
+    let mut sums = vec![0.0f64; outer.layout().end().max(inner.layout().end())];
+    inner.layout().offsets().zip(values).for_each(|(o, v)| sums[o] += v);
+    let elements = sums.iter().map(|&v| Scalar::Float(v)).collect::<Vec<_>>();
+    let block = Tensor::from_scalars(&elements, &[sums.len()], x.dtype())?;
+    Ok(Tensor::new(block.storage().clone(), outer.layout().clone(), x.dtype(), Versioning::Tracked))
+}
+
+/// The window of `x`, a tensor of the outer shape: the derivative of [`embed`].
+pub(super) fn extract(x: &Tensor, window: &Window) -> Result<Tensor> {
+    let y = window.cut_out(x)?;
+    record(&y, x, Extract { window: window.clone() });
+    Ok(y)
+}
+
+fn record(y: &Tensor, x: &Tensor, derivative: impl Derivative) {
+    if is_recorded([x]) {
+        let node = Node::new(derivative, smallvec![x.gradient_edge()], y.shape(), y.dtype());
+        y.set_meta(Meta::recorded(NodeRef::new(node), 0));
+    }
+}
+
+#[derive(Clone)]
+struct Embed {
+    window: Window,
+}
+
+impl Derivative for Embed {
+    fn name(&self) -> &'static str {
+        "AsStridedScatterBackward0"
+    }
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        Ok(smallvec![Some(extract(&call.gradient()?, &self.window)?)])
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
+
+#[derive(Clone)]
+struct Extract {
+    window: Window,
+}
+
+impl Derivative for Extract {
+    fn name(&self) -> &'static str {
+        "AsStridedBackward0"
+    }
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        Ok(smallvec![Some(embed(&call.gradient()?, &self.window)?)])
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
+
+/// The node of a window on a base, for a view whose base was changed in place.
+pub(super) fn extract_node(outer: &Layout, inner: &Layout, edge: Edge, dtype: DType) -> NodeRef {
+    let derivative = Extract { window: Window::new(outer, inner) };
+    NodeRef::new(Node::new(derivative, smallvec![Some(edge)], &inner.shape, dtype))
+}
+
+/// The node of a base whose window was replaced by a value.
+pub(super) fn splice_node(
+    outer: &Layout,
+    inner: &Layout,
+    base: Option<Edge>,
+    value: Option<Edge>,
+    dtype: DType,
+) -> NodeRef {
+    let derivative = Splice { window: Window::new(outer, inner) };
+    NodeRef::new(Node::new(derivative, smallvec![base, value], &outer.shape, dtype))
+}
+
+/// A base with a window replaced: its gradient goes to the value within the window and to the base outside of it.
+#[derive(Clone)]
+struct Splice {
+    window: Window,
+}
+
+impl Derivative for Splice {
+    fn name(&self) -> &'static str {
+        "CopySlices"
+    }
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        let g = call.gradient()?;
+        let base = if call.needs(0) { Some(cleared(&g, &self.window)?) } else { None };
+        let value = if call.needs(1) { Some(extract(&g, &self.window)?) } else { None };
+        Ok(smallvec![base, value])
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
+
+/// `x` with zeros in the window.
+fn cleared(x: &Tensor, window: &Window) -> Result<Tensor> {
+    let y = window.filled(Some(x), None, x.dtype())?;
+    if is_recorded([x]) {
+        let node = splice_node(&window.outer, &window.inner, x.gradient_edge(), None, x.dtype());
+        y.set_meta(Meta::recorded(node, 0));
+    }
+    Ok(y)
+}
+
+/// Where a tensor was overwritten by a constant: no gradient passes.
+pub(super) struct Cut;
+
+impl Derivative for Cut {
+    fn name(&self) -> &'static str {
+        "FillBackward0"
+    }
+    fn backward(&self, _call: &Backward) -> Result<Gradients> {
+        Ok(smallvec![None])
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        Cut
+    }
+}
+

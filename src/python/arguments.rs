@@ -1,0 +1,222 @@
+//! Arguments of a call matched with an operation's signatures.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+use smallvec::SmallVec;
+
+use super::convert;
+use super::dtype::PyDType;
+use super::signature::{Default, Entry, Kind, Parameter, Signature};
+use super::tensor::PyTensor;
+use crate::ops::Value;
+use crate::tensor::scalar::Scalar;
+
+/// The arguments of a call as CPython hands them over.
+pub struct Given<'a, 'py> {
+    /// The tensor that the method was called on.
+    pub receiver: Option<Borrowed<'a, 'py, PyAny>>,
+    /// By position.
+    pub positional: &'a [Borrowed<'a, 'py, PyAny>],
+    /// By name.
+    pub named: &'a [(String, Borrowed<'a, 'py, PyAny>)],
+}
+
+/// The values of a matched call.
+pub type Values = SmallVec<[Value; 6]>;
+
+/// Tries the signatures in order; gives the number of the one that takes the arguments, and their values.
+///
+/// # Errors
+/// `TypeError` that shows what was given and the signatures, where none does.
+pub fn bind(entry: &Entry, given: &Given) -> PyResult<(usize, Values)> {
+    let mut reason = None;
+    for (n, signature) in entry.signatures.iter().enumerate() {
+        match matched(signature, given)? {
+            Ok(values) => return Ok((n, values)),
+            Err(why) => reason = Some(why),
+        }
+    }
+    Err(mismatch(entry, given, reason))
+}
+
+fn mismatch(entry: &Entry, given: &Given, reason: Option<String>) -> PyErr {
+    let name = entry.operation.name;
+    if let (1, Some(reason)) = (entry.signatures.len(), &reason) {
+        return PyTypeError::new_err(format!("{name}(): {reason}"));
+    }
+    let type_name = |o: &Borrowed<PyAny>| o.get_type().name().map_or("?".into(), |n| n.to_string());
+    let mut shown: Vec<String> = given.positional.iter().map(type_name).collect();
+    shown.extend(given.named.iter().map(|(n, o)| format!("{n}={}", type_name(o))));
+    let expected = entry.operation.signatures.join(" or ");
+    PyTypeError::new_err(format!(
+        "{name}() received an invalid combination of arguments - got ({}), but expected {expected}",
+        shown.join(", ")
+    ))
+}
+
+/// The values for one signature, or why it does not take the arguments.
+fn matched(signature: &Signature, given: &Given) -> PyResult<Result<Values, String>> {
+    let mut values = Values::new();
+    let mut positional = given.receiver.iter().chain(given.positional).peekable();
+    let mut used = 0;
+    for parameter in &signature.parameters {
+        let by_name = given.named.iter().find(|(name, _)| names(parameter, name));
+        let value = if parameter.keyword_only || positional.peek().is_none() {
+            match by_name {
+                Some((_, object)) => {
+                    used += 1;
+                    value(parameter, object)?
+                }
+                None => default(parameter),
+            }
+        } else if by_name.is_some() {
+            return Ok(Err(format!("got multiple values for argument '{}'", parameter.name)));
+        } else if parameter.is_variadic() && positional.peek().is_some_and(|o| convert::integer(o).is_some()) {
+            let mut ints = SmallVec::new();
+            while let Some(i) = positional.peek().and_then(|o| convert::integer(o)) {
+                ints.push(i);
+                positional.next();
+            }
+            Ok(Value::Ints(ints))
+        } else if let Some(object) = positional.next() {
+            value(parameter, object)?
+        } else {
+            default(parameter)
+        };
+        match value {
+            Ok(value) => values.push(value),
+            Err(why) => return Ok(Err(why)),
+        }
+    }
+    if positional.peek().is_some() {
+        let count = signature.parameters.iter().filter(|p| !p.keyword_only).count();
+        return Ok(Err(format!("takes {count} positional arguments but {} were given", given.positional.len())));
+    }
+    if used != given.named.len() {
+        let known = |name: &String| signature.parameters.iter().any(|p| names(p, name));
+        let unknown = given.named.iter().find(|(n, _)| !known(n)).map_or("", |(n, _)| n.as_str());
+        return Ok(Err(format!("got an unexpected keyword argument '{unknown}'")));
+    }
+    Ok(Ok(values))
+}
+
+/// torch takes NumPy's names for some parameters, and `input` for the tensor of a function.
+fn names(parameter: &Parameter, given: &str) -> bool {
+    parameter.name == given
+        || matches!((parameter.name, given), ("self", "input") | ("dim", "axis") | ("keepdim", "keepdims"))
+}
+
+fn default(parameter: &Parameter) -> Result<Value, String> {
+    match parameter.default {
+        Default::Required => Err(format!("missing required argument '{}'", parameter.name)),
+        Default::None => Ok(Value::None),
+        Default::Int(i) => Ok(Value::Number(Scalar::Int(i))),
+        Default::Bool(b) => Ok(Value::Number(Scalar::Bool(b))),
+    }
+}
+
+/// An argument as the parameter takes it, or why it does not.
+fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Value, String>> {
+    if object.is_none() && (parameter.optional || parameter.default == Default::None) {
+        return Ok(Ok(Value::None));
+    }
+    let found = match parameter.kind {
+        Kind::Tensor => tensor(object),
+        Kind::Operand => match convert::other(object)? {
+            Some(convert::Other::Tensor(t)) => Some(Value::Tensor(t.get().get().clone())),
+            Some(convert::Other::Made(t)) => Some(Value::Tensor(t)),
+            Some(convert::Other::Number(n)) => Some(Value::Number(n)),
+            None => None,
+        },
+        Kind::Tensors => tensors(object)?,
+        Kind::Number => match convert::number(object)? {
+            Some(n) => Some(Value::Number(n)),
+            None => match object.cast::<PyTensor>() {
+                Ok(t) if t.get().get().numel() == 1 && !t.get().get().requires_grad() => {
+                    Some(Value::Number(t.get().get().item()?))
+                }
+                _ => None,
+            },
+        },
+        Kind::Int if object.is_instance_of::<pyo3::types::PyBool>() => None,
+        Kind::Int => convert::integer(object).map(|i| Value::Number(Scalar::Int(i as i64))),
+        Kind::Ints => ints(object)?,
+        Kind::Bool => match convert::number(object)? {
+            Some(Scalar::Bool(b)) => Some(Value::Number(Scalar::Bool(b))),
+            _ => None,
+        },
+        Kind::DType => dtype(object),
+    };
+    Ok(found.ok_or_else(|| {
+        let given = object.get_type().name().map_or("?".into(), |n| n.to_string());
+        format!("argument '{}' must be {}, not {given}", parameter.name, expected(parameter.kind))
+    }))
+}
+
+fn expected(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tensor => "Tensor",
+        Kind::Operand => "Tensor or Number",
+        Kind::Tensors => "tuple of Tensors",
+        Kind::Number => "Number",
+        Kind::Int => "int",
+        Kind::Ints => "tuple of ints",
+        Kind::Bool => "bool",
+        Kind::DType => "torch.dtype",
+    }
+}
+
+fn tensor(object: &Bound<'_, PyAny>) -> Option<Value> {
+    object.cast::<PyTensor>().ok().map(|t| Value::Tensor(t.get().get().clone()))
+}
+
+fn tensors(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+    if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
+        return Ok(None);
+    }
+    let mut all = Vec::new();
+    for item in object.try_iter()? {
+        match item?.cast::<PyTensor>() {
+            Ok(t) => all.push(t.get().get().clone()),
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(Value::Tensors(all)))
+}
+
+fn ints(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+    if object.is_instance_of::<pyo3::types::PyBool>() {
+        return Ok(None);
+    }
+    if let Some(i) = convert::integer(object) {
+        return Ok(Some(Value::Ints(smallvec::smallvec![i])));
+    }
+    if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
+        return Ok(None);
+    }
+    let mut all = SmallVec::new();
+    for item in object.try_iter()? {
+        match convert::integer(&item?) {
+            Some(i) => all.push(i),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(Value::Ints(all)))
+}
+
+/// A dtype, also by Python's own types.
+fn dtype(object: &Bound<'_, PyAny>) -> Option<Value> {
+    use crate::tensor::dtype::DType;
+    if let Ok(d) = object.cast::<PyDType>() {
+        return Some(Value::DType(d.get().0));
+    }
+    let object = object.as_ptr();
+    let classes = [
+        (&raw mut ffi::PyBool_Type, DType::Bool),
+        (&raw mut ffi::PyLong_Type, DType::I64),
+        (&raw mut ffi::PyFloat_Type, DType::F64),
+    ];
+    classes.into_iter().find(|(class, _)| object == class.cast()).map(|(_, dtype)| Value::DType(dtype))
+}

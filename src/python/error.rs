@@ -1,0 +1,32 @@
+//! Errors as Python's exceptions, of the classes that torch raises.
+
+use pyo3::PyErr;
+use pyo3::exceptions::{
+    PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError,
+};
+
+use crate::error::{Error, Kind};
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> PyErr {
+        let message = error.to_string();
+        match error.kind() {
+            Kind::Runtime => PyRuntimeError::new_err(message),
+            Kind::Type => PyTypeError::new_err(message),
+            Kind::Value => PyValueError::new_err(message),
+            Kind::Index => PyIndexError::new_err(message),
+            Kind::NotImplemented => PyNotImplementedError::new_err(message),
+            Kind::Memory => PyMemoryError::new_err(message),
+        }
+    }
+}
+
+/// A panic of the core as an exception: a defect, but not the end of the process.
+pub fn from_panic(op: &'static str, payload: Box<dyn std::any::Any + Send>) -> PyErr {
+    let what = payload
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| payload.downcast_ref::<&str>().map(|s| s.to_string()))
+        .unwrap_or_else(|| "unknown".into());
+    Error::Internal { op, what }.into()
+}

@@ -1,0 +1,14 @@
+//! The Python bindings: arguments in, errors and objects out. No mathematics.
+
+mod arguments;
+mod autograd;
+mod convert;
+mod dtype;
+mod error;
+mod functions;
+mod module;
+mod node;
+mod numpy;
+mod operators;
+mod signature;
+mod tensor;

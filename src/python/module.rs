@@ -1,0 +1,178 @@
+//! The extension module `ferrograd._ferrograd`.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::convert::{self, ok};
+use super::dtype::{ALL, PyDType, object};
+use super::node::PyNode;
+use super::signature::entries;
+use super::tensor::{PyTensor, wrap};
+use super::{autograd, functions, numpy};
+use crate::tensor::Tensor;
+
+/// A tensor of a number, nested sequences of numbers, or an array; the data is copied.
+#[pyfunction]
+#[pyo3(signature = (data, *, dtype=None, device=None, requires_grad=false))]
+fn tensor(
+    py: Python<'_>,
+    data: &Bound<'_, PyAny>,
+    dtype: Option<&Bound<'_, PyDType>>,
+    device: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<Py<PyAny>> {
+    check_device(device)?;
+    let t = convert::tensor(data, dtype.map(|d| d.get().0))?;
+    ok(t.set_requires_grad(requires_grad))?;
+    wrap(py, t)
+}
+
+/// There is one device.
+fn check_device(device: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    match device {
+        Some(d) if !d.is_none() && !d.str()?.to_string().starts_with("cpu") => {
+            Err(pyo3::exceptions::PyRuntimeError::new_err(format!("ferrograd computes on the CPU only, got device {d}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The data as a tensor, shared where it can be.
+#[pyfunction]
+#[pyo3(signature = (data, dtype=None))]
+fn as_tensor(py: Python<'_>, data: &Bound<'_, PyAny>, dtype: Option<&Bound<'_, PyDType>>) -> PyResult<Py<PyAny>> {
+    let dtype = dtype.map(|d| d.get().0);
+    let t: Tensor = match data.cast::<PyTensor>() {
+        Ok(t) => t.get().get().clone(),
+        Err(_) if numpy::is_array(data) => numpy::from_array(data, true)?,
+        Err(_) => convert::tensor(data, dtype)?,
+    };
+    wrap(py, ok(crate::ops::cast::to(&t, dtype.unwrap_or(t.dtype())))?)
+}
+
+/// A tensor on the memory of a NumPy array.
+#[pyfunction]
+fn from_numpy(py: Python<'_>, ndarray: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    if !numpy::is_array(ndarray) {
+        let given = ndarray.get_type().name()?;
+        return Err(pyo3::exceptions::PyTypeError::new_err(format!("expected np.ndarray (got {given})")));
+    }
+    wrap(py, numpy::from_array(ndarray, false)?)
+}
+
+/// Seeds the default generator.
+#[pyfunction]
+fn _manual_seed(seed: i128) -> PyResult<()> {
+    let wraps = |s: i128| (-(1i128 << 63)..(1i128 << 64)).contains(&s).then_some(s as u64);
+    match wraps(seed) {
+        Some(seed) => {
+            crate::random::manual_seed(seed);
+            Ok(())
+        }
+        None => Err(pyo3::exceptions::PyRuntimeError::new_err("Overflow when unpacking long: the seed must fit 64 bits")),
+    }
+}
+
+/// The type that floating-point numbers without a type become.
+#[pyfunction]
+fn get_default_dtype(py: Python<'_>) -> PyResult<Py<PyDType>> {
+    object(py, crate::tensor::default_dtype())
+}
+
+/// Sets the type that floating-point numbers without a type become: float32 or float64.
+#[pyfunction]
+fn set_default_dtype(d: &Bound<'_, PyDType>) -> PyResult<()> {
+    ok(crate::tensor::set_default_dtype(d.get().0))
+}
+
+/// Sets how tensors are printed; what is not named stays.
+#[pyfunction]
+fn _set_printoptions(named: std::collections::HashMap<String, usize>, sci_mode: Option<bool>) {
+    let mut options = crate::tensor::print::options();
+    for (name, value) in named {
+        match name.as_str() {
+            "precision" => options.precision = value,
+            "threshold" => options.threshold = value,
+            "edgeitems" => options.edgeitems = value,
+            _ => options.linewidth = value,
+        }
+    }
+    options.sci_mode = sci_mode;
+    crate::tensor::print::set_options(options);
+}
+
+/// The number of threads that kernels and backward use.
+#[pyfunction]
+fn get_num_threads() -> usize {
+    crate::kernels::parallel::num_threads()
+}
+
+/// Sets the number of threads that kernels and backward use.
+#[pyfunction]
+fn set_num_threads(threads: usize) -> PyResult<()> {
+    if threads == 0 {
+        return Err(pyo3::exceptions::PyRuntimeError::new_err("set_num_threads expects a positive integer"));
+    }
+    crate::kernels::parallel::set_num_threads(threads);
+    Ok(())
+}
+
+/// The table of operations, for stubs, documents and tests.
+#[pyfunction]
+fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
+    entries()
+        .iter()
+        .map(|entry| {
+            let row = PyDict::new(py);
+            row.set_item("name", entry.operation.name)?;
+            row.set_item("doc", entry.operation.doc)?;
+            row.set_item("signatures", entry.operation.signatures)?;
+            row.set_item("method", functions::is_method(entry))?;
+            row.set_item("function", functions::is_function(entry))?;
+            if let crate::ops::registry::Kind::Pointwise(spec) = entry.operation.kind {
+                let spec = spec();
+                let domain: Vec<(f64, f64)> = spec.domain[..spec.arity].iter().map(|d| (d.low, d.high)).collect();
+                row.set_item("arity", spec.arity)?;
+                row.set_item("domain", domain)?;
+                row.set_item("differentiable", spec.is_differentiable())?;
+                row.set_item("node", spec.node)?;
+                row.set_item("rule", format!("{:?}", spec.rule))?;
+            }
+            Ok(row.unbind())
+        })
+        .collect()
+}
+
+#[pymodule]
+fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add_class::<PyTensor>()?;
+    module.add_class::<PyDType>()?;
+    module.add_class::<PyNode>()?;
+    for (dtype, aliases) in ALL {
+        for name in std::iter::once(dtype.name()).chain(aliases.iter().copied()) {
+            module.add(name, object(py, dtype)?)?;
+        }
+    }
+    functions::install(module, &py.get_type::<PyTensor>())?;
+    for function in [
+        wrap_pyfunction!(tensor, module)?,
+        wrap_pyfunction!(as_tensor, module)?,
+        wrap_pyfunction!(from_numpy, module)?,
+        wrap_pyfunction!(_manual_seed, module)?,
+        wrap_pyfunction!(get_default_dtype, module)?,
+        wrap_pyfunction!(set_default_dtype, module)?,
+        wrap_pyfunction!(get_num_threads, module)?,
+        wrap_pyfunction!(set_num_threads, module)?,
+        wrap_pyfunction!(_set_printoptions, module)?,
+        wrap_pyfunction!(_operations, module)?,
+        wrap_pyfunction!(autograd::_backward, module)?,
+        wrap_pyfunction!(autograd::_grad, module)?,
+        wrap_pyfunction!(autograd::_gradcheck, module)?,
+        wrap_pyfunction!(autograd::is_grad_enabled, module)?,
+        wrap_pyfunction!(autograd::_set_grad_enabled, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    module.add("__version__", env!("CARGO_PKG_VERSION"))
+}

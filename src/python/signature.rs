@@ -1,0 +1,130 @@
+//! The signatures in the table of operations, parsed once: what each parameter is called, takes, and is by default.
+
+use crate::ops::{OPERATIONS, Operation};
+use std::sync::OnceLock;
+
+/// What a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A tensor.
+    Tensor,
+    /// A tensor, a number, or what NumPy makes of one.
+    Operand,
+    /// Several tensors.
+    Tensors,
+    /// A number.
+    Number,
+    /// An integer.
+    Int,
+    /// Integers: one, a sequence, or, where nothing else can follow, the arguments themselves.
+    Ints,
+    /// A truth value.
+    Bool,
+    /// An element type.
+    DType,
+}
+
+/// A default as the signature writes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Default {
+    /// There is none: the argument must be given.
+    Required,
+    /// `None`, or an empty tuple.
+    None,
+    /// An integer.
+    Int(i64),
+    /// A truth value.
+    Bool(bool),
+}
+
+/// One parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Whether None is taken.
+    pub optional: bool,
+    /// What it is where not given.
+    pub default: Default,
+    /// Whether it can only be given by name.
+    pub keyword_only: bool,
+}
+
+impl Parameter {
+    /// True for the sizes and dimensions that may be written as separate arguments.
+    pub fn is_variadic(&self) -> bool {
+        self.kind == Kind::Ints && matches!(self.name, "size" | "shape" | "dims")
+    }
+}
+
+/// One way to call an operation.
+#[derive(Debug)]
+pub struct Signature {
+    /// The parameters in order.
+    pub parameters: Vec<Parameter>,
+}
+
+fn kind(text: &str) -> (Kind, bool) {
+    let (name, optional) = text.strip_suffix('?').map_or((text, false), |n| (n, true));
+    let kind = match name {
+        "Operand" => Kind::Operand,
+        "Tensor[]" => Kind::Tensors,
+        "Number" => Kind::Number,
+        "int" => Kind::Int,
+        "int[]" => Kind::Ints,
+        "bool" => Kind::Bool,
+        "DType" => Kind::DType,
+        _ => Kind::Tensor,
+    };
+    (kind, optional)
+}
+
+fn default(text: &str) -> Default {
+    match text {
+        "None" | "()" => Default::None,
+        "True" => Default::Bool(true),
+        "False" => Default::Bool(false),
+        number => number.parse().map_or(Default::None, Default::Int),
+    }
+}
+
+fn parse(text: &'static str) -> Signature {
+    let inner = text.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
+    let mut keyword_only = false;
+    let mut parameters = Vec::new();
+    for part in inner.split(", ").filter(|p| !p.is_empty()) {
+        if part == "*" {
+            keyword_only = true;
+            continue;
+        }
+        let (head, default) = part.split_once('=').map_or((part, Default::Required), |(h, d)| (h, default(d)));
+        let (type_name, name) = head.split_once(' ').unwrap_or(("Tensor", head));
+        let (kind, optional) = kind(type_name);
+        parameters.push(Parameter { name, kind, optional, default, keyword_only });
+    }
+    Signature { parameters }
+}
+
+/// An operation with its signatures parsed.
+pub struct Entry {
+    /// The operation.
+    pub operation: &'static Operation,
+    /// Its signatures.
+    pub signatures: Vec<Signature>,
+}
+
+/// All operations, by name.
+pub fn entries() -> &'static [Entry] {
+    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    ENTRIES.get_or_init(|| {
+        let entry = |o: &'static Operation| Entry {
+            operation: o,
+            signatures: o.signatures.iter().map(|s| parse(s)).collect(),
+        };
+        let mut all: Vec<Entry> = OPERATIONS.iter().map(entry).collect();
+        all.sort_by_key(|e| e.operation.name);
+        all
+    })
+}

@@ -1,0 +1,534 @@
+//! `ferrograd.Tensor`.
+
+use std::cell::UnsafeCell;
+use std::ptr::null_mut;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyEllipsis, PyList, PySlice, PyString, PyTuple};
+
+use super::convert::{self, Other, ok};
+use super::dtype::{self, PyDType};
+use super::node::PyNode;
+use crate::engine::Options;
+use crate::ops::index::{self, Index};
+use crate::ops::{cast, compare, view};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::scalar::Scalar;
+
+/// An n-dimensional array with a place in the graph.
+#[pyclass(name = "Tensor", module = "ferrograd", subclass, frozen, weakref, dict)]
+pub struct PyTensor(UnsafeCell<Tensor>);
+
+// SAFETY: the cell is written only by `set_data`, which holds the interpreter's lock, and references handed out by `get`
+// are not kept while Python code runs.
+unsafe impl Sync for PyTensor {}
+
+impl PyTensor {
+    /// The tensor.
+    #[inline]
+    pub fn get(&self) -> &Tensor {
+        // SAFETY: see the impl of `Sync`.
+        unsafe { &*self.0.get() }
+    }
+}
+
+impl Drop for PyTensor {
+    fn drop(&mut self) {
+        // The object is going: the tensor, which may live on in a graph, will be given a new one.
+        self.get().set_host(null_mut());
+    }
+}
+
+/// The object that stands for a tensor: the one it has, or a new one.
+#[inline]
+pub fn wrap(py: Python<'_>, tensor: Tensor) -> PyResult<Py<PyAny>> {
+    let host = tensor.host();
+    if !host.is_null() {
+        // SAFETY: an object clears this note before it goes, under the interpreter's lock.
+        return Ok(unsafe { Bound::from_borrowed_ptr(py, host.cast()) }.unbind());
+    }
+    let object = Py::new(py, PyTensor(UnsafeCell::new(tensor)))?;
+    object.get().get().set_host(object.as_ptr().cast());
+    Ok(object.into_any())
+}
+
+/// One part of an index.
+fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
+    if object.is_none() {
+        return Ok(Index::NewAxis);
+    }
+    if object.is_instance_of::<PyEllipsis>() {
+        return Ok(Index::Ellipsis);
+    }
+    if let Ok(slice) = object.cast::<PySlice>() {
+        let bound = |name: &str| -> PyResult<Option<isize>> {
+            let value = slice.getattr(name)?;
+            if value.is_none() { Ok(None) } else { Ok(Some(clamped(&value)?)) }
+        };
+        return Ok(Index::Slice { start: bound("start")?, stop: bound("stop")?, step: bound("step")?.unwrap_or(1) });
+    }
+    if let Ok(t) = object.cast::<PyTensor>() {
+        let t = t.get().get();
+        let is_int = t.rank() == 0 && !t.dtype().is_floating_point() && t.dtype() != DType::Bool;
+        return Ok(if is_int && !t.requires_grad() {
+            Index::Int(ok(t.item())?.as_i64() as isize)
+        } else {
+            Index::Tensor(t.clone())
+        });
+    }
+    if object.is_instance_of::<pyo3::types::PyBool>() {
+        return Ok(Index::Tensor(ok(Tensor::scalar(object.is_truthy()?, DType::Bool))?));
+    }
+    if let Some(i) = convert::integer(object) {
+        return Ok(Index::Int(i));
+    }
+    if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() || super::numpy::is_array(object) {
+        let t = convert::tensor(object, None)?;
+        let t = if t.numel() == 0 { ok(cast::to(&t, DType::I64))? } else { t };
+        return Ok(Index::Tensor(t));
+    }
+    let name = object.get_type().name()?;
+    Err(pyo3::exceptions::PyIndexError::new_err(format!(
+        "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {name})"
+    )))
+}
+
+/// A slice's bound; those beyond any size count as the farthest.
+fn clamped(value: &Bound<'_, PyAny>) -> PyResult<isize> {
+    match convert::integer(value) {
+        Some(i) => Ok(i),
+        None if value.is_instance_of::<pyo3::types::PyInt>() => Ok(if value.lt(0)? { isize::MIN / 2 } else { isize::MAX / 2 }),
+        None => Err(PyTypeError::new_err("slice indices must be integers or None or have an __index__ method")),
+    }
+}
+
+fn parts(object: &Bound<'_, PyAny>) -> PyResult<Vec<Index>> {
+    match object.cast::<PyTuple>() {
+        Ok(tuple) => tuple.iter().map(|o| part(&o)).collect(),
+        Err(_) => Ok(vec![part(object)?]),
+    }
+}
+
+/// A tuple of sizes as `ferrograd.Size`.
+fn size_object<'py>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
+    static SIZE: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+    let class = SIZE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("ferrograd._size")?.getattr("Size")?.unbind()))?;
+    class.bind(py).call1((PyTuple::new(py, shape)?,))
+}
+
+#[pymethods]
+impl PyTensor {
+    #[new]
+    #[pyo3(signature = (data=None))]
+    fn new(data: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let tensor = match data {
+            Some(data) => match data.cast::<PyTensor>() {
+                Ok(t) => t.get().get().detach(),
+                Err(_) if convert::integer(data).is_some() => {
+                    let n = convert::integer(data).unwrap_or(0).max(0).unsigned_abs();
+                    ok(Tensor::zeros(&[n], crate::tensor::default_dtype()))?
+                }
+                Err(_) => convert::tensor(data, Some(crate::tensor::default_dtype()))?,
+            },
+            None => ok(Tensor::zeros(&[0], crate::tensor::default_dtype()))?,
+        };
+        Ok(PyTensor(UnsafeCell::new(tensor)))
+    }
+
+    #[classattr]
+    fn __array_priority__() -> i32 {
+        1000
+    }
+
+    fn __hash__(slf: &Bound<'_, Self>) -> usize {
+        slf.as_ptr() as usize >> 4
+    }
+
+    fn __bool__(&self) -> PyResult<bool> {
+        ok(self.get().truth())
+    }
+
+    fn __float__(&self) -> PyResult<f64> {
+        Ok(ok(self.get().item())?.as_f64())
+    }
+
+    fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let value = convert::to_python(py, ok(self.get().item())?)?;
+        py.get_type::<pyo3::types::PyInt>().call1((value,))
+    }
+
+    fn __index__(&self) -> PyResult<i64> {
+        let t = self.get();
+        if t.dtype().is_floating_point() || t.numel() != 1 {
+            return Err(PyTypeError::new_err("only integer tensors of a single element can be converted to an index"));
+        }
+        Ok(ok(t.item())?.as_i64())
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        self.get().shape().first().copied().ok_or_else(|| PyTypeError::new_err("len() of a 0-d tensor"))
+    }
+
+    fn __iter__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let t = slf.get().get();
+        if t.rank() == 0 {
+            return Err(PyTypeError::new_err("iteration over a 0-d tensor"));
+        }
+        let all = ok(view::unbind(t, 0))?;
+        let all = all.into_iter().map(|t| wrap(slf.py(), t)).collect::<PyResult<Vec<_>>>()?;
+        Ok(PyList::new(slf.py(), all)?.try_iter()?.into_any().unbind())
+    }
+
+    fn __contains__(&self, element: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let equal = match convert::other(element)? {
+            Some(Other::Tensor(t)) => ok(compare::eq(self.get(), t.get().get()))?,
+            Some(Other::Made(t)) => ok(compare::eq(self.get(), &t))?,
+            Some(Other::Number(n)) => ok(compare::eq(self.get(), n))?,
+            None => return Err(PyTypeError::new_err("Tensor.__contains__ only supports Tensor or scalar")),
+        };
+        Ok(equal.to_scalars().into_iter().any(Scalar::as_bool))
+    }
+
+    fn __getitem__(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let t = slf.get().get().clone();
+        wrap(slf.py(), ok(index::get(&t, &parts(index)?))?)
+    }
+
+    fn __setitem__(&self, index: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let t = self.get().clone();
+        let value = match convert::other(value)? {
+            Some(Other::Tensor(v)) => v.get().get().clone(),
+            Some(Other::Made(v)) => v,
+            Some(Other::Number(n)) => ok(Tensor::scalar(n, t.dtype()))?,
+            None => convert::tensor(value, Some(t.dtype()))?,
+        };
+        ok(index::set(&t, &parts(index)?, &value))
+    }
+
+    fn __repr__(&self) -> PyResult<String> {
+        ok(crate::tensor::print::repr(self.get()))
+    }
+
+    fn __format__<'py>(slf: &Bound<'py, Self>, spec: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        let t = slf.get().get();
+        if t.rank() == 0 && spec.len()? > 0 {
+            let value = convert::to_python(slf.py(), ok(t.item())?)?;
+            return value.bind(slf.py()).call_method1("__format__", (spec,));
+        }
+        if spec.len()? > 0 {
+            return Err(PyTypeError::new_err(format!(
+                "unsupported format string passed to Tensor.__format__: only tensors without dimensions take one, got shape {:?}",
+                t.shape()
+            )));
+        }
+        slf.str().map(Bound::into_any)
+    }
+
+    /// Sizes of the dimensions.
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        size_object(py, self.get().shape())
+    }
+
+    /// Sizes of the dimensions, or of one.
+    #[pyo3(signature = (dim=None))]
+    fn size<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.get();
+        match dim {
+            None => size_object(py, t.shape()),
+            Some(_) if t.rank() == 0 => Err(crate::Error::DimRange { op: "size", dim: dim.unwrap_or(0), rank: 0 }.into()),
+            Some(d) => {
+                let d = ok(crate::tensor::layout::wrap_dim("size", d, t.rank()))?;
+                Ok(t.shape()[d].into_pyobject(py)?.into_any())
+            }
+        }
+    }
+
+    /// Steps between neighbours, in elements: of all dimensions, or of one.
+    #[pyo3(signature = (dim=None))]
+    fn stride<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.get();
+        match dim {
+            None => Ok(PyTuple::new(py, t.strides())?.into_any()),
+            Some(d) => {
+                let d = ok(crate::tensor::layout::wrap_dim("stride", d, t.rank()))?;
+                let step = t.strides().get(d).copied().unwrap_or(1);
+                Ok(step.into_pyobject(py)?.into_any())
+            }
+        }
+    }
+
+    /// The type of the elements.
+    #[getter]
+    fn dtype(&self, py: Python<'_>) -> PyResult<Py<PyDType>> {
+        dtype::object(py, self.get().dtype())
+    }
+
+    /// The number of dimensions.
+    #[getter]
+    fn ndim(&self) -> usize {
+        self.get().rank()
+    }
+
+    /// The number of dimensions.
+    fn dim(&self) -> usize {
+        self.get().rank()
+    }
+
+    /// The number of elements.
+    fn numel(&self) -> usize {
+        self.get().numel()
+    }
+
+    /// The number of elements.
+    fn nelement(&self) -> usize {
+        self.get().numel()
+    }
+
+    /// Bytes an element takes.
+    fn element_size(&self) -> usize {
+        self.get().dtype().size()
+    }
+
+    /// The first element's place in the memory, in elements.
+    fn storage_offset(&self) -> usize {
+        self.get().layout().offset
+    }
+
+    /// The address of the first element.
+    fn data_ptr(&self) -> usize {
+        self.get().data_ptr() as usize
+    }
+
+    /// True for elements in row-major order without gaps.
+    fn is_contiguous(&self) -> bool {
+        self.get().is_contiguous()
+    }
+
+    /// True for dtypes that can carry gradients.
+    fn is_floating_point(&self) -> bool {
+        self.get().dtype().is_floating_point()
+    }
+
+    /// The transpose: dimensions in reverse order.
+    #[getter(T)]
+    fn transposed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let t = self.get();
+        let order: Vec<isize> = (0..t.rank() as isize).rev().collect();
+        wrap(py, ok(view::permute(t, &order))?)
+    }
+
+    /// The last two dimensions swapped.
+    #[getter(mT)]
+    fn matrix_transposed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        wrap(py, ok(view::transpose(self.get(), -2, -1))?)
+    }
+
+    /// How often the memory was changed in place.
+    #[getter]
+    fn _version(&self) -> u32 {
+        self.get().version()
+    }
+
+    /// The tensor that this is a view of, or None.
+    #[getter]
+    fn _base(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.get().base().map(|b| wrap(py, b.clone())).transpose()
+    }
+
+    /// The only element as a Python number.
+    fn item(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        convert::to_python(py, ok(self.get().item())?)
+    }
+
+    /// The elements as nested lists, or the only one as a number.
+    fn tolist(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        convert::to_list(py, self.get())
+    }
+
+    /// A NumPy array on the same memory. With `force`, also of tensors that require a gradient.
+    #[pyo3(signature = (*, force=false))]
+    fn numpy<'py>(&self, py: Python<'py>, force: bool) -> PyResult<Bound<'py, PyAny>> {
+        if !force && self.get().requires_grad() {
+            return Err(crate::Error::NumpyRequiresGrad.into());
+        }
+        super::numpy::to_array(py, self.get())
+    }
+
+    #[pyo3(signature = (dtype=None, copy=None))]
+    fn __array__<'py>(
+        &self,
+        py: Python<'py>,
+        dtype: Option<&Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let array = self.numpy(py, false)?;
+        let array = match dtype {
+            Some(d) if !d.is_none() => array.call_method1("astype", (d, "K", "unsafe", true, copy == Some(true)))?,
+            _ => array,
+        };
+        if copy == Some(true) && dtype.is_none() { array.call_method0("copy") } else { Ok(array) }
+    }
+
+    /// Whether gradients flow to this tensor.
+    #[getter]
+    fn requires_grad(&self) -> bool {
+        self.get().requires_grad()
+    }
+
+    #[setter]
+    fn set_requires_grad(&self, requires: bool) -> PyResult<()> {
+        ok(self.get().set_requires_grad(requires))
+    }
+
+    /// Asks for gradients, or no longer.
+    #[pyo3(signature = (requires_grad=true))]
+    fn requires_grad_(slf: Bound<'_, Self>, requires_grad: bool) -> PyResult<Bound<'_, Self>> {
+        ok(slf.get().get().set_requires_grad(requires_grad))?;
+        Ok(slf)
+    }
+
+    /// True where no recorded operation made this tensor.
+    #[getter]
+    fn is_leaf(&self) -> bool {
+        self.get().is_leaf()
+    }
+
+    /// The gradient gathered so far, or None.
+    #[getter]
+    fn grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.get().grad().map(|g| wrap(py, g)).transpose()
+    }
+
+    #[setter]
+    fn set_grad(slf: &Bound<'_, Self>, grad: &Bound<'_, PyAny>) -> PyResult<()> {
+        if grad.is_none() {
+            return ok(slf.get().get().set_grad(None));
+        }
+        match grad.cast::<PyTensor>() {
+            Ok(g) if g.is(slf) => Err(pyo3::exceptions::PyRuntimeError::new_err("can't assign Variable as its own grad")),
+            Ok(g) => ok(slf.get().get().set_grad(Some(g.get().get().clone()))),
+            Err(_) => {
+                let given = grad.get_type().name()?;
+                Err(PyTypeError::new_err(format!("assigned grad expected to be a Tensor or None but got grad of type {given}")))
+            }
+        }
+    }
+
+    #[deleter]
+    fn delete_grad(&self) -> PyResult<()> {
+        ok(self.get().set_grad(None))
+    }
+
+    /// The node that made this tensor, or None.
+    #[getter]
+    fn grad_fn(&self) -> Option<PyNode> {
+        let t = self.get();
+        if t.requires_grad() { t.grad_fn().map(|e| PyNode(e.node)) } else { None }
+    }
+
+    /// The same elements without history and without version checks.
+    #[getter]
+    fn data(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        wrap(py, self.get().data())
+    }
+
+    #[setter]
+    fn set_data(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Ok(data) = data.cast::<PyTensor>() else {
+            let given = data.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("Variable data has to be a tensor, but got {given}")));
+        };
+        let this = slf.get();
+        let changed = ok(this.get().with_data(data.get().get()))?;
+        changed.set_host(slf.as_ptr().cast());
+        this.get().set_host(null_mut());
+        // SAFETY: the interpreter's lock is held and no reference to the old tensor is in use; see the impl of `Sync`.
+        let old = unsafe { std::mem::replace(&mut *this.0.get(), changed) };
+        drop(old);
+        Ok(())
+    }
+
+    /// The same elements without history, sharing memory and version checks.
+    fn detach(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        wrap(py, self.get().detach())
+    }
+
+    /// Cuts this tensor off from its history.
+    fn detach_(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        ok(slf.get().get().detach_())?;
+        Ok(slf)
+    }
+
+    /// Keeps the gradient of a result, as leaves do.
+    fn retain_grad(&self) -> PyResult<()> {
+        ok(self.get().retain_grad())
+    }
+
+    /// True after `retain_grad` on a result.
+    #[getter]
+    fn retains_grad(&self) -> bool {
+        self.get().retains_grad()
+    }
+
+    /// Accumulates the gradient of this tensor into the leaves of its graph, or into `inputs`.
+    #[pyo3(signature = (gradient=None, retain_graph=None, create_graph=false, inputs=None))]
+    fn backward(
+        &self,
+        py: Python<'_>,
+        gradient: Option<Bound<'_, PyTensor>>,
+        retain_graph: Option<bool>,
+        create_graph: bool,
+        inputs: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let options =
+            Options { retain_graph: retain_graph.unwrap_or(create_graph), create_graph, allow_unused: true };
+        let inputs: Option<Vec<Tensor>> = match inputs {
+            None => None,
+            Some(one) if one.is_instance_of::<PyTensor>() => Some(vec![one.cast::<PyTensor>()?.get().get().clone()]),
+            Some(many) => {
+                let many: Vec<Bound<'_, PyTensor>> = many.extract()?;
+                if many.is_empty() {
+                    return Err(pyo3::exceptions::PyRuntimeError::new_err("'inputs' argument to backward() cannot be empty."));
+                }
+                Some(many.iter().map(|t| t.get().get().clone()).collect())
+            }
+        };
+        let gradient = gradient.map(|g| g.get().get().clone());
+        super::autograd::backward(py, &[self.get().clone()], &[gradient], inputs.as_deref(), options)
+    }
+
+    fn __deepcopy__(slf: &Bound<'_, Self>, memo: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let t = slf.get().get();
+        if !t.is_leaf() {
+            return Err(pyo3::exceptions::PyRuntimeError::new_err(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment; detach() it first",
+            ));
+        }
+        let copy = ok(crate::ops::copy::clone(&t.detach()))?;
+        ok(copy.set_requires_grad(t.requires_grad()))?;
+        if let Some(g) = t.grad() {
+            ok(copy.set_grad(Some(ok(crate::ops::copy::clone(&g.detach()))?)))?;
+        }
+        let copy = wrap(py, copy)?;
+        memo.set_item(slf.as_ptr() as usize, &copy)?;
+        Ok(copy)
+    }
+
+    /// Elements from nested sequences, for pickling.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let t = slf.get().get();
+        if !t.is_leaf() {
+            return Err(PyValueError::new_err("only leaves can be pickled; detach() the tensor first"));
+        }
+        let rebuild = py.import("ferrograd._size")?.getattr("_rebuild")?;
+        let flat = ok(crate::ops::copy::contiguous_copy(t))?;
+        let list = convert::to_list(py, &ok(view::reshape(&flat, &[-1]))?)?;
+        let arguments = (list, PyTuple::new(py, t.shape())?, dtype::object(py, t.dtype())?, t.requires_grad());
+        Ok((rebuild, arguments).into_pyobject(py)?.into_any())
+    }
+}

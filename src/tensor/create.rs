@@ -1,0 +1,90 @@
+//! Tensors from numbers.
+
+use super::Tensor;
+use super::dtype::DType;
+use super::scalar::Scalar;
+use crate::error::{Error, Result};
+use crate::kernels::element::{Element, dispatch};
+
+impl Tensor {
+    /// A one-dimensional tensor of the numbers of a slice.
+    ///
+    /// # Panics
+    /// Where there is no memory for them, as `Vec` does.
+    pub fn from_slice<T: Element>(values: &[T]) -> Tensor {
+        Tensor::from_shape(values, &[values.len()]).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// A tensor of the given shape with the numbers of a slice in row-major order.
+    ///
+    /// # Errors
+    /// Where the shape has another number of elements, or there is no memory.
+    pub fn from_shape<T: Element>(values: &[T], shape: &[usize]) -> Result<Tensor> {
+        let tensor = Tensor::uninitialized("tensor", shape, T::DTYPE)?;
+        if tensor.numel() != values.len() {
+            let shape = shape.iter().map(|&s| s as isize).collect();
+            return Err(Error::ReshapeSize { op: "tensor", shape, numel: values.len() });
+        }
+        // SAFETY: the tensor is new, contiguous and of `values.len()` elements of this type.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), tensor.data_ptr().cast(), values.len()) };
+        Ok(tensor)
+    }
+
+    /// A tensor of numbers in row-major order, converted to a dtype.
+    ///
+    /// # Errors
+    /// Where the shape has another number of elements, the dtype has no kernels, or there is no memory.
+    pub fn from_scalars(values: &[Scalar], shape: &[usize], dtype: DType) -> Result<Tensor> {
+        dispatch!("tensor", dtype, T => {
+            let numbers: Vec<T> = values.iter().map(|&v| number::<T>(v)).collect();
+            Tensor::from_shape(&numbers, shape)
+        })
+    }
+
+    /// A tensor with the same number everywhere.
+    ///
+    /// # Errors
+    /// For shapes too large, dtypes without kernels, and where there is no memory.
+    pub fn full(shape: &[usize], value: impl Into<Scalar>, dtype: DType) -> Result<Tensor> {
+        let tensor = Tensor::uninitialized("full", shape, dtype)?;
+        let value = value.into();
+        dispatch!("full", dtype, T => {
+            // SAFETY: the tensor is new and contiguous, and every byte pattern is a value of these types.
+            let elements = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel()) };
+            elements.fill(number::<T>(value));
+        });
+        Ok(tensor)
+    }
+
+    /// A tensor without dimensions.
+    ///
+    /// # Errors
+    /// For dtypes without kernels.
+    pub fn scalar(value: impl Into<Scalar>, dtype: DType) -> Result<Tensor> {
+        Tensor::full(&[], value, dtype)
+    }
+
+    /// Zeros.
+    ///
+    /// # Errors
+    /// As [`Tensor::full`].
+    pub fn zeros(shape: &[usize], dtype: DType) -> Result<Tensor> {
+        Tensor::full(shape, 0i64, dtype)
+    }
+
+    /// Ones.
+    ///
+    /// # Errors
+    /// As [`Tensor::full`].
+    pub fn ones(shape: &[usize], dtype: DType) -> Result<Tensor> {
+        Tensor::full(shape, 1i64, dtype)
+    }
+}
+
+/// A number as an element.
+pub(crate) fn number<T: Element>(value: Scalar) -> T {
+    match value {
+        Scalar::Float(x) if T::DTYPE.is_floating_point() || T::DTYPE == DType::Bool => T::from_f64(x),
+        other => T::from_i64(other.as_i64()),
+    }
+}

@@ -1,0 +1,326 @@
+//! Where a tensor's elements lie: shape, strides and offset, and the pure functions on them.
+
+use smallvec::SmallVec;
+
+use crate::error::{Error, Result};
+
+/// Sizes, one a dimension; up to four stay inline.
+pub type Shape = SmallVec<[usize; 4]>;
+/// Steps in elements, one a dimension; up to four stay inline.
+pub type Strides = SmallVec<[isize; 4]>;
+
+/// Shape, strides and offset of a tensor in its storage, counted in elements.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Layout {
+    /// Sizes.
+    pub shape: Shape,
+    /// Steps between neighbours along each dimension.
+    pub strides: Strides,
+    /// The first element.
+    pub offset: usize,
+}
+
+/// Elements of a shape. The product was checked when the shape was made.
+#[inline]
+pub fn numel(shape: &[usize]) -> usize {
+    shape.iter().product()
+}
+
+/// The number of elements, or an error where the product of the sizes, in bytes, leaves the address range.
+pub fn checked_numel(op: &'static str, shape: &[usize], element: usize) -> Result<usize> {
+    let overflow = || Error::SizeOverflow { op, shape: shape.iter().map(|&s| s as isize).collect() };
+    // Zero sizes hide an overflow of the others, which torch's strides would still meet.
+    let product = shape.iter().try_fold(element.max(1), |n, &s| n.checked_mul(s.max(1)));
+    match product {
+        Some(bytes) if bytes <= isize::MAX as usize => Ok(numel(shape)),
+        _ => Err(overflow()),
+    }
+}
+
+/// Strides of a row-major tensor.
+#[inline]
+pub fn contiguous_strides(shape: &[usize]) -> Strides {
+    let mut strides: Strides = SmallVec::from_elem(1, shape.len());
+    let mut step = 1isize;
+    for i in (0..shape.len()).rev() {
+        strides[i] = step;
+        step = step.wrapping_mul(shape[i].max(1) as isize);
+    }
+    strides
+}
+
+/// The shape both broadcast to: aligned at the right, equal or 1.
+pub fn broadcast(op: &'static str, left: &[usize], right: &[usize]) -> Result<Shape> {
+    if left == right {
+        return Ok(Shape::from_slice(left));
+    }
+    let rank = left.len().max(right.len());
+    let size = |shape: &[usize], i: usize| if i + shape.len() >= rank { shape[i + shape.len() - rank] } else { 1 };
+    (0..rank)
+        .map(|i| match (size(left, i), size(right, i)) {
+            (a, b) if a == b => Ok(a),
+            (1, b) => Ok(b),
+            (a, 1) => Ok(a),
+            _ => Err(Error::Broadcast { op, left: left.to_vec(), right: right.to_vec(), dim: i }),
+        })
+        .collect()
+}
+
+/// A dimension counted from either end as one from the front. A tensor without dimensions takes 0 and -1.
+pub fn wrap_dim(op: &'static str, dim: isize, rank: usize) -> Result<usize> {
+    let bound = rank.max(1) as isize;
+    if dim < -bound || dim >= bound {
+        return Err(Error::DimRange { op, dim, rank });
+    }
+    Ok(if dim < 0 { dim + bound } else { dim } as usize)
+}
+
+/// Dimensions to reduce over as a mask; none given means all.
+pub fn dim_mask(op: &'static str, dims: &[isize], rank: usize) -> Result<SmallVec<[bool; 8]>> {
+    let mut mask = SmallVec::from_elem(dims.is_empty(), rank.max(1));
+    for &dim in dims {
+        let d = wrap_dim(op, dim, rank)?;
+        if std::mem::replace(&mut mask[d], true) {
+            return Err(Error::DimRepeated { op, dim: d });
+        }
+    }
+    mask.truncate(rank);
+    Ok(mask)
+}
+
+impl Layout {
+    /// Row-major, from the start of its storage.
+    #[inline]
+    pub fn contiguous(shape: &[usize]) -> Self {
+        Layout { shape: Shape::from_slice(shape), strides: contiguous_strides(shape), offset: 0 }
+    }
+
+    /// Elements.
+    #[inline]
+    pub fn numel(&self) -> usize {
+        numel(&self.shape)
+    }
+
+    /// Dimensions.
+    #[inline]
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// True where the elements lie in row-major order without gaps; steps of dimensions of size 1 do not matter.
+    #[inline]
+    pub fn is_contiguous(&self) -> bool {
+        let mut step = 1isize;
+        for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
+            if size == 0 {
+                return true;
+            }
+            if size != 1 {
+                if stride != step {
+                    return false;
+                }
+                step *= size as isize;
+            }
+        }
+        true
+    }
+
+    /// True where no two indices meet in one element: sorted by stride, each dimension steps over all smaller ones.
+    pub fn is_non_overlapping(&self) -> bool {
+        let mut dims: SmallVec<[(isize, usize); 8]> =
+            self.strides.iter().copied().zip(self.shape.iter().copied()).filter(|&(_, s)| s > 1).collect();
+        dims.sort_unstable();
+        let mut reach = 0isize;
+        self.numel() == 0
+            || dims.iter().all(|&(stride, size)| {
+                let fits = stride > reach;
+                reach += stride * (size as isize - 1);
+                fits
+            })
+    }
+
+    /// The same elements under a larger shape: new and 1-sized dimensions repeat with stride 0.
+    pub fn broadcast_to(&self, shape: &[usize]) -> Layout {
+        let lead = shape.len() - self.rank();
+        let strides = (0..shape.len())
+            .map(|i| match i.checked_sub(lead) {
+                Some(j) if self.shape[j] == shape[i] => self.strides[j],
+                _ => 0,
+            })
+            .collect();
+        Layout { shape: Shape::from_slice(shape), strides, offset: self.offset }
+    }
+
+    /// The strides under which the same elements show another shape without a copy, if there are any.
+    ///
+    /// Neighbouring dimensions that step evenly merge into one run; the new dimensions must cut the runs cleanly.
+    pub fn view_strides(&self, shape: &[usize]) -> Option<Strides> {
+        if self.numel() == 0 {
+            return Some(contiguous_strides(shape));
+        }
+        let mut strides: Strides = SmallVec::from_elem(1, shape.len());
+        let mut open = shape.len();
+        let mut run = 1usize;
+        let mut step = self.strides.last().copied().unwrap_or(1);
+        for d in (0..self.rank()).rev() {
+            run *= self.shape[d];
+            let continues = d > 0 && (self.shape[d - 1] == 1 || self.strides[d - 1] == step * run as isize);
+            if continues {
+                continue;
+            }
+            let mut covered = 1usize;
+            while open > 0 && (covered < run || shape[open - 1] == 1) {
+                open -= 1;
+                strides[open] = step * covered as isize;
+                covered *= shape[open];
+            }
+            if covered != run {
+                return None;
+            }
+            if d > 0 {
+                step = self.strides[d - 1];
+                run = 1;
+            }
+        }
+        Some(strides)
+    }
+
+    /// Swaps two dimensions.
+    pub fn transpose(&self, a: usize, b: usize) -> Layout {
+        let mut out = self.clone();
+        out.shape.swap(a, b);
+        out.strides.swap(a, b);
+        out
+    }
+
+    /// Dimensions in another order.
+    pub fn permute(&self, dims: &[usize]) -> Layout {
+        Layout {
+            shape: dims.iter().map(|&d| self.shape[d]).collect(),
+            strides: dims.iter().map(|&d| self.strides[d]).collect(),
+            offset: self.offset,
+        }
+    }
+
+    /// One dimension from `start`, `count` elements, every `step`-th.
+    pub fn slice(&self, dim: usize, start: usize, count: usize, step: usize) -> Layout {
+        let mut out = self.clone();
+        out.offset = out.offset.wrapping_add_signed(start as isize * self.strides[dim]);
+        out.shape[dim] = count;
+        out.strides[dim] = self.strides[dim].wrapping_mul(step as isize);
+        out
+    }
+
+    /// One index of one dimension, which goes away.
+    pub fn select(&self, dim: usize, index: usize) -> Layout {
+        let mut out = self.slice(dim, index, 1, 1);
+        out.shape.remove(dim);
+        out.strides.remove(dim);
+        out
+    }
+
+    /// A new dimension of size 1 before `dim`.
+    pub fn unsqueeze(&self, dim: usize) -> Layout {
+        let mut out = self.clone();
+        let stride = if dim < self.rank() { self.strides[dim].wrapping_mul(self.shape[dim] as isize) } else { 1 };
+        out.shape.insert(dim, 1);
+        out.strides.insert(dim, stride);
+        out
+    }
+
+    /// Without the 1-sized dimensions that `drop` names.
+    pub fn squeeze(&self, drop: impl Fn(usize) -> bool) -> Layout {
+        let keep = |i: &usize| !(self.shape[*i] == 1 && drop(*i));
+        let kept: SmallVec<[usize; 8]> = (0..self.rank()).filter(keep).collect();
+        self.permute(&kept)
+    }
+
+    /// One past the last element that is reached.
+    pub fn end(&self) -> usize {
+        if self.numel() == 0 {
+            return self.offset;
+        }
+        let span: isize = self.shape.iter().zip(&self.strides).map(|(&n, &s)| (n as isize - 1) * s.max(0)).sum();
+        self.offset + span as usize + 1
+    }
+
+    /// The offsets of all elements in row-major order.
+    pub fn offsets(&self) -> Offsets<'_> {
+        Offsets { layout: self, index: SmallVec::from_elem(0, self.rank()), at: self.offset as isize, left: self.numel() }
+    }
+}
+
+/// Iterator over a layout's elements.
+pub struct Offsets<'a> {
+    layout: &'a Layout,
+    index: SmallVec<[usize; 8]>,
+    at: isize,
+    left: usize,
+}
+
+impl Iterator for Offsets<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        let here = self.at as usize;
+        for d in (0..self.index.len()).rev() {
+            self.index[d] += 1;
+            self.at += self.layout.strides[d];
+            if self.index[d] < self.layout.shape[d] {
+                break;
+            }
+            self.at -= self.layout.strides[d] * self.layout.shape[d] as isize;
+            self.index[d] = 0;
+        }
+        Some(here)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Offsets<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broadcast_aligns_right() {
+        assert_eq!(broadcast("add", &[3, 1], &[4]).unwrap().as_slice(), &[3, 4]);
+        assert_eq!(broadcast("add", &[0], &[1]).unwrap().as_slice(), &[0]);
+        assert!(broadcast("add", &[3], &[4]).is_err());
+    }
+
+    #[test]
+    fn view_strides_follow_runs() {
+        let t = Layout::contiguous(&[2, 3, 4]);
+        assert_eq!(t.view_strides(&[6, 4]).unwrap().as_slice(), &[4, 1]);
+        assert_eq!(t.view_strides(&[2, 1, 12]).unwrap()[2], 1);
+        let u = t.transpose(0, 1);
+        assert!(u.view_strides(&[6, 4]).is_none());
+        assert_eq!(u.view_strides(&[3, 2, 2, 2]).unwrap().as_slice(), &[4, 12, 2, 1]);
+        assert!(u.view_strides(&[3, 8]).is_none());
+        let scalar = Layout::contiguous(&[]);
+        assert_eq!(scalar.view_strides(&[1, 1]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn offsets_visit_in_row_major_order() {
+        let t = Layout::contiguous(&[2, 3]).transpose(0, 1);
+        assert_eq!(t.offsets().collect::<Vec<_>>(), vec![0, 3, 1, 4, 2, 5]);
+        assert_eq!(Layout::contiguous(&[]).offsets().count(), 1);
+        assert_eq!(Layout::contiguous(&[2, 0]).offsets().count(), 0);
+    }
+
+    #[test]
+    fn overlap_is_seen() {
+        assert!(Layout::contiguous(&[2, 3]).transpose(0, 1).is_non_overlapping());
+        assert!(!Layout::contiguous(&[1, 3]).broadcast_to(&[2, 3]).is_non_overlapping());
+    }
+}

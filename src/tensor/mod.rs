@@ -1,0 +1,306 @@
+//! What the caller holds: numbers in strided memory, with or without a history.
+
+pub mod create;
+pub mod dtype;
+pub mod layout;
+pub mod print;
+pub mod read;
+pub mod scalar;
+pub mod storage;
+
+use std::fmt;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+
+use crate::error::{Error, Result};
+use crate::graph::meta::Meta;
+use crate::memory::shared::Shared;
+use dtype::DType;
+use layout::Layout;
+use storage::{Buffer, Storage, Versioning};
+
+static DEFAULT_DTYPE: AtomicU8 = AtomicU8::new(DType::F32 as u8);
+
+/// The type that floating-point numbers without a type become.
+#[inline]
+pub fn default_dtype() -> DType {
+    if DEFAULT_DTYPE.load(Ordering::Relaxed) == DType::F64 as u8 { DType::F64 } else { DType::F32 }
+}
+
+/// Sets the type that floating-point numbers without a type become.
+///
+/// # Errors
+/// Only float32 and float64 can be.
+pub fn set_default_dtype(dtype: DType) -> Result<()> {
+    if !matches!(dtype, DType::F32 | DType::F64) {
+        return Err(Error::ArgumentType {
+            op: "set_default_dtype",
+            argument: "d".into(),
+            expected: "float32 or float64",
+            given: dtype.to_string(),
+        });
+    }
+    DEFAULT_DTYPE.store(dtype as u8, Ordering::Relaxed);
+    Ok(())
+}
+
+/// An n-dimensional array with a place in the graph. Clones are the same tensor.
+///
+/// ```
+/// use ferrograd::Tensor;
+/// let x = Tensor::from_slice(&[2.0f32]).requiring_grad()?;
+/// let y = (&x * &x)?;
+/// y.backward()?;
+/// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [4.0]);
+/// # Ok::<(), ferrograd::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Tensor(Shared<Inner>);
+
+/// What a view is a view of.
+#[derive(Clone)]
+pub struct ViewOf {
+    /// The tensor that owns the history; never a view itself.
+    pub base: Tensor,
+    /// False for views made while gradients were off, and for several views of one call: they cannot be written in
+    /// place where gradients are recorded.
+    pub writable: bool,
+}
+
+struct Inner {
+    storage: Storage,
+    layout: Layout,
+    dtype: DType,
+    contiguous: bool,
+    versioning: Versioning,
+    view: Option<Shared<ViewOf>>,
+    /// The autograd state: a `Shared<Meta>` given up, or null as long as there is none.
+    meta: AtomicPtr<()>,
+    /// For a host language: the object that stands for this tensor there. Never followed here.
+    host: AtomicPtr<()>,
+}
+
+impl Drop for Inner {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(raw) = std::ptr::NonNull::new(*self.meta.get_mut()) {
+            // SAFETY: `raw` was given up by `set_meta` and is taken up once, here.
+            drop(unsafe { Shared::<Meta>::from_raw(raw) });
+        }
+    }
+}
+
+impl Tensor {
+    /// A tensor without history over a part of a storage.
+    #[inline]
+    pub(crate) fn new(storage: Storage, layout: Layout, dtype: DType, versioning: Versioning) -> Tensor {
+        Tensor::with(storage, layout, dtype, versioning, None, null_mut())
+    }
+
+    #[inline]
+    fn with(
+        storage: Storage,
+        layout: Layout,
+        dtype: DType,
+        versioning: Versioning,
+        view: Option<Shared<ViewOf>>,
+        meta: *mut (),
+    ) -> Tensor {
+        let contiguous = layout.is_contiguous();
+        let (meta, host) = (AtomicPtr::new(meta), AtomicPtr::new(null_mut()));
+        Tensor(Shared::new(Inner { storage, layout, dtype, contiguous, versioning, view, meta, host }))
+    }
+
+    /// A row-major tensor whose elements are still anything.
+    #[inline]
+    pub(crate) fn uninitialized(op: &'static str, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let numel = layout::checked_numel(op, shape, dtype.size())?;
+        let storage = Buffer::allocate(op, numel * dtype.size())?;
+        Ok(Tensor::new(storage, Layout::contiguous(shape), dtype, Versioning::Tracked))
+    }
+
+    /// The same elements under another layout, as a view that writes go through. Without history: `ops::view` records.
+    pub(crate) fn alias(&self, layout: Layout, writable: bool) -> Tensor {
+        let view = match &self.0.view {
+            Some(view) if view.writable == writable => view.clone(),
+            Some(view) => Shared::new(ViewOf { base: view.base.clone(), writable: writable && view.writable }),
+            None => Shared::new(ViewOf { base: self.clone(), writable }),
+        };
+        Tensor::with(self.0.storage.clone(), layout, self.0.dtype, self.0.versioning, Some(view), null_mut())
+    }
+
+    /// The same elements without history, sharing memory and versions: `detach()`.
+    pub fn detach(&self) -> Tensor {
+        Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, self.0.versioning)
+    }
+
+    /// The same elements without history and with a version counter of their own: `.data`.
+    pub fn data(&self) -> Tensor {
+        Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, Versioning::Untracked)
+    }
+
+    /// This tensor's place in the graph with the elements of another tensor: what assigning `.data` makes.
+    ///
+    /// # Errors
+    /// Where the tensor requires grad and the new elements could not.
+    pub fn with_data(&self, data: &Tensor) -> Result<Tensor> {
+        if self.requires_grad() && !data.dtype().is_floating_point() {
+            return Err(Error::GradDType { dtype: data.dtype() });
+        }
+        let meta = self.meta_or_new().clone().into_raw();
+        let d = &data.0;
+        Ok(Tensor::with(d.storage.clone(), d.layout.clone(), d.dtype, Versioning::Tracked, None, meta))
+    }
+
+    /// Sizes.
+    #[inline]
+    pub fn shape(&self) -> &[usize] {
+        &self.0.layout.shape
+    }
+
+    /// Steps between neighbours along each dimension, in elements.
+    #[inline]
+    pub fn strides(&self) -> &[isize] {
+        &self.0.layout.strides
+    }
+
+    /// Shape, strides and offset.
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// The type of the elements.
+    #[inline]
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// How many dimensions there are.
+    #[inline]
+    pub fn rank(&self) -> usize {
+        self.0.layout.rank()
+    }
+
+    /// How many elements there are.
+    #[inline]
+    pub fn numel(&self) -> usize {
+        self.0.layout.numel()
+    }
+
+    /// True for row-major elements without gaps.
+    #[inline]
+    pub fn is_contiguous(&self) -> bool {
+        self.0.contiguous
+    }
+
+    /// The memory.
+    #[inline]
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    /// Which version counter writes through this tensor move.
+    #[inline]
+    pub(crate) fn versioning(&self) -> Versioning {
+        self.0.versioning
+    }
+
+    /// How often the memory was changed in place, as torch's `_version`.
+    #[inline]
+    pub fn version(&self) -> u32 {
+        self.0.storage.version(self.0.versioning)
+    }
+
+    /// The address of the first element. Reading or writing through it needs a lock on the storage.
+    #[inline]
+    pub(crate) fn data_ptr(&self) -> *mut u8 {
+        self.0.storage.as_ptr().wrapping_add(self.0.layout.offset * self.0.dtype.size())
+    }
+
+    /// What this is a view of, if it is one.
+    #[inline]
+    pub(crate) fn view_of(&self) -> Option<&ViewOf> {
+        self.0.view.as_deref()
+    }
+
+    /// The tensor this is a view of, torch's `_base`.
+    pub fn base(&self) -> Option<&Tensor> {
+        self.0.view.as_ref().map(|v| &v.base)
+    }
+
+    /// True where both are the same tensor, not only equal ones.
+    #[inline]
+    pub fn is_same(&self, other: &Tensor) -> bool {
+        self.0.same(&other.0)
+    }
+
+    /// True where nobody else holds this tensor or its memory: its elements may be used up.
+    #[inline]
+    pub(crate) fn is_unique(&self) -> bool {
+        self.0.is_unique() && self.0.storage.is_unique()
+    }
+
+    /// The autograd state, if there is one.
+    #[inline]
+    pub(crate) fn meta(&self) -> Option<&Meta> {
+        let raw = std::ptr::NonNull::new(self.0.meta.load(Ordering::Acquire))?;
+        // SAFETY: once set, the state stays until the tensor drops.
+        Some(unsafe { Shared::<Meta>::borrow_raw(raw) })
+    }
+
+    /// The autograd state, made where there is none.
+    pub(crate) fn meta_or_new(&self) -> Shared<Meta> {
+        let present = |raw: std::ptr::NonNull<()>| {
+            // SAFETY: the tensor's own count keeps the state alive; the clone is ours and the original is given up again.
+            let meta = unsafe { Shared::<Meta>::from_raw(raw) };
+            let clone = meta.clone();
+            meta.into_raw();
+            clone
+        };
+        if let Some(raw) = std::ptr::NonNull::new(self.0.meta.load(Ordering::Acquire)) {
+            return present(raw);
+        }
+        let fresh = Shared::new(Meta::default()).into_raw();
+        match self.0.meta.compare_exchange(null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => std::ptr::NonNull::new(fresh).map(present),
+            Err(theirs) => {
+                // SAFETY: `fresh` was given up above and nobody else saw it.
+                std::ptr::NonNull::new(fresh).into_iter().for_each(|f| drop(unsafe { Shared::<Meta>::from_raw(f) }));
+                std::ptr::NonNull::new(theirs).map(present)
+            }
+        }
+        .unwrap_or_else(|| Shared::new(Meta::default()))
+    }
+
+    /// Gives a tensor that nobody else has seen its autograd state.
+    #[inline]
+    pub(crate) fn set_meta(&self, meta: Meta) {
+        debug_assert!(self.meta().is_none());
+        self.0.meta.store(Shared::new(meta).into_raw(), Ordering::Release);
+    }
+
+    /// The object that stands for this tensor in a host language, or null.
+    #[inline]
+    pub fn host(&self) -> *mut () {
+        self.0.host.load(Ordering::Relaxed)
+    }
+
+    /// Notes the object that stands for this tensor in a host language.
+    #[inline]
+    pub fn set_host(&self, object: *mut ()) {
+        self.0.host.store(object, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&print::repr(self).unwrap_or_else(|e| e.to_string()))
+    }
+}
+
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,89 @@
+//! Taking numbers out of tensors. All reads of elements, here and in kernels, go through [`Reader`] or `ops::run`, so
+//! that there is one place where a tensor's numbers come into being.
+
+use super::Tensor;
+use super::dtype::DType;
+use super::scalar::Scalar;
+use super::storage::Access;
+use crate::error::{Error, Result};
+use crate::kernels::element::{Element, Truth, convert, dispatch};
+
+/// A tensor's elements, locked for reading.
+pub struct Reader<'a> {
+    tensor: &'a Tensor,
+    _access: Access<'a>,
+}
+
+impl<'a> Reader<'a> {
+    /// Locks the tensor's memory.
+    pub fn new(tensor: &'a Tensor) -> Self {
+        Reader { tensor, _access: Access::lock([(&**tensor.storage(), false)]) }
+    }
+
+    /// The element at an offset in the storage.
+    fn at(&self, offset: usize) -> Scalar {
+        let data = self.tensor.storage().as_ptr();
+        // SAFETY: offsets come from the tensor's layout, which lies in its storage.
+        unsafe {
+            match self.tensor.dtype() {
+                DType::Bool => Scalar::Bool(data.cast::<Truth>().add(offset).read().to_bool()),
+                DType::U8 => Scalar::Int(data.add(offset).read() as i64),
+                DType::I32 => Scalar::Int(data.cast::<i32>().add(offset).read() as i64),
+                DType::I64 => Scalar::Int(data.cast::<i64>().add(offset).read()),
+                DType::F32 => Scalar::Float(data.cast::<f32>().add(offset).read() as f64),
+                _ => Scalar::Float(data.cast::<f64>().add(offset).read()),
+            }
+        }
+    }
+
+    /// The element at an index; every part of it lies within its size.
+    pub fn get(&self, index: &[usize]) -> Scalar {
+        let layout = self.tensor.layout();
+        let steps: isize = index.iter().zip(&layout.strides).map(|(&i, &s)| i as isize * s).sum();
+        self.at(layout.offset.wrapping_add_signed(steps))
+    }
+}
+
+impl Tensor {
+    /// The only element.
+    ///
+    /// # Errors
+    /// Where there are none or several.
+    pub fn item(&self) -> Result<Scalar> {
+        if self.numel() != 1 {
+            return Err(Error::NotScalar { numel: self.numel() });
+        }
+        Ok(Reader::new(self).at(self.layout().offset))
+    }
+
+    /// The truth of the only element.
+    ///
+    /// # Errors
+    /// Where there are none or several.
+    pub fn truth(&self) -> Result<bool> {
+        match self.numel() {
+            1 => Ok(self.item()?.as_bool()),
+            0 => Err(Error::AmbiguousTruth { what: "no values" }),
+            _ => Err(Error::AmbiguousTruth { what: "more than one value" }),
+        }
+    }
+
+    /// The elements in row-major order, converted.
+    ///
+    /// # Errors
+    /// For dtypes that have no kernels.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        let _access = Access::lock([(&**self.storage(), false)]);
+        dispatch!("to_vec", self.dtype(), S => {
+            let data = self.storage().as_ptr().cast::<S>();
+            // SAFETY: offsets come from the layout, which lies in the storage.
+            Ok(self.layout().offsets().map(|o| convert::<S, T>(unsafe { data.add(o).read() })).collect())
+        })
+    }
+
+    /// The elements in row-major order as numbers.
+    pub fn to_scalars(&self) -> Vec<Scalar> {
+        let reader = Reader::new(self);
+        self.layout().offsets().map(|o| reader.at(o)).collect()
+    }
+}
