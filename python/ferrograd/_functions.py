@@ -1,0 +1,55 @@
+"""Functions of the package that are written in terms of others."""
+
+from ._ferrograd import Tensor, _manual_seed
+
+
+class Generator:
+    """What `manual_seed` returns: the default stream of random numbers."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def initial_seed(self) -> int:
+        """The seed that the stream started from."""
+        return self._seed
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default stream of random numbers; the same seed gives torch's numbers.
+
+    >>> import ferrograd
+    >>> _ = manual_seed(0)
+    >>> ferrograd.rand(3)
+    tensor([0.4963, 0.7682, 0.0885])
+    """
+    seed = int(seed)
+    _manual_seed(seed)
+    return Generator(seed)
+
+
+def is_tensor(obj: object) -> bool:
+    """True for tensors."""
+    return isinstance(obj, Tensor)
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input.numel()
+
+
+def equal(input: Tensor, other: Tensor) -> bool:
+    """True for tensors of one shape whose elements are all equal."""
+    return input.shape == other.shape and bool((input == other).all())
+
+
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """`|input - other| <= atol + rtol |other|`, element by element; equal infinities are close."""
+    close = (input == other).logical_or((input - other).abs() <= atol + rtol * other.abs())
+    if equal_nan:
+        close = close.logical_or(input.isnan().logical_and(other.isnan()))
+    return close
+
+
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """True where all elements are close, as `isclose` has it."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
