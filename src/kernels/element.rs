@@ -108,37 +108,20 @@ fn int_to_float<D: Element>(value: i64) -> D {
 
 /// An element type that programs compute in, with the vector that holds it.
 pub trait Compute: Element {
-    /// The vector of the width that compiles best.
-    type V: Lane + Copy;
+    /// One element as formulas take it.
+    type One: Lane;
+    /// A vector for instructions with branches.
+    type V: Lane;
     /// Its number of elements.
     const WIDTH: usize;
-    /// Reads [`Self::WIDTH`] elements.
-    ///
-    /// # Safety
-    /// They are readable.
-    unsafe fn load(from: *const Self) -> Self::V;
-    /// Writes [`Self::WIDTH`] elements.
-    ///
-    /// # Safety
-    /// They are writable.
-    unsafe fn store(to: *mut Self, value: Self::V);
 }
 
 macro_rules! computes {
     ($($t:ty: $n:literal),*) => {$(
         impl Compute for $t {
+            type One = Vector<$t, 1>;
             type V = Vector<$t, $n>;
             const WIDTH: usize = $n;
-            #[inline(always)]
-            unsafe fn load(from: *const Self) -> Self::V {
-                // SAFETY: the caller vouches for the elements; a vector is a plain array of them.
-                unsafe { from.cast::<Self::V>().read_unaligned() }
-            }
-            #[inline(always)]
-            unsafe fn store(to: *mut Self, value: Self::V) {
-                // SAFETY: as above.
-                unsafe { to.cast::<Self::V>().write_unaligned(value) }
-            }
         }
     )*};
 }

@@ -8,26 +8,26 @@ use super::lane::{Lane, Real};
 /// One instruction over `n` elements: `dst[i] = op(a[i], b[i], c[i])`. Arguments that the operation lacks are ignored.
 pub type Loop<T> = unsafe fn(*mut T, *const T, *const T, *const T, usize);
 
-/// What an instruction does with vectors.
-trait Step {
+/// What an instruction does with vectors. A trait and not closures: only functions marked so are sure to be inlined into
+/// the instruction set of their caller.
+trait Step<L> {
     /// How many arguments it reads.
     const ARITY: usize;
-    fn eval<L: Lane>(a: L, b: L, c: L) -> L;
-}
-
-/// As [`Step`], for instructions that only floating-point numbers have.
-trait RealStep {
-    fn eval<L: Real>(a: L) -> L;
+    /// Whether it branches on whether any of several elements needs special care: such steps go by vectors. The
+    /// compiler makes better vectors of all others from a loop over single elements.
+    const BRANCHES: bool;
+    fn eval(a: L, b: L, c: L) -> L;
 }
 
 macro_rules! steps {
     ($($name:ident / $arity:literal: |$a:ident, $b:ident, $c:ident| $body:expr;)*) => {$(
         struct $name;
-        impl Step for $name {
+        impl<L: Lane> Step<L> for $name {
             const ARITY: usize = $arity;
+            const BRANCHES: bool = false;
             #[inline(always)]
-            #[allow(unused_variables)]
-            fn eval<L: Lane>($a: L, $b: L, $c: L) -> L { $body }
+            #[allow(unused_variables, reason = "steps of fewer arguments")]
+            fn eval($a: L, $b: L, $c: L) -> L { $body }
         }
     )*};
 }
@@ -54,95 +54,96 @@ steps! {
 }
 
 macro_rules! real_steps {
-    ($($name:ident: |$a:ident| $body:expr;)*) => {$(
+    ($($name:ident / $arity:literal, $branches:literal: |$a:ident, $b:ident, $c:ident| $body:expr;)*) => {$(
         struct $name;
-        impl RealStep for $name {
+        impl<L: Real> Step<L> for $name {
+            const ARITY: usize = $arity;
+            const BRANCHES: bool = $branches;
             #[inline(always)]
-            fn eval<L: Real>($a: L) -> L { $body }
+            #[allow(unused_variables, reason = "steps of fewer arguments")]
+            fn eval($a: L, $b: L, $c: L) -> L { $body }
         }
     )*};
 }
 
 real_steps! {
-    Sqrt: |a| a.sqrt();
-    Exp: |a| a.exp();
-    Log: |a| a.log();
-    Expm1: |a| a.expm1();
-    Log1p: |a| a.log1p();
-    Sin: |a| a.sin();
-    Cos: |a| a.cos();
-    Tanh: |a| a.tanh();
-    Sigmoid: |a| a.sigmoid();
-    Floor: |a| a.floor();
-    Trunc: |a| a.trunc();
+    MulAdd / 3, false: |a, b, c| a.mul_add(b, c);
+    Sqrt / 1, false: |a, b, c| a.sqrt();
+    Exp / 1, false: |a, b, c| a.exp();
+    Log / 1, false: |a, b, c| a.log();
+    Expm1 / 1, false: |a, b, c| a.expm1();
+    Log1p / 1, false: |a, b, c| a.log1p();
+    Sin / 1, true: |a, b, c| a.sin();
+    Cos / 1, true: |a, b, c| a.cos();
+    Tanh / 1, false: |a, b, c| a.tanh();
+    Sigmoid / 1, false: |a, b, c| a.sigmoid();
+    Floor / 1, false: |a, b, c| a.floor();
+    Trunc / 1, false: |a, b, c| a.trunc();
 }
 
-/// Whole vectors, then one last vector through a buffer that pads what is missing with ones, which no operation
-/// traps or slows on.
+/// One element after another, or vectors and then one last vector padded with ones.
 #[inline(always)]
-unsafe fn each<T: Compute, const ARITY: usize>(
-    dst: *mut T,
-    args: [*const T; 3],
-    n: usize,
-    eval: impl Fn(T::V, T::V, T::V) -> T::V,
-) {
-    let one = T::V::constant(1.0);
-    // SAFETY: the caller of the loop gives `n` readable elements in each argument used and `n` writable in `dst`.
+unsafe fn each<T: Compute, S: Step<T::V> + Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
+    // SAFETY: the caller of the loop gives `n` readable elements in each argument used and `n` writable in `dst`; vectors
+    // are plain arrays of elements.
     unsafe {
-        let load = |arg: usize, i: usize| if arg < ARITY { T::load(args[arg].add(i)) } else { one };
+        if !<S as Step<T::One>>::BRANCHES {
+            return singles::<T, S>(dst, a, b, c, n);
+        }
+        let one = T::V::constant(1.0);
         let whole = n - n % T::WIDTH;
         let mut i = 0;
         while i < whole {
-            T::store(dst.add(i), eval(load(0, i), load(1, i), load(2, i)));
+            let load = a.add(i).cast::<T::V>().read_unaligned();
+            dst.add(i).cast::<T::V>().write_unaligned(S::eval(load, one, one));
             i += T::WIDTH;
         }
         let rest = n - whole;
         if rest > 0 {
-            let tail = |arg: usize| {
-                let mut padded = one;
-                if arg < ARITY {
-                    std::ptr::copy_nonoverlapping(args[arg].add(whole), (&raw mut padded).cast(), rest);
-                }
-                padded
-            };
-            let result = eval(tail(0), tail(1), tail(2));
+            let mut padded = one;
+            std::ptr::copy_nonoverlapping(a.add(whole), (&raw mut padded).cast(), rest);
+            let result = S::eval(padded, one, one);
             std::ptr::copy_nonoverlapping((&raw const result).cast(), dst.add(whole), rest);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn step<T: Compute, S: Step>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
-    // SAFETY: the caller vouches for the blocks.
+unsafe fn singles<T: Compute, S: Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
+    let one = T::One::constant(1.0);
+    let mut i = 0;
+    // SAFETY: as in `each`.
     unsafe {
-        match S::ARITY {
-            1 => each::<T, 1>(dst, [a, b, c], n, S::eval),
-            2 => each::<T, 2>(dst, [a, b, c], n, S::eval),
-            _ => each::<T, 3>(dst, [a, b, c], n, S::eval),
+        while i < n {
+            let x = if S::ARITY > 0 { a.add(i).cast::<T::One>().read() } else { one };
+            let y = if S::ARITY > 1 { b.add(i).cast::<T::One>().read() } else { one };
+            let z = if S::ARITY > 2 { c.add(i).cast::<T::One>().read() } else { one };
+            dst.add(i).cast::<T::One>().write(S::eval(x, y, z));
+            i += 1;
         }
     }
 }
 
-/// A compute type whose vectors have the functions of real numbers.
-trait RealCompute: Compute<V: Real> {}
+/// A compute type whose vectors an instruction takes.
+trait Takes<S>: Compute {
+    #[doc(hidden)]
+    unsafe fn each(dst: *mut Self, a: *const Self, b: *const Self, c: *const Self, n: usize);
+}
+
+impl<T: Compute, S: Step<T::V> + Step<T::One>> Takes<S> for T {
+    #[inline(always)]
+    unsafe fn each(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
+        // SAFETY: the caller vouches for the blocks.
+        unsafe { each::<T, S>(dst, a, b, c, n) }
+    }
+}
+
+/// A compute type with the functions of real numbers.
+trait RealCompute: Compute<V: Real, One: Real> {}
 impl RealCompute for f32 {}
 impl RealCompute for f64 {}
 
-#[inline(always)]
-unsafe fn real_step<T: RealCompute, S: RealStep>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
-    // SAFETY: the caller vouches for the blocks.
-    unsafe { each::<T, 1>(dst, [a, b, c], n, |a, _, _| S::eval(a)) }
-}
-
-#[inline(always)]
-unsafe fn mul_add<T: RealCompute>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
-    // SAFETY: the caller vouches for the blocks.
-    unsafe { each::<T, 3>(dst, [a, b, c], n, |a, b, c| a.mul_add(b, c)) }
-}
-
-tiered! { fn step_loop<T: Compute, S: Step>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) = step::<T, S>; }
-tiered! { fn real_loop<T: RealCompute, S: RealStep>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) = real_step::<T, S>; }
-tiered! { fn mul_add_loop<T: RealCompute>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) = mul_add::<T>; }
+tiered! { fn step_loop<T: Takes<S>, S: Sized>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) = <T as Takes<S>>::each; }
 
 /// The loop of an instruction that every number has; `None` for the others.
 fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
@@ -171,18 +172,18 @@ fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
 
 fn real_only_loop<T: RealCompute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
     Some(match op {
-        OpCode::Sqrt => real_loop::<T, Sqrt>(tier),
-        OpCode::Exp => real_loop::<T, Exp>(tier),
-        OpCode::Log => real_loop::<T, Log>(tier),
-        OpCode::Expm1 => real_loop::<T, Expm1>(tier),
-        OpCode::Log1p => real_loop::<T, Log1p>(tier),
-        OpCode::Sin => real_loop::<T, Sin>(tier),
-        OpCode::Cos => real_loop::<T, Cos>(tier),
-        OpCode::Tanh => real_loop::<T, Tanh>(tier),
-        OpCode::Sigmoid => real_loop::<T, Sigmoid>(tier),
-        OpCode::Floor => real_loop::<T, Floor>(tier),
-        OpCode::Trunc => real_loop::<T, Trunc>(tier),
-        OpCode::MulAdd => mul_add_loop::<T>(tier),
+        OpCode::Sqrt => step_loop::<T, Sqrt>(tier),
+        OpCode::Exp => step_loop::<T, Exp>(tier),
+        OpCode::Log => step_loop::<T, Log>(tier),
+        OpCode::Expm1 => step_loop::<T, Expm1>(tier),
+        OpCode::Log1p => step_loop::<T, Log1p>(tier),
+        OpCode::Sin => step_loop::<T, Sin>(tier),
+        OpCode::Cos => step_loop::<T, Cos>(tier),
+        OpCode::Tanh => step_loop::<T, Tanh>(tier),
+        OpCode::Sigmoid => step_loop::<T, Sigmoid>(tier),
+        OpCode::Floor => step_loop::<T, Floor>(tier),
+        OpCode::Trunc => step_loop::<T, Trunc>(tier),
+        OpCode::MulAdd => step_loop::<T, MulAdd>(tier),
         _ => return None,
     })
 }

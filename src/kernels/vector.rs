@@ -1,11 +1,23 @@
 //! A hardware vector as a plain array. Inlined into a function compiled for AVX2, AVX-512 or NEON, its loops become
 //! single instructions; elsewhere they stay scalar and give the same bits.
 
-use std::array::from_fn;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 use super::lane::{Lane, Mask, Real};
 use super::math;
+
+/// An array of what `f` gives for each place. Unlike `std::array::from_fn`, always inlined: a call would leave the
+/// caller's instruction set.
+#[inline(always)]
+fn from_fn<T: Copy + Default, const N: usize>(f: impl Fn(usize) -> T) -> [T; N] {
+    let mut out = [T::default(); N];
+    let mut i = 0;
+    while i < N {
+        out[i] = f(i);
+        i += 1;
+    }
+    out
+}
 
 /// `N` elements of type `T`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +54,7 @@ impl<const N: usize> Not for VectorMask<N> {
     }
 }
 
-impl<T: Copy, const N: usize> Vector<T, N> {
+impl<T: Copy + Default, const N: usize> Vector<T, N> {
     /// The same value in every element.
     #[inline(always)]
     pub fn splat(value: T) -> Self {
@@ -51,13 +63,13 @@ impl<T: Copy, const N: usize> Vector<T, N> {
 
     /// One function on every element.
     #[inline(always)]
-    pub fn map<U>(self, f: impl Fn(T) -> U) -> Vector<U, N> {
+    pub fn map<U: Copy + Default>(self, f: impl Fn(T) -> U) -> Vector<U, N> {
         Vector(from_fn(|i| f(self.0[i])))
     }
 
     /// One function on every pair of elements.
     #[inline(always)]
-    pub fn zip<U: Copy, R>(self, other: Vector<U, N>, f: impl Fn(T, U) -> R) -> Vector<R, N> {
+    pub fn zip<U: Copy + Default, R: Copy + Default>(self, other: Vector<U, N>, f: impl Fn(T, U) -> R) -> Vector<R, N> {
         Vector(from_fn(|i| f(self.0[i], other.0[i])))
     }
 

@@ -126,7 +126,8 @@ fn sine<const N: usize, const SINGLE: bool>(x: V<N>, turn: u64) -> V<N> {
         let tail = (z * z).mul_add(polynomial(z, &COSINE), -(r * low));
         (sin, w + (((all(1.0) - w) - half) + tail))
     };
-    let value = n.zip(sin.zip(cos, |s, c| (s, c)), |n, (s, c)| if n & 1 == 0 { s } else { c });
+    let even = n.map(|n| n & 1).compare(Vector::splat(0), |a, b| a == b);
+    let value = select(even, sin, cos);
     value.zip(n, |v, n| f64::from_bits(v.to_bits() ^ ((n & 2) << 62)))
 }
 
