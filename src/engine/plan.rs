@@ -1,6 +1,7 @@
 //! Which nodes a backward pass runs, found by marks stamped into the nodes: no hash map, no recursion.
 
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::graph::arena::NodeRef;
@@ -52,8 +53,8 @@ impl Drop for Number {
 
 /// A node of the plan.
 pub(super) struct Step {
-    /// Kept alive by the roots, whose graphs do not change while they live.
-    node: *const NodeRef,
+    /// Borrowed: the roots that the pass holds keep it alive, since edges never change.
+    node: ManuallyDrop<NodeRef>,
     sequence: u64,
     /// Edges that still have to bring their gradient.
     pub waiting: u32,
@@ -82,17 +83,20 @@ pub struct Plan {
     overflow: HashMap<usize, u32>,
 }
 
-// SAFETY: as for `Plan`.
-unsafe impl Sync for Step {}
-// SAFETY: the node pointers refer to edges held by the nodes above them, down from the roots that the pass holds.
-unsafe impl Send for Plan {}
+/// The reference without its count.
+///
+/// # Safety
+/// The node outlives what is returned.
+unsafe fn borrowed(node: &NodeRef) -> ManuallyDrop<NodeRef> {
+    // SAFETY: the copy is never dropped, so the count stays right.
+    ManuallyDrop::new(unsafe { std::ptr::read(node) })
+}
 
 impl Step {
     /// The node.
     #[inline]
     pub fn node(&self) -> &NodeRef {
-        // SAFETY: see `node`.
-        unsafe { &*self.node }
+        &self.node
     }
 }
 
@@ -142,10 +146,10 @@ impl Plan {
     fn explore(&mut self) {
         let mut next = 0;
         while next < self.steps.len() {
-            let node = self.steps[next].node;
+            // SAFETY: a second borrowed reference; see `Step::node`.
+            let node = unsafe { borrowed(&self.steps[next].node) };
             self.steps[next].first_edge = self.targets.len() as u32;
-            // SAFETY: see `Step::node`.
-            for edge in unsafe { &*node }.edges() {
+            for edge in node.edges() {
                 let target = match edge {
                     Some(edge) => {
                         let target = self.visit(&edge.node);
@@ -174,7 +178,8 @@ impl Plan {
             self.overflow.insert(node.address(), step);
         }
         self.steps.push(Step {
-            node,
+            // SAFETY: `node` is an edge of a root or of a step's node.
+            node: unsafe { borrowed(node) },
             sequence: node.sequence(),
             waiting: 0,
             first_output: self.outputs,

@@ -81,7 +81,7 @@ pub trait Derivative: Sized + Send + Sync + 'static {
 }
 
 /// Room inside of a node for what its operation keeps.
-const INLINE: usize = 9;
+const INLINE: usize = 10;
 type Payload = [MaybeUninit<u64>; INLINE];
 
 /// The functions of one kind of derivative, for a payload of that kind.

@@ -29,7 +29,7 @@ operation! {
     ///
     /// >>> ferrograd.sub(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([-9., -8.])
-    binary Sub, sub, "SubBackward0", Rule::Number,
+    binary Sub, sub, "SubBackward0", Rule::Subtract,
         ["sub(Tensor self, Operand other)"]
 }
 impl Binary for Sub {

@@ -75,6 +75,8 @@ pub enum Rule {
     Promote,
     /// The promoted type, which may not be bool.
     Number,
+    /// The promoted type; neither operand may be bool.
+    Subtract,
     /// The promoted type; integers become the default float.
     Float,
     /// Compared in the promoted type, giving bool.

@@ -258,7 +258,7 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     let base = if is_grad_enabled() { inplace::snapshot(&rows.moved)? } else { matrix };
     let base = view::reshape(&base, &[rows.count as isize, rows.width as isize])?;
     let put = put_rows(&base, &rows.rows, &value)?;
-    inplace::assign(&rows.moved, &view::reshape(&put, &view::signed(rows.moved.shape()))?)
+    inplace::assign(&rows.moved, &view::reshape(&put, &view::signed(rows.moved.shape()))?, None)
 }
 
 /// Without leading dimensions of size 1 beyond `rank`, as NumPy lets values have.

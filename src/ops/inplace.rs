@@ -59,7 +59,7 @@ pub fn copy_(target: &Tensor, source: &Tensor) -> Result<Tensor> {
     }
     check(OP, target)?;
     let shape: Vec<isize> = shape.iter().map(|&s| s as isize).collect();
-    assign(target, &super::view::expand(source, &shape)?)?;
+    assign(target, &super::view::expand(source, &shape)?, Some("CopyBackwards"))?;
     Ok(target.clone())
 }
 
@@ -69,7 +69,8 @@ pub fn copy_(target: &Tensor, source: &Tensor) -> Result<Tensor> {
 /// As [`check`].
 pub fn fill_(target: &Tensor, value: Scalar) -> Result<Tensor> {
     check("fill_", target)?;
-    assign(target, &Tensor::scalar(value, target.dtype())?)?;
+    let name = if value == Scalar::Int(0) { "ZeroBackward0" } else { "FillBackward0" };
+    assign(target, &Tensor::scalar(value, target.dtype())?, Some(name))?;
     Ok(target.clone())
 }
 
@@ -101,8 +102,8 @@ pub fn check(op: &'static str, target: &Tensor) -> Result<()> {
 }
 
 /// Writes `value` (broadcast) into `target`, and gives target the history of the value; a view hands it on to its base.
-/// [`check`] was passed.
-pub(crate) fn assign(target: &Tensor, value: &Tensor) -> Result<()> {
+/// Where the value does not come from the target itself, `overwrites` names the node that says so. [`check`] was passed.
+pub(crate) fn assign(target: &Tensor, value: &Tensor, overwrites: Option<&'static str>) -> Result<()> {
     let safe = if overlaps(value, target) || value.storage().same(target.storage()) {
         copy::contiguous_copy(value)?
     } else {
@@ -112,9 +113,10 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor) -> Result<()> {
         && target.dtype().is_floating_point()
         && (value.requires_grad() || target.requires_grad());
     let value_edge = if recorded { history(value, target)? } else { None };
-    let base_edge = match target.view_of() {
-        Some(view) if recorded => view.base.gradient_edge(),
-        _ => None,
+    let before = match target.view_of() {
+        _ if !recorded => None,
+        Some(view) if view.writable => view.base.gradient_edge(),
+        _ => target.gradient_edge(),
     };
     copy::write(target, &safe)?;
     target.storage().bump(target.versioning());
@@ -124,11 +126,19 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor) -> Result<()> {
     match target.view_of() {
         Some(view) if view.writable => {
             let base = &view.base;
-            let node = window::splice_node(base.layout(), target.layout(), base_edge, value_edge, base.dtype());
+            let node = window::splice_node(base.layout(), target.layout(), before, value_edge, base.dtype());
             base.set_history(Edge { node, output: 0 });
         }
         _ => {
-            let edge = value_edge.unwrap_or_else(|| Edge { node: cut(target), output: 0 });
+            let edge = match (overwrites, value_edge) {
+                (None, Some(edge)) => edge,
+                (name, value_edge) => {
+                    let derivative = window::Overwrite { name: name.unwrap_or("CopyBackwards") };
+                    let edges = smallvec![before, value_edge];
+                    let node = NodeRef::new(Node::new(derivative, edges, target.shape(), target.dtype()));
+                    Edge { node, output: 0 }
+                }
+            };
             target.set_history(edge);
         }
     }
@@ -140,11 +150,6 @@ fn history(value: &Tensor, target: &Tensor) -> Result<Option<Edge>> {
     let shape: Vec<isize> = target.shape().iter().map(|&s| s as isize).collect();
     let value = super::cast::to(&super::view::expand(value, &shape)?, target.dtype())?;
     Ok(value.gradient_edge())
-}
-
-/// A node through which nothing flows: the history of a tensor overwritten by a constant.
-fn cut(target: &Tensor) -> NodeRef {
-    NodeRef::new(Node::new(window::Cut, smallvec![None], target.shape(), target.dtype()))
 }
 
 /// The elements as they are before a change in place, with their history: what a derivative may keep.

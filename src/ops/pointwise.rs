@@ -80,12 +80,23 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
         }
     }
     let promoted = promotion.result();
+    let any_bool = || operands.iter().any(|o| match o {
+        Operand::Tensor(t) => t.dtype() == DType::Bool,
+        Operand::Number(n) => matches!(n, Scalar::Bool(_)),
+    });
+    if spec.rule == Rule::Subtract && any_bool() {
+        return Err(Error::DTypeUnsupported {
+            op: spec.name,
+            dtype: DType::Bool,
+            hint: "subtraction with a bool is not supported; use logical_xor, or ~ to invert a mask",
+        });
+    }
     let unsupported = |hint| Err(Error::DTypeUnsupported { op: spec.name, dtype: promoted, hint });
     if !promoted.is_supported() {
         return unsupported("use bool, uint8, int32, int64, float32 or float64");
     }
     match spec.rule {
-        Rule::Promote | Rule::Where => Ok((promoted, promoted)),
+        Rule::Promote | Rule::Subtract | Rule::Where => Ok((promoted, promoted)),
         Rule::Number if promoted == DType::Bool => {
             unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
         }
@@ -240,8 +251,9 @@ fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) {
 struct PointwiseDerivative {
     spec: &'static Pointwise,
     saved: [Saved; 3],
-    /// Up to two operands that are numbers, in order.
+    /// Up to two operands that are numbers, and which operands they are.
     numbers: [f64; 2],
+    number_sources: [u8; 2],
 }
 
 impl PointwiseDerivative {
@@ -251,6 +263,7 @@ impl PointwiseDerivative {
             spec,
             saved: [Saved::nothing(), Saved::nothing(), Saved::nothing()],
             numbers: [0.0; 2],
+            number_sources: [u8::MAX; 2],
         };
         let (mut next, mut numbers) = (0, 0);
         for (n, operand) in operands.iter().enumerate() {
@@ -265,6 +278,7 @@ impl PointwiseDerivative {
                 }
                 Operand::Number(s) => {
                     this.numbers[numbers] = s.as_f64();
+                    this.number_sources[numbers] = n as u8;
                     numbers += 1;
                 }
             }
@@ -280,12 +294,9 @@ impl PointwiseDerivative {
     /// What the programs read: gradient, operands, result.
     fn sources<'a>(&'a self, node: &NodeRef, g: &'a Tensor, unpacked: &'a mut [Option<Tensor>; 3]) -> Result<[Operand<'a>; 5]> {
         let mut sources = [Operand::Number(Scalar::Float(0.0)); 5];
-        let mut numbers = self.numbers.iter();
-        let mut is_tensor = [false; 5];
         for (saved, slot) in self.saved.iter().zip(unpacked.iter_mut()) {
             if saved.source != u8::MAX {
                 *slot = Some(saved.unpack(node)?);
-                is_tensor[1 + saved.source as usize] = true;
             }
         }
         for (saved, slot) in self.saved.iter().zip(unpacked.iter()) {
@@ -293,11 +304,8 @@ impl PointwiseDerivative {
                 sources[1 + saved.source as usize] = Operand::Tensor(t);
             }
         }
-        let kept = self.spec.traces().uses.iter().fold(0, |bits, u| bits | u);
-        for n in (0..self.spec.arity).filter(|&n| !is_tensor[1 + n] && kept & 1 << n != 0) {
-            if let Some(&number) = numbers.next() {
-                sources[1 + n] = Operand::Number(Scalar::Float(number));
-            }
+        for (&number, &source) in self.numbers.iter().zip(&self.number_sources).filter(|(_, s)| **s != u8::MAX) {
+            sources[1 + source as usize] = Operand::Number(Scalar::Float(number));
         }
         sources[0] = Operand::Tensor(g);
         Ok(sources)
@@ -386,7 +394,7 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
         let mut operands: SmallVec<[Operand; 3]> = operands.into();
         operands[0] = Operand::Tensor(&snapshot);
         let value = apply(spec, &operands)?;
-        inplace::assign(target, &value)?;
+        inplace::assign(target, &value, None)?;
         return Ok(target.clone());
     }
     overwrite(spec, compute, result, operands, target)?;

@@ -184,18 +184,22 @@ fn cleared(x: &Tensor, window: &Window) -> Result<Tensor> {
     Ok(y)
 }
 
-/// Where a tensor was overwritten by a constant: no gradient passes.
-pub(super) struct Cut;
-
-impl Derivative for Cut {
-    fn name(&self) -> &'static str {
-        "FillBackward0"
-    }
-    fn backward(&self, _call: &Backward) -> Result<Gradients> {
-        Ok(smallvec![None])
-    }
-    fn take(&mut self, _keep: bool) -> Self {
-        Cut
-    }
+/// A tensor whose elements were all replaced: the gradient goes to the value, and zero to what was there before.
+#[derive(Clone)]
+pub(super) struct Overwrite {
+    pub name: &'static str,
 }
 
+impl Derivative for Overwrite {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        let g = call.gradient()?;
+        let before = if call.needs(0) { Some(Tensor::zeros(g.shape(), g.dtype())?) } else { None };
+        Ok(smallvec![before, call.needs(1).then_some(g)])
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}

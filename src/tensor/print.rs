@@ -255,7 +255,8 @@ fn elements(tensor: &Tensor, options: Options) -> String {
 /// Suffixes stand on the last line where they fit, else on lines of their own.
 fn with_suffixes(body: String, suffixes: &[String], linewidth: usize) -> String {
     let mut text = format!("{PREFIX}{body}");
-    let mut last = text.len() - text.rfind('\n').map_or(0, |n| n + 1) + 1;
+    // Two more than there are characters, as torch counts.
+    let mut last = text.len() - text.rfind('\n').map_or(0, |n| n + 1) + 2;
     for suffix in suffixes {
         if last + suffix.len() + 2 > linewidth {
             text.push_str(&format!(",\n{}{suffix}", " ".repeat(PREFIX.len())));

@@ -66,7 +66,7 @@ pub fn exp<const N: usize, const SINGLE: bool>(x: V<N>) -> V<N> {
     exp_sum::<N, SINGLE>(x, all(0.0))
 }
 
-/// `e^x - 1` as `high + rest`, halved: `2^(k-1) (e^r - 1) + (2^(k-1) - 1/2)`, for `-50 <= x <= 720`.
+/// `e^x - 1` as `high + rest`, halved: `2^(k-1) (e^r - 1) + (2^(k-1) - 1/2)`, for `-50 <= x <= 710`.
 #[inline(always)]
 fn half_expm1<const N: usize, const SINGLE: bool>(x: V<N>) -> (V<N>, V<N>) {
     let (k, high, rest) = reduced::<N, SINGLE>(x, all(0.0));
@@ -82,7 +82,7 @@ fn half_expm1<const N: usize, const SINGLE: bool>(x: V<N>) -> (V<N>, V<N>) {
 /// `e^x - 1` without cancellation.
 #[inline(always)]
 pub fn expm1<const N: usize, const SINGLE: bool>(x: V<N>) -> V<N> {
-    let (high, rest) = half_expm1::<N, SINGLE>(x.maximum(all(-50.0)).minimum(all(720.0)));
+    let (high, rest) = half_expm1::<N, SINGLE>(x.maximum(all(-50.0)).minimum(all(709.9)));
     let sum = high + rest;
     // For tiny `x` the series is `x`, and halving it would lose bits of a subnormal.
     select(magnitude(x).lt(all(1e-30)), x, sum + sum)
