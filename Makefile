@@ -1,6 +1,53 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint build compare bench wheel stubs clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.built ## Build, install into .venv, walk through autograd and train on handwritten digits
+	$(PIP) "scikit-learn>=1.3" "matplotlib>=3.7" "tqdm>=4.60"
+	$(PYTHON) -m ferrograd
+
+test: $(VENV)/.built lint ## Everything: format, lint, Rust tests, Python tests, the documents' examples
+	cargo test --release
+	$(PIP) "pytest>=8" "hypothesis>=6.100"
+	$(PYTHON) -m pytest
+
+test-all: test ## As test, and the slow exhaustive tests
+	cargo test --release -- --ignored
+
+lint: ## Format and clippy, warnings as errors
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+	cargo clippy --release --all-targets --features python -- -D warnings
+
+build: $(VENV)/.built ## Build and install into .venv
 
 $(VENV)/bin/maturin:
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet "maturin>=1.8,<2"
+	$(PIP) "maturin>=1.8,<2"
+
+$(VENV)/.built: $(VENV)/bin/maturin $(shell find src python -type f -not -name '*.so' -not -path '*__pycache__*') Cargo.toml Cargo.lock pyproject.toml
+	. $(VENV)/bin/activate && maturin develop --release --quiet
+	touch $@
+
+compare: $(VENV)/.built ## Side by side with torch, NumPy and JAX where they are installed
+	$(PIP) "matplotlib>=3.7"
+	$(PYTHON) benches/compare/run.py
+
+bench: ## Benchmarks of the Rust core
+	cargo bench
+
+wheel: $(VENV)/bin/maturin ## A wheel in dist/
+	. $(VENV)/bin/activate && maturin build --release --out dist
+
+stubs: $(VENV)/.built ## Write the type stubs anew from the table of operations
+	$(PYTHON) tools/stubs.py
+
+clean: ## Remove what was built
+	cargo clean
+	rm -rf $(VENV) build dist

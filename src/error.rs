@@ -28,7 +28,9 @@ pub enum Kind {
 #[allow(missing_docs, reason = "the message of a variant says what its fields are")]
 pub enum Error {
     /// Shapes that do not broadcast together.
-    #[error("{op}: the shapes {left:?} and {right:?} do not broadcast together: sizes must be equal or 1 at dimension {dim}")]
+    #[error(
+        "{op}: the shapes {left:?} and {right:?} do not broadcast together: sizes must be equal or 1 at dimension {dim}"
+    )]
     Broadcast { op: &'static str, left: Vec<usize>, right: Vec<usize>, dim: usize },
     /// Matrix operands whose inner sizes differ.
     #[error("{op}: the inner sizes must agree, got {left:?} and {right:?}")]
@@ -58,19 +60,29 @@ pub enum Error {
     #[error("{op}: shape {shape:?} is invalid for input of size {numel}")]
     ReshapeSize { op: &'static str, shape: Vec<isize>, numel: usize },
     /// A reshape whose unknown size is not determined.
-    #[error("{op}: cannot reshape tensor of 0 elements into shape {shape:?} because the unspecified dimension size -1 can be any value and is ambiguous")]
+    #[error(
+        "{op}: cannot reshape tensor of 0 elements into shape {shape:?} because the unspecified dimension size -1 can be any value and is ambiguous"
+    )]
     ReshapeAmbiguous { op: &'static str, shape: Vec<isize> },
     /// A view that would need a copy.
-    #[error("{op}: the view {shape:?} is not compatible with the input's size {size:?} and strides {strides:?} (at least one dimension spans across two contiguous subspaces); use .reshape(...) instead")]
+    #[error(
+        "{op}: the view {shape:?} is not compatible with the input's size {size:?} and strides {strides:?} (at least one dimension spans across two contiguous subspaces); use .reshape(...) instead"
+    )]
     ViewNeedsCopy { op: &'static str, shape: Vec<usize>, size: Vec<usize>, strides: Vec<isize> },
     /// An expansion of a dimension that is not 1.
-    #[error("{op}: the expanded size of the tensor ({expanded}) must match the existing size ({size}) at non-singleton dimension {dim}; target sizes: {target:?}, tensor sizes: {shape:?}")]
+    #[error(
+        "{op}: the expanded size of the tensor ({expanded}) must match the existing size ({size}) at non-singleton dimension {dim}; target sizes: {target:?}, tensor sizes: {shape:?}"
+    )]
     Expand { op: &'static str, expanded: isize, size: usize, dim: usize, target: Vec<isize>, shape: Vec<usize> },
     /// An expansion to fewer dimensions.
-    #[error("{op}: the number of sizes provided ({given}) must be greater or equal to the number of dimensions in the tensor ({rank})")]
+    #[error(
+        "{op}: the number of sizes provided ({given}) must be greater or equal to the number of dimensions in the tensor ({rank})"
+    )]
     ExpandRank { op: &'static str, given: usize, rank: usize },
     /// A list of dimensions that is not a permutation.
-    #[error("{op}: the number of dimensions in the tensor input does not match the length of the desired ordering of dimensions, i.e. input.dim() = {rank} is not equal to len(dims) = {given}")]
+    #[error(
+        "{op}: the number of dimensions in the tensor input does not match the length of the desired ordering of dimensions, i.e. input.dim() = {rank} is not equal to len(dims) = {given}"
+    )]
     PermuteRank { op: &'static str, rank: usize, given: usize },
     /// Sizes whose product does not fit, or negative sizes.
     #[error("{op}: sizes must be non-negative and their product must fit in memory's address range, got {shape:?}")]
@@ -91,7 +103,9 @@ pub enum Error {
     #[error("{op}: output with shape {target:?} doesn't match the broadcast shape {result:?}")]
     InPlaceShape { op: &'static str, target: Vec<usize>, result: Vec<usize> },
     /// An in-place write to memory that several elements share.
-    #[error("{op}: more than one element of the written-to tensor refers to a single memory location; clone() the tensor before the in-place operation")]
+    #[error(
+        "{op}: more than one element of the written-to tensor refers to a single memory location; clone() the tensor before the in-place operation"
+    )]
     Overlap { op: &'static str },
     /// A write to memory that NumPy marked as read-only.
     #[error("{op}: the tensor's memory is read-only")]
@@ -103,7 +117,9 @@ pub enum Error {
     #[error("{op}: integers to negative integer powers are not allowed")]
     NegativeIntegerPower { op: &'static str },
     /// A reduction with no identity over nothing.
-    #[error("{op}: expected reduction dim to be specified for input.numel() == 0, or the reduced dimension to have non-zero size, got shape {shape:?}")]
+    #[error(
+        "{op}: expected reduction dim to be specified for input.numel() == 0, or the reduced dimension to have non-zero size, got shape {shape:?}"
+    )]
     EmptyReduction { op: &'static str, shape: Vec<usize> },
     /// A conversion to one number of a tensor with more.
     #[error("a Tensor with {numel} elements cannot be converted to Scalar")]
@@ -137,22 +153,32 @@ pub enum Error {
     #[error("element {index} of tensors does not require grad and does not have a grad_fn")]
     NoGradient { index: usize },
     /// Backward from more than one element without a gradient.
-    #[error("grad can be implicitly created only for scalar outputs, got shape {shape:?}; pass gradient= to backward(), or grad_outputs= to grad()")]
+    #[error(
+        "grad can be implicitly created only for scalar outputs, got shape {shape:?}; pass gradient= to backward(), or grad_outputs= to grad()"
+    )]
     ImplicitGradient { shape: Vec<usize> },
     /// A starting gradient of another shape.
-    #[error("Mismatch in shape: grad_output[{index}] has a shape of {grad:?} and output[{index}] has a shape of {output:?}")]
+    #[error(
+        "Mismatch in shape: grad_output[{index}] has a shape of {grad:?} and output[{index}] has a shape of {output:?}"
+    )]
     GradientShape { index: usize, grad: Vec<usize>, output: Vec<usize> },
     /// As many gradients as outputs are needed.
     #[error("got {outputs} tensors and {grads} gradients")]
     GradientCount { outputs: usize, grads: usize },
     /// Backward a second time.
-    #[error("Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors after calling backward. The freed node is {node}")]
+    #[error(
+        "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors after calling backward. The freed node is {node}"
+    )]
     GraphFreed { node: &'static str },
     /// A saved value changed in place.
-    #[error("one of the variables needed for gradient computation has been modified by an inplace operation: {dtype} {shape:?}, which {node} saved, is at version {found}; expected version {expected} instead. Hint: use x = x.op(...) in place of x.op_(...), or clone() the tensor first")]
+    #[error(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: {dtype} {shape:?}, which {node} saved, is at version {found}; expected version {expected} instead. Hint: use x = x.op(...) in place of x.op_(...), or clone() the tensor first"
+    )]
     SavedChanged { node: &'static str, dtype: DType, shape: Vec<usize>, found: u32, expected: u32 },
     /// An input that the outputs do not depend on.
-    #[error("One of the differentiated Tensors (input {index}) appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior.")]
+    #[error(
+        "One of the differentiated Tensors (input {index}) appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior."
+    )]
     UnusedInput { index: usize },
     /// An input of `grad` that requires no gradient.
     #[error("One of the differentiated Tensors (input {index}) does not require grad")]
@@ -161,16 +187,22 @@ pub enum Error {
     #[error("{op}: a leaf Variable that requires grad is being used in an in-place operation; do it under no_grad()")]
     InPlaceLeaf { op: &'static str },
     /// In place on a view of a leaf.
-    #[error("{op}: a view of a leaf Variable that requires grad is being used in an in-place operation; do it under no_grad()")]
+    #[error(
+        "{op}: a view of a leaf Variable that requires grad is being used in an in-place operation; do it under no_grad()"
+    )]
     InPlaceLeafView { op: &'static str },
     /// In place on one of several outputs of one operation.
-    #[error("{op}: output {output} of {node} is a view and is being modified inplace; this view is the output of a function that returns multiple views, which cannot be modified inplace; clone() it first")]
+    #[error(
+        "{op}: output {output} of {node} is a view and is being modified inplace; this view is the output of a function that returns multiple views, which cannot be modified inplace; clone() it first"
+    )]
     InPlaceMultiView { op: &'static str, output: usize, node: &'static str },
     /// A gradient asked of integers.
     #[error("only Tensors of floating point dtype can require gradients, got {dtype}")]
     GradDType { dtype: DType },
     /// `requires_grad = False` on a result.
-    #[error("you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach().")]
+    #[error(
+        "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+    )]
     NotLeaf,
     /// `retain_grad` without history.
     #[error("can't retain_grad on Tensor that has requires_grad=False")]
@@ -182,7 +214,9 @@ pub enum Error {
     #[error("assigned {what} has {property} {given}, expected {expected}")]
     Assignment { what: &'static str, property: &'static str, given: String, expected: String },
     /// A gradient of the wrong shape from a derivative.
-    #[error("{node} returned an invalid gradient at index {index} - got {given:?} but expected shape compatible with {expected:?}")]
+    #[error(
+        "{node} returned an invalid gradient at index {index} - got {given:?} but expected shape compatible with {expected:?}"
+    )]
     InvalidGradient { node: &'static str, index: usize, given: Vec<usize>, expected: Vec<usize> },
     /// Analytical and numerical derivatives differ.
     #[error("{0}")]
@@ -197,9 +231,11 @@ impl Error {
     pub fn kind(&self) -> Kind {
         use Error::*;
         match self {
-            DimRange { .. } | IndexRange { .. } | TooManyIndices { .. } | InvalidIndex { .. } | EmptyReduction { .. } => {
-                Kind::Index
-            }
+            DimRange { .. }
+            | IndexRange { .. }
+            | TooManyIndices { .. }
+            | InvalidIndex { .. }
+            | EmptyReduction { .. } => Kind::Index,
             ArgumentType { .. } | Signature { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
             Argument { .. } | Data { .. } => Kind::Value,
             NotImplemented { .. } => Kind::NotImplemented,

@@ -150,7 +150,11 @@ pub fn gradgradcheck(
         let wanted: Vec<Tensor> = all[..count].iter().filter(|x| x.requires_grad()).cloned().collect();
         let options = Options { create_graph: true, allow_unused: true, ..Options::default() };
         let found = engine::grad(&ys, &wanted, &gs, options)?;
-        found.into_iter().zip(&wanted).map(|(g, x)| g.map_or_else(|| Tensor::zeros(x.shape(), DType::F64), Ok)).collect()
+        found
+            .into_iter()
+            .zip(&wanted)
+            .map(|(g, x)| g.map_or_else(|| Tensor::zeros(x.shape(), DType::F64), Ok))
+            .collect()
     };
     gradcheck(first_derivatives, &all, tolerance)
 }

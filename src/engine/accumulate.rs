@@ -30,10 +30,8 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
             expected: shape.to_vec(),
         });
     };
-    let dims: Vec<isize> = (0..given.len())
-        .filter(|&d| d < lead || (shape[d - lead] == 1 && given[d] != 1))
-        .map(|d| d as isize)
-        .collect();
+    let dims: Vec<isize> =
+        (0..given.len()).filter(|&d| d < lead || (shape[d - lead] == 1 && given[d] != 1)).map(|d| d as isize).collect();
     let summed = if dims.is_empty() { gradient } else { ops::sum::sum(&gradient, &dims, true, None)? };
     ops::view::reshape(&summed, &shape.iter().map(|&s| s as isize).collect::<Vec<_>>())
 }

@@ -195,8 +195,7 @@ impl Plan {
         let mark = node.slot().mark.load(Ordering::Relaxed);
         let step = mark as u32;
         // A mark may be left from a pass of the same number long ago: it counts only where it names this very node.
-        if (mark >> 32) as u32 == self.number.pass
-            && self.steps.get(step as usize).is_some_and(|s| s.node().same(node))
+        if (mark >> 32) as u32 == self.number.pass && self.steps.get(step as usize).is_some_and(|s| s.node().same(node))
         {
             return Some(step);
         }

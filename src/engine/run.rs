@@ -26,7 +26,11 @@ pub(super) fn run(plan: Plan, roots: SmallVec<[(Edge, Tensor); 1]>, options: Opt
         let conformed = accumulate::conform(gradient.clone(), &edge.node, edge.output, &edge.node, i)?;
         run.deliver(step, edge.output, 0, Some(conformed))?;
     }
-    if run.is_wide() { run.in_waves()? } else { run.in_order()? }
+    if run.is_wide() {
+        run.in_waves()?
+    } else {
+        run.in_order()?
+    }
     Ok(run.captured)
 }
 

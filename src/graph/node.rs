@@ -130,10 +130,13 @@ struct Table<D>(std::marker::PhantomData<D>);
 
 impl<D: Derivative> Table<D> {
     const FUNCTIONS: Functions = Functions {
-        // SAFETY (all): the functions are called with the payload they were stored beside.
+        // SAFETY: each function is called with the payload it was stored beside.
         name: |p| unsafe { (*locate::<D>(p)).name() },
+        // SAFETY: as above; the new payload is filled with the same kind of derivative.
         take: |p, keep, to| unsafe { store((*locate::<D>(p)).take(keep), &mut *to) },
+        // SAFETY: as above.
         backward: |p, call| unsafe { (*locate::<D>(p)).backward(call) },
+        // SAFETY: as above; the payload is not used after.
         drop: |p| unsafe {
             let at = locate::<D>(p);
             at.drop_in_place();
@@ -141,6 +144,7 @@ impl<D: Derivative> Table<D> {
                 pool::free(NonNull::new_unchecked(at.cast()), size_of::<D>());
             }
         },
+        // SAFETY: as above.
         leaf: |p| unsafe { (*locate::<D>(p)).leaf() },
         type_id: std::any::TypeId::of::<D>,
     };
@@ -172,7 +176,11 @@ impl Drop for Taken {
 /// What one output, or each of several, looked like.
 enum Outputs {
     /// The common case: one output of few dimensions.
-    One { dtype: DType, rank: u8, sizes: [u32; 5] },
+    One {
+        dtype: DType,
+        rank: u8,
+        sizes: [u32; 5],
+    },
     Many(Box<[(DType, Shape)]>),
 }
 
@@ -342,9 +350,7 @@ impl Node {
     pub fn output_is(&self, n: usize, shape: &[usize], dtype: DType) -> bool {
         match &self.outputs {
             Outputs::One { dtype: d, rank, sizes } => {
-                *d == dtype
-                    && *rank as usize == shape.len()
-                    && sizes.iter().zip(shape).all(|(&a, &b)| a as usize == b)
+                *d == dtype && *rank as usize == shape.len() && sizes.iter().zip(shape).all(|(&a, &b)| a as usize == b)
             }
             Outputs::Many(all) => all.get(n).is_some_and(|(d, s)| *d == dtype && s.as_slice() == shape),
         }

@@ -132,15 +132,37 @@ macro_rules! dispatch {
     ($op:expr, $dtype:expr, $T:ident => $body:expr) => {{
         use $crate::tensor::dtype::DType;
         match $dtype {
-            DType::Bool => { type $T = $crate::kernels::element::Truth; $body }
-            DType::U8 => { type $T = u8; $body }
-            DType::I32 => { type $T = i32; $body }
-            DType::I64 => { type $T = i64; $body }
-            DType::F32 => { type $T = f32; $body }
-            DType::F64 => { type $T = f64; $body }
-            other => return Err($crate::error::Error::DTypeUnsupported {
-                op: $op, dtype: other, hint: "use bool, uint8, int32, int64, float32 or float64",
-            }),
+            DType::Bool => {
+                type $T = $crate::kernels::element::Truth;
+                $body
+            }
+            DType::U8 => {
+                type $T = u8;
+                $body
+            }
+            DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => {
+                return Err($crate::error::Error::DTypeUnsupported {
+                    op: $op,
+                    dtype: other,
+                    hint: "use bool, uint8, int32, int64, float32 or float64",
+                });
+            }
         }
     }};
 }

@@ -125,8 +125,7 @@ unsafe fn run_as<T: Run>(
             let file = registers::<T>(bytes, plan.registers);
             for &(register, value) in &plan.splats {
                 // SAFETY: the register lies in the file.
-                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * BLOCK), BLOCK) }
-                    .fill(value);
+                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * BLOCK), BLOCK) }.fill(value);
             }
             let mut at = start;
             while at < end {
@@ -258,7 +257,7 @@ impl<'a, T: Run> Plan<'a, T> {
     }
 
     fn instruction(&self, op: &'static str, code: OpCode, tier: Tier) -> Result<Loop<T>> {
-        T::instruction(code, tier).ok_or_else(|| Error::DTypeUnsupported {
+        T::instruction(code, tier).ok_or(Error::DTypeUnsupported {
             op,
             dtype: T::DTYPE,
             hint: "the operation needs floating-point numbers",
@@ -313,7 +312,7 @@ impl<'a, T: Run> Plan<'a, T> {
     }
 
     fn direct_output(&self) -> Option<*mut T> {
-        match (&self.outputs[..], &self.targets[..], self.steps.last()) {
+        match (&self.outputs[..], self.targets, self.steps.last()) {
             ([Place::Register(r)], [target], Some(Planned::Apply { to, .. })) => {
                 let plain = self.walk.shape.len() == 1 && self.walk.inner_stride(0) == 1 && target.dtype == T::DTYPE;
                 (plain && r == to).then(|| target.data.cast())

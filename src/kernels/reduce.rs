@@ -61,8 +61,8 @@ unsafe fn block_body<T: Element, R: Reduction<T>>(data: *const T, n: usize) -> T
             }
             i += LANES;
         }
-        for l in 0..n - whole {
-            lanes[l] = R::combine(lanes[l], *data.add(whole + l));
+        for (l, lane) in lanes.iter_mut().enumerate().take(n - whole) {
+            *lane = R::combine(*lane, *data.add(whole + l));
         }
     }
     let mut width = LANES / 2;

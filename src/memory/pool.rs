@@ -216,7 +216,10 @@ mod tests {
             let class = class_of(bytes);
             assert!(class_bytes(class) >= bytes, "{bytes}");
             assert!(class_bytes(class) <= (bytes + bytes / 4).max(64) + ALIGN, "{bytes}");
-            assert!(class == 0 || class_bytes(class - 1) < bytes || class_bytes(class - 1) == class_bytes(class), "{bytes}");
+            assert!(
+                class == 0 || class_bytes(class - 1) < bytes || class_bytes(class - 1) == class_bytes(class),
+                "{bytes}"
+            );
         }
     }
 

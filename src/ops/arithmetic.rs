@@ -82,7 +82,7 @@ operation! {
     ///
     /// >>> ferrograd.floor_divide(ferrograd.tensor([7, -7]), 2)
     /// tensor([ 3, -4])
-    binary FloorDivide, floor_divide, "NotImplemented", Rule::Number,
+    binary FloorDivide, floor_divide, "NotImplemented", Rule::Quotient,
         ["floor_divide(Tensor self, Operand other)"]
 }
 impl Binary for FloorDivide {
@@ -102,7 +102,7 @@ operation! {
     ///
     /// >>> ferrograd.remainder(ferrograd.tensor([7, -7]), 3)
     /// tensor([1, 2])
-    binary Remainder, remainder, "RemainderBackward0", Rule::Number,
+    binary Remainder, remainder, "RemainderBackward0", Rule::Quotient,
         ["remainder(Tensor self, Operand other)"]
 }
 impl Binary for Remainder {
@@ -123,7 +123,7 @@ operation! {
     ///
     /// >>> ferrograd.pow(ferrograd.tensor([2.0, 3.0]), 2)
     /// tensor([4., 9.])
-    binary Pow, pow, "PowBackward0", Rule::Number,
+    binary Pow, pow, "PowBackward0", Rule::Power,
         ["pow(Tensor self, Operand exponent)", "pow(Number self, Tensor exponent)"]
 }
 impl Binary for Pow {

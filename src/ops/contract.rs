@@ -80,13 +80,20 @@ fn multiply<T: Element + Product>(a: &Tensor, b: &Tensor, c: &Tensor, batch: &Sh
 /// `c = a b` for matrices or batches of them, recorded.
 fn matrices(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let c = product(op, a, b)?;
-    record(node, &c, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call: &Call| -> Result<Gradients> {
-        // da = g b^T, db = a^T g; the engine sums over broadcast batches.
-        let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
-        let da = if call.needs[0] { Some(matrices_any(g, &view::transpose(b, -1, -2)?)?) } else { None };
-        let db = if call.needs[1] { Some(matrices_any(&view::transpose(a, -1, -2)?, g)?) } else { None };
-        Ok(smallvec![da, db])
-    });
+    record(
+        node,
+        &c,
+        &[a, b],
+        &[Keep::Input(a), Keep::Input(b)],
+        Settings::default,
+        |call: &Call| -> Result<Gradients> {
+            // da = g b^T, db = a^T g; the engine sums over broadcast batches.
+            let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
+            let da = if call.needs[0] { Some(matrices_any(g, &view::transpose(b, -1, -2)?)?) } else { None };
+            let db = if call.needs[1] { Some(matrices_any(&view::transpose(a, -1, -2)?, g)?) } else { None };
+            Ok(smallvec![da, db])
+        },
+    );
     Ok(c)
 }
 

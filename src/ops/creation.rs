@@ -187,7 +187,8 @@ operation! {
 /// # Errors
 /// For a step of zero or away from the end, and for numbers that are not finite.
 pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) -> Result<Tensor> {
-    let wrong = |argument, rule, given: f64| Err(Error::Argument { op: "arange", argument, rule, given: given.to_string() });
+    let wrong =
+        |argument, rule, given: f64| Err(Error::Argument { op: "arange", argument, rule, given: given.to_string() });
     let (s, e, d) = (start.as_f64(), end.as_f64(), step.as_f64());
     if !s.is_finite() || !e.is_finite() {
         return wrong("start and end", "must be finite", if s.is_finite() { e } else { s });
@@ -196,7 +197,11 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
         return wrong("step", "must be nonzero", d);
     }
     if (e - s) * d < 0.0 {
-        return wrong("step", "must lead from start to end: upper bound and lower bound inconsistent with step sign", d);
+        return wrong(
+            "step",
+            "must lead from start to end: upper bound and lower bound inconsistent with step sign",
+            d,
+        );
     }
     let whole = [start, end, step].iter().all(|n| n.dtype().category() <= Category::Integer);
     let dtype = dtype.unwrap_or(if whole { DType::I64 } else { default_dtype() });
@@ -238,7 +243,12 @@ operation! {
 /// For a negative number of steps.
 pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tensor> {
     let Ok(count) = usize::try_from(steps) else {
-        return Err(Error::Argument { op: "linspace", argument: "steps", rule: "must be non-negative", given: steps.to_string() });
+        return Err(Error::Argument {
+            op: "linspace",
+            argument: "steps",
+            rule: "must be non-negative",
+            given: steps.to_string(),
+        });
     };
     let y = Tensor::uninitialized("linspace", &[count], dtype)?;
     let gaps = count.saturating_sub(1).max(1);
@@ -263,7 +273,13 @@ pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tens
         _ => {
             let step = (end - start) / gaps as f64;
             let values: Vec<Scalar> = (0..count)
-                .map(|i| if i < count / 2 || count == 1 { start + step * i as f64 } else { end - step * (count - 1 - i) as f64 })
+                .map(|i| {
+                    if i < count / 2 || count == 1 {
+                        start + step * i as f64
+                    } else {
+                        end - step * (count - 1 - i) as f64
+                    }
+                })
                 .map(|v| Scalar::Int(v as i64))
                 .collect();
             return Tensor::from_scalars(&values, &[count], dtype);

@@ -74,7 +74,8 @@ fn shared(op: &'static str, node: &'static str, x: &Tensor, dims: &[isize], keep
 fn among_ties(call: &Call) -> Result<Gradients> {
     let (g, y) = (restored(&call.g, call.settings)?, restored(&call.saved[1], call.settings)?);
     let ties = super::cast::to(&compare::eq(&call.saved[0], &y)?, g.dtype())?;
-    let count = if call.settings.dims.is_empty() { ties.clone() } else { sum::sum(&ties, &call.settings.dims, true, None)? };
+    let count =
+        if call.settings.dims.is_empty() { ties.clone() } else { sum::sum(&ties, &call.settings.dims, true, None)? };
     Ok(smallvec![Some(arithmetic::mul(&arithmetic::div(&g, &count)?, &ties)?)])
 }
 

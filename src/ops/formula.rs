@@ -75,6 +75,10 @@ pub enum Rule {
     Promote,
     /// The promoted type, which may not be bool.
     Number,
+    /// As `Number`; integers must not be divided by zero.
+    Quotient,
+    /// As `Number`; integers have no negative powers.
+    Power,
     /// The promoted type; neither operand may be bool.
     Subtract,
     /// The promoted type; integers become the default float.
@@ -135,6 +139,9 @@ pub(super) type One<T> = unsafe fn([T; 3]) -> T;
 /// The derivative on one element: gradient, operands and result in, gradient out.
 pub(super) type OneDerivative<T> = unsafe fn(T, [T; 3], T) -> T;
 
+/// The derivatives by operand, each for the tier of the machine.
+type Derivatives<T> = [fn(Tier) -> OneDerivative<T>; 3];
+
 /// What is known of an element-wise operation.
 pub struct Pointwise {
     /// torch's name.
@@ -151,8 +158,8 @@ pub struct Pointwise {
     traces: OnceLock<Traces>,
     one_f32: fn(Tier) -> One<f32>,
     one_f64: fn(Tier) -> One<f64>,
-    derivatives_f32: [fn(Tier) -> OneDerivative<f32>; 3],
-    derivatives_f64: [fn(Tier) -> OneDerivative<f64>; 3],
+    derivatives_f32: Derivatives<f32>,
+    derivatives_f64: Derivatives<f64>,
 }
 
 /// A formula's programs.
@@ -205,11 +212,10 @@ tiered! { fn one_f64<F: Formula>(x: [f64; 3]) -> f64 = one_f64_body::<F>; }
 tiered! { fn derivative_f32<F: Formula; const N: usize>(g: f32, x: [f32; 3], y: f32) -> f32 = derivative_f32_body::<F, N>; }
 tiered! { fn derivative_f64<F: Formula; const N: usize>(g: f64, x: [f64; 3], y: f64) -> f64 = derivative_f64_body::<F, N>; }
 
-
 impl Pointwise {
     /// What is known of the operation with formula `F`.
     pub const fn new<F: Formula>(name: &'static str, node: &'static str, rule: Rule) -> Pointwise {
-        let (f32s, f64s): ([fn(Tier) -> OneDerivative<f32>; 3], [fn(Tier) -> OneDerivative<f64>; 3]) = match F::ARITY {
+        let (f32s, f64s): (Derivatives<f32>, Derivatives<f64>) = match F::ARITY {
             1 => ([derivative_f32::<F, 0>; 3], [derivative_f64::<F, 0>; 3]),
             2 => (
                 [derivative_f32::<F, 0>, derivative_f32::<F, 1>, derivative_f32::<F, 1>],

@@ -121,7 +121,12 @@ fn select(x: &Tensor, dim: usize, index: isize) -> Result<Tensor> {
 /// Python's slice semantics: bounds count from either end and are clamped.
 fn slice(x: &Tensor, dim: usize, start: Option<isize>, stop: Option<isize>, step: isize) -> Result<Tensor> {
     if step <= 0 {
-        return Err(Error::Argument { op: OP, argument: "step", rule: "must be greater than zero", given: step.to_string() });
+        return Err(Error::Argument {
+            op: OP,
+            argument: "step",
+            rule: "must be greater than zero",
+            given: step.to_string(),
+        });
     }
     let size = x.shape()[dim] as isize;
     let clamp = |i: isize| if i < 0 { (i + size).max(0) } else { i.min(size) };
@@ -137,7 +142,12 @@ fn slice(x: &Tensor, dim: usize, start: Option<isize>, stop: Option<isize>, step
 fn mask_positions(x: &Tensor, dim: usize, mask: &Tensor) -> Result<Vec<Tensor>> {
     let covered = &x.shape()[dim..(dim + mask.rank()).min(x.rank())];
     if covered != mask.shape() {
-        return Err(Error::Shape { op: OP, what: "the shape of the mask must match the indexed tensor", expected: covered.to_vec(), given: mask.shape().to_vec() });
+        return Err(Error::Shape {
+            op: OP,
+            what: "the shape of the mask must match the indexed tensor",
+            expected: covered.to_vec(),
+            given: mask.shape().to_vec(),
+        });
     }
     nonzero(mask)
 }
@@ -176,13 +186,17 @@ fn rows(parsed: &Parsed) -> Result<Rows> {
     let dims: SmallVec<[usize; 4]> = parsed.advanced.iter().map(|(d, _)| *d).collect();
     let rest_dims: SmallVec<[usize; 4]> = (0..x.rank()).filter(|d| !dims.contains(d)).collect();
     let order: Vec<isize> = dims.iter().chain(&rest_dims).map(|&d| d as isize).collect();
-    let moved = if order.iter().enumerate().all(|(i, &d)| i as isize == d) { x.clone() } else { view::permute(x, &order)? };
+    let moved =
+        if order.iter().enumerate().all(|(i, &d)| i as isize == d) { x.clone() } else { view::permute(x, &order)? };
     let index_shape = parsed.advanced.iter().try_fold(Shape::new(), |s, (_, t)| broadcast(OP, &s, t.shape()))?;
     let total = index_shape.iter().product();
     let mut rows = vec![0usize; total];
     for (d, index) in &parsed.advanced {
         if index.dtype().category() != Category::Integer {
-            return Err(Error::InvalidIndex { op: OP, what: "tensors used as indices must be long, int, byte or bool tensors" });
+            return Err(Error::InvalidIndex {
+                op: OP,
+                what: "tensors used as indices must be long, int, byte or bool tensors",
+            });
         }
         let size = x.shape()[*d];
         let expanded = index.detach().alias(index.layout().broadcast_to(&index_shape), false);
@@ -319,7 +333,9 @@ fn add_rows(x: &Tensor, rows: &[usize], count: usize) -> Result<Tensor> {
             DType::F32 => add_rows_as::<f32>(&source, rows, &y, |a, b| a + b),
             DType::F64 => add_rows_as::<f64>(&source, rows, &y, |a, b| a + b),
             DType::I64 => add_rows_as::<i64>(&source, rows, &y, i64::wrapping_add),
-            other => return Err(Error::DTypeUnsupported { op: OP, dtype: other, hint: "use float32, float64 or int64" }),
+            other => {
+                return Err(Error::DTypeUnsupported { op: OP, dtype: other, hint: "use float32, float64 or int64" });
+            }
         }
     }
     let indices = kept(rows)?;

@@ -109,9 +109,8 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, overwrites: Option<&'stati
     } else {
         value.clone()
     };
-    let recorded = is_grad_enabled()
-        && target.dtype().is_floating_point()
-        && (value.requires_grad() || target.requires_grad());
+    let recorded =
+        is_grad_enabled() && target.dtype().is_floating_point() && (value.requires_grad() || target.requires_grad());
     let value_edge = if recorded { history(value, target)? } else { None };
     let before = match target.view_of() {
         _ if !recorded => None,

@@ -104,18 +104,24 @@ pub fn stack(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
             given: other.shape().to_vec(),
         });
     }
-    let parts: Vec<Tensor> =
-        crate::no_grad(|| tensors.iter().map(|t| view::unsqueeze(t, dim)).collect::<Result<_>>())?;
+    let parts: Vec<Tensor> = crate::no_grad(|| tensors.iter().map(|t| view::unsqueeze(t, dim)).collect::<Result<_>>())?;
     let y = crate::no_grad(|| cat(&parts, dim))?;
     let cast: Vec<Tensor> = tensors.iter().map(|t| cast::to(t, y.dtype())).collect::<Result<_>>()?;
     let inputs: Vec<&Tensor> = cast.iter().collect();
-    record("StackBackward0", &y, &inputs, &[], || Settings { number: dim as f64, ..Settings::default() }, |call| {
-        // Each input gets its index of g.
-        let dim = call.settings.number as isize;
-        let one = |(i, &needed): (usize, &bool)| {
-            if needed { view::select(&call.g, dim, i as isize).map(Some) } else { Ok(None) }
-        };
-        call.needs.iter().enumerate().map(one).collect()
-    });
+    record(
+        "StackBackward0",
+        &y,
+        &inputs,
+        &[],
+        || Settings { number: dim as f64, ..Settings::default() },
+        |call| {
+            // Each input gets its index of g.
+            let dim = call.settings.number as isize;
+            let one = |(i, &needed): (usize, &bool)| {
+                if needed { view::select(&call.g, dim, i as isize).map(Some) } else { Ok(None) }
+            };
+            call.needs.iter().enumerate().map(one).collect()
+        },
+    );
     Ok(y)
 }

@@ -44,6 +44,7 @@ pub fn call(spec: &'static Pointwise, arguments: &Arguments) -> Result<Output> {
 /// The value of an operation, without history.
 fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     let (compute, result) = dtypes(spec, operands)?;
+    refuse(spec, compute, operands)?;
     let shape = shape(spec.name, operands)?;
     let output = Tensor::uninitialized(spec.name, &shape, result)?;
     let output = match common_strides(operands, &shape) {
@@ -69,6 +70,21 @@ fn common_strides(operands: &[Operand], shape: &[usize]) -> Option<Strides> {
     keeps.then(|| first.layout().strides.clone())
 }
 
+/// Errors that depend on the numbers: integers have no quotient by zero and no negative powers.
+fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> Result<()> {
+    if compute.is_floating_point() {
+        return Ok(());
+    }
+    match (spec.rule, operands.get(1)) {
+        (Rule::Quotient, Some(Operand::Number(s))) if !s.as_bool() => Err(Error::IntegerDivisionByZero { op: spec.name }),
+        (Rule::Quotient, Some(Operand::Tensor(t))) if t.to_vec::<i64>()?.contains(&0) => {
+            Err(Error::IntegerDivisionByZero { op: spec.name })
+        }
+        (Rule::Power, Some(Operand::Number(s))) if s.as_f64() < 0.0 => Err(Error::NegativeIntegerPower { op: spec.name }),
+        _ => Ok(()),
+    }
+}
+
 /// The type to compute in and the type of the result.
 fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
     let mut promotion = Promotion::default();
@@ -80,10 +96,12 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
         }
     }
     let promoted = promotion.result();
-    let any_bool = || operands.iter().any(|o| match o {
-        Operand::Tensor(t) => t.dtype() == DType::Bool,
-        Operand::Number(n) => matches!(n, Scalar::Bool(_)),
-    });
+    let any_bool = || {
+        operands.iter().any(|o| match o {
+            Operand::Tensor(t) => t.dtype() == DType::Bool,
+            Operand::Number(n) => matches!(n, Scalar::Bool(_)),
+        })
+    };
     if spec.rule == Rule::Subtract && any_bool() {
         return Err(Error::DTypeUnsupported {
             op: spec.name,
@@ -97,10 +115,10 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
     }
     match spec.rule {
         Rule::Promote | Rule::Subtract | Rule::Where => Ok((promoted, promoted)),
-        Rule::Number if promoted == DType::Bool => {
+        Rule::Number | Rule::Quotient | Rule::Power if promoted == DType::Bool => {
             unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
         }
-        Rule::Number => Ok((promoted, promoted)),
+        Rule::Number | Rule::Quotient | Rule::Power => Ok((promoted, promoted)),
         Rule::Float if promoted.category() <= Category::Integer => {
             let float = crate::tensor::default_dtype();
             Ok((float, float))
@@ -292,7 +310,12 @@ impl PointwiseDerivative {
     }
 
     /// What the programs read: gradient, operands, result.
-    fn sources<'a>(&'a self, node: &NodeRef, g: &'a Tensor, unpacked: &'a mut [Option<Tensor>; 3]) -> Result<[Operand<'a>; 5]> {
+    fn sources<'a>(
+        &'a self,
+        node: &NodeRef,
+        g: &'a Tensor,
+        unpacked: &'a mut [Option<Tensor>; 3],
+    ) -> Result<[Operand<'a>; 5]> {
         let mut sources = [Operand::Number(Scalar::Float(0.0)); 5];
         for (saved, slot) in self.saved.iter().zip(unpacked.iter_mut()) {
             if saved.source != u8::MAX {
@@ -313,6 +336,7 @@ impl PointwiseDerivative {
 }
 
 impl Derivative for PointwiseDerivative {
+    #[allow(clippy::misnamed_getters, reason = "the operation's name is another")]
     fn name(&self) -> &'static str {
         self.spec.node
     }
@@ -382,6 +406,7 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
         return Err(Error::Internal { op, what: "an in-place operation without a target".into() });
     };
     let (compute, result) = dtypes(spec, operands)?;
+    refuse(spec, compute, operands)?;
     cast::check_result(op, result, target.dtype())?;
     let shape = shape(op, operands)?;
     if shape[..] != *target.shape() {

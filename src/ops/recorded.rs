@@ -66,7 +66,11 @@ impl Derivative for Recorded {
     }
 
     fn take(&mut self, keep: bool) -> Self {
-        Recorded { saved: self.saved.iter_mut().map(|s| s.take(keep)).collect(), settings: self.settings.clone(), ..*self }
+        Recorded {
+            saved: self.saved.iter_mut().map(|s| s.take(keep)).collect(),
+            settings: self.settings.clone(),
+            ..*self
+        }
     }
 }
 

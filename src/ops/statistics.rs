@@ -66,12 +66,19 @@ pub fn var(x: &Tensor, dims: &[isize], correction: f64, keepdim: bool) -> Result
     float("var", x)?;
     let s = settings("var", x, dims, keepdim, correction)?;
     let y = finished(&variance(x, &s)?, &s)?;
-    record("VarBackward0", &y, &[x], &[Keep::Input(x)], || s, |call| {
-        // dx = g 2 (x - m) / (n - correction)
-        let (g, x, s) = (restored(&call.g, call.settings)?, &call.saved[0], call.settings);
-        let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
-        Ok(smallvec![Some(mul(&mul(&g, 2.0 / (count(s) - s.number))?, &centred)?)])
-    });
+    record(
+        "VarBackward0",
+        &y,
+        &[x],
+        &[Keep::Input(x)],
+        || s,
+        |call| {
+            // dx = g 2 (x - m) / (n - correction)
+            let (g, x, s) = (restored(&call.g, call.settings)?, &call.saved[0], call.settings);
+            let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
+            Ok(smallvec![Some(mul(&mul(&g, 2.0 / (count(s) - s.number))?, &centred)?)])
+        },
+    );
     Ok(y)
 }
 
@@ -97,15 +104,22 @@ pub fn std(x: &Tensor, dims: &[isize], correction: f64, keepdim: bool) -> Result
     float("std", x)?;
     let s = settings("std", x, dims, keepdim, correction)?;
     let y = finished(&no_grad(|| unary::sqrt(&variance(x, &s)?))?, &s)?;
-    record("StdBackward0", &y, &[x], &[Keep::Input(x), Keep::Output], || s, |call| {
-        // dx = g (x - m) / ((n - correction) y)
-        let (g, x, s) = (restored(&call.g, call.settings)?, &call.saved[0], call.settings);
-        let y = restored(&call.saved[1], s)?;
-        let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
-        let scale = div(&g, &mul(&y, count(s) - s.number)?)?;
-        let scale = compare::where_(&compare::eq(&y, 0.0)?, 0.0, &scale)?;
-        Ok(smallvec![Some(mul(&scale, &centred)?)])
-    });
+    record(
+        "StdBackward0",
+        &y,
+        &[x],
+        &[Keep::Input(x), Keep::Output],
+        || s,
+        |call| {
+            // dx = g (x - m) / ((n - correction) y)
+            let (g, x, s) = (restored(&call.g, call.settings)?, &call.saved[0], call.settings);
+            let y = restored(&call.saved[1], s)?;
+            let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
+            let scale = div(&g, &mul(&y, count(s) - s.number)?)?;
+            let scale = compare::where_(&compare::eq(&y, 0.0)?, 0.0, &scale)?;
+            Ok(smallvec![Some(mul(&scale, &centred)?)])
+        },
+    );
     Ok(y)
 }
 
@@ -128,11 +142,18 @@ pub fn logsumexp(x: &Tensor, dims: &[isize], keepdim: bool) -> Result<Tensor> {
     let x = &as_float(x)?;
     let s = settings("logsumexp", x, dims, keepdim, 0.0)?;
     let y = finished(&no_grad(|| log_of_sum(x, &s))?, &s)?;
-    record("LogsumexpBackward0", &y, &[x], &[Keep::Input(x), Keep::Output], || s, |call| {
-        // dx = g exp(x - y)
-        let (g, y) = (restored(&call.g, call.settings)?, restored(&call.saved[1], call.settings)?);
-        Ok(smallvec![Some(mul(&g, &unary::exp(&sub(&call.saved[0], &y)?)?)?)])
-    });
+    record(
+        "LogsumexpBackward0",
+        &y,
+        &[x],
+        &[Keep::Input(x), Keep::Output],
+        || s,
+        |call| {
+            // dx = g exp(x - y)
+            let (g, y) = (restored(&call.g, call.settings)?, restored(&call.saved[1], call.settings)?);
+            Ok(smallvec![Some(mul(&g, &unary::exp(&sub(&call.saved[0], &y)?)?)?)])
+        },
+    );
     Ok(y)
 }
 

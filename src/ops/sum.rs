@@ -40,7 +40,8 @@ pub(super) fn lines(op: &'static str, x: &Tensor, dims: &[isize]) -> Result<Line
     let together = first > last || last == usize::MAX || mask[first..=last].iter().all(|&m| m);
     if together {
         let end = if last == usize::MAX || first > last { first } else { last + 1 };
-        let (outer, length, inner) = (product(&x.shape()[..first]), product(&x.shape()[first..end]), product(&x.shape()[end..]));
+        let (outer, length, inner) =
+            (product(&x.shape()[..first]), product(&x.shape()[first..end]), product(&x.shape()[end..]));
         return Ok(Lines { data: copy::to_contiguous(x)?, outer, length, inner, kept, dims: reduced });
     }
     // Scattered dimensions move to the end.
@@ -264,7 +265,6 @@ fn products_of_others(x: &Tensor, s: &Settings) -> Result<Tensor> {
     let left = running(&mut parts.iter())?;
     let right = running(&mut parts.iter().rev())?;
     let n = parts.len();
-    let found: Vec<Tensor> =
-        (0..n).map(|i| arithmetic::mul(&left[i], &right[n - 1 - i])).collect::<Result<_>>()?;
+    let found: Vec<Tensor> = (0..n).map(|i| arithmetic::mul(&left[i], &right[n - 1 - i])).collect::<Result<_>>()?;
     view::reshape(&super::join::stack(&found, dim)?, &view::signed(x.shape()))
 }

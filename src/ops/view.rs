@@ -206,8 +206,7 @@ fn permuted(x: &Tensor, dims: &[isize], name: &'static str) -> Result<Tensor> {
     if dims.len() != x.rank() {
         return Err(Error::PermuteRank { op: "permute", rank: x.rank(), given: dims.len() });
     }
-    let order: SmallVec<[usize; 8]> =
-        dims.iter().map(|&d| wrap_dim("permute", d, x.rank())).collect::<Result<_>>()?;
+    let order: SmallVec<[usize; 8]> = dims.iter().map(|&d| wrap_dim("permute", d, x.rank())).collect::<Result<_>>()?;
     let mut inverse: SmallVec<[u8; 8]> = smallvec![u8::MAX; order.len()];
     for (i, &d) in order.iter().enumerate() {
         if std::mem::replace(&mut inverse[d], i as u8) != u8::MAX {

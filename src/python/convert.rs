@@ -22,9 +22,10 @@ pub fn number(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
         return Ok(Some(Scalar::Bool(object.is_truthy()?)));
     }
     if object.is_instance_of::<PyInt>() {
-        return object.extract::<i64>().map(|i| Some(Scalar::Int(i))).map_err(|_| {
-            pyo3::exceptions::PyOverflowError::new_err("Overflow when unpacking long")
-        });
+        return object
+            .extract::<i64>()
+            .map(|i| Some(Scalar::Int(i)))
+            .map_err(|_| pyo3::exceptions::PyOverflowError::new_err("Overflow when unpacking long"));
     }
     if object.is_instance_of::<PyFloat>() {
         return Ok(Some(Scalar::Float(object.extract()?)));
@@ -113,7 +114,12 @@ fn collect(object: &Bound<'_, PyAny>, depth: usize, data: &mut Data) -> PyResult
         }
     }
     let length = match object.len() {
-        Ok(n) if !object.is_instance_of::<pyo3::types::PyString>() && !object.is_instance_of::<pyo3::types::PyBytes>() => n,
+        Ok(n)
+            if !object.is_instance_of::<pyo3::types::PyString>()
+                && !object.is_instance_of::<pyo3::types::PyBytes>() =>
+        {
+            n
+        }
         _ => {
             let name = object.get_type().name()?;
             return Err(PyTypeError::new_err(format!("tensor: new(): data must be a sequence of numbers, got {name}")));

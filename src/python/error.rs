@@ -1,9 +1,7 @@
 //! Errors as Python's exceptions, of the classes that torch raises.
 
 use pyo3::PyErr;
-use pyo3::exceptions::{
-    PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError,
-};
+use pyo3::exceptions::{PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
 
 use crate::error::{Error, Kind};
 

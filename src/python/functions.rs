@@ -121,7 +121,21 @@ pub fn is_method(entry: &Entry) -> bool {
 pub fn is_function(entry: &Entry) -> bool {
     let name = entry.operation.name;
     !METHOD_ONLY.contains(&name) && (!name.ends_with('_') || name.ends_with("__"))
-        || matches!(name, "relu_" | "exp_" | "sigmoid_" | "tanh_" | "clamp_" | "sin_" | "cos_" | "sqrt_" | "log_" | "neg_" | "abs_" | "square_")
+        || matches!(
+            name,
+            "relu_"
+                | "exp_"
+                | "sigmoid_"
+                | "tanh_"
+                | "clamp_"
+                | "sin_"
+                | "cos_"
+                | "sqrt_"
+                | "log_"
+                | "neg_"
+                | "abs_"
+                | "square_"
+        )
 }
 
 fn definition(entry: &Entry, function: FastCall) -> PyResult<*mut ffi::PyMethodDef> {

@@ -30,9 +30,9 @@ fn tensor(
 /// There is one device.
 fn check_device(device: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     match device {
-        Some(d) if !d.is_none() && !d.str()?.to_string().starts_with("cpu") => {
-            Err(pyo3::exceptions::PyRuntimeError::new_err(format!("ferrograd computes on the CPU only, got device {d}")))
-        }
+        Some(d) if !d.is_none() && !d.str()?.to_string().starts_with("cpu") => Err(
+            pyo3::exceptions::PyRuntimeError::new_err(format!("ferrograd computes on the CPU only, got device {d}")),
+        ),
         _ => Ok(()),
     }
 }
@@ -69,7 +69,9 @@ fn _manual_seed(seed: i128) -> PyResult<()> {
             crate::random::manual_seed(seed);
             Ok(())
         }
-        None => Err(pyo3::exceptions::PyRuntimeError::new_err("Overflow when unpacking long: the seed must fit 64 bits")),
+        None => {
+            Err(pyo3::exceptions::PyRuntimeError::new_err("Overflow when unpacking long: the seed must fit 64 bits"))
+        }
     }
 }
 

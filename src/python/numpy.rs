@@ -37,7 +37,13 @@ fn dtype(text: &str) -> Option<DType> {
 }
 
 fn type_string(dtype: DType) -> String {
-    let order = if dtype.size() == 1 { "|" } else if cfg!(target_endian = "little") { "<" } else { ">" };
+    let order = if dtype.size() == 1 {
+        "|"
+    } else if cfg!(target_endian = "little") {
+        "<"
+    } else {
+        ">"
+    };
     let kind = match dtype {
         DType::Bool => 'b',
         DType::U8 => 'u',
@@ -51,7 +57,9 @@ fn type_string(dtype: DType) -> String {
 pub fn from_array(object: &Bound<'_, PyAny>, copy_odd: bool) -> PyResult<Tensor> {
     let interface = object.getattr("__array_interface__")?;
     let interface = interface.cast::<PyDict>()?;
-    let field = |name: &str| interface.get_item(name)?.ok_or_else(|| PyTypeError::new_err(format!("array interface without {name}")));
+    let field = |name: &str| {
+        interface.get_item(name)?.ok_or_else(|| PyTypeError::new_err(format!("array interface without {name}")))
+    };
     let text: String = field("typestr")?.extract()?;
     let dtype = dtype(&text).filter(|d| d.is_supported()).ok_or_else(|| {
         PyTypeError::new_err(format!(

@@ -51,7 +51,9 @@ fn in_place<'py>(
         Some(Other::Number(n)) => Operand::Number(*n),
         None => {
             let given = other.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("{name}(): argument 'other' must be Tensor or Number, not {given}")));
+            return Err(PyTypeError::new_err(format!(
+                "{name}(): argument 'other' must be Tensor or Number, not {given}"
+            )));
         }
     };
     ok(pointwise::apply_in_place(spec, name, &[Operand::Tensor(&target), b]))?;

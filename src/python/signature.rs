@@ -119,10 +119,8 @@ pub struct Entry {
 pub fn entries() -> &'static [Entry] {
     static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
     ENTRIES.get_or_init(|| {
-        let entry = |o: &'static Operation| Entry {
-            operation: o,
-            signatures: o.signatures.iter().map(|s| parse(s)).collect(),
-        };
+        let entry =
+            |o: &'static Operation| Entry { operation: o, signatures: o.signatures.iter().map(|s| parse(s)).collect() };
         let mut all: Vec<Entry> = OPERATIONS.iter().map(entry).collect();
         all.sort_by_key(|e| e.operation.name);
         all

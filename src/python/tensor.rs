@@ -99,7 +99,9 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
 fn clamped(value: &Bound<'_, PyAny>) -> PyResult<isize> {
     match convert::integer(value) {
         Some(i) => Ok(i),
-        None if value.is_instance_of::<pyo3::types::PyInt>() => Ok(if value.lt(0)? { isize::MIN / 2 } else { isize::MAX / 2 }),
+        None if value.is_instance_of::<pyo3::types::PyInt>() => {
+            Ok(if value.lt(0)? { isize::MIN / 2 } else { isize::MAX / 2 })
+        }
         None => Err(PyTypeError::new_err("slice indices must be integers or None or have an __index__ method")),
     }
 }
@@ -238,7 +240,9 @@ impl PyTensor {
         let t = self.get();
         match dim {
             None => size_object(py, t.shape()),
-            Some(_) if t.rank() == 0 => Err(crate::Error::DimRange { op: "size", dim: dim.unwrap_or(0), rank: 0 }.into()),
+            Some(_) if t.rank() == 0 => {
+                Err(crate::Error::DimRange { op: "size", dim: dim.unwrap_or(0), rank: 0 }.into())
+            }
             Some(d) => {
                 let d = ok(crate::tensor::layout::wrap_dim("size", d, t.rank()))?;
                 Ok(t.shape()[d].into_pyobject(py)?.into_any())
@@ -408,11 +412,15 @@ impl PyTensor {
             return ok(slf.get().get().set_grad(None));
         }
         match grad.cast::<PyTensor>() {
-            Ok(g) if g.is(slf) => Err(pyo3::exceptions::PyRuntimeError::new_err("can't assign Variable as its own grad")),
+            Ok(g) if g.is(slf) => {
+                Err(pyo3::exceptions::PyRuntimeError::new_err("can't assign Variable as its own grad"))
+            }
             Ok(g) => ok(slf.get().get().set_grad(Some(g.get().get().clone()))),
             Err(_) => {
                 let given = grad.get_type().name()?;
-                Err(PyTypeError::new_err(format!("assigned grad expected to be a Tensor or None but got grad of type {given}")))
+                Err(PyTypeError::new_err(format!(
+                    "assigned grad expected to be a Tensor or None but got grad of type {given}"
+                )))
             }
         }
     }
@@ -483,15 +491,16 @@ impl PyTensor {
         create_graph: bool,
         inputs: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let options =
-            Options { retain_graph: retain_graph.unwrap_or(create_graph), create_graph, allow_unused: true };
+        let options = Options { retain_graph: retain_graph.unwrap_or(create_graph), create_graph, allow_unused: true };
         let inputs: Option<Vec<Tensor>> = match inputs {
             None => None,
             Some(one) if one.is_instance_of::<PyTensor>() => Some(vec![one.cast::<PyTensor>()?.get().get().clone()]),
             Some(many) => {
                 let many: Vec<Bound<'_, PyTensor>> = many.extract()?;
                 if many.is_empty() {
-                    return Err(pyo3::exceptions::PyRuntimeError::new_err("'inputs' argument to backward() cannot be empty."));
+                    return Err(pyo3::exceptions::PyRuntimeError::new_err(
+                        "'inputs' argument to backward() cannot be empty.",
+                    ));
                 }
                 Some(many.iter().map(|t| t.get().get().clone()).collect())
             }

@@ -246,7 +246,12 @@ impl Layout {
 
     /// The offsets of all elements in row-major order.
     pub fn offsets(&self) -> Offsets<'_> {
-        Offsets { layout: self, index: SmallVec::from_elem(0, self.rank()), at: self.offset as isize, left: self.numel() }
+        Offsets {
+            layout: self,
+            index: SmallVec::from_elem(0, self.rank()),
+            at: self.offset as isize,
+            left: self.numel(),
+        }
     }
 }
 

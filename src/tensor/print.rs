@@ -105,7 +105,8 @@ impl Formatter {
         }
         let (low, high) = finite.iter().fold((f64::INFINITY, 0.0f64), |(l, h), &v| (l.min(v), h.max(v)));
         let whole = values.iter().map(|s| s.as_f64()).filter(|v| v.is_finite()).all(|v| v.ceil() == v);
-        let extreme = if whole { high / low > 1000.0 || high > 1e8 } else { high / low > 1000.0 || high > 1e8 || low < 1e-4 };
+        let extreme =
+            if whole { high / low > 1000.0 || high > 1e8 } else { high / low > 1000.0 || high > 1e8 || low < 1e-4 };
         match (options.sci_mode.unwrap_or(extreme), whole) {
             (true, _) => Format::Scientific(options.precision),
             (false, true) => Format::Whole,

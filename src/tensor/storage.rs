@@ -29,7 +29,10 @@ pub enum Versioning {
 enum Owner {
     Pool,
     /// Somebody outside, who frees it when this drops.
-    External { _keep: Box<dyn Any + Send + Sync>, read_only: bool },
+    External {
+        _keep: Box<dyn Any + Send + Sync>,
+        read_only: bool,
+    },
 }
 
 /// A block of memory with its lock and versions.

@@ -1,0 +1,325 @@
+"""The semantics of gradients, the graph, and the modes."""
+
+import copy
+import gc
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import ferrograd as fg
+
+
+def leaf(*values, dtype=None):
+    return fg.tensor(list(values), dtype=dtype or fg.float64, requires_grad=True)
+
+
+def test_a_leaf_and_a_result():
+    x = leaf(2.0)
+    y = x * 3
+    assert x.is_leaf and x.grad_fn is None and x.requires_grad
+    assert not y.is_leaf and y.grad_fn.name() == "MulBackward0" and y.requires_grad
+
+
+def test_the_graph_can_be_walked():
+    x = leaf(2.0)
+    z = 3 * x**2 + 1
+    add = z.grad_fn
+    assert add.name() == "AddBackward0"
+    (mul, zero), *rest = add.next_functions
+    assert (mul.name(), zero) == ("MulBackward0", 0)
+    powers = [n for n, _ in mul.next_functions if n is not None]
+    assert [p.name() for p in powers] == ["PowBackward0"]
+    ((accumulate, _),) = powers[0].next_functions
+    assert accumulate.name() == "AccumulateGrad" and accumulate.variable is x
+
+
+def test_grad_is_one_object():
+    x = leaf(2.0)
+    (x * x).backward()
+    assert x.grad is x.grad
+    x.grad = None
+    assert x.grad is None
+
+
+def test_gradients_accumulate_in_place():
+    x = leaf(2.0)
+    (x * 3).backward()
+    first = x.grad
+    (x * 4).backward()
+    assert x.grad is first and first.tolist() == [7.0]
+
+
+def test_shared_gradients_are_not_shared_memory():
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    (a + b).sum().backward()
+    a.grad.zero_()
+    assert b.grad.tolist() == [1.0, 1.0]
+
+
+def test_diamonds_and_shared_nodes():
+    x = leaf(1.5)
+    y = x * x
+    z = y * y + y * x + x
+    z.backward()
+    assert x.grad.item() == pytest.approx(4 * 1.5**3 + 3 * 1.5**2 + 1)
+
+
+def test_backward_twice_needs_retain_graph():
+    x = leaf(2.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.tolist() == [8.0]
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward()
+
+
+def test_linear_graphs_can_run_twice():
+    x = leaf(2.0)
+    y = x + 1
+    y.backward()
+    y.backward()
+    assert x.grad.tolist() == [2.0]
+
+
+def test_backward_from_several_elements_needs_a_gradient():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match="scalar outputs"):
+        (x * 2).backward()
+    (x * 2).backward(fg.tensor([1.0, 10.0], dtype=fg.float64))
+    assert x.grad.tolist() == [2.0, 20.0]
+    with pytest.raises(RuntimeError, match="Mismatch in shape"):
+        (x * 2).backward(fg.ones(3, dtype=fg.float64))
+
+
+def test_saved_values_must_not_change():
+    x, y = leaf(1.0), leaf(2.0)
+    a = x * 1
+    z = a * y
+    a.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation.*version 1; expected version 0"):
+        z.backward()
+
+
+def test_leaves_are_not_written_in_place():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="leaf"):
+        x[0] = 5.0
+    with pytest.raises(RuntimeError, match="view of a leaf"):
+        x[0].mul_(2)
+    assert x.tolist() == [1.0, 2.0]
+    with fg.no_grad():
+        x -= 1
+    assert x.tolist() == [0.0, 1.0] and x.requires_grad and x.is_leaf
+
+
+def test_grad_limits_itself_to_its_inputs():
+    x, y = leaf(2.0), leaf(3.0)
+    z = x * y
+    (g,) = fg.autograd.grad(z, x, retain_graph=True)
+    assert g.tolist() == [3.0] and x.grad is None and y.grad is None
+    h = x * 2
+    (through,) = fg.autograd.grad(h * y, h)
+    assert through.tolist() == [3.0]
+    with pytest.raises(RuntimeError, match="not have been used"):
+        fg.autograd.grad(x * 2, [x, y])
+    assert fg.autograd.grad(x * 2, [x, y], allow_unused=True)[1] is None
+    assert fg.autograd.grad(x * 2, [x, y], materialize_grads=True)[1].tolist() == [0.0]
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        fg.autograd.grad(x * 2, fg.ones(1))
+
+
+def test_backward_into_inputs():
+    x, y = leaf(2.0), leaf(3.0)
+    (x * y).backward(inputs=[x])
+    assert x.grad.tolist() == [3.0] and y.grad is None
+
+
+def test_create_graph():
+    x = leaf(2.0)
+    (g,) = fg.autograd.grad(x**3, x, create_graph=True)
+    (h,) = fg.autograd.grad(g, x, create_graph=True)
+    (third,) = fg.autograd.grad(h, x)
+    assert [t.item() for t in (g, h, third)] == [12.0, 12.0, 6.0]
+
+
+def test_retain_grad():
+    x = leaf(2.0)
+    y = x * 3
+    y.retain_grad()
+    (y * y).backward()
+    assert y.grad.tolist() == [12.0] and y.retains_grad
+    with pytest.raises(RuntimeError, match="can't retain_grad"):
+        fg.ones(1).retain_grad()
+
+
+def test_detach_and_data_share_memory():
+    x = leaf(1.0, 2.0)
+    y = (x * 1).detach()
+    assert not y.requires_grad and y.grad_fn is None
+    d = x.data
+    d[0] = 9.0
+    assert x.tolist() == [9.0, 2.0] and x._version == 0
+    x.data = fg.tensor([5.0], dtype=fg.float64)
+    assert x.tolist() == [5.0] and x.requires_grad and x.is_leaf
+    y = x * 2
+    y.detach_()
+    assert not y.requires_grad
+
+
+def test_assigning_grad():
+    x = leaf(1.0, 2.0)
+    x.grad = fg.ones(2, dtype=fg.float64)
+    with pytest.raises(RuntimeError, match="shape"):
+        x.grad = fg.ones(3, dtype=fg.float64)
+    with pytest.raises(RuntimeError, match="dtype"):
+        x.grad = fg.ones(2)
+    with pytest.raises(TypeError):
+        x.grad = 3
+
+
+def test_integers_cannot_require_gradients():
+    with pytest.raises(RuntimeError, match="floating point"):
+        fg.tensor([1], requires_grad=True)
+    y = leaf(1.0) * 2
+    with pytest.raises(RuntimeError, match="leaf variables"):
+        y.requires_grad_(False)
+
+
+def test_modes_nest_and_decorate():
+    x = leaf(1.0)
+    with fg.no_grad():
+        assert not fg.is_grad_enabled() and not (x * 2).requires_grad
+        with fg.enable_grad():
+            assert (x * 2).requires_grad
+        assert not fg.is_grad_enabled()
+    assert fg.is_grad_enabled()
+
+    @fg.no_grad()
+    def double(t):
+        return t * 2
+
+    @fg.no_grad
+    def triple(t):
+        return t * 3
+
+    assert not double(x).requires_grad and not triple(x).requires_grad
+
+    @fg.no_grad()
+    def steps():
+        assert not fg.is_grad_enabled()
+        received = yield 1
+        assert received == "sent" and not fg.is_grad_enabled()
+        yield 2
+
+    generator = steps()
+    assert next(generator) == 1 and fg.is_grad_enabled()
+    assert generator.send("sent") == 2 and fg.is_grad_enabled()
+    with pytest.raises(ZeroDivisionError), fg.no_grad():
+        1 / 0
+    assert fg.is_grad_enabled()
+    before = fg.set_grad_enabled(False)
+    assert not fg.is_grad_enabled()
+    with before:
+        pass
+    fg.set_grad_enabled(True)
+    assert fg.is_grad_enabled()
+
+
+def test_modes_belong_to_threads():
+    seen = []
+    with fg.no_grad():
+        thread = threading.Thread(target=lambda: seen.append(fg.is_grad_enabled()))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_deep_chains():
+    x = leaf(1.0, dtype=fg.float32)
+    y = x
+    for _ in range(1_000_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad.tolist() == [1.0]
+    del y
+    gc.collect()
+
+
+def test_backward_from_many_threads():
+    x = leaf(*np.linspace(-1, 1, 50))
+    shared = (x * x).tanh()
+
+    def work():
+        for _ in range(50):
+            (shared * x).sum().backward(retain_graph=True)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    expected = fg.autograd.grad((shared * x).sum(), x)[0] * 400
+    np.testing.assert_allclose(x.grad.numpy(), expected.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 8])
+def test_gradients_have_the_same_bits_at_any_number_of_threads(threads):
+    def gradients(n):
+        before = fg.get_num_threads()
+        fg.set_num_threads(n)
+        try:
+            fg.manual_seed(1)
+            ws = [fg.randn(160, 160, requires_grad=True) for _ in range(4)]
+            x = fg.randn(160, 160)
+            outs = [(x @ w).tanh() @ w for w in ws]
+            total = sum((o * outs[0]).sum() for o in outs)
+            total.backward()
+            return [w.grad.numpy().tobytes() for w in ws]
+        finally:
+            fg.set_num_threads(before)
+
+    assert gradients(threads) == gradients(1)
+
+
+def test_copies_and_pickles():
+    x = leaf(1.0, 2.0)
+    x.grad = fg.ones(2, dtype=fg.float64)
+    y = copy.deepcopy(x)
+    assert y.tolist() == x.tolist() and y.requires_grad and y.grad.tolist() == [1.0, 1.0]
+    z = pickle.loads(pickle.dumps(x))
+    assert z.tolist() == x.tolist() and z.dtype is fg.float64 and z.requires_grad
+    with pytest.raises(RuntimeError, match="leaves"):
+        copy.deepcopy(x * 2)
+
+
+def test_memory_stays_flat():
+    import resource
+
+    x = fg.randn(1000, requires_grad=True)
+
+    def step():
+        x.grad = None
+        ((x * 2).tanh() * x).sum().backward()
+
+    for _ in range(200):
+        step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(5000):
+        step()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2048
+
+
+def test_gradcheck_finds_what_is_wrong():
+    x = leaf(0.3, 0.7)
+    assert fg.autograd.gradcheck(fg.sin, x)
+    wrong = lambda t: t.detach().exp() * t  # noqa: E731 - the derivative of the detached part is missing
+    with pytest.raises(RuntimeError, match="Jacobian mismatch.*\nnumerical:.*\nanalytical:"):
+        fg.autograd.gradcheck(wrong, x)
+    assert not fg.autograd.gradcheck(wrong, x, raise_exception=False)
+    with pytest.raises(ValueError, match="requires grad"):
+        fg.autograd.gradcheck(fg.sin, fg.ones(2))

@@ -1,0 +1,220 @@
+"""Every operation of the table: its value against NumPy, its derivatives against differences, its example.
+
+The table says which element-wise operations there are and from where to draw; a new block is tested without a line here.
+"""
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import broadcastable_shapes, mutually_broadcastable_shapes
+
+import ferrograd as fg
+from ferrograd import _ferrograd
+
+TABLE = {row["name"]: row for row in _ferrograd._operations()}
+POINTWISE = {name: row for name, row in TABLE.items() if "arity" in row}
+DIFFERENTIABLE = sorted(n for n, r in POINTWISE.items() if r["differentiable"] and n != "floor_divide")
+
+#: NumPy's function for each element-wise operation. A missing entry fails `test_every_operation_has_a_reference`.
+NUMPY = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.true_divide,
+    "floor_divide": np.floor_divide,
+    "remainder": np.remainder,
+    "pow": np.power,
+    "square": np.square,
+    "neg": np.negative,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "abs": np.abs,
+    "sign": np.sign,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sqrt": np.sqrt,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "relu": lambda x: np.where(x <= 0, x.dtype.type(0), x),
+    "floor": np.floor,
+    "trunc": np.trunc,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "logical_not": np.logical_not,
+    "isnan": np.isnan,
+    "where": lambda c, a, b: np.where(c != 0, a, b),
+    "clamp_min": np.maximum,
+    "clamp_max": np.minimum,
+}
+
+
+def test_every_operation_has_a_reference():
+    assert sorted(POINTWISE) == sorted(name for name in NUMPY if name in TABLE)
+
+
+def draw(data, row, shapes, dtype):
+    """Numbers of the operation's domain, in memory with steps: flipped axes are copies, others are strided views."""
+    arrays = []
+    for (low, high), shape in zip(row["domain"], shapes):
+        rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+        array = rng.uniform(low, high, size=shape).astype(dtype)
+        if array.ndim and data.draw(st.booleans()):
+            array = np.repeat(array, 2, axis=-1)[..., ::2]
+        arrays.append(array)
+    return arrays
+
+
+def tensors(arrays):
+    return [fg.from_numpy(a) if isinstance(a, np.ndarray) else fg.tensor(a) for a in arrays]
+
+
+@pytest.mark.parametrize("name", sorted(POINTWISE))
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_value_is_numpys(name, data):
+    row = POINTWISE[name]
+    shapes = data.draw(mutually_broadcastable_shapes(num_shapes=row["arity"], max_dims=4, max_side=5, min_side=0)).input_shapes
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    arrays = draw(data, row, shapes, dtype)
+    ours = getattr(fg, name)(*tensors(arrays)).numpy()
+    theirs = NUMPY[name](*arrays)
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, rtol=3e-6 if dtype == "float32" else 1e-14, atol=1e-7 if dtype == "float32" else 1e-15)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_derivatives_are_those_of_differences(name, data):
+    row = POINTWISE[name]
+    shapes = data.draw(mutually_broadcastable_shapes(num_shapes=row["arity"], max_dims=3, max_side=3, min_side=0)).input_shapes
+    arrays = draw(data, row, shapes, "float64")
+    # Differences straddle kinks and jumps: keep away from ties and whole numbers.
+    inputs = [fg.tensor(np.round(a * 2) / 2 + 0.11 + 0.07 * i, requires_grad=True) for i, a in enumerate(arrays)]
+    function = getattr(fg, name)
+    if name == "where":
+        condition = fg.tensor(arrays[0] > 0)
+        assert fg.autograd.gradcheck(lambda a, b: function(condition, a, b), inputs[1:])
+        return
+    assert fg.autograd.gradcheck(function, inputs)
+    assert fg.autograd.gradgradcheck(function, inputs)
+
+
+#: Functions that are not element-wise, as calls on a tensor of shape (3, 4).
+FUNCTIONS = {
+    "sum": lambda x: x.sum(1),
+    "mean": lambda x: x.mean(0, keepdim=True),
+    "prod": lambda x: x.prod(1),
+    "var": lambda x: x.var(1),
+    "std": lambda x: x.std(0),
+    "logsumexp": lambda x: x.logsumexp((0, 1)),
+    "softmax": lambda x: x.softmax(1),
+    "log_softmax": lambda x: x.log_softmax(0),
+    "max": lambda x: x.max(1).values,
+    "min": lambda x: x.min(),
+    "amax": lambda x: x.amax(0),
+    "amin": lambda x: x.amin((0, 1)),
+    "matmul": lambda x: x @ x.t(),
+    "mm": lambda x: x.t().mm(x),
+    "bmm": lambda x: x.reshape(3, 2, 2).bmm(x.reshape(3, 2, 2)),
+    "mv": lambda x: x.mv(x[0]),
+    "dot": lambda x: x[0].dot(x[1]),
+    "cat": lambda x: fg.cat([x, x[:1] * 2]),
+    "stack": lambda x: fg.stack([x, x * x], 1),
+    "clone": lambda x: x.clone() * x,
+    "contiguous": lambda x: x.t().contiguous() * 2,
+    "to": lambda x: x.to(fg.float64) * x,
+    "reshape": lambda x: x.t().reshape(2, 6) ** 2,
+    "view": lambda x: x.view(2, -1) ** 2,
+    "flatten": lambda x: x.flatten() ** 2,
+    "permute": lambda x: x.permute(1, 0) ** 2,
+    "transpose": lambda x: x.transpose(0, 1) ** 2,
+    "t": lambda x: x.t() ** 2,
+    "expand": lambda x: x[:, :1].expand(3, 5) ** 2,
+    "squeeze": lambda x: x[:1].squeeze(0) ** 2,
+    "unsqueeze": lambda x: x.unsqueeze(1) ** 2,
+    "select": lambda x: x.select(1, 2) ** 2,
+    "narrow": lambda x: x.narrow(1, 1, 2) ** 2,
+    "unbind": lambda x: x.unbind(1)[1] ** 2,
+    "clamp": lambda x: x.clamp(-1.03, 1.04) ** 2,
+}
+#: Functions without a derivative: indices, truths, tensors from nothing, and the in-place forms tested below.
+WITHOUT_DERIVATIVE = {
+    "argmax", "argmin", "all", "any", "zeros", "zeros_like", "ones", "ones_like", "empty", "empty_like", "full", "full_like",
+    "rand", "rand_like", "randn", "randn_like", "arange", "linspace", "eye",
+}
+
+
+def test_every_function_is_tested():
+    functions = {n for n in TABLE if n not in POINTWISE and not n.endswith("_")}
+    assert functions == set(FUNCTIONS) | WITHOUT_DERIVATIVE
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_function_derivatives(name):
+    x = fg.tensor(np.random.default_rng(5).normal(size=(3, 4)), requires_grad=True)
+    assert fg.autograd.gradcheck(FUNCTIONS[name], x)
+    assert fg.autograd.gradgradcheck(FUNCTIONS[name], x)
+
+
+IN_PLACE = sorted(n for n in TABLE if n.endswith("_") and n not in ("copy_", "fill_", "zero_"))
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place_is_the_operation(name):
+    """The in-place form gives the values and gradients of the operation that it is named after."""
+    plain = name[:-1]
+    others = {"clamp_": (0.6, 0.9), "clamp_min_": (0.7,), "clamp_max_": (0.7,), "pow_": (1.5,)}.get(name)
+    if others is None:
+        others = (fg.tensor([1.25, 0.5], dtype=fg.float64),) if POINTWISE[plain]["arity"] == 2 else ()
+    found = []
+    for in_place in (True, False):
+        x = fg.tensor([[0.5, 0.75], [0.25, 1.1]], dtype=fg.float64, requires_grad=True)
+        y = x * 1.0
+        before = y
+        z = getattr(y, name)(*others) if in_place else getattr(y, plain)(*others)
+        if in_place:
+            assert z is before
+            assert y._version == 1
+        z.sum().backward()
+        found.append((z.tolist(), x.grad.tolist()))
+    np.testing.assert_allclose(found[0][0], found[1][0])
+    np.testing.assert_allclose(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_example_runs(name):
+    doc = TABLE[name]["doc"]
+    if name.endswith("_") and ">>>" not in doc:
+        return
+    assert ">>>" in doc, f"{name} has no example"
+    test = doctest.DocTestParser().get_doctest(doc, {"ferrograd": fg}, name, None, 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    messages = []
+    runner.run(test, out=messages.append)
+    assert runner.failures == 0, "".join(messages)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_broadcast_gradients_sum_back(data):
+    shape = data.draw(st.tuples(*[st.integers(1, 4)] * 3))
+    other = data.draw(broadcastable_shapes(shape, max_dims=3))
+    x = fg.ones(*other, requires_grad=True) if other else fg.tensor(1.0, requires_grad=True)
+    (x * fg.ones(*shape)).sum().backward()
+    total = np.prod(np.broadcast_shapes(shape, other))
+    np.testing.assert_allclose(x.grad.numpy(), total / max(1, np.prod(other)))

@@ -1,0 +1,147 @@
+"""Write `python/ferrograd/__init__.pyi` from the table of operations and the classes of the binary; `--check` compares."""
+
+import inspect
+import sys
+from pathlib import Path
+
+import ferrograd
+from ferrograd import _ferrograd
+
+TYPES = {
+    "Tensor": "Tensor",
+    "Operand": "Tensor | Number | ndarray",
+    "Tensor[]": "Sequence[Tensor]",
+    "Number": "Number",
+    "int": "int",
+    "int[]": "int | Sequence[int]",
+    "bool": "_bool",
+    "DType": "dtype",
+}
+RETURNS = {"unbind": "tuple[Tensor, ...]"}
+VARIADIC = {"size", "shape", "dims"}
+
+HEAD = '''"""Types of the package; written by tools/stubs.py."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias, overload
+
+from numpy import ndarray
+
+from . import autograd as autograd
+from ._functions import Generator, allclose, equal, is_tensor, isclose, manual_seed, numel
+from ._printing import set_printoptions as set_printoptions
+from ._size import Size as Size
+from .autograd.grad_mode import enable_grad as enable_grad, no_grad as no_grad, set_grad_enabled as set_grad_enabled
+
+Number: TypeAlias = int | float
+_bool: TypeAlias = __import__("builtins").bool
+_Values: TypeAlias = Any
+
+__version__: str
+inf: float
+nan: float
+pi: float
+e: float
+newaxis: None
+
+
+class dtype:
+    is_floating_point: _bool
+    is_complex: _bool
+    is_signed: _bool
+    itemsize: int
+
+
+class _Extremum(NamedTuple):
+    values: Tensor
+    indices: Tensor
+
+
+def tensor(data: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: _bool = False) -> Tensor: ...
+def as_tensor(data: Any, dtype: dtype | None = None) -> Tensor: ...
+def from_numpy(ndarray: ndarray) -> Tensor: ...
+def get_default_dtype() -> dtype: ...
+def set_default_dtype(d: dtype) -> None: ...
+def get_num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def is_grad_enabled() -> _bool: ...
+'''
+
+
+def parameter(text: str) -> tuple[str, bool]:
+    """One parameter of a signature as Python's stub has it, and whether it takes separate integers."""
+    head, _, default = text.partition("=")
+    kind, _, name = head.partition(" ")
+    annotation = TYPES[kind.removesuffix("?")] + (" | None" if kind.endswith("?") else "")
+    if kind == "int[]" and name in VARIADIC and not default:
+        return f"*{name}: {annotation}", True
+    return f"{name}: {annotation}" + (f" = {default}" if default else ""), False
+
+
+def overloads(row: dict, method: bool) -> list[str]:
+    lines = []
+    name = row["name"]
+    for signature in row["signatures"]:
+        inner = signature.split("(", 1)[1].removesuffix(")")
+        parts, variadic = [], False
+        for text in inner.split(", "):
+            if text == "*":
+                if not variadic:
+                    parts.append("*")
+                continue
+            part, takes_all = parameter(text)
+            variadic |= takes_all
+            parts.append(part)
+        if method:
+            parts[0] = "self"
+        result = RETURNS.get(name, "Tensor")
+        if name in ("max", "min") and "dim" in signature:
+            result = "_Extremum"
+        lines.append(f"def {name}({', '.join(parts)}) -> {result}: ...")
+    return lines
+
+
+def block(row: dict, method: bool) -> str:
+    indent = "    " if method else ""
+    lines = overloads(row, method)
+    prefix = f"{indent}@overload\n" if len(lines) > 1 else ""
+    return "".join(f"{prefix}{indent}{line}\n" for line in lines)
+
+
+def members() -> str:
+    """Methods and properties of Tensor that are not in the table."""
+    table = {row["name"] for row in _ferrograd._operations() if row["method"]}
+    text = ""
+    for name, value in sorted(vars(ferrograd.Tensor).items()):
+        if name in table and name != "to":
+            continue
+        if inspect.isgetsetdescriptor(value):
+            text += f"    {name}: Any\n"
+        elif callable(value) and (not name.startswith("_") or name.startswith("__")) and name not in ("__new__", "__doc__"):
+            text += f"    def {name}(self, *args: Any, **kwargs: Any) -> Any: ...\n"
+    return text
+
+
+def stubs() -> str:
+    rows = _ferrograd._operations()
+    names = {n: None for n, value in vars(_ferrograd).items() if isinstance(value, ferrograd.dtype)}
+    functions = "".join(block(row, False) for row in rows if row["function"])
+    methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
+    dtypes = "".join(f"{n}: dtype\n" for n in names)
+    return f"{HEAD}{dtypes}\n{functions}\n\nclass Tensor:\n    def __init__(self, data: Any = None) -> None: ...\n{members()}{methods}"
+
+
+def main() -> int:
+    path = Path(__file__).resolve().parents[1] / "python/ferrograd/__init__.pyi"
+    text = stubs()
+    if "--check" in sys.argv[1:]:
+        if path.read_text() != text:
+            print("the stubs are not those of the binary: run `make stubs`", file=sys.stderr)
+            return 1
+        return 0
+    path.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
