@@ -128,7 +128,7 @@ operation! {
     /// `dy/dx = exp(x - y)`. Integers become floats.
     ///
     /// >>> ferrograd.tensor([1000.0, 1000.0]).logsumexp(0)
-    /// tensor(1000.6931)
+    /// tensor(1000.6932)
     function ["logsumexp(Tensor self, int[] dim, bool keepdim=False)"], |_, a| {
         Ok(logsumexp(a.tensor(0)?, a.ints(1)?, a.bool(2)?)?.into())
     }
