@@ -76,11 +76,15 @@ fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> Result<()> 
         return Ok(());
     }
     match (spec.rule, operands.get(1)) {
-        (Rule::Quotient, Some(Operand::Number(s))) if !s.as_bool() => Err(Error::IntegerDivisionByZero { op: spec.name }),
+        (Rule::Quotient, Some(Operand::Number(s))) if !s.as_bool() => {
+            Err(Error::IntegerDivisionByZero { op: spec.name })
+        }
         (Rule::Quotient, Some(Operand::Tensor(t))) if t.to_vec::<i64>()?.contains(&0) => {
             Err(Error::IntegerDivisionByZero { op: spec.name })
         }
-        (Rule::Power, Some(Operand::Number(s))) if s.as_f64() < 0.0 => Err(Error::NegativeIntegerPower { op: spec.name }),
+        (Rule::Power, Some(Operand::Number(s))) if s.as_f64() < 0.0 => {
+            Err(Error::NegativeIntegerPower { op: spec.name })
+        }
         _ => Ok(()),
     }
 }

@@ -1,0 +1,171 @@
+"""Side by side with torch, NumPy and JAX where they are installed: every workload on ferrograd and on each peer, in
+alternating fresh processes. Prints a table; writes build/compare/results.json and build/compare/chart.png.
+
+usage: python benches/compare/run.py [--only NAME,...] [--rounds 3] [--seconds 0.4] [--update-readme FILE ...]
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import math
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE.parents[1] / "build" / "compare"
+#: JAX is functional: the workloads here, which write gradients into leaves, are torch's. Its import is compared.
+PEERS = ["torch", "numpy"]
+
+
+def measure(module: str, only: str, seconds: float) -> dict:
+    """One fresh process."""
+    command = [sys.executable, str(HERE / "workloads.py"), module, "--only", only, "--seconds", str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{module}: {done.stderr.strip()[-500:]}")
+    return json.loads(done.stdout)
+
+
+def import_seconds(module: str, rounds: int = 5) -> float:
+    """What an import adds to a bare start of Python."""
+
+    def start(code: str) -> float:
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - begun
+
+    return min(start(f"import {module}") for _ in range(rounds)) - min(start("pass") for _ in range(rounds))
+
+
+def ratios(pairs: list[tuple[float, float]]) -> dict:
+    """The peer's time over ours, pair by pair: the median, the least and the greatest."""
+    each = [peer / ours for ours, peer in pairs]
+    return {
+        "ferrograd": min(ours for ours, _ in pairs),
+        "peer": min(peer for _, peer in pairs),
+        "ratio": statistics.median(each),
+        "least": min(each),
+        "greatest": max(each),
+    }
+
+
+def compare(peer: str, options) -> dict:
+    """All workloads on both, A B A B."""
+    samples: dict[str, list] = {}
+    for _ in range(options.rounds):
+        ours, theirs = measure("ferrograd", options.only, options.seconds), measure(peer, options.only, options.seconds)
+        for name in theirs:
+            samples.setdefault(name, []).append((ours[name], theirs[name]))
+    rows = {}
+    for name, pairs in samples.items():
+        errors = [v for pair in pairs for v in pair if isinstance(v, str)]
+        rows[name] = {"error": errors[0]} if errors else ratios(pairs)
+    return rows
+
+
+def duration(seconds: float) -> str:
+    for unit, scale in (("s", 1), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def table(results: dict) -> str:
+    """The results as a Markdown table, one line a workload and peer."""
+    lines = ["| workload | ferrograd | peer | time | ratio (least to greatest) |", "|---|---|---|---|---|"]
+    for peer, rows in results.items():
+        for name, row in rows.items():
+            if "error" in row:
+                lines.append(f"| {name} | | {peer} | {row['error']} | |")
+                continue
+            span = f"{row['ratio']:.2f} ({row['least']:.2f} to {row['greatest']:.2f})"
+            lines.append(f"| {name} | {duration(row['ferrograd'])} | {peer} | {duration(row['peer'])} | {span} |")
+    return "\n".join(lines)
+
+
+def geometric_mean(rows: dict) -> float:
+    logs = [math.log(r["ratio"]) for r in rows.values() if "ratio" in r]
+    return math.exp(statistics.fmean(logs)) if logs else math.nan
+
+
+def update(path: Path, text: str) -> None:
+    """Put a text between the markers of a document."""
+    document = path.read_text()
+    block = f"<!-- compare:begin -->\n{text}\n<!-- compare:end -->"
+    replaced, count = re.subn(r"<!-- compare:begin -->.*?<!-- compare:end -->", lambda _: block, document, flags=re.S)
+    if count != 1:
+        raise ValueError(f"{path} has no markers <!-- compare:begin --> and <!-- compare:end -->")
+    path.write_text(replaced)
+
+
+def chart(results: dict, path: Path) -> None:
+    """Ratios as bars on a logarithmic axis."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    bars = [(f"{name} / {peer}", r["ratio"]) for peer, rows in results.items() for name, r in rows.items() if "ratio" in r]
+    if not bars:
+        return
+    figure, axes = plt.subplots(figsize=(8, 0.32 * len(bars) + 1), layout="constrained")
+    names, values = zip(*reversed(bars))
+    colors = ["#b7410e" if v >= 1 else "#7f8c8d" for v in values]
+    drawn = axes.barh(names, [v - 1 for v in values], left=1, color=colors)
+    axes.bar_label(drawn, [f"{v:.2g}" for v in values], padding=3, fontsize=8)
+    axes.set(xscale="log", xlabel="times as fast as the peer", title="ferrograd side by side")
+    axes.axvline(1, color="black", linewidth=1)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def machine() -> dict:
+    """What the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        found = re.search(r"model name\s*:\s*(.*)", info.read_text())
+        cpu = found.group(1) if found else cpu
+    versions = {m: importlib.metadata.version(m) for m in ("ferrograd", *PEERS, "jax") if importlib.util.find_spec(m)}
+    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(), "versions": versions, "date": time.strftime("%Y-%m-%d")}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.4)
+    parser.add_argument("--update-readme", nargs="*", type=Path, default=[])
+    options = parser.parse_args()
+    installed = [p for p in PEERS if importlib.util.find_spec(p)]
+    for peer in sorted(set(PEERS) - set(installed)):
+        print(f"{peer} is not installed: left out")
+    about, results = machine(), {}
+    for peer in installed:
+        results[peer] = compare(peer, options)
+    imports = {m: import_seconds(m) for m in ["ferrograd", *installed, *(["jax"] if importlib.util.find_spec("jax") else [])]}
+    text = table(results) + "\n\n" + "Import over bare Python: " + ", ".join(f"{m} {duration(s)}" for m, s in imports.items()) + "."
+    versions = ", ".join(f"{m} {v}" for m, v in about["versions"].items())
+    text += f"\nMeasured on {about['cpu']}, {about['cores']} cores, Python {about['python']}, {versions}, {about['date']}."
+    print(text)
+    for peer, rows in results.items():
+        print(f"geometric mean over {peer}: {geometric_mean(rows):.2f}")
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "results.json").write_text(json.dumps({"machine": about, "imports": imports, "results": results}, indent=1))
+    if importlib.util.find_spec("matplotlib"):
+        chart(results, OUT / "chart.png")
+    for path in options.update_readme:
+        update(path, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
