@@ -1,4 +1,5 @@
-//! Matrix products of strided matrices: a field-made GEMM for floats, plain loops for integers.
+//! Matrix products of strided matrices: a field-made GEMM for floats, plain loops for integers. Large products are cut
+//! into panels of rows that threads share.
 
 use gemm_common::Parallelism;
 
@@ -21,21 +22,20 @@ pub trait Product: Copy {
     ///
     /// # Safety
     /// The matrices are readable, and `c` writable, under their sizes and strides.
-    unsafe fn multiply(m: usize, n: usize, k: usize, a: Matrix<Self>, b: Matrix<Self>, c: *mut Self, threads: usize);
+    unsafe fn multiply(m: usize, n: usize, k: usize, a: Matrix<Self>, b: Matrix<Self>, c: *mut Self);
 }
 
 macro_rules! float_products {
     ($($t:ty: $f:path;)*) => {$(
         impl Product for $t {
-            unsafe fn multiply(m: usize, n: usize, k: usize, a: Matrix<$t>, b: Matrix<$t>, c: *mut $t, threads: usize) {
-                let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
+            unsafe fn multiply(m: usize, n: usize, k: usize, a: Matrix<$t>, b: Matrix<$t>, c: *mut $t) {
                 // SAFETY: the caller vouches for the matrices.
                 unsafe {
                     $f()(
                         m, n, k, c, 1, n as isize, false,
                         a.data, a.column_stride, a.row_stride,
                         b.data, b.column_stride, b.row_stride,
-                        0.0, 1.0, false, false, false, parallelism,
+                        0.0, 1.0, false, false, false, Parallelism::None,
                     );
                 }
             }
@@ -51,7 +51,7 @@ float_products! {
 macro_rules! integer_products {
     ($($t:ty)*) => {$(
         impl Product for $t {
-            unsafe fn multiply(m: usize, n: usize, k: usize, a: Matrix<$t>, b: Matrix<$t>, c: *mut $t, _threads: usize) {
+            unsafe fn multiply(m: usize, n: usize, k: usize, a: Matrix<$t>, b: Matrix<$t>, c: *mut $t) {
                 for i in 0..m {
                     for j in 0..n {
                         let term = |l: usize| {
@@ -76,6 +76,15 @@ integer_products!(u8 i32 i64);
 
 /// Multiplications from which a second thread pays.
 const GRAIN: usize = 1 << 20;
+/// Rows of a panel at least, where one product is shared by threads.
+const PANEL: usize = 64;
+/// Panels of one product at most: each packs the right operand anew.
+const PANELS: usize = 4;
+
+/// The rows of a panel. They depend on the sizes alone, never on the number of threads, so the bits do not either.
+fn panel_rows(m: usize, work: usize) -> usize {
+    if work < 2 * GRAIN { m } else { m.div_ceil(PANELS).max(PANEL).next_multiple_of(16) }
+}
 
 /// A batch of products `c[i] = a[i] b[i]`, `a[i]` starting at element `a_offsets[i]`, `b[i]` likewise, `c` row-major
 /// one after another.
@@ -102,24 +111,20 @@ pub unsafe fn batched<T: Product + Send + Sync>(
         return;
     }
     let sent = Sent(a, b, c);
-    let one = |i: usize, threads: usize| {
-        let (a, b, c) = sent.get();
-        // SAFETY: the caller vouches for the batch.
-        unsafe {
-            let a = Matrix { data: a.data.offset(a_offsets[i]), ..a };
-            let b = Matrix { data: b.data.offset(b_offsets[i]), ..b };
-            T::multiply(m, n, k, a, b, c.add(i * m * n), threads);
-        }
-    };
     let work = m * n * k;
-    if a_offsets.len() > 1 && work < 64 * GRAIN {
-        let grain = (GRAIN / work.max(1)).max(1);
-        return parallel::for_each_range(a_offsets.len(), grain, |start, end| (start..end).for_each(|i| one(i, 1)));
-    }
-    let threads = if work >= GRAIN { parallel::num_threads() } else { 1 };
-    let all = || (0..a_offsets.len()).for_each(|i| one(i, threads));
-    match if threads > 1 { parallel::pool() } else { None } {
-        Some(pool) => pool.install(all),
-        None => all(),
-    }
+    let rows = panel_rows(m, work);
+    let panels = m.div_ceil(rows);
+    let grain = (GRAIN / (rows * n * k).max(1)).max(1);
+    parallel::for_each_range(a_offsets.len() * panels, grain, |start, end| {
+        for piece in start..end {
+            let (i, first) = (piece / panels, piece % panels * rows);
+            let (a, b, c) = sent.get();
+            // SAFETY: the caller vouches for the batch; panels are disjoint.
+            unsafe {
+                let a = Matrix { data: a.data.offset(a_offsets[i] + first as isize * a.row_stride), ..a };
+                let b = Matrix { data: b.data.offset(b_offsets[i]), ..b };
+                T::multiply(rows.min(m - first), n, k, a, b, c.add((i * m + first) * n));
+            }
+        }
+    });
 }
