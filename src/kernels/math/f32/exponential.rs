@@ -1,0 +1,111 @@
+//! `exp`, `expm1`, `tanh` and `sigmoid`: one reduction, one polynomial.
+
+use super::{V, all};
+use crate::kernels::lane::{Lane, Real};
+use crate::kernels::math::{at_least, at_most, fast_two_sum, polynomial};
+use crate::kernels::vector::Vector;
+
+/// `ln 2` to 24 bits, and the rest.
+const LN2_HIGH: f32 = std::f32::consts::LN_2;
+const LN2_LOW: f32 = -1.904_654_3e-9;
+
+/// `(e^r - 1 - r) / r^2` for `|r| <= ln(2)/2`; the error of `e^r - 1` is below `2^-31` of `r` (minimax).
+const SERIES: [f64; 6] = [0.5, 0.16666667, 0.04166649, 0.008333208, 0.0013932685, 0.00019944306];
+
+/// 1.5 * 2^23: adding it rounds a float32 below 2^22 to a whole number, which then stands in the low bits.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// `x = n ln 2 + high + low`, with `n + BIAS` in the low bits of the first part of the result.
+#[inline(always)]
+fn reduced<const N: usize, const BIAS: u32>(x: V<N>) -> (Vector<u32, N>, V<N>, V<N>, V<N>) {
+    let rounder = all(ROUNDER + BIAS as f32);
+    let shifted = x.mul_add(all(std::f32::consts::LOG2_E), rounder);
+    let n = shifted - rounder;
+    // Exact: both terms are multiples of 2^-25, and their difference is below 0.35.
+    let high = (-n).mul_add(all(LN2_HIGH), x);
+    (shifted.map(f32::to_bits), n, high, all::<N>(-LN2_LOW) * n)
+}
+
+/// `2^n` from bits whose low part is `n + 127`.
+#[inline(always)]
+fn power_of_two<const N: usize>(biased: Vector<u32, N>) -> V<N> {
+    biased.map(|n| f32::from_bits(n << 23))
+}
+
+/// `2^n` as two factors, from bits whose low part is `n + 254`: exact where `2^n` itself would leave the normal range.
+#[inline(always)]
+fn two_powers<const N: usize>(biased: Vector<u32, N>) -> (V<N>, V<N>) {
+    let half = biased.map(|n| n >> 1);
+    (power_of_two(half), power_of_two(biased.zip(half, u32::wrapping_sub)))
+}
+
+/// `e^x`: `e^r` from a polynomial, times `2^n`, where `x = n ln 2 + r`.
+#[inline(always)]
+pub fn exp<const N: usize>(x: V<N>) -> V<N> {
+    let x = at_most(at_least(x, -104.0), 89.0);
+    let (biased, n, high, _) = reduced::<N, 254>(x);
+    let r = (-n).mul_add(all(LN2_LOW), high);
+    let p = polynomial(r, &SERIES).mul_add(r, all(1.0)).mul_add(r, all(1.0));
+    let (a, b) = two_powers(biased);
+    p * a * b
+}
+
+/// `e^x - 1` without cancellation: `2^n (r + s) + (2^n - 1)` with `e^r = 1 + r + s`, all halved to stay in range.
+#[inline(always)]
+pub fn expm1<const N: usize>(x: V<N>) -> V<N> {
+    let bounded = at_most(at_least(x, -18.0), 89.0);
+    let (biased, _, high, low) = reduced::<N, 126>(bounded);
+    let r = high + low;
+    let s = (r * r).mul_add(polynomial(r, &SERIES), low);
+    let scale = power_of_two(biased);
+    let one_less = scale - all(0.5);
+    let one_less_lost = (scale - one_less) - all(0.5);
+    let (sum, lost) = fast_two_sum(one_less, scale * high);
+    let half = sum + scale.mul_add(s, lost + one_less_lost);
+    // Halves of the smallest numbers would lose bits, and the sum the sign of zero.
+    Vector::blend(x.abs().lt(all(1e-30)), x, half + half)
+}
+
+/// Where `tanh` turns from the polynomial to the exponential.
+const TANH_TURN: f32 = 0.95;
+
+/// `(tanh(x)/x - 1) / z` with `z = x^2`, for `x <= TANH_TURN`; the error of `tanh` is below `2^-28` of it (minimax).
+const TANH: [f64; 7] = [-0.33333308, 0.13332607, -0.053898703, 0.02154895, -0.008049391, 0.002385241, -0.000384983];
+
+/// `tanh |x| = 1 - 2 / (e^(2|x|) + 1)`, near zero a polynomial, with the sign of `x`.
+#[inline(always)]
+pub fn tanh<const N: usize>(x: V<N>) -> V<N> {
+    let a = x.abs();
+    let z = a * a;
+    let near = (a * z).mul_add(polynomial(z, &TANH), a);
+    let bounded = at_most(a, 10.0);
+    let (biased, _, high, low) = reduced::<N, 127>(bounded + bounded);
+    let r = high + low;
+    let e = (r * r).mul_add(polynomial(r, &SERIES), r);
+    let scale = power_of_two(biased);
+    let far = all(1.0) - all(2.0) / scale.mul_add(e, scale + all(1.0));
+    Vector::blend(a.lt(all(TANH_TURN)), near, far).zip(x, f32::copysign)
+}
+
+/// `1 / (1 + e^-x)`: with `z = e^-|x|`, `1 / (1 + z)` on the right and `z / (1 + z)` on the left, each with one step of
+/// correction.
+#[inline(always)]
+pub fn sigmoid<const N: usize>(x: V<N>) -> V<N> {
+    let left = x.lt(all(0.0));
+    let (biased, _, high, low) = reduced::<N, 254>(at_least(-x.abs(), -104.0));
+    let r = high + low;
+    let e = (r * r).mul_add(polynomial(r, &SERIES), low) + high;
+    // z = 2^n (p + p_low)
+    let (p, p_low) = fast_two_sum(all(1.0), e);
+    let (a, b) = two_powers(biased);
+    let scale = a * b;
+    let d = p.mul_add(scale, all(1.0));
+    let d_low = p_low.mul_add(scale, p.mul_add(scale, all(1.0) - d));
+    let one = all(1.0);
+    let (top, top_low) = (Vector::blend(left, p, one), Vector::blend(left, p_low, all(0.0)));
+    let inverse = one / d;
+    let q = top * inverse;
+    let left_over = (-q).mul_add(d_low, (-q).mul_add(d, top)) + top_low;
+    let y = left_over.mul_add(inverse, q);
+    y * Vector::blend(left, a, one) * Vector::blend(left, b, one)
+}

@@ -1,0 +1,81 @@
+//! `sin` and `cos`: the argument less the nearest multiple of pi/2, and two polynomials.
+
+use super::{V, all};
+use crate::kernels::lane::{Lane, Real};
+use crate::kernels::math::{f64 as double, fast_two_sum, polynomial, two_product};
+use crate::kernels::vector::Vector;
+
+/// pi/2 in three parts (Cody and Waite), each the rounding of what the ones before left.
+const HALF_PI: [f32; 3] = [std::f32::consts::FRAC_PI_2, -4.371_139e-8, -1.715_124_5e-15];
+
+/// Arguments beyond this go through float64, each for itself.
+const FAR: f32 = 1e5;
+
+/// 1.5 * 2^23: adding it rounds a float32 below 2^22 to a whole number, which then stands in the low bits.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// `(sin(r)/r - 1) / z` with `z = r^2`, for `|r| <= 0.79`; the error of the sine is below `2^-27` of it (minimax).
+const SINE: [f64; 3] = [-0.16666654, 0.008332105, -0.00019507707];
+
+/// `(cos(r) - 1 + z/2) / z^2` with `z = r^2`, for `|r| <= 0.79`; the error of the cosine is below `2^-33` (minimax).
+const COSINE: [f64; 3] = [0.041666646, -0.00138873, 2.4430457e-05];
+
+/// The sine of `x` turned by `turn` quarter turns, for `|x| <= FAR`: the two polynomials are chosen by the quadrant.
+#[inline(always)]
+fn near(x: V<1>, turn: u32) -> V<1> {
+    let shifted = x.mul_add(all(std::f32::consts::FRAC_2_PI), all(ROUNDER));
+    let n = shifted - all(ROUNDER);
+    // Exact: both terms are multiples of 2^-25, and their difference is below 1.
+    let first = (-n).mul_add(all(HALF_PI[0]), x);
+    // The second part of the multiple has bits only below those of the first: r + lost is exact even if little is left.
+    let (second, second_low) = two_product(-n, all(HALF_PI[1]));
+    let (r, lost) = fast_two_sum(first, second);
+    let low = (-n).mul_add(all(HALF_PI[2]), lost + second_low);
+    let z = r * r;
+    // sin(r + low) = sin r + low
+    let sin = r + (z * r).mul_add(polynomial(z, &SINE), low);
+    // cos(r + low) = cos r - r low, with the rounding of 1 - z/2 carried along
+    let half = all::<1>(0.5) * r;
+    let w = (-half).mul_add(r, all(1.0));
+    let lost = (-half).mul_add(r, all(1.0) - w);
+    let cos = w + (z * z).mul_add(polynomial(z, &COSINE), (-r).mul_add(low, lost));
+    let n = shifted.0[0].to_bits().wrapping_add(turn);
+    let value = if n & 1 == 0 { sin.0[0] } else { cos.0[0] };
+    Vector([f32::from_bits(value.to_bits() ^ ((n & 2) << 30))])
+}
+
+/// [`near`] on every lane, and the lanes beyond [`FAR`] in float64. A loop over lanes: the compiler makes better vectors
+/// of it than of loops over vectors one step at a time.
+#[inline(always)]
+fn sine<const N: usize>(x: V<N>, turn: u32) -> V<N> {
+    let mut y = x;
+    let mut largest = 0;
+    for i in 0..N {
+        y.0[i] = near(Vector([x.0[i]]), turn).0[0];
+        largest = largest.max(x.0[i].abs().to_bits());
+    }
+    if largest > FAR.to_bits() { far_lanes(x, y, turn) } else { y }
+}
+
+#[cold]
+#[inline(never)]
+fn far_lanes<const N: usize>(x: V<N>, mut y: V<N>, turn: u32) -> V<N> {
+    for i in (0..N).filter(|&i| x.0[i].abs() > FAR) {
+        let wide = Vector([f64::from(x.0[i])]);
+        y.0[i] = if turn == 0 { double::sin(wide) } else { double::cos(wide) }.0[0] as f32;
+    }
+    y
+}
+
+/// Sine of an angle in radians.
+#[inline(always)]
+pub fn sin<const N: usize>(x: V<N>) -> V<N> {
+    // Keeps the sign of zero, which the reduction loses.
+    Vector::blend(x.eq(all(0.0)), x, sine(x, 0))
+}
+
+/// Cosine of an angle in radians: the sine a quarter turn on.
+#[inline(always)]
+pub fn cos<const N: usize>(x: V<N>) -> V<N> {
+    sine(x, 1)
+}

@@ -1,0 +1,30 @@
+//! `pow`: `e^(y log x)` with the logarithm in two parts, and the special cases of IEEE 754.
+
+use super::exponential::exp_sum;
+use super::logarithm::log_in_two;
+use super::{V, all};
+use crate::kernels::lane::{Lane, Real};
+use crate::kernels::math::two_product;
+use crate::kernels::vector::Vector;
+
+/// `x` to the power `y`, as IEEE 754-2019, 9.2.1 defines it: `pow(x, 0) = pow(1, y) = 1`, a negative base has whole
+/// exponents only. A square is exactly `x * x`.
+#[inline(always)]
+pub fn pow<const N: usize>(x: V<N>, y: V<N>) -> V<N> {
+    let a = x.abs();
+    let (l, l_low) = log_in_two(a);
+    let (e, e_lost) = two_product(y, l);
+    // Beyond the range of results only the sign of the exponent matters, and its second part may be no number.
+    let in_range = e.abs().lt(all(1000.0));
+    let e_low = Vector::blend(in_range, y.mul_add(l_low, e_lost), all(0.0));
+    // Where the exponent is zero whatever the other argument is, the product may be 0 times infinity.
+    let one = a.eq(all(1.0)) | y.eq(all(0.0));
+    let power = exp_sum(Vector::blend(one, all(0.0), e), Vector::blend(one, all(0.0), e_low));
+    let half = all::<N>(0.5) * y;
+    let is_whole = y.eq(y.trunc());
+    let is_odd = is_whole & half.ne(half.trunc());
+    let sign = Vector::blend(is_odd, x, all(1.0));
+    let out_of_domain = x.lt(all(0.0)) & !is_whole & x.ne(all(f64::NEG_INFINITY));
+    let power = Vector::blend(out_of_domain, all(f64::NAN), power.zip(sign, f64::copysign));
+    Vector::blend(y.eq(all(2.0)), x * x, power)
+}
