@@ -1,105 +1,128 @@
 """The demonstration's command line."""
 
 import argparse
-import importlib.util
+import importlib
 import os
 import sys
+import time
 from pathlib import Path
 
-from . import chapter
+from . import chapter, terminal
+from .messages import MESSAGES
 
-MESSAGES = {
-    "title": {"en": "Automatic differentiation in eleven ideas", "zh": "自动微分：十一个要点"},
-    "graph": {"en": "The recorded graph, from the result to the leaf:", "zh": "记录下来的计算图，从结果到叶子："},
-    "train": {
-        "en": "A classifier of plain tensors learns handwritten digits (64 - 128 - 10):",
-        "zh": "用普通张量写一个分类器，学习手写数字（64 - 128 - 10）：",
-    },
-    "missing": {
-        "en": "The training needs {names}: pip install \"ferrograd[demo]\"",
-        "zh": "训练部分需要 {names}：pip install \"ferrograd[demo]\"",
-    },
-    "done": {
-        "en": "{accuracy:.1%} of the held-out digits are right. The picture is {path}.",
-        "zh": "留出的数字中 {accuracy:.1%} 判断正确。图片保存在 {path}。",
-    },
-    "fallback": {
-        "en": "(This terminal cannot show Chinese; the walk is in English.)",
-        "zh": "(This terminal cannot show Chinese; the walk is in English.)",
-    },
-}
 EXTRAS = {"sklearn": "scikit-learn", "matplotlib": "matplotlib", "tqdm": "tqdm"}
 
 
 def language(chosen: str | None) -> str:
-    """The language that was asked for, or the locale's."""
+    """The language that was asked for, or else the locale's."""
     if chosen:
         return chosen
     locale = next((os.environ[n] for n in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(n)), "")
     return "zh" if locale.lower().startswith("zh") else "en"
 
 
-def shows(text: str) -> bool:
-    """Whether standard output can take a text."""
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
-
-
-def styled(text: str, code: str) -> str:
-    """Coloured on a terminal, plain in a pipe or where NO_COLOR is set."""
-    plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()
-    return text if plain else f"\x1b[{code}m{text}\x1b[0m"
+def shows_chinese() -> bool:
+    """Whether standard output's encoding has the Chinese characters of all texts."""
+    texts = [*MESSAGES.values(), *(text for idea in chapter.IDEAS for text in (idea.title, idea.text))]
+    return terminal.encodable(terminal.spelled("".join(text.zh for text in texts)))
 
 
 def walk(lang: str) -> None:
-    """Show every idea with its program and what it prints."""
-    print(styled(MESSAGES["title"][lang], "1;31"), end="\n\n")
+    """Show every idea with its program, what it prints, and the graph where there is one to see."""
+    terminal.show(MESSAGES["title"].into(lang), "title")
+    print()
+    terminal.tell(MESSAGES["import"].into(lang))
+    terminal.show(chapter.IMPORT, "code", "    ")
     for number, idea in enumerate(chapter.IDEAS, 1):
-        print(styled(f"{number}. {idea.title[lang]}", "1"))
-        print(idea.text[lang])
-        for line in idea.code.splitlines():
-            print(styled(f"    {line}", "36"))
-        printed, names = chapter.run(idea)
-        for line in printed.splitlines():
-            print(styled(f"    => {line}", "32"))
-        if idea.title["en"] == "The chain rule":
-            print(MESSAGES["graph"][lang])
-            for line in chapter.graph(names["z"]).splitlines():
-                print(f"    {line}")
         print()
+        terminal.show(f"{number}. {idea.title.into(lang)}", "heading")
+        terminal.tell(idea.text.into(lang))
+        terminal.show(idea.code, "code", "    ")
+        printed, names = chapter.run(idea)
+        terminal.show(printed, "result", "    => ")
+        if idea.graph_of:
+            terminal.tell(MESSAGES["graph"].into(lang))
+            terminal.show(chapter.graph(names[idea.graph_of], MESSAGES["same_node"].into(lang)), indent="    ")
+
+
+def missing() -> list[str]:
+    """The packages that the training needs and that cannot be imported."""
+    absent = []
+    for module, package in EXTRAS.items():
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            absent.append(package)
+    return absent
+
+
+def fail(key: str, lang: str, **facts) -> int:
+    """Say on standard error why the training is not to be had; gives the exit status."""
+    print(MESSAGES[key].into(lang).format(**facts), file=sys.stderr)
+    return 1
+
+
+def train(lang: str, fast: bool):
+    """Train the classifier with a progress bar, and tell how well it does."""
+    from tqdm import tqdm
+
+    from . import digits
+
+    epochs = 6 if fast else 60
+    start = time.perf_counter()
+    with tqdm(total=epochs, dynamic_ncols=True) as bar:
+
+        def report(loss: float, accuracy: float) -> None:
+            bar.set_postfix_str(MESSAGES["progress"].into(lang).format(loss=loss, accuracy=accuracy), refresh=False)
+            bar.update()
+
+        result = digits.train(epochs, report=report)
+    seconds = time.perf_counter() - start
+    terminal.tell(MESSAGES["done"].into(lang).format(epochs=epochs, seconds=seconds, **result.facts))
+    return result
+
+
+def learn(lang: str, fast: bool, folder: Path) -> int:
+    """The classifier: train it, tell how well it does, draw it. Gives the exit status."""
+    terminal.show(MESSAGES["train_title"].into(lang), "heading")
+    absent = missing()
+    if absent:
+        return fail("missing", lang, names=", ".join(absent))
+    from . import picture
+
+    path = folder / "ferrograd-demo.png"
+    try:
+        # Before the training, so that a folder that cannot be made is known at once.
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return fail("unwritable", lang, path=folder, reason=error.strerror)
+    terminal.tell(MESSAGES["train"].into(lang))
+    result = train(lang, fast)
+    try:
+        picture.draw(result, path, lang)
+    except OSError as error:
+        return fail("unwritable", lang, path=path, reason=error.strerror)
+    terminal.show(MESSAGES["picture"].into(lang).format(path=path))
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demonstration."""
-    parser = argparse.ArgumentParser(prog="python -m ferrograd", description=__doc__)
-    parser.add_argument("--lang", choices=["en", "zh"], help="the language; the locale's where it is not given")
+    parser = argparse.ArgumentParser(
+        prog="python -m ferrograd",
+        description="Walks through automatic differentiation, then trains a small classifier and draws the result.",
+    )
+    parser.add_argument("--lang", choices=["en", "zh"], help="the language (default: the locale's)")
     parser.add_argument("--fast", action="store_true", help="train for a few epochs only")
-    parser.add_argument("--out", default=".", help="the folder that the picture is written to")
+    parser.add_argument("--out", default=".", metavar="DIR", help="where ferrograd-demo.png is written (default: here)")
     options = parser.parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(line_buffering=True)
+        # Lines keep their order with the progress bar's; a path may have characters that the encoding lacks.
+        sys.stdout.reconfigure(line_buffering=True, errors="replace")
     lang = language(options.lang)
-    if not shows(MESSAGES["title"][lang] + "²₀└├│"):
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="replace")
-        if lang == "zh":
-            lang = "en"
-            print(MESSAGES["fallback"][lang])
+    if lang == "zh" and not shows_chinese():
+        lang = "en"
+        terminal.tell(MESSAGES["no_chinese"].into(lang))
     walk(lang)
-    missing = [package for module, package in EXTRAS.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        print(MESSAGES["missing"][lang].format(names=", ".join(missing)))
-        return 1
-    from . import digits
-
-    print(MESSAGES["train"][lang])
-    result = digits.train(epochs=6 if options.fast else 60)
-    folder = Path(options.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "ferrograd-demo.png"
-    digits.picture(result, str(path))
-    print(MESSAGES["done"][lang].format(accuracy=result.accuracy, path=path))
-    return 0
+    print()
+    return learn(lang, options.fast, Path(options.out))
