@@ -1,6 +1,10 @@
 //! The one catalogue of errors. Each variant carries the operation's name and the values at fault, and belongs to one
 //! [`Kind`], which the Python bindings turn into the exception class that torch raises.
 
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
 use crate::tensor::dtype::DType;
 
 /// The result of everything in this crate that can fail.
@@ -172,9 +176,9 @@ pub enum Error {
     GraphFreed { node: &'static str },
     /// A saved value changed in place.
     #[error(
-        "one of the variables needed for gradient computation has been modified by an inplace operation: {dtype} {shape:?}, which {node} saved, is at version {found}; expected version {expected} instead. Hint: use x = x.op(...) in place of x.op_(...), or clone() the tensor first"
+        "one of the variables needed for gradient computation has been modified by an inplace operation: {dtype} {shape:?}, which {node} saved, is at version {found}; expected version {expected} instead. Hint: {hint}"
     )]
-    SavedChanged { node: &'static str, dtype: DType, shape: Vec<usize>, found: u32, expected: u32 },
+    SavedChanged { node: &'static str, dtype: DType, shape: Vec<usize>, found: u32, expected: u32, hint: String },
     /// An input that the outputs do not depend on.
     #[error(
         "One of the differentiated Tensors (input {index}) appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior."
@@ -196,6 +200,22 @@ pub enum Error {
         "{op}: output {output} of {node} is a view and is being modified inplace; this view is the output of a function that returns multiple views, which cannot be modified inplace; clone() it first"
     )]
     InPlaceMultiView { op: &'static str, output: usize, node: &'static str },
+    /// Keeping for backward what was made in inference mode.
+    #[error(
+        "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use no_grad() instead of inference_mode()."
+    )]
+    SavedInference,
+    /// Changing in place, outside of inference mode, what was made in it.
+    #[error(
+        "{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal tensor before doing inplace update."
+    )]
+    InPlaceInference { op: &'static str },
+    /// Asking gradients, outside of inference mode, of what was made in it.
+    #[error("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")]
+    InferenceGrad,
+    /// Hooks on saved values where they are disabled.
+    #[error("{message}")]
+    SavedHooksDisabled { message: String },
     /// A gradient asked of integers.
     #[error("only Tensors of floating point dtype can require gradients, got {dtype}")]
     GradDType { dtype: DType },
@@ -207,6 +227,24 @@ pub enum Error {
     /// `retain_grad` without history.
     #[error("can't retain_grad on Tensor that has requires_grad=False")]
     RetainGrad,
+    /// A derivative that gave something which is not a number, under anomaly mode.
+    #[error("Function '{node}' returned nan values in its {index}th output, the first at {at:?}.")]
+    NanGradient { node: &'static str, index: usize, at: Vec<usize> },
+    /// A hook where no gradient will come.
+    #[error("cannot register a hook on a tensor that doesn't require gradient")]
+    HookWithoutGrad,
+    /// A hook after accumulation where nothing accumulates.
+    #[error("post accumulate grad hooks cannot be registered on non-leaf tensors")]
+    HookNotLeaf,
+    /// A hook that gave another number of gradients than it was given.
+    #[error("{node}: a hook has changed the number of gradients: expected {expected}, got {given}")]
+    HookCount { node: &'static str, expected: usize, given: usize },
+    /// A hook that gave a gradient of another look than it was given.
+    #[error("{node}: a hook has changed the {property} of value: expected {expected}, got {given}")]
+    HookValue { node: &'static str, property: &'static str, expected: String, given: String },
+    /// What a function of the host language raised, as it raised it.
+    #[error("{0}")]
+    Host(HostError),
     /// NumPy view of a tensor with history.
     #[error("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")]
     NumpyRequiresGrad,
@@ -215,7 +253,7 @@ pub enum Error {
     Assignment { what: &'static str, property: &'static str, given: String, expected: String },
     /// A gradient of the wrong shape from a derivative.
     #[error(
-        "{node} returned an invalid gradient at index {index} - got {given:?} but expected shape compatible with {expected:?}"
+        "Function {node} returned an invalid gradient at index {index} - got {given:?} but expected shape compatible with {expected:?}"
     )]
     InvalidGradient { node: &'static str, index: usize, given: Vec<usize>, expected: Vec<usize> },
     /// Analytical and numerical derivatives differ.
@@ -224,6 +262,40 @@ pub enum Error {
     /// A panic inside a kernel, caught.
     #[error("internal error in {op}: {what}; please report it")]
     Internal { op: &'static str, what: String },
+}
+
+/// An exception of the host language on its way through this crate.
+#[derive(Clone)]
+pub struct HostError(Arc<dyn Any + Send + Sync>, String);
+
+impl HostError {
+    /// Wraps an exception, with its text.
+    pub fn new(exception: impl Any + Send + Sync, text: String) -> HostError {
+        HostError(Arc::new(exception), text)
+    }
+
+    /// The exception, where it is of this type.
+    pub fn exception<E: Any>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl PartialEq for HostError {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
 }
 
 impl Error {

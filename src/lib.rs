@@ -16,6 +16,7 @@
 pub mod engine;
 pub mod error;
 pub mod graph;
+pub mod host;
 pub mod kernels;
 pub mod memory;
 pub mod ops;

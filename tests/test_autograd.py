@@ -32,7 +32,7 @@ def test_the_graph_can_be_walked():
     powers = [n for n, _ in mul.next_functions if n is not None]
     assert [p.name() for p in powers] == ["PowBackward0"]
     ((accumulate, _),) = powers[0].next_functions
-    assert accumulate.name() == "AccumulateGrad" and accumulate.variable is x
+    assert accumulate.name() == "torch::autograd::AccumulateGrad" and accumulate.variable is x
 
 
 def test_grad_is_one_object():

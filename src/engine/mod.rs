@@ -1,15 +1,23 @@
 //! The backward pass: a plan of the nodes that are reached, run in the order of recording from the last to the first.
 
 pub mod accumulate;
+mod anomaly;
+mod hooks;
 pub mod plan;
 pub mod run;
+
+use std::cell::Cell;
 
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
-use crate::graph::mode::GradMode;
+use crate::graph::NodeRef;
+use crate::graph::mode::{self, GradMode};
 use crate::graph::node::Edge;
+use crate::host::host;
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::layout::Shape;
 use plan::Plan;
 
 /// What a backward pass may be asked beside what it starts from.
@@ -21,6 +29,51 @@ pub struct Options {
     pub create_graph: bool,
     /// Gives `None` for inputs that the outputs do not depend on, in place of an error.
     pub allow_unused: bool,
+}
+
+/// Raises what the host language has to raise, such as an interrupt from the keyboard.
+fn interrupted() -> Result<()> {
+    host().map_or(Ok(()), |host| (host.interrupted)())
+}
+
+/// What a pass starts from or leads to: a tensor, or the place in the graph where a tensor's gradient goes.
+#[derive(Clone)]
+pub enum Place {
+    /// A tensor.
+    Tensor(Tensor),
+    /// An output of a node.
+    Edge(Edge),
+}
+
+impl Place {
+    fn edge(&self) -> Option<Edge> {
+        match self {
+            Place::Tensor(t) => t.gradient_edge(),
+            Place::Edge(edge) => Some(edge.clone()),
+        }
+    }
+
+    /// Shape and dtype.
+    pub fn look(&self) -> (Shape, DType) {
+        match self {
+            Place::Tensor(t) => (t.layout().shape.clone(), t.dtype()),
+            Place::Edge(edge) => edge.node.output(edge.output as usize),
+        }
+    }
+
+    /// The tensor, where it can be told: an edge may be that of a leaf.
+    fn tensor(&self) -> Option<Tensor> {
+        match self {
+            Place::Tensor(t) => Some(t.clone()),
+            Place::Edge(edge) => edge.node.leaf(),
+        }
+    }
+}
+
+impl From<&Tensor> for Place {
+    fn from(tensor: &Tensor) -> Place {
+        Place::Tensor(tensor.clone())
+    }
 }
 
 /// A backward pass, checked and planned.
@@ -36,9 +89,9 @@ impl Pass {
     /// # Errors
     /// For outputs without history, gradients that do not fit, and inputs that require no gradient.
     pub fn new(
-        outputs: &[Tensor],
+        outputs: &[Place],
         gradients: &[Option<Tensor>],
-        inputs: Option<&[Tensor]>,
+        inputs: Option<&[Place]>,
         options: Options,
     ) -> Result<Pass> {
         if !gradients.is_empty() && gradients.len() != outputs.len() {
@@ -46,13 +99,13 @@ impl Pass {
         }
         let mut roots: SmallVec<[(Edge, Tensor); 1]> = SmallVec::new();
         for (index, output) in outputs.iter().enumerate() {
-            let edge = output.gradient_edge().ok_or(Error::NoGradient { index })?;
+            let edge = output.edge().ok_or(Error::NoGradient { index })?;
             let given = gradients.get(index).and_then(Option::as_ref);
             roots.push((edge, starting_gradient(index, output, given, options.create_graph)?));
         }
         let mut captures: SmallVec<[Edge; 2]> = SmallVec::new();
         for (index, input) in inputs.unwrap_or_default().iter().enumerate() {
-            captures.push(input.gradient_edge().ok_or(Error::InputWithoutGrad { index })?);
+            captures.push(input.edge().ok_or(Error::InputWithoutGrad { index })?);
         }
         let plan = Plan::new(roots.iter().map(|r| &r.0), inputs.map(|_| &captures[..]));
         Ok(Pass { plan, roots, options })
@@ -60,7 +113,7 @@ impl Pass {
 
     /// True where the pass is long enough to let other threads of a host language run meanwhile.
     pub fn is_long(&self) -> bool {
-        self.plan.len() > 256 || self.plan.elements() > 1 << 15
+        self.plan.len() > 256 || self.plan.elements() > 1 << 15 || self.plan.is_wide() || DEPTH.get() > 0
     }
 
     /// Runs the pass; gives the gradients of the inputs it was limited to, in their order.
@@ -69,23 +122,70 @@ impl Pass {
     /// What derivatives raise. Gradients that were accumulated until then stay.
     pub fn run(self) -> Result<Vec<Option<Tensor>>> {
         let _mode = GradMode::set(self.options.create_graph);
+        let depth = DEPTH.get();
+        if depth < DEEPEST {
+            return self.run_at(depth + 1);
+        }
+        // A pass within a pass within a pass: the next goes on with the stack of a new thread.
+        let mode = mode::Snapshot::take();
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            let run = thread.spawn_scoped(scope, || mode.run(|| self.run_at(1)));
+            match run.map(|handle| handle.join()) {
+                Ok(Ok(found)) => found,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::OutOfMemory { op: "backward", bytes: STACK }),
+            }
+        })
+    }
+
+    fn run_at(self, depth: u32) -> Result<Vec<Option<Tensor>>> {
+        struct Restore(u32, u32);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                DEPTH.set(self.0);
+                PASS.set(self.1);
+            }
+        }
+        let _restore = Restore(DEPTH.replace(depth), PASS.replace(self.plan.number()));
         run::run(self.plan, self.roots, self.options)
     }
 }
 
+/// The number of the pass that this thread is in, for its hooks; 0 outside of any.
+pub fn current_pass() -> u32 {
+    PASS.get()
+}
+
+/// True where the pass that this thread is in runs this node.
+pub fn current_pass_reaches(node: &NodeRef) -> bool {
+    (node.slot().mark.load(std::sync::atomic::Ordering::Relaxed) >> 32) as u32 == PASS.get()
+}
+
+thread_local! {
+    /// How many passes this thread is in: hooks and custom functions may start others.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static PASS: Cell<u32> = const { Cell::new(0) };
+}
+/// Passes within each other on one thread's stack.
+const DEEPEST: u32 = 32;
+/// Bytes of the stack of a thread for deeper ones.
+const STACK: usize = 16 << 20;
+
 /// The gradient that a pass starts from: the one given, or 1 for an output of one element.
-fn starting_gradient(index: usize, output: &Tensor, given: Option<&Tensor>, create_graph: bool) -> Result<Tensor> {
+fn starting_gradient(index: usize, output: &Place, given: Option<&Tensor>, create_graph: bool) -> Result<Tensor> {
+    let (shape, dtype) = output.look();
     match given {
-        Some(g) if g.shape() == output.shape() => {
+        Some(g) if *g.shape() == shape[..] => {
             // Without history where none is recorded, so that the pass may not keep another graph alive.
             Ok(if create_graph { g.clone() } else { g.detach() })
         }
         Some(g) => {
-            let (grad, output) = (g.shape().to_vec(), output.shape().to_vec());
+            let (grad, output) = (g.shape().to_vec(), shape.to_vec());
             Err(Error::GradientShape { index, grad, output })
         }
-        None if output.numel() == 1 => Tensor::ones(output.shape(), output.dtype()),
-        None => Err(Error::ImplicitGradient { shape: output.shape().to_vec() }),
+        None if shape.iter().product::<usize>() == 1 => Tensor::ones(&shape, dtype),
+        None => Err(Error::ImplicitGradient { shape: shape.to_vec() }),
     }
 }
 
@@ -99,22 +199,27 @@ pub fn backward(
     inputs: Option<&[Tensor]>,
     options: Options,
 ) -> Result<()> {
-    let pass = Pass::new(outputs, gradients, inputs, options)?;
-    finish_backward(inputs, pass.run()?, options)
+    let inputs = inputs.map(places);
+    let pass = Pass::new(&places(outputs), gradients, inputs.as_deref(), options)?;
+    finish_backward(inputs.as_deref(), pass.run()?, options)
 }
 
 /// Accumulates what a pass limited to `inputs` found into them.
 ///
 /// # Errors
 /// What adding raises.
-pub fn finish_backward(inputs: Option<&[Tensor]>, found: Vec<Option<Tensor>>, options: Options) -> Result<()> {
+pub fn finish_backward(inputs: Option<&[Place]>, found: Vec<Option<Tensor>>, options: Options) -> Result<()> {
     let _mode = GradMode::set(options.create_graph);
     for (input, gradient) in inputs.unwrap_or_default().iter().zip(found) {
-        if let Some(gradient) = gradient {
-            accumulate::into_leaf(input, gradient)?;
+        if let (Some(gradient), Some(input)) = (gradient, input.tensor()) {
+            accumulate::into_leaf(&input, gradient)?;
         }
     }
     Ok(())
+}
+
+fn places(tensors: &[Tensor]) -> SmallVec<[Place; 2]> {
+    tensors.iter().map(Place::from).collect()
 }
 
 /// The gradients of `outputs` with respect to `inputs`, as `torch.autograd.grad`.
@@ -138,7 +243,7 @@ pub fn grad(
     gradients: &[Option<Tensor>],
     options: Options,
 ) -> Result<Vec<Option<Tensor>>> {
-    let pass = Pass::new(outputs, gradients, Some(inputs), options)?;
+    let pass = Pass::new(&places(outputs), gradients, Some(&places(inputs)), options)?;
     check_used(pass.run()?, options)
 }
 

@@ -5,7 +5,12 @@ use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::graph::arena::NodeRef;
+use crate::graph::mode;
 use crate::graph::node::Edge;
+use crate::kernels::parallel;
+
+/// Elements from which a step is worth a thread of its own.
+pub(super) const HEAVY: usize = 1 << 14;
 
 /// Passes that are running, by number, so that their marks are left alone by others.
 static LIVE: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
@@ -136,9 +141,26 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// The number of the pass.
+    pub fn number(&self) -> u32 {
+        self.number.pass
+    }
+
+    /// True where at least two steps are large and the graph is more than a chain of them.
+    pub fn is_wide(&self) -> bool {
+        if self.order.len() < 4 || parallel::num_threads() == 1 || !mode::is_multithreading_enabled() {
+            return false;
+        }
+        let heavy = |i: &&u32| {
+            let node = self.steps[**i as usize].node();
+            node.edges().len() > 1 && node.output_numel() >= HEAVY
+        };
+        self.order.iter().filter(heavy).nth(1).is_some()
+    }
+
     /// The number of elements of the largest output: how much work a step is.
     pub fn elements(&self) -> usize {
-        let sizes = self.steps.iter().map(|s| s.node().output(0).0.iter().product());
+        let sizes = self.steps.iter().map(|s| s.node().output_numel());
         sizes.max().unwrap_or(0)
     }
 
@@ -227,6 +249,10 @@ impl Plan {
             }
         }
         self.captures = Some(found);
+        // So that whoever asks finds only the nodes that run.
+        for step in self.steps.iter().filter(|s| !s.needed) {
+            step.node().slot().mark.store(0, Ordering::Relaxed);
+        }
         self.recount();
     }
 

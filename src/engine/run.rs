@@ -3,16 +3,13 @@
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::plan::Plan;
-use super::{Options, accumulate};
-use crate::error::{Error, Result};
-use crate::graph::mode::{GradMode, is_grad_enabled};
+use super::plan::{HEAVY, Plan, Step};
+use super::{Options, accumulate, anomaly, hooks};
+use crate::error::Result;
 use crate::graph::node::{Backward, Edge, Gradients};
+use crate::graph::{self, mode};
 use crate::kernels::parallel;
 use crate::tensor::Tensor;
-
-/// Elements from which a step is worth a thread of its own.
-const HEAVY: usize = 1 << 14;
 
 /// The gradients of one step's outputs.
 type Incoming = SmallVec<[Option<Tensor>; 1]>;
@@ -26,7 +23,7 @@ pub(super) fn run(plan: Plan, roots: SmallVec<[(Edge, Tensor); 1]>, options: Opt
         let conformed = accumulate::conform(gradient.clone(), &edge.node, edge.output, &edge.node, i)?;
         run.deliver(step, edge.output, 0, Some(conformed))?;
     }
-    if run.is_wide() {
+    if run.plan.is_wide() {
         run.in_waves()?
     } else {
         run.in_order()?
@@ -53,23 +50,13 @@ impl Run {
         Run { plan, keep, sums: vec![None; outputs], late: Vec::new(), ready: Vec::new(), captured }
     }
 
-    /// True where at least two steps are large and the graph is more than a chain of them.
-    fn is_wide(&self) -> bool {
-        if parallel::num_threads() == 1 || self.plan.order.len() < 4 {
-            return false;
-        }
-        let heavy = |i: &u32| {
-            let node = self.plan.steps[*i as usize].node();
-            node.edges().len() > 1 && node.output(0).0.iter().product::<usize>() >= HEAVY
-        };
-        self.plan.order.iter().filter(|i| heavy(i)).nth(1).is_some()
-    }
-
     /// One step after another, on this thread. Large kernels use the others.
     fn in_order(&mut self) -> Result<()> {
+        let mut patience = Patience::default();
         for place in 0..self.plan.order.len() {
             let step = self.plan.order[place];
             if self.plan.steps[step as usize].needed {
+                patience.spend(&self.plan.steps[step as usize])?;
                 let incoming = self.take(step)?;
                 let found = self.compute(step, &incoming);
                 self.send(step, place as u32 + 1, found?)?;
@@ -86,7 +73,9 @@ impl Run {
         self.late.resize_with(self.sums.len(), Vec::new);
         let starts = self.plan.roots.iter().copied().filter(|&r| self.plan.steps[r as usize].waiting == 0);
         let mut ready: Vec<u32> = starts.collect();
+        let mut patience = Patience::default();
         while !ready.is_empty() {
+            ready.iter().try_for_each(|&s| patience.spend(&self.plan.steps[s as usize]))?;
             ready.sort_unstable_by_key(|&s| places[s as usize]);
             ready.dedup();
             let incoming: Vec<Incoming> = ready.iter().map(|&s| self.take(s)).collect::<Result<_>>()?;
@@ -100,21 +89,26 @@ impl Run {
         Ok(())
     }
 
+    /// Steps that call the host language stay on this thread: one of the pool's that waits for the host's lock could
+    /// be one that the lock's owner waits for.
     fn compute_wave(&self, ready: &[u32], incoming: &[Incoming]) -> Vec<Result<Gradients>> {
         let elements = |i: &Incoming| i.iter().flatten().map(Tensor::numel).max().unwrap_or(0);
-        let heavy = incoming.iter().filter(|i| elements(i) >= HEAVY).count();
-        if heavy < parallel::num_threads().max(2) {
-            return ready.iter().zip(incoming).map(|(&s, i)| self.compute(s, i)).collect();
-        }
+        let shared =
+            |at: &usize| elements(&incoming[*at]) >= HEAVY && !self.plan.steps[ready[*at] as usize].node().calls_host();
+        let side_by_side: Vec<usize> = (0..ready.len()).filter(shared).collect();
         let results: Vec<Mutex<Option<Result<Gradients>>>> = ready.iter().map(|_| Mutex::new(None)).collect();
-        let recording = is_grad_enabled();
-        parallel::for_each(ready.len(), |i| {
-            let _mode = GradMode::set(recording);
-            let found = parallel::serially(|| self.compute(ready[i], &incoming[i]));
-            *results[i].lock() = Some(found);
-        });
-        let missing = || Err(Error::Internal { op: "backward", what: "a step did not run".into() });
-        results.into_iter().map(|r| r.into_inner().unwrap_or_else(missing)).collect()
+        if side_by_side.len() >= parallel::num_threads().max(2) {
+            let mode = mode::Snapshot::take();
+            parallel::for_each(side_by_side.len(), |i| {
+                let at = side_by_side[i];
+                let found = mode.run(|| parallel::serially(|| self.compute(ready[at], &incoming[at])));
+                *results[at].lock() = Some(found);
+            });
+        }
+        let rest = |(at, found): (usize, Mutex<Option<_>>)| {
+            found.into_inner().unwrap_or_else(|| self.compute(ready[at], &incoming[at]))
+        };
+        results.into_iter().enumerate().map(rest).collect()
     }
 
     /// The sums that have arrived at a step; captured on the way where they were asked for.
@@ -122,12 +116,15 @@ impl Run {
         let first = self.plan.steps[step as usize].first_output as usize;
         let count = self.plan.steps[step as usize].node().output_count();
         self.settle(first, count)?;
-        let incoming: Incoming = self.sums[first..first + count].iter_mut().map(Option::take).collect();
+        let mut incoming: Incoming = self.sums[first..first + count].iter_mut().map(Option::take).collect();
+        let node = self.plan.steps[step as usize].node();
+        if let Some(extras) = node.extras() {
+            hooks::at_outputs(node, extras, &mut incoming)?;
+        }
         self.capture(step, &incoming);
-        for (output, gradient) in incoming.iter().enumerate() {
-            if gradient.is_some() {
-                self.plan.steps[step as usize].node().store_retained(output as u32, gradient.clone());
-            }
+        if let Some(extras) = self.plan.steps[step as usize].node().extras() {
+            let arrived = incoming.iter().enumerate().filter(|(_, g)| g.is_some());
+            arrived.for_each(|(output, g)| extras.store_retained(output as u32, g.clone()));
         }
         Ok(incoming)
     }
@@ -160,7 +157,7 @@ impl Run {
     fn compute(&self, step: u32, incoming: &[Option<Tensor>]) -> Result<Gradients> {
         let step = &self.plan.steps[step as usize];
         let node = step.node();
-        if incoming.iter().all(Option::is_none) {
+        if incoming.iter().all(Option::is_none) && !node.takes_undefined() {
             return Ok(node.edges().iter().map(|_| None).collect());
         }
         let first = step.first_edge as usize;
@@ -170,8 +167,18 @@ impl Run {
         if !needs.contains(&true) {
             return Ok(Gradients::new());
         }
-        let call = Backward { gradients: incoming, needs: &needs, node };
-        node.take(self.keep).backward(&call)
+        let Some(extras) = node.extras() else {
+            return self.derive(&Backward { gradients: incoming, needs: &needs, node });
+        };
+        let incoming = hooks::before(node, extras, incoming)?;
+        let found = self.derive(&Backward { gradients: &incoming, needs: &needs, node })?;
+        hooks::after(node, extras, found, &incoming)
+    }
+
+    #[inline]
+    fn derive(&self, call: &Backward) -> Result<Gradients> {
+        let found = call.node.take(self.keep).backward(call);
+        if graph::anomaly::is_enabled() { anomaly::inspected(call.node, found) } else { found }
     }
 
     /// Hands a step's results on to the steps they belong to.
@@ -227,13 +234,57 @@ impl Run {
             }
             return Ok(());
         }
-        let mut incoming = self.take(target)?;
-        if self.plan.captures.is_none()
-            && let Some(Some(gradient)) = incoming.pop()
-            && let Some(leaf) = self.plan.steps[target as usize].node().leaf()
-        {
-            accumulate::into_leaf(&leaf, gradient)?;
+        let incoming = self.take(target)?;
+        let node = self.plan.steps[target as usize].node();
+        match (node.leaf(), incoming.into_iter().next().flatten()) {
+            (Some(leaf), Some(gradient)) => self.arrive_at_leaf(target, &leaf, gradient),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands the whole gradient of a leaf to its hooks and to the leaf, or to whoever asked for it.
+    fn arrive_at_leaf(&mut self, target: u32, leaf: &Tensor, gradient: Tensor) -> Result<()> {
+        let (on_gradient, accumulated) = leaf.leaf_hooks().unwrap_or_default();
+        let node = self.plan.steps[target as usize].node();
+        let gradient = hooks::on_tensor(node, &on_gradient, gradient)?;
+        if self.plan.captures.is_some() {
+            self.capture(target, &[Some(gradient)]);
+            return Ok(());
+        }
+        let gradient = match node.extras() {
+            None => gradient,
+            Some(extras) => match hooks::before(node, extras, &[Some(gradient)])?.into_iter().next().flatten() {
+                Some(gradient) => gradient,
+                None => return Ok(()),
+            },
+        };
+        let kept = node.extras().is_some().then(|| gradient.clone());
+        accumulate::into_leaf(leaf, gradient)?;
+        accumulated.iter().try_for_each(|hook| hook(leaf))?;
+        if let Some(extras) = self.plan.steps[target as usize].node().extras() {
+            hooks::after(self.plan.steps[target as usize].node(), extras, Gradients::new(), &[kept])?;
         }
         Ok(())
+    }
+}
+
+/// Counts work until it is time to ask whether the pass should end early.
+#[derive(Default)]
+struct Patience(usize);
+
+/// Elements of work between two looks; some tens of milliseconds.
+const PATIENCE: usize = 1 << 22;
+
+impl Patience {
+    /// # Errors
+    /// What the host language wants to raise, such as an interrupt from the keyboard.
+    #[inline]
+    fn spend(&mut self, step: &Step) -> Result<()> {
+        self.0 += step.node().output_numel() + 256;
+        if self.0 < PATIENCE {
+            return Ok(());
+        }
+        self.0 = 0;
+        super::interrupted()
     }
 }

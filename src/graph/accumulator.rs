@@ -4,6 +4,7 @@ use super::node::{Backward, Derivative, Gradients};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
+#[derive(Clone)]
 /// Adds to the gradient of a leaf. The engine does the adding; this holds the leaf.
 pub struct AccumulateGrad {
     pub(crate) leaf: Tensor,

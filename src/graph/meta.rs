@@ -1,5 +1,6 @@
 //! A tensor's place in the graph: whether it requires gradients, the node that made it, the gradient it gathered.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -7,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::accumulator::AccumulateGrad;
 use super::arena::{NodeId, NodeRef};
+use super::hooks::{All, HookHandle, Hooks, LeafHook, TensorHook};
 use super::mode;
 use super::node::{Edge, Node};
 use crate::error::{Error, Result};
@@ -31,6 +33,14 @@ struct State {
     /// The leaf's node, as long as some graph has it.
     accumulator: Option<NodeId>,
     retains_grad: bool,
+    hooks: Option<Box<LeafHooks>>,
+}
+
+/// The hooks of a leaf: they stay when the graph goes.
+#[derive(Default)]
+struct LeafHooks {
+    tensor: Hooks<TensorHook>,
+    accumulated: Hooks<LeafHook>,
 }
 
 impl Meta {
@@ -78,6 +88,9 @@ impl Tensor {
         if requires && !self.dtype().is_floating_point() {
             return Err(Error::GradDType { dtype: self.dtype() });
         }
+        if requires && self.is_inference() && !mode::is_inference_mode_enabled() {
+            return Err(Error::InferenceGrad);
+        }
         if !self.is_leaf() {
             return if requires { Ok(()) } else { Err(Error::NotLeaf) };
         }
@@ -105,7 +118,9 @@ impl Tensor {
     pub fn grad(&self) -> Option<Tensor> {
         let state = self.meta()?.state.lock();
         match &state.edge {
-            Some(edge) if state.retains_grad && state.grad.is_none() => edge.node.retained(edge.output),
+            Some(edge) if state.retains_grad && state.grad.is_none() => {
+                edge.node.extras().and_then(|e| e.retained(edge.output))
+            }
             _ => state.grad.clone(),
         }
     }
@@ -138,8 +153,10 @@ impl Tensor {
         }
         let meta = self.meta_or_new();
         let edge = meta.state.lock().edge.clone();
-        if let Some(edge) = edge {
-            edge.node.store_retained(edge.output, None);
+        if let Some(edge) = edge
+            && let Some(extras) = edge.node.extras()
+        {
+            extras.store_retained(edge.output, None);
         }
         drop(meta.replace_grad(grad));
     }
@@ -238,8 +255,42 @@ impl Tensor {
         }
         let Some(edge) = self.grad_fn() else { return Ok(()) };
         self.meta_or_new().state.lock().retains_grad = true;
-        edge.node.retain(edge.output);
+        edge.node.extras_or_new().retain(edge.output);
         Ok(())
+    }
+
+    /// Calls `hook` with the gradient of this tensor in every pass; what it gives takes the gradient's place.
+    ///
+    /// # Errors
+    /// Where the tensor requires no gradient.
+    pub fn register_hook(&self, hook: Arc<TensorHook>) -> Result<HookHandle> {
+        if !self.requires_grad() {
+            return Err(Error::HookWithoutGrad);
+        }
+        match self.grad_fn() {
+            Some(edge) => Ok(edge.node.extras_or_new().hook_tensor(edge.output, hook)),
+            None => Ok(self.meta_or_new().state.lock().hooks.get_or_insert_default().tensor.add(hook)),
+        }
+    }
+
+    /// Calls `hook` with this leaf whenever its gradient was added to.
+    ///
+    /// # Errors
+    /// Where the tensor requires no gradient, or is not a leaf.
+    pub fn register_post_accumulate_grad_hook(&self, hook: Arc<LeafHook>) -> Result<HookHandle> {
+        if !self.requires_grad() {
+            return Err(Error::HookWithoutGrad);
+        }
+        if !self.is_leaf() {
+            return Err(Error::HookNotLeaf);
+        }
+        Ok(self.meta_or_new().state.lock().hooks.get_or_insert_default().accumulated.add(hook))
+    }
+
+    /// The hooks on this leaf's gradient, and those after its accumulation.
+    pub(crate) fn leaf_hooks(&self) -> Option<(All<TensorHook>, All<LeafHook>)> {
+        let state = self.meta()?.state.lock();
+        state.hooks.as_ref().map(|h| (h.tensor.all(), h.accumulated.all()))
     }
 
     /// True after [`Tensor::retain_grad`] on a result.

@@ -2,7 +2,9 @@
 //! values kept for backward.
 
 pub mod accumulator;
+pub mod anomaly;
 pub mod arena;
+pub mod hooks;
 pub mod meta;
 pub mod mode;
 pub mod node;

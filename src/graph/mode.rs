@@ -1,21 +1,149 @@
-//! Whether operations of this thread are recorded.
+//! What this thread does with operations beside computing them: record them, watch over what they keep, refuse to.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use super::saved::SavedHooks;
+use crate::error::{Error, Result};
+
+const GRAD: u32 = 1;
+const INFERENCE: u32 = 2;
+const SAVED_HOOKS: u32 = 4;
+const ONE_THREAD: u32 = 8;
 
 thread_local! {
-    static GRAD: Cell<bool> = const { Cell::new(true) };
+    static MODE: Cell<u32> = const { Cell::new(GRAD) };
+    static HOOKS: RefCell<Stack> = const { RefCell::new(Stack { hooks: Vec::new(), disabled: None }) };
+}
+
+/// The hooks on saved values, the innermost last, and why there may be none.
+#[derive(Clone)]
+struct Stack {
+    hooks: Vec<Arc<dyn SavedHooks>>,
+    disabled: Option<String>,
+}
+
+#[inline]
+fn has(bit: u32) -> bool {
+    MODE.get() & bit != 0
+}
+
+/// Sets or clears a bit; gives what it was.
+#[inline]
+fn set(bit: u32, on: bool) -> bool {
+    let before = MODE.get();
+    MODE.set(if on { before | bit } else { before & !bit });
+    before & bit != 0
 }
 
 /// True where operations are recorded.
 #[inline]
 pub fn is_grad_enabled() -> bool {
-    GRAD.get()
+    has(GRAD)
 }
 
 /// Turns recording on or off for this thread; gives what it was.
 #[inline]
 pub fn set_grad_enabled(enabled: bool) -> bool {
-    GRAD.replace(enabled)
+    set(GRAD, enabled)
+}
+
+/// True where new tensors never take part in recording.
+#[inline]
+pub fn is_inference_mode_enabled() -> bool {
+    has(INFERENCE)
+}
+
+/// Turns inference mode on or off for this thread, and recording the other way; gives what both were.
+pub fn set_inference_mode(enabled: bool) -> (bool, bool) {
+    (set(INFERENCE, enabled), set(GRAD, !enabled))
+}
+
+/// Ends what [`set_inference_mode`] began.
+pub fn restore_inference_mode((inference, grad): (bool, bool)) {
+    set(INFERENCE, inference);
+    set(GRAD, grad);
+}
+
+/// Lets backward passes of this thread use others, or not; gives what it was.
+pub fn set_multithreading_enabled(enabled: bool) -> bool {
+    !set(ONE_THREAD, !enabled)
+}
+
+/// True where backward passes of this thread may use others.
+pub fn is_multithreading_enabled() -> bool {
+    !has(ONE_THREAD)
+}
+
+/// Hooks that see what nodes keep from now on, until [`pop_saved_hooks`].
+///
+/// # Errors
+/// Where such hooks are disabled.
+pub fn push_saved_hooks(hooks: Arc<dyn SavedHooks>) -> Result<()> {
+    HOOKS.with_borrow_mut(|stack| match &stack.disabled {
+        Some(message) => Err(Error::SavedHooksDisabled { message: message.clone() }),
+        None => {
+            stack.hooks.push(hooks);
+            set(SAVED_HOOKS, true);
+            Ok(())
+        }
+    })
+}
+
+/// Takes the innermost hooks away.
+pub fn pop_saved_hooks() {
+    let popped = HOOKS.with_borrow_mut(|stack| {
+        let popped = stack.hooks.pop();
+        set(SAVED_HOOKS, !stack.hooks.is_empty());
+        popped
+    });
+    drop(popped);
+}
+
+/// Refuses hooks on saved values with this message, or with `None` allows them; gives the message before.
+///
+/// # Errors
+/// Where there are such hooks now.
+pub fn disable_saved_hooks(message: Option<String>) -> Result<Option<String>> {
+    HOOKS.with_borrow_mut(|stack| match &message {
+        Some(message) if !stack.hooks.is_empty() => Err(Error::SavedHooksDisabled { message: message.clone() }),
+        _ => Ok(std::mem::replace(&mut stack.disabled, message)),
+    })
+}
+
+/// The innermost hooks on saved values.
+#[inline]
+pub(crate) fn saved_hooks() -> Option<Arc<dyn SavedHooks>> {
+    if has(SAVED_HOOKS) { HOOKS.with_borrow(|stack| stack.hooks.last().cloned()) } else { None }
+}
+
+/// The modes of a thread, to be those of another that works for it.
+pub struct Snapshot {
+    mode: u32,
+    hooks: Option<Stack>,
+}
+
+impl Snapshot {
+    /// The modes of this thread.
+    pub fn take() -> Snapshot {
+        Snapshot { mode: MODE.get(), hooks: has(SAVED_HOOKS).then(|| HOOKS.with_borrow(Stack::clone)) }
+    }
+
+    /// Runs a closure on this thread in these modes.
+    pub fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+        let before = Snapshot { mode: MODE.replace(self.mode), hooks: self.hooks.clone().map(|h| HOOKS.replace(h)) };
+        struct Restore(Snapshot);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                MODE.set(self.0.mode);
+                if let Some(hooks) = self.0.hooks.take() {
+                    HOOKS.set(hooks);
+                }
+            }
+        }
+        let _restore = Restore(before);
+        f()
+    }
 }
 
 /// Recording turned on or off until this drops.

@@ -3,13 +3,16 @@
 use std::any::Any;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::anomaly::{self, Origin};
 use super::arena::NodeRef;
+use super::hooks::{HookHandle, Hooks, PostHook, PreHook, TensorHook};
+use super::saved::{self, Packed, Saved};
 use crate::error::Result;
 use crate::memory::pool;
 use crate::tensor::Tensor;
@@ -61,7 +64,7 @@ impl Backward<'_> {
 
 /// How an operation passes gradients from its outputs to its inputs: it returns them and leaves adding, summing over
 /// broadcast dimensions and casting to the engine.
-pub trait Derivative: Sized + Send + Sync + 'static {
+pub trait Derivative: Clone + Send + Sync + 'static {
     /// torch's name of the node: `TanhBackward0`.
     fn name(&self) -> &'static str;
 
@@ -78,11 +81,22 @@ pub trait Derivative: Sized + Send + Sync + 'static {
     fn leaf(&self) -> Option<Tensor> {
         None
     }
+
+    /// Calls `f` with every value that is kept, in a fixed order.
+    fn visit(&mut self, _f: &mut dyn FnMut(&mut Saved)) {}
+
+    /// True for derivatives that call the host language: they run on the thread that the pass was started on.
+    const CALLS_HOST: bool = false;
+    /// True for derivatives that run even where no output has a gradient.
+    const TAKES_UNDEFINED: bool = false;
 }
 
 /// Room inside of a node for what its operation keeps.
 const INLINE: usize = 10;
 type Payload = [MaybeUninit<u64>; INLINE];
+
+/// Who looks at the values that a derivative keeps.
+type Visitor<'a> = &'a mut dyn FnMut(&mut Saved);
 
 /// The functions of one kind of derivative, for a payload of that kind.
 struct Functions {
@@ -91,6 +105,9 @@ struct Functions {
     backward: unsafe fn(*const u64, &Backward) -> Result<Gradients>,
     drop: unsafe fn(*mut u64),
     leaf: unsafe fn(*const u64) -> Option<Tensor>,
+    visit: unsafe fn(*mut u64, Visitor),
+    calls_host: bool,
+    takes_undefined: bool,
     type_id: fn() -> std::any::TypeId,
 }
 
@@ -146,6 +163,10 @@ impl<D: Derivative> Table<D> {
         },
         // SAFETY: as above.
         leaf: |p| unsafe { (*locate::<D>(p)).leaf() },
+        // SAFETY: as above.
+        visit: |p, f| unsafe { (*locate::<D>(p)).visit(f) },
+        calls_host: D::CALLS_HOST,
+        takes_undefined: D::TAKES_UNDEFINED,
         type_id: std::any::TypeId::of::<D>,
     };
 }
@@ -184,6 +205,21 @@ enum Outputs {
     Many(Box<[(DType, Shape)]>),
 }
 
+impl Outputs {
+    #[inline]
+    fn new(outputs: &[(&[usize], DType)]) -> Outputs {
+        if let [(shape, dtype)] = *outputs
+            && shape.len() <= 5
+            && shape.iter().all(|&s| s <= u32::MAX as usize)
+        {
+            let mut sizes = [0u32; 5];
+            sizes.iter_mut().zip(shape).for_each(|(to, &from)| *to = from as u32);
+            return Outputs::One { dtype, rank: shape.len() as u8, sizes };
+        }
+        Outputs::Many(outputs.iter().map(|&(shape, dtype)| (dtype, Shape::from_slice(shape))).collect())
+    }
+}
+
 /// A recorded operation.
 pub struct Node {
     functions: &'static Functions,
@@ -192,12 +228,28 @@ pub struct Node {
     payload: std::cell::UnsafeCell<Payload>,
     outputs: Outputs,
     edges: SmallVec<[Option<Edge>; 2]>,
-    /// Gradients kept for results that asked for it: what few nodes have.
-    retained: OnceLock<Box<Retained>>,
+    extras: OnceLock<Box<Extras>>,
 }
 
-/// Outputs whose gradients are kept, and the gradients.
-type Retained = Mutex<SmallVec<[(u32, Option<Tensor>); 1]>>;
+/// What belongs to one output or another.
+type ByOutput<T> = SmallVec<[(u32, T); 1]>;
+
+/// What few nodes have.
+#[derive(Default)]
+pub struct Extras {
+    /// Outputs whose gradients are kept, and the gradients.
+    retained: Mutex<ByOutput<Option<Tensor>>>,
+    /// Hooks on the tensors that are outputs.
+    tensor_hooks: Mutex<ByOutput<Hooks<TensorHook>>>,
+    /// Hooks before the derivative runs.
+    pub pre_hooks: Hooks<PreHook>,
+    /// Hooks after the derivative ran.
+    pub post_hooks: Hooks<PostHook>,
+    /// Where the host language recorded the node, for those who look for a mistake.
+    pub origin: OnceLock<Origin>,
+    /// What the host language keeps with the node.
+    pub host: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
 
 // SAFETY: payloads are `Send + Sync` derivatives, reached under `lock`.
 unsafe impl Send for Node {}
@@ -207,7 +259,7 @@ unsafe impl Sync for Node {}
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 impl Node {
-    /// A node of one output.
+    /// A node of one output whose derivative keeps no values.
     #[inline]
     pub fn new<D: Derivative>(
         derivative: D,
@@ -215,31 +267,32 @@ impl Node {
         shape: &[usize],
         dtype: DType,
     ) -> Node {
-        let mut sizes = [0u32; 5];
-        let small = shape.len() <= 5 && shape.iter().all(|&s| s <= u32::MAX as usize);
-        let outputs = if small {
-            sizes.iter_mut().zip(shape).for_each(|(to, &from)| *to = from as u32);
-            Outputs::One { dtype, rank: shape.len() as u8, sizes }
-        } else {
-            Outputs::Many(Box::new([(dtype, Shape::from_slice(shape))]))
-        };
-        Node::with(derivative, edges, outputs)
+        Node::with(derivative, edges, Outputs::new(&[(shape, dtype)]))
     }
 
-    /// A node of several outputs.
-    pub fn with_outputs<D: Derivative>(
+    /// A node whose derivative keeps values, which the hooks of the present mode may see.
+    ///
+    /// # Errors
+    /// What the hooks raise, and for tensors made in inference mode.
+    #[inline]
+    pub fn keeping<D: Derivative>(
         derivative: D,
         edges: SmallVec<[Option<Edge>; 2]>,
-        outputs: Vec<(DType, Shape)>,
-    ) -> Node {
-        Node::with(derivative, edges, Outputs::Many(outputs.into()))
+        outputs: &[(&[usize], DType)],
+    ) -> Result<Node> {
+        let (derivative, hooks) = saved::admitted(derivative)?;
+        let outputs = Outputs::new(outputs);
+        match hooks {
+            None => Ok(Node::with(derivative, edges, outputs)),
+            Some(hooks) => Ok(Node::with(Packed::new(derivative, hooks)?, edges, outputs)),
+        }
     }
 
     #[inline]
     fn with<D: Derivative>(derivative: D, edges: SmallVec<[Option<Edge>; 2]>, outputs: Outputs) -> Node {
         let mut payload: Payload = [MaybeUninit::uninit(); INLINE];
         store(derivative, &mut payload);
-        Node {
+        let node = Node {
             functions: const { &Table::<D>::FUNCTIONS },
             // Made after all the nodes it points to, so numbers fall along edges whichever threads made the nodes.
             sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
@@ -247,8 +300,25 @@ impl Node {
             payload: std::cell::UnsafeCell::new(payload),
             outputs,
             edges,
-            retained: OnceLock::new(),
+            extras: OnceLock::new(),
+        };
+        if anomaly::is_enabled()
+            && let Some(origin) = anomaly::origin()
+        {
+            let _ = node.extras_or_new().origin.set(origin);
         }
+        node
+    }
+
+    /// What few nodes have, if this one does.
+    #[inline]
+    pub fn extras(&self) -> Option<&Extras> {
+        self.extras.get().map(Box::as_ref)
+    }
+
+    /// What few nodes have, made where it is not there yet.
+    pub fn extras_or_new(&self) -> &Extras {
+        self.extras.get_or_init(Box::default)
     }
 
     /// Runs `f` on the payload, alone.
@@ -283,6 +353,23 @@ impl Node {
         self.locked(|p| unsafe { (self.functions.leaf)(p) })
     }
 
+    /// The values that the node keeps.
+    pub fn saved(&self) -> Vec<Saved> {
+        let mut all = Vec::new();
+        // SAFETY: as in `name`.
+        self.locked(|p| unsafe { (self.functions.visit)(p, &mut |saved| all.push(saved.clone())) });
+        all
+    }
+
+    /// Looks at the derivative where it is of this kind.
+    pub fn with_derivative<D: Derivative, R>(&self, f: impl FnOnce(&D) -> R) -> Option<R> {
+        if (self.functions.type_id)() != std::any::TypeId::of::<D>() {
+            return None;
+        }
+        // SAFETY: the payload is a `D`, as its type tells, and nobody else has it while it is locked.
+        Some(self.locked(|p| f(unsafe { &*locate::<D>(p) })))
+    }
+
     /// True for the nodes at the leaves.
     #[inline]
     pub fn is_accumulator(&self) -> bool {
@@ -299,32 +386,6 @@ impl Node {
     #[inline]
     pub fn edges(&self) -> &[Option<Edge>] {
         &self.edges
-    }
-
-    /// Keeps the gradient of an output from the next pass on.
-    pub(crate) fn retain(&self, output: u32) {
-        let mut retained = self.retained.get_or_init(Box::default).lock();
-        if !retained.iter().any(|(o, _)| *o == output) {
-            retained.push((output, None));
-        }
-    }
-
-    /// The gradient kept for an output.
-    pub(crate) fn retained(&self, output: u32) -> Option<Tensor> {
-        let retained = self.retained.get()?.lock();
-        retained.iter().find(|(o, _)| *o == output)?.1.clone()
-    }
-
-    /// Stores a gradient where one is kept.
-    #[inline]
-    pub(crate) fn store_retained(&self, output: u32, grad: Option<Tensor>) {
-        if let Some(retained) = self.retained.get() {
-            let mut retained = retained.lock();
-            let slot = retained.iter_mut().find(|(o, _)| *o == output);
-            let before = slot.and_then(|(_, kept)| std::mem::replace(kept, grad));
-            drop(retained);
-            drop(before);
-        }
     }
 
     /// How many outputs there are.
@@ -345,6 +406,27 @@ impl Node {
         }
     }
 
+    /// How many elements the first output has.
+    #[inline]
+    pub fn output_numel(&self) -> usize {
+        match &self.outputs {
+            Outputs::One { rank, sizes, .. } => sizes[..*rank as usize].iter().map(|&s| s as usize).product(),
+            Outputs::Many(all) => all.first().map_or(0, |(_, s)| s.iter().product()),
+        }
+    }
+
+    /// True where running the node may call functions of the host language.
+    #[inline]
+    pub fn calls_host(&self) -> bool {
+        self.functions.calls_host || self.extras.get().is_some()
+    }
+
+    /// True where the derivative runs even if none of its outputs has a gradient.
+    #[inline]
+    pub fn takes_undefined(&self) -> bool {
+        self.functions.takes_undefined
+    }
+
     /// True where a gradient of this shape and dtype is an output's without change.
     #[inline]
     pub fn output_is(&self, n: usize, shape: &[usize], dtype: DType) -> bool {
@@ -354,6 +436,48 @@ impl Node {
             }
             Outputs::Many(all) => all.get(n).is_some_and(|(d, s)| *d == dtype && s.as_slice() == shape),
         }
+    }
+}
+
+impl Extras {
+    /// Keeps the gradient of an output from the next pass on.
+    pub(crate) fn retain(&self, output: u32) {
+        let mut retained = self.retained.lock();
+        if !retained.iter().any(|(o, _)| *o == output) {
+            retained.push((output, None));
+        }
+    }
+
+    /// The gradient kept for an output.
+    pub(crate) fn retained(&self, output: u32) -> Option<Tensor> {
+        self.retained.lock().iter().find(|(o, _)| *o == output)?.1.clone()
+    }
+
+    /// Stores a gradient where one is kept.
+    pub(crate) fn store_retained(&self, output: u32, grad: Option<Tensor>) {
+        let mut retained = self.retained.lock();
+        let slot = retained.iter_mut().find(|(o, _)| *o == output);
+        let before = slot.and_then(|(_, kept)| std::mem::replace(kept, grad));
+        drop(retained);
+        drop(before);
+    }
+
+    /// Adds a hook on the tensor that is an output.
+    pub(crate) fn hook_tensor(&self, output: u32, hook: Arc<TensorHook>) -> HookHandle {
+        let mut all = self.tensor_hooks.lock();
+        if let Some((_, hooks)) = all.iter().find(|(o, _)| *o == output) {
+            return hooks.add(hook);
+        }
+        let hooks = Hooks::default();
+        let handle = hooks.add(hook);
+        all.push((output, hooks));
+        handle
+    }
+
+    /// The hooks on the tensor that is an output.
+    pub(crate) fn tensor_hooks(&self, output: u32) -> Vec<Arc<TensorHook>> {
+        let all = self.tensor_hooks.lock();
+        all.iter().find(|(o, _)| *o == output).map_or_else(Vec::new, |(_, hooks)| hooks.all())
     }
 }
 

@@ -93,7 +93,7 @@ fn matrices(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Res
             let db = if call.needs[1] { Some(matrices_any(&view::transpose(a, -1, -2)?, g)?) } else { None };
             Ok(smallvec![da, db])
         },
-    );
+    )?;
     Ok(c)
 }
 
@@ -212,7 +212,7 @@ pub fn mv(a: &Tensor, x: &Tensor) -> Result<Tensor> {
         let da = if call.needs[0] { Some(arithmetic::mul(&view::unsqueeze(g, 1)?, x)?) } else { None };
         let dx = if call.needs[1] { Some(mv(&view::t(a)?, g)?) } else { None };
         Ok(smallvec![da, dx])
-    });
+    })?;
     Ok(y)
 }
 
@@ -242,6 +242,6 @@ pub fn dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let da = if call.needs[0] { Some(arithmetic::mul(g, b)?) } else { None };
         let db = if call.needs[1] { Some(arithmetic::mul(g, a)?) } else { None };
         Ok(smallvec![da, db])
-    });
+    })?;
     Ok(y)
 }

@@ -88,7 +88,7 @@ pub(crate) fn clone_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
     }
     let block = Tensor::uninitialized("clone", x.shape(), x.dtype())?;
     let layout = Layout { offset: 0, ..layout.clone() };
-    let copy = Tensor::new(block.storage().clone(), layout, x.dtype(), Versioning::Tracked);
+    let copy = Tensor::new(block.storage().clone(), layout, x.dtype(), Versioning::fresh());
     write(&copy, x)?;
     Ok(copy)
 }

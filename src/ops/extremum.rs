@@ -66,7 +66,7 @@ fn pick<T: Element>(lines: &Lines, indices: &Tensor, y: &Tensor) {
 fn shared(op: &'static str, node: &'static str, x: &Tensor, dims: &[isize], keepdim: bool, end: End) -> Result<Tensor> {
     let lines = lines(op, x, dims)?;
     let y = at(&lines, &positions(op, &lines, end, keepdim, x.shape())?)?;
-    record(node, &y, &[x], &[Keep::Input(x), Keep::Output], || lines.settings(x, keepdim, 1.0), among_ties);
+    record(node, &y, &[x], &[Keep::Input(x), Keep::Output], || lines.settings(x, keepdim, 1.0), among_ties)?;
     Ok(y)
 }
 
@@ -84,7 +84,7 @@ fn along(op: &'static str, node: &'static str, x: &Tensor, dim: isize, keepdim: 
     let lines = lines(op, x, &[dim])?;
     let indices = positions(op, &lines, end, keepdim, x.shape())?;
     let y = at(&lines, &indices)?;
-    record(node, &y, &[x], &[Keep::Input(&indices)], || lines.settings(x, keepdim, 1.0), to_positions);
+    record(node, &y, &[x], &[Keep::Input(&indices)], || lines.settings(x, keepdim, 1.0), to_positions)?;
     Ok([y, indices])
 }
 

@@ -318,7 +318,7 @@ fn take_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     record("IndexBackward0", &y, &[x], &[Keep::Input(&indices)], settings, |call| {
         // dx[rows[i]] += g[i]
         Ok(smallvec![Some(add_rows(&call.g, &restored(&call.saved[0])?, call.settings.shape[0])?)])
-    });
+    })?;
     Ok(y)
 }
 
@@ -342,7 +342,7 @@ fn add_rows(x: &Tensor, rows: &[usize], count: usize) -> Result<Tensor> {
     record("IndexPutBackward0", &y, &[x], &[Keep::Input(&indices)], Settings::default, |call| {
         // dx[i] = g[rows[i]]
         Ok(smallvec![Some(take_rows(&call.g, &restored(&call.saved[0])?)?)])
-    });
+    })?;
     Ok(y)
 }
 
@@ -386,7 +386,7 @@ fn put_rows(x: &Tensor, rows: &[usize], value: &Tensor) -> Result<Tensor> {
         let dx = if call.needs[0] { Some(put_rows(&call.g, &rows, &zeros()?)?) } else { None };
         let dvalue = if call.needs[1] { Some(take_rows(&call.g, &rows)?) } else { None };
         Ok(smallvec![dx, dvalue])
-    });
+    })?;
     Ok(y)
 }
 

@@ -7,7 +7,7 @@ use super::{copy, pointwise, window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::meta::Meta;
-use crate::graph::mode::is_grad_enabled;
+use crate::graph::mode::{is_grad_enabled, is_inference_mode_enabled};
 use crate::graph::node::{Edge, Node};
 use crate::tensor::Tensor;
 use crate::tensor::layout;
@@ -86,6 +86,9 @@ pub fn check(op: &'static str, target: &Tensor) -> Result<()> {
     if !target.layout().is_non_overlapping() {
         return Err(Error::Overlap { op });
     }
+    if target.is_inference() && !is_inference_mode_enabled() {
+        return Err(Error::InPlaceInference { op });
+    }
     if !is_grad_enabled() || !target.requires_grad() {
         return Ok(());
     }
@@ -142,6 +145,14 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, overwrites: Option<&'stati
         }
     }
     Ok(())
+}
+
+/// Gives a tensor that was changed in place a new history; a view hands it on to its base.
+pub(crate) fn rebase(target: &Tensor, edge: Edge) {
+    let Some(view) = target.view_of().filter(|v| v.writable) else { return target.set_history(edge) };
+    let base = &view.base;
+    let node = window::splice_node(base.layout(), target.layout(), base.gradient_edge(), Some(edge), base.dtype());
+    base.set_history(Edge { node, output: 0 });
 }
 
 /// The history of a value as `target` holds it: broadcast and cast.

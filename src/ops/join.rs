@@ -75,7 +75,7 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
             found.transpose()
         };
         call.settings.dims.iter().enumerate().map(stretch).collect()
-    });
+    })?;
     Ok(y)
 }
 
@@ -122,6 +122,6 @@ pub fn stack(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
             };
             call.needs.iter().enumerate().map(one).collect()
         },
-    );
+    )?;
     Ok(y)
 }

@@ -30,7 +30,7 @@ pub fn apply(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
         None => compute(spec, operands)?,
     };
     if is_grad_enabled() && spec.is_differentiable() {
-        record(spec, operands, &y);
+        record(spec, operands, &y)?;
     }
     Ok(y)
 }
@@ -50,7 +50,7 @@ fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     let output = match common_strides(operands, &shape) {
         Some(strides) => {
             let layout = Layout { shape: shape.clone(), strides, offset: 0 };
-            Tensor::new(output.storage().clone(), layout, result, Versioning::Tracked)
+            Tensor::new(output.storage().clone(), layout, result, Versioning::fresh())
         }
         None => output,
     };
@@ -250,21 +250,22 @@ fn single<T: Float>(value: T, shape: &[usize]) -> Result<Tensor> {
     // SAFETY: the storage is new and holds the element.
     unsafe { storage.as_ptr().cast::<T>().write(value) };
     let layout = Layout { shape: Shape::from_slice(shape), strides: SmallVec::from_elem(1, shape.len()), offset: 0 };
-    Ok(Tensor::new(storage, layout, T::DTYPE, Versioning::Tracked))
+    Ok(Tensor::new(storage, layout, T::DTYPE, Versioning::fresh()))
 }
 
 /// Leaves a node behind where an operand requires a gradient.
 #[inline]
-fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) {
+fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<()> {
     if !y.dtype().is_floating_point() || !is_recorded(operands.iter().filter_map(|o| o.tensor())) {
-        return;
+        return Ok(());
     }
     let edges: SmallVec<[_; 2]> = operands.iter().map(|o| o.tensor().and_then(Tensor::gradient_edge)).collect();
     let uses = spec.traces().uses;
     let kept = edges.iter().zip(uses).filter(|(e, _)| e.is_some()).fold(0, |bits, (_, u)| bits | u);
     let derivative = PointwiseDerivative::new(spec, operands, y, kept);
-    let node = NodeRef::new(Node::new(derivative, edges, y.shape(), y.dtype()));
+    let node = NodeRef::new(Node::keeping(derivative, edges, &[(y.shape(), y.dtype())])?);
     y.set_meta(Meta::recorded(node, 0));
+    Ok(())
 }
 
 /// What an element-wise operation keeps for backward: of its operands and result those that the wanted derivatives
@@ -348,6 +349,10 @@ impl Derivative for PointwiseDerivative {
     fn take(&mut self, keep: bool) -> Self {
         let saved = self.saved.each_mut().map(|s| s.take(keep));
         PointwiseDerivative { saved, ..*self }
+    }
+
+    fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
+        self.saved.iter_mut().filter(|s| s.source != u8::MAX).for_each(f);
     }
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {

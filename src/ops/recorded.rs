@@ -72,6 +72,10 @@ impl Derivative for Recorded {
             ..*self
         }
     }
+
+    fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
+        self.saved.iter_mut().for_each(f);
+    }
 }
 
 /// Leaves a node behind `y` where an input requires a gradient; `keep` and `settings` are asked only then.
@@ -82,9 +86,9 @@ pub(super) fn record(
     keep: &[Keep],
     settings: impl FnOnce() -> Settings,
     formula: TensorFormula,
-) {
+) -> Result<()> {
     if !y.dtype().is_floating_point() || !is_recorded(inputs.iter().copied()) {
-        return;
+        return Ok(());
     }
     let edges = inputs.iter().map(|x| x.gradient_edge()).collect();
     let saved = keep
@@ -95,8 +99,9 @@ pub(super) fn record(
         })
         .collect();
     let derivative = Recorded { name, saved, settings: settings(), formula };
-    let node = NodeRef::new(Node::new(derivative, edges, y.shape(), y.dtype()));
+    let node = NodeRef::new(Node::keeping(derivative, edges, &[(y.shape(), y.dtype())])?);
     y.set_meta(Meta::recorded(node, 0));
+    Ok(())
 }
 
 /// A reduced gradient with its reduced dimensions back, so that it broadcasts over the input.

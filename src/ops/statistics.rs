@@ -78,7 +78,7 @@ pub fn var(x: &Tensor, dims: &[isize], correction: f64, keepdim: bool) -> Result
             let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
             Ok(smallvec![Some(mul(&mul(&g, 2.0 / (count(s) - s.number))?, &centred)?)])
         },
-    );
+    )?;
     Ok(y)
 }
 
@@ -119,7 +119,7 @@ pub fn std(x: &Tensor, dims: &[isize], correction: f64, keepdim: bool) -> Result
             let scale = compare::where_(&compare::eq(&y, 0.0)?, 0.0, &scale)?;
             Ok(smallvec![Some(mul(&scale, &centred)?)])
         },
-    );
+    )?;
     Ok(y)
 }
 
@@ -153,7 +153,7 @@ pub fn logsumexp(x: &Tensor, dims: &[isize], keepdim: bool) -> Result<Tensor> {
             let (g, y) = (restored(&call.g, call.settings)?, restored(&call.saved[1], call.settings)?);
             Ok(smallvec![Some(mul(&g, &unary::exp(&sub(&call.saved[0], &y)?)?)?)])
         },
-    );
+    )?;
     Ok(y)
 }
 
@@ -205,7 +205,7 @@ pub fn softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
         let (g, y) = (&call.g, &call.saved[0]);
         let inner = sum::sum(&mul(g, y)?, &call.settings.dims, true, None)?;
         Ok(smallvec![Some(mul(y, &sub(g, &inner)?)?)])
-    });
+    })?;
     Ok(y)
 }
 
@@ -240,6 +240,6 @@ pub fn log_softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tenso
         let (g, y) = (&call.g, &call.saved[0]);
         let total = sum::sum(g, &call.settings.dims, true, None)?;
         Ok(smallvec![Some(sub(g, &mul(&unary::exp(y)?, &total)?)?)])
-    });
+    })?;
     Ok(y)
 }

@@ -141,7 +141,7 @@ pub fn sum(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> R
         let lines = lines("sum", x, dims)?;
         let y = reduced::<Sum>("sum", &lines, keepdim)?;
         let name = if dims.is_empty() { "SumBackward0" } else { "SumBackward1" };
-        record(name, &y, &[x], &[], || lines.settings(x, keepdim, 1.0), spread);
+        record(name, &y, &[x], &[], || lines.settings(x, keepdim, 1.0), spread)?;
         Ok(y)
     })
 }
@@ -187,7 +187,7 @@ pub fn mean(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> 
         super::pointwise::apply_in_place(spec, "mean", &[(&y).into(), count.into()])?.detach()
     };
     let name = if dims.is_empty() { "MeanBackward0" } else { "MeanBackward1" };
-    record(name, &y, &[x], &[], || lines.settings(x, keepdim, count), spread);
+    record(name, &y, &[x], &[], || lines.settings(x, keepdim, count), spread)?;
     Ok(y)
 }
 
@@ -212,7 +212,7 @@ pub fn prod(x: &Tensor, dim: Option<isize>, keepdim: bool, dtype: Option<DType>)
         let lines = lines("prod", x, dim.as_slice())?;
         let y = reduced::<Product>("prod", &lines, keepdim)?;
         let name = if dim.is_none() { "ProdBackward0" } else { "ProdBackward1" };
-        record(name, &y, &[x], &[Keep::Input(x), Keep::Output], || lines.settings(x, keepdim, 1.0), others);
+        record(name, &y, &[x], &[Keep::Input(x), Keep::Output], || lines.settings(x, keepdim, 1.0), others)?;
         Ok(y)
     })
 }

@@ -34,7 +34,7 @@ impl Window {
     fn zeros(&self, dtype: DType) -> Result<(Tensor, Tensor)> {
         let elements = self.outer.end().max(self.inner.end());
         let block = Tensor::full(&[elements], Scalar::Int(0), dtype)?;
-        let part = |l: &Layout| Tensor::new(block.storage().clone(), l.clone(), dtype, Versioning::Tracked);
+        let part = |l: &Layout| Tensor::new(block.storage().clone(), l.clone(), dtype, Versioning::fresh());
         Ok((part(&self.outer), part(&self.inner)))
     }
 
@@ -84,7 +84,7 @@ fn accumulate(x: &Tensor, window: &Window) -> Result<Tensor> {
     inner.layout().offsets().zip(values).for_each(|(o, v)| sums[o] += v);
     let elements = sums.iter().map(|&v| Scalar::Float(v)).collect::<Vec<_>>();
     let block = Tensor::from_scalars(&elements, &[sums.len()], x.dtype())?;
-    Ok(Tensor::new(block.storage().clone(), outer.layout().clone(), x.dtype(), Versioning::Tracked))
+    Ok(Tensor::new(block.storage().clone(), outer.layout().clone(), x.dtype(), Versioning::fresh()))
 }
 
 /// The window of `x`, a tensor of the outer shape: the derivative of [`embed`].

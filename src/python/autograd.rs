@@ -2,13 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::convert::ok;
 use super::error::from_panic;
+use super::node::node_of;
 use super::tensor::{PyTensor, wrap};
-use crate::engine::{self, Options, Pass};
-use crate::graph::mode;
+use crate::engine::{self, Options, Pass, Place};
+use crate::graph::Edge;
 use crate::tensor::Tensor;
 
 /// Tensors as the core has them.
@@ -18,6 +21,46 @@ fn tensors(all: &[Bound<'_, PyTensor>]) -> Vec<Tensor> {
 
 fn gradients(all: &[Option<Bound<'_, PyTensor>>]) -> Vec<Option<Tensor>> {
     all.iter().map(|t| t.as_ref().map(|t| t.get().get().clone())).collect()
+}
+
+/// A tensor, or a pair of a node and the number of one of its outputs.
+fn place(object: &Bound<'_, PyAny>) -> PyResult<Place> {
+    if let Ok(t) = object.cast::<PyTensor>() {
+        return Ok(Place::Tensor(t.get().get().clone()));
+    }
+    match object.cast::<PyTuple>() {
+        Ok(pair) if pair.len() == 2 => {
+            let edge = Edge { node: node_of(&pair.get_item(0)?)?, output: pair.get_item(1)?.extract()? };
+            if (edge.output as usize) < edge.node.output_count() {
+                return Ok(Place::Edge(edge));
+            }
+            let count = edge.node.output_count();
+            Err(PyValueError::new_err(format!("a node of {count} outputs has no output {}", edge.output)))
+        }
+        _ => {
+            let given = object.get_type().name()?;
+            Err(PyTypeError::new_err(format!("expected a Tensor or a GradientEdge, got {given}")))
+        }
+    }
+}
+
+/// The argument `inputs` of `backward`: one place, or several.
+///
+/// # Errors
+/// For none, and for what is not a place.
+pub fn inputs(object: &Bound<'_, PyAny>) -> PyResult<Vec<Place>> {
+    if let Ok(one) = place(object) {
+        return Ok(vec![one]);
+    }
+    let all = places(&object.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
+    if all.is_empty() {
+        return Err(PyRuntimeError::new_err("'inputs' argument to backward() cannot be empty."));
+    }
+    Ok(all)
+}
+
+fn places(all: &[Bound<'_, PyAny>]) -> PyResult<Vec<Place>> {
+    all.iter().map(place).collect()
 }
 
 /// Runs a pass; a long one without the interpreter's lock, so that other threads of Python run meanwhile.
@@ -35,22 +78,23 @@ fn run(py: Python<'_>, pass: Pass) -> PyResult<Vec<Option<Tensor>>> {
 #[pyo3(signature = (outputs, gradients, retain_graph, create_graph, inputs))]
 pub fn _backward(
     py: Python<'_>,
-    outputs: Vec<Bound<'_, PyTensor>>,
+    outputs: Vec<Bound<'_, PyAny>>,
     gradients: Vec<Option<Bound<'_, PyTensor>>>,
     retain_graph: bool,
     create_graph: bool,
-    inputs: Option<Vec<Bound<'_, PyTensor>>>,
+    inputs: Option<Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let options = Options { retain_graph, create_graph, allow_unused: true };
-    backward(py, &tensors(&outputs), &self::gradients(&gradients), inputs.map(|i| tensors(&i)).as_deref(), options)
+    let inputs = inputs.map(|i| self::inputs(&i)).transpose()?;
+    backward(py, &places(&outputs)?, &self::gradients(&gradients), inputs.as_deref(), options)
 }
 
 /// Accumulates gradients into leaves, or into `inputs`.
 pub fn backward(
     py: Python<'_>,
-    outputs: &[Tensor],
+    outputs: &[Place],
     gradients: &[Option<Tensor>],
-    inputs: Option<&[Tensor]>,
+    inputs: Option<&[Place]>,
     options: Options,
 ) -> PyResult<()> {
     let pass = ok(Pass::new(outputs, gradients, inputs, options))?;
@@ -63,8 +107,8 @@ pub fn backward(
 #[allow(clippy::too_many_arguments, reason = "the arguments of torch.autograd.grad")]
 pub fn _grad(
     py: Python<'_>,
-    outputs: Vec<Bound<'_, PyTensor>>,
-    inputs: Vec<Bound<'_, PyTensor>>,
+    outputs: Vec<Bound<'_, PyAny>>,
+    inputs: Vec<Bound<'_, PyAny>>,
     gradients: Vec<Option<Bound<'_, PyTensor>>>,
     retain_graph: bool,
     create_graph: bool,
@@ -72,29 +116,21 @@ pub fn _grad(
     materialize: bool,
 ) -> PyResult<Vec<Option<Py<PyAny>>>> {
     let options = Options { retain_graph, create_graph, allow_unused: allow_unused || materialize };
-    let inputs = tensors(&inputs);
-    let pass = ok(Pass::new(&tensors(&outputs), &self::gradients(&gradients), Some(&inputs), options))?;
+    let inputs = places(&inputs)?;
+    let pass = ok(Pass::new(&places(&outputs)?, &self::gradients(&gradients), Some(&inputs), options))?;
     let found = ok(engine::check_used(run(py, pass)?, options))?;
     found
         .into_iter()
         .zip(&inputs)
         .map(|(g, x)| match g {
             Some(g) => wrap(py, g).map(Some),
-            None if materialize => wrap(py, ok(Tensor::zeros(x.shape(), x.dtype()))?).map(Some),
+            None if materialize => {
+                let (shape, dtype) = x.look();
+                wrap(py, ok(Tensor::zeros(&shape, dtype))?).map(Some)
+            }
             None => Ok(None),
         })
         .collect()
-}
-
-#[pyfunction]
-pub fn is_grad_enabled() -> bool {
-    mode::is_grad_enabled()
-}
-
-/// Turns recording on or off for this thread; gives what it was.
-#[pyfunction]
-pub fn _set_grad_enabled(enabled: bool) -> bool {
-    mode::set_grad_enabled(enabled)
 }
 
 /// Runs the core's check of derivatives on a Python function.
@@ -113,7 +149,7 @@ pub fn _gradcheck(
     let f = |all: &[Tensor]| -> crate::Result<Vec<Tensor>> {
         let call = || -> PyResult<Vec<Tensor>> {
             let all = all.iter().map(|t| wrap(py, t.clone())).collect::<PyResult<Vec<_>>>()?;
-            let found = function.call1(pyo3::types::PyTuple::new(py, all)?)?;
+            let found = function.call1(PyTuple::new(py, all)?)?;
             match found.cast::<PyTensor>() {
                 Ok(t) => Ok(vec![t.get().get().clone()]),
                 Err(_) => Ok(tensors(&found.extract::<Vec<Bound<'_, PyTensor>>>()?)),

@@ -5,10 +5,13 @@ use pyo3::types::PyDict;
 
 use super::convert::{self, ok};
 use super::dtype::{ALL, PyDType, object};
+use super::function::PyContext;
+use super::hooks::PyHandle;
+use super::host::install_host;
 use super::node::PyNode;
 use super::signature::entries;
 use super::tensor::{PyTensor, wrap};
-use super::{autograd, functions, numpy};
+use super::{autograd, function, functions, modes, numpy};
 use crate::tensor::Tensor;
 
 /// A tensor of a number, nested sequences of numbers, or an array; the data is copied.
@@ -151,6 +154,9 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyTensor>()?;
     module.add_class::<PyDType>()?;
     module.add_class::<PyNode>()?;
+    module.add_class::<PyHandle>()?;
+    module.add_class::<PyContext>()?;
+    install_host();
     for (dtype, aliases) in ALL {
         for name in std::iter::once(dtype.name()).chain(aliases.iter().copied()) {
             module.add(name, object(py, dtype)?)?;
@@ -168,11 +174,26 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(set_num_threads, module)?,
         wrap_pyfunction!(_set_printoptions, module)?,
         wrap_pyfunction!(_operations, module)?,
+        wrap_pyfunction!(function::_apply_function, module)?,
         wrap_pyfunction!(autograd::_backward, module)?,
         wrap_pyfunction!(autograd::_grad, module)?,
         wrap_pyfunction!(autograd::_gradcheck, module)?,
-        wrap_pyfunction!(autograd::is_grad_enabled, module)?,
-        wrap_pyfunction!(autograd::_set_grad_enabled, module)?,
+        wrap_pyfunction!(modes::is_grad_enabled, module)?,
+        wrap_pyfunction!(modes::_set_grad_enabled, module)?,
+        wrap_pyfunction!(modes::is_inference_mode_enabled, module)?,
+        wrap_pyfunction!(modes::_set_inference_mode, module)?,
+        wrap_pyfunction!(modes::_restore_inference_mode, module)?,
+        wrap_pyfunction!(modes::is_anomaly_enabled, module)?,
+        wrap_pyfunction!(modes::is_anomaly_check_nan_enabled, module)?,
+        wrap_pyfunction!(modes::_set_anomaly_enabled, module)?,
+        wrap_pyfunction!(modes::_push_saved_tensors_hooks, module)?,
+        wrap_pyfunction!(modes::_pop_saved_tensors_hooks, module)?,
+        wrap_pyfunction!(modes::_disable_saved_tensors_hooks, module)?,
+        wrap_pyfunction!(modes::_set_multithreading_enabled, module)?,
+        wrap_pyfunction!(modes::_current_pass, module)?,
+        wrap_pyfunction!(modes::_pass_reaches, module)?,
+        wrap_pyfunction!(modes::_gradient_edge, module)?,
+        wrap_pyfunction!(modes::_increment_version, module)?,
     ] {
         module.add_function(function)?;
     }

@@ -1,34 +1,114 @@
 //! `grad_fn`: nodes of the graph as Python objects.
 
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::graph::NodeRef;
+use super::function::{self, PyContext};
+use crate::graph::{Edge, NodeRef};
 
-/// A recorded operation.
-#[pyclass(name = "Node", module = "ferrograd.autograd.graph", frozen)]
-pub struct PyNode(pub NodeRef);
+/// A recorded operation. Its class is named after the operation, as torch's are.
+#[pyclass(name = "Node", module = "ferrograd.autograd.graph", frozen, subclass)]
+pub struct PyNode(NodeRef);
+
+/// The objects that stand for nodes, by the node's address, so that a node read twice is one object. An object holds
+/// its node, which therefore stays at its address, and takes itself out when it goes.
+static OBJECTS: Mutex<Option<HashMap<usize, usize>>> = Mutex::new(None);
+
+impl Drop for PyNode {
+    fn drop(&mut self) {
+        if let Some(objects) = OBJECTS.lock().as_mut() {
+            objects.remove(&self.0.address());
+        }
+    }
+}
+
+/// The object that stands for a node: the one it has, or a new one.
+pub fn wrap(py: Python<'_>, node: NodeRef) -> PyResult<Py<PyAny>> {
+    if let Some(context) = function::context(py, &node) {
+        return Ok(context);
+    }
+    let known = OBJECTS.lock().as_ref().and_then(|all| all.get(&node.address()).copied());
+    if let Some(object) = known {
+        // SAFETY: an object takes itself out of the table before it goes, under the interpreter's lock.
+        return Ok(unsafe { Bound::from_borrowed_ptr(py, object as *mut _) }.unbind());
+    }
+    let address = node.address();
+    let class = class(py, node.name())?;
+    let object = Bound::new(py, PyNode(node))?.into_any();
+    object.setattr("__class__", class)?;
+    OBJECTS.lock().get_or_insert_default().insert(address, object.as_ptr() as usize);
+    Ok(object.unbind())
+}
+
+/// The class of the nodes of one name: a subclass without anything of its own.
+fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let classes = CLASSES.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+    if let Some(class) = classes.get_item(name)? {
+        return Ok(class);
+    }
+    let members = PyDict::new(py);
+    members.set_item("__slots__", PyTuple::empty(py))?;
+    members.set_item("__module__", "builtins")?;
+    let bases = PyTuple::new(py, [py.get_type::<PyNode>()])?;
+    let class = py.get_type::<PyType>().call1((name, bases, members))?;
+    classes.set_item(name, &class)?;
+    Ok(class)
+}
+
+/// The nodes of the inputs and which of their outputs each input is.
+pub fn next_functions<'py>(py: Python<'py>, node: &NodeRef) -> PyResult<Bound<'py, PyTuple>> {
+    let pair = |edge: &Option<Edge>| match edge {
+        Some(e) => Ok((Some(wrap(py, e.node.clone())?), e.output)),
+        None => Ok((None, 0)),
+    };
+    PyTuple::new(py, node.edges().iter().map(pair).collect::<PyResult<Vec<_>>>()?)
+}
+
+/// The node that an object stands for.
+///
+/// # Errors
+/// `TypeError` for other objects.
+pub fn node_of(object: &Bound<'_, PyAny>) -> PyResult<NodeRef> {
+    if let Ok(node) = object.cast::<PyNode>() {
+        return Ok(node.get().0.clone());
+    }
+    match object.cast::<PyContext>() {
+        Ok(context) => context.get().node(),
+        Err(_) => {
+            Err(pyo3::exceptions::PyTypeError::new_err(format!("expected a node, got {}", object.get_type().name()?)))
+        }
+    }
+}
+
+impl PyNode {
+    /// The node.
+    pub fn node(&self) -> &NodeRef {
+        &self.0
+    }
+}
 
 #[pymethods]
 impl PyNode {
     /// The operation's name, as torch calls the node.
-    fn name(&self) -> &'static str {
-        self.0.name()
+    fn name(&self) -> String {
+        let name = self.0.name();
+        // The nodes that torch writes by hand are named with their namespace.
+        if name.contains("Backward") && name != "CopyBackwards" {
+            name.into()
+        } else {
+            format!("torch::autograd::{name}")
+        }
     }
 
     /// The nodes of the inputs and which of their outputs each input is; None for inputs that need no gradient.
     #[getter]
     fn next_functions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let pairs = self
-            .0
-            .edges()
-            .iter()
-            .map(|edge| match edge {
-                Some(e) => Ok((Some(Py::new(py, PyNode(e.node.clone()))?), e.output)),
-                None => Ok((None, 0)),
-            })
-            .collect::<PyResult<Vec<_>>>()?;
-        PyTuple::new(py, pairs)
+        next_functions(py, &self.0)
     }
 
     /// The leaf that the node accumulates into, for the nodes at the leaves.
@@ -43,15 +123,7 @@ impl PyNode {
         }
     }
 
-    fn __repr__(&self) -> String {
-        format!("<{} object at {:#x}>", self.0.name(), self.0.address())
-    }
-
-    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.cast::<PyNode>().is_ok_and(|o| o.get().0.same(&self.0))
-    }
-
-    fn __hash__(&self) -> usize {
-        self.0.address()
+    fn __repr__(slf: &Bound<'_, Self>) -> String {
+        format!("<{} object at {:#x}>", slf.get().0.name(), slf.as_ptr() as usize)
     }
 }

@@ -94,7 +94,7 @@ pub fn from_array(object: &Bound<'_, PyAny>, copy_odd: bool) -> PyResult<Tensor>
     let data = NonNull::new(std::ptr::with_exposed_provenance_mut::<u8>(address)).unwrap_or(NonNull::dangling());
     // SAFETY: the interface promises memory of this layout as long as the object lives, and the storage keeps it alive.
     let storage = unsafe { Buffer::external(data, bytes, Box::new(object.clone().unbind()), read_only) };
-    Ok(Tensor::new(storage, layout, dtype, Versioning::Tracked))
+    Ok(Tensor::new(storage, layout, dtype, Versioning::fresh()))
 }
 
 /// What NumPy makes an array of: it keeps the memory alive.

@@ -9,7 +9,7 @@ use pyo3::types::{PyEllipsis, PyList, PySlice, PyString, PyTuple};
 
 use super::convert::{self, Other, ok};
 use super::dtype::{self, PyDType};
-use super::node::PyNode;
+use super::node;
 use crate::engine::Options;
 use crate::ops::index::{self, Index};
 use crate::ops::{cast, compare, view};
@@ -332,8 +332,23 @@ impl PyTensor {
 
     /// How often the memory was changed in place.
     #[getter]
-    fn _version(&self) -> u32 {
-        self.get().version()
+    fn _version(&self) -> PyResult<u32> {
+        let t = self.get();
+        if t.is_inference() {
+            return Err(pyo3::exceptions::PyRuntimeError::new_err("Inference tensors do not track version counter."));
+        }
+        Ok(t.version())
+    }
+
+    /// True for tensors made in inference mode.
+    fn is_inference(&self) -> bool {
+        self.get().is_inference()
+    }
+
+    /// Which output of its node the tensor is.
+    #[getter]
+    fn output_nr(&self) -> u32 {
+        self.get().grad_fn().map_or(0, |e| e.output)
     }
 
     /// The tensor that this is a view of, or None.
@@ -432,9 +447,10 @@ impl PyTensor {
 
     /// The node that made this tensor, or None.
     #[getter]
-    fn grad_fn(&self) -> Option<PyNode> {
+    fn grad_fn(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let t = self.get();
-        if t.requires_grad() { t.grad_fn().map(|e| PyNode(e.node)) } else { None }
+        let edge = if t.requires_grad() { t.grad_fn() } else { None };
+        edge.map(|e| node::wrap(py, e.node)).transpose()
     }
 
     /// The same elements without history and without version checks.
@@ -492,21 +508,9 @@ impl PyTensor {
         inputs: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let options = Options { retain_graph: retain_graph.unwrap_or(create_graph), create_graph, allow_unused: true };
-        let inputs: Option<Vec<Tensor>> = match inputs {
-            None => None,
-            Some(one) if one.is_instance_of::<PyTensor>() => Some(vec![one.cast::<PyTensor>()?.get().get().clone()]),
-            Some(many) => {
-                let many: Vec<Bound<'_, PyTensor>> = many.extract()?;
-                if many.is_empty() {
-                    return Err(pyo3::exceptions::PyRuntimeError::new_err(
-                        "'inputs' argument to backward() cannot be empty.",
-                    ));
-                }
-                Some(many.iter().map(|t| t.get().get().clone()).collect())
-            }
-        };
+        let inputs = inputs.map(super::autograd::inputs).transpose()?;
         let gradient = gradient.map(|g| g.get().get().clone());
-        super::autograd::backward(py, &[self.get().clone()], &[gradient], inputs.as_deref(), options)
+        super::autograd::backward(py, &[self.get().into()], &[gradient], inputs.as_deref(), options)
     }
 
     fn __deepcopy__(slf: &Bound<'_, Self>, memo: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {

@@ -116,7 +116,7 @@ impl Tensor {
     pub(crate) fn uninitialized(op: &'static str, shape: &[usize], dtype: DType) -> Result<Tensor> {
         let numel = layout::checked_numel(op, shape, dtype.size())?;
         let storage = Buffer::allocate(op, numel * dtype.size())?;
-        Ok(Tensor::new(storage, Layout::contiguous(shape), dtype, Versioning::Tracked))
+        Ok(Tensor::new(storage, Layout::contiguous(shape), dtype, Versioning::fresh()))
     }
 
     /// The same elements under another layout, as a view that writes go through. Without history: `ops::view` records.
@@ -210,6 +210,12 @@ impl Tensor {
     #[inline]
     pub fn version(&self) -> u32 {
         self.0.storage.version(self.0.versioning)
+    }
+
+    /// True for tensors made in inference mode, which never take part in recording.
+    #[inline]
+    pub fn is_inference(&self) -> bool {
+        self.0.versioning == Versioning::Inference
     }
 
     /// The address of the first element. Reading or writing through it needs a lock on the storage.

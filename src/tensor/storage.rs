@@ -10,6 +10,7 @@ use parking_lot::lock_api::RawRwLock as _;
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
+use crate::graph::{anomaly, mode};
 use crate::memory::pool;
 use crate::memory::shared::Shared;
 
@@ -23,6 +24,21 @@ pub enum Versioning {
     Tracked,
     /// The counter of tensors made by `.data`.
     Untracked,
+    /// None that anybody looks at: tensors made in inference mode are never saved.
+    Inference,
+}
+
+impl Versioning {
+    /// That of a new tensor in the present mode.
+    #[inline]
+    pub fn fresh() -> Versioning {
+        if mode::is_inference_mode_enabled() { Versioning::Inference } else { Versioning::Tracked }
+    }
+
+    #[inline]
+    fn counter(self) -> usize {
+        usize::from(self == Versioning::Untracked)
+    }
 }
 
 /// Who gave the memory.
@@ -104,13 +120,16 @@ impl Buffer {
     /// How often the memory was changed in place.
     #[inline]
     pub fn version(&self, counter: Versioning) -> u32 {
-        self.versions[counter as usize].load(Relaxed)
+        self.versions[counter.counter()].load(Relaxed)
     }
 
     /// Counts a change in place.
     #[inline]
     pub fn bump(&self, counter: Versioning) {
-        self.versions[counter as usize].fetch_add(1, Relaxed);
+        self.versions[counter.counter()].fetch_add(1, Relaxed);
+        if anomaly::is_enabled() {
+            anomaly::note_change(self.data.as_ptr() as usize);
+        }
     }
 }
 

@@ -4,14 +4,34 @@ from collections.abc import Sequence
 
 from .. import _ferrograd
 from .._ferrograd import Tensor
-from .grad_mode import enable_grad, no_grad, set_grad_enabled
+from . import anomaly_mode, function, grad_mode, graph
+from .anomaly_mode import detect_anomaly, set_detect_anomaly
+from .function import Function
+from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, set_multithreading_enabled
 from .gradcheck import gradcheck, gradgradcheck
 
-__all__ = ["backward", "grad", "enable_grad", "no_grad", "set_grad_enabled", "gradcheck", "gradgradcheck"]
+__all__ = [
+    "Function",
+    "anomaly_mode",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "function",
+    "grad",
+    "grad_mode",
+    "gradcheck",
+    "gradgradcheck",
+    "graph",
+    "inference_mode",
+    "no_grad",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+    "set_multithreading_enabled",
+]
 
 
 def _tuple(value) -> tuple:
-    return (value,) if isinstance(value, Tensor) or value is None else tuple(value)
+    return (value,) if isinstance(value, (Tensor, graph.GradientEdge)) or value is None else tuple(value)
 
 
 def _gradients(value, count: int) -> list:
@@ -39,14 +59,12 @@ def backward(
     tensor([7.])
     """
     outputs = list(_tuple(tensors))
-    if inputs is not None and not isinstance(inputs, Tensor) and len(inputs) == 0:
-        raise RuntimeError("'inputs' argument to backward() cannot be empty.")
     _ferrograd._backward(
         outputs,
         _gradients(grad_tensors, len(outputs)),
         create_graph if retain_graph is None else retain_graph,
         create_graph,
-        None if inputs is None else list(_tuple(inputs)),
+        inputs,
     )
 
 

@@ -3,7 +3,14 @@
 import functools
 import inspect
 
-from .._ferrograd import _set_grad_enabled, is_grad_enabled
+from .._ferrograd import (
+    _restore_inference_mode,
+    _set_grad_enabled,
+    _set_inference_mode,
+    _set_multithreading_enabled,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+)
 
 
 class _Mode:
@@ -19,13 +26,27 @@ class _Mode:
         return type(self)()
 
     def __call__(self, function):
+        if inspect.isclass(function):
+            raise TypeError("this mode decorates functions, not classes; decorate its methods")
         if inspect.isgeneratorfunction(function):
             return self._around_generator(function)
+        if inspect.iscoroutinefunction(function):
+            return self._around_coroutine(function)
 
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
             with self._again():
                 return function(*args, **kwargs)
+
+        return wrapped
+
+    def _around_coroutine(self, function):
+        """The mode holds while the coroutine runs, not while it waits for others."""
+        driven = self._around_generator(_steps)
+
+        @functools.wraps(function)
+        async def wrapped(*args, **kwargs):
+            return await _Awaitable(driven(function(*args, **kwargs)))
 
         return wrapped
 
@@ -52,6 +73,21 @@ class _Mode:
                     step, value = generator.throw, error
 
         return wrapped
+
+
+def _steps(coroutine):
+    """A coroutine as a generator of what it waits for."""
+    return (yield from coroutine.__await__())
+
+
+class _Awaitable:
+    """A generator that can be awaited."""
+
+    def __init__(self, generator) -> None:
+        self._generator = generator
+
+    def __await__(self):
+        return self._generator
 
 
 class _FixedMode(_Mode):
@@ -85,6 +121,34 @@ class enable_grad(_FixedMode):
     _enabled = True
 
 
+class inference_mode(_Mode):
+    """Operations are not recorded, and what they make never can be: the fastest way to compute without gradients.
+
+    >>> import ferrograd
+    >>> with ferrograd.inference_mode():
+    ...     y = ferrograd.ones(2) * 2
+    >>> y.is_inference()
+    True
+    """
+
+    def __new__(cls, mode=True):
+        if isinstance(mode, bool):
+            return super().__new__(cls)
+        return cls()(mode)
+
+    def __init__(self, mode: bool = True) -> None:
+        self.mode = mode
+
+    def __enter__(self) -> None:
+        self._before = _set_inference_mode(self.mode)
+
+    def __exit__(self, *exception: object) -> None:
+        _restore_inference_mode(self._before)
+
+    def _again(self) -> "inference_mode":
+        return inference_mode(self.mode)
+
+
 class set_grad_enabled(_Mode):
     """Operations are recorded or not, at once and, in a `with` block, until its end."""
 
@@ -105,4 +169,29 @@ class set_grad_enabled(_Mode):
         return super().__call__(function)
 
 
-__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+class set_multithreading_enabled(_Mode):
+    """Backward uses several threads or the calling one alone, at once and, in a `with` block, until its end."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = mode
+        self._before = _set_multithreading_enabled(mode)
+
+    def __enter__(self) -> None:
+        _set_multithreading_enabled(self.mode)
+
+    def __exit__(self, *exception: object) -> None:
+        _set_multithreading_enabled(self._before)
+
+    def _again(self) -> "set_multithreading_enabled":
+        return set_multithreading_enabled(self.mode)
+
+
+__all__ = [
+    "enable_grad",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "set_grad_enabled",
+    "set_multithreading_enabled",
+]

@@ -1,0 +1,151 @@
+"""Operations whose forward and derivative are written in Python."""
+
+import functools
+import inspect
+
+from .. import _ferrograd
+from .._ferrograd import Tensor, is_grad_enabled
+from .grad_mode import no_grad
+
+
+class FunctionCtx(_ferrograd._FunctionNode):
+    """What forward and backward of one call share: kept tensors, marks, and any attributes they set."""
+
+    save_for_backward = _ferrograd._FunctionNode.save_for_backward
+    mark_dirty = _ferrograd._FunctionNode.mark_dirty
+    mark_non_differentiable = _ferrograd._FunctionNode.mark_non_differentiable
+    set_materialize_grads = _ferrograd._FunctionNode.set_materialize_grads
+
+
+class BackwardCFunction(FunctionCtx):
+    """The node that a call leaves in the graph, which is its context too."""
+
+    _forward_cls: "type[Function]"
+
+    def apply(self, *grads):
+        """Run backward on these gradients."""
+        return self._forward_cls.backward(self, *grads)
+
+
+class FunctionMeta(type):
+    """Gives every function a class of nodes named after it."""
+
+    def __init__(cls, name: str, bases: tuple, attributes: dict) -> None:
+        super().__init__(name, bases, attributes)
+        cls._backward_cls = type(name + "Backward", (BackwardCFunction,), {"_forward_cls": cls})
+        cls._separate_context = any("setup_context" in c.__dict__ for c in cls.__mro__[:-2])
+        cls._parameters = len(inspect.signature(cls.forward).parameters)
+
+
+class Function(metaclass=FunctionMeta):
+    """The base of operations written in Python.
+
+    `forward(ctx, *args)` computes the result, without being recorded; `backward(ctx, *grads)` gives the gradient of
+    every argument of forward, or None. In place of `ctx` in forward there may be a `setup_context(ctx, inputs, output)`.
+    Call it by `apply`.
+
+    >>> import ferrograd
+    >>> class Cube(Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x ** 3
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 3 * x ** 2 * grad
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> Cube.apply(x).backward()
+    >>> x.grad
+    tensor([12.])
+    """
+
+    generate_vmap_rule = False
+
+    def __init__(self, *args, **kwargs) -> None:
+        raise RuntimeError(f"{type(self).__name__} is not to be instantiated: its methods are static; call it by apply()")
+
+    @staticmethod
+    def forward(*args, **kwargs):
+        """Compute the result; `forward(ctx, *args)`, or `forward(*args)` beside a `setup_context`."""
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output) -> None:
+        """Keep on `ctx` what backward needs, where forward has no `ctx`."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        """Give the gradients of the arguments of forward, from those of its outputs."""
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
+        )
+
+    @staticmethod
+    def jvp(ctx, *grad_inputs):
+        """Give the tangents of the outputs, from those of the arguments of forward."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
+
+    @staticmethod
+    def vmap(info, in_dims, *args):
+        """Give `(outputs, out_dims)` of arguments that carry a batch dimension."""
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set generate_vmap_rule=True."
+        )
+
+    @classmethod
+    def apply(cls, *args, **kwargs):
+        """Call the function on these arguments."""
+        if kwargs or cls._separate_context and len(args) < cls._parameters:
+            args = _positional(cls, args, kwargs)
+        return _ferrograd._apply_function(cls, *args)
+
+
+# A `vjp` is another name of backward.
+Function.vjp = Function.backward
+
+
+def _positional(cls: type[Function], args: tuple, kwargs: dict) -> tuple:
+    """Arguments by name in the places that forward has for them."""
+    given = args if cls._separate_context else (None, *args)
+    bound = inspect.signature(cls.forward).bind(*given, **kwargs)
+    bound.apply_defaults()
+    return bound.args if cls._separate_context else bound.args[1:]
+
+
+class _Delayed(Function):
+    """The identity, whose derivative is an error."""
+
+    @staticmethod
+    def forward(ctx, message, *tensors):
+        ctx.message = message
+        return tuple(t.detach() for t in tensors)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raise RuntimeError(ctx.message)
+
+
+def once_differentiable(fn):
+    """A backward that runs without being recorded: differentiating it is an error."""
+
+    @functools.wraps(fn)
+    def once(ctx, *args):
+        with no_grad():
+            outputs = fn(ctx, *args)
+        if not is_grad_enabled() or not any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            return outputs
+        all = outputs if isinstance(outputs, tuple) else (outputs,)
+        tensors = [o.detach().requires_grad_() if o.is_floating_point() else o for o in all if o is not None]
+        message = "trying to differentiate twice a function that was marked with @once_differentiable"
+        delayed = iter(_Delayed.apply(message, *tensors))
+        found = tuple(None if o is None else next(delayed) for o in all)
+        return found if isinstance(outputs, tuple) else found[0]
+
+    return once
+
+
+__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "once_differentiable"]

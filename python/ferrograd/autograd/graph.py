@@ -1,0 +1,171 @@
+"""The graph: its nodes, what they keep, and hooks on several gradients at once."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from .. import _ferrograd
+from .._ferrograd import Node, RemovableHandle, Tensor
+from .grad_mode import _Mode
+
+
+class GradientEdge(NamedTuple):
+    """Where the gradient of a tensor goes: an output of a node."""
+
+    node: Node
+    output_nr: int
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """The edge that the gradient of `tensor` goes to; it can stand for the tensor in `autograd.grad`.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> y = x * x
+    >>> (g,) = ferrograd.autograd.grad(y, get_gradient_edge(x))
+    >>> g
+    tensor([4.])
+    """
+    if not tensor.requires_grad:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    return GradientEdge(*_ferrograd._gradient_edge(tensor))
+
+
+class saved_tensors_hooks:
+    """Within the block, `pack_hook` sees every tensor that is kept for backward, and `unpack_hook` gives it back.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> with saved_tensors_hooks(lambda t: t.tolist(), ferrograd.tensor):
+    ...     y = x * x
+    >>> y.backward()
+    >>> x.grad
+    tensor([4.])
+    """
+
+    def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
+        self.pack_hook = pack_hook
+        self.unpack_hook = unpack_hook
+
+    def __enter__(self) -> None:
+        _ferrograd._push_saved_tensors_hooks(self.pack_hook, self.unpack_hook)
+
+    def __exit__(self, *exception: object) -> None:
+        _ferrograd._pop_saved_tensors_hooks()
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """Keeps saved tensors in the CPU's memory: where they are already."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        super().__init__(lambda tensor: tensor, lambda tensor: tensor)
+
+
+class disable_saved_tensors_hooks(_Mode):
+    """Within the block, `saved_tensors_hooks` is an error with this message."""
+
+    def __init__(self, error_message: str) -> None:
+        self._message = error_message
+
+    def __enter__(self) -> None:
+        self._before = _ferrograd._disable_saved_tensors_hooks(self._message)
+
+    def __exit__(self, *exception: object) -> None:
+        _ferrograd._disable_saved_tensors_hooks(self._before)
+
+    def _again(self) -> "disable_saved_tensors_hooks":
+        return disable_saved_tensors_hooks(self._message)
+
+
+class _Handles:
+    """Several handles as one."""
+
+    def __init__(self, handles: Sequence[RemovableHandle]) -> None:
+        self.handles = tuple(handles)
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def __enter__(self) -> "_Handles":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: str = "all") -> _Handles:
+    """Call `fn` once a backward pass has the gradients of `tensors`.
+
+    In mode "all", `fn(grads)` gets a list with None for tensors that the pass does not reach; in mode "any",
+    `fn(grad)` gets the first gradient that is there.
+
+    >>> import ferrograd
+    >>> a, b = (ferrograd.tensor([v], requires_grad=True) for v in (2.0, 3.0))
+    >>> handle = register_multi_grad_hook([a, b], lambda grads: print(grads))
+    >>> (a * b).backward()
+    [tensor([3.]), tensor([2.])]
+    """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    edges = [get_gradient_edge(t) for t in tensors]
+    lock = threading.Lock()
+    passes: dict[int, list] = {}
+
+    def arrived(index: int, grad: Tensor) -> None:
+        task = _ferrograd._current_pass()
+        reached = sum(_ferrograd._pass_reaches(edge.node) for edge in edges)
+        with lock:
+            seen = passes.setdefault(task, [0, [None] * len(tensors)])
+            first = seen[0] == 0
+            seen[0] += 1
+            seen[1][index] = grad
+            done = seen[0] == reached
+            if done:
+                del passes[task]
+        if mode == "any" and first:
+            fn(grad)
+        elif mode == "all" and done:
+            fn(seen[1])
+
+    def hook(index: int) -> Callable[[Tensor], None]:
+        return lambda grad: arrived(index, grad)
+
+    return _Handles([t.register_hook(hook(i)) for i, t in enumerate(tensors)])
+
+
+def increment_version(tensor: Tensor | Sequence[Tensor]) -> None:
+    """Count a change in place that was made where nobody saw it."""
+    for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        _ferrograd._increment_version(t)
+
+
+class allow_mutation_on_saved_tensors(saved_tensors_hooks):
+    """Within the block, what is kept for backward is a copy, so the tensors may be changed in place afterwards.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> with allow_mutation_on_saved_tensors():
+    ...     y = x * 3
+    ...     z = y ** 2
+    ...     _ = y.zero_()
+    ...     z.backward()
+    >>> x.grad
+    tensor([36.])
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda tensor: tensor.detach().clone(), lambda copy: copy)
+
+
+__all__ = [
+    "GradientEdge",
+    "Node",
+    "allow_mutation_on_saved_tensors",
+    "disable_saved_tensors_hooks",
+    "get_gradient_edge",
+    "increment_version",
+    "register_multi_grad_hook",
+    "save_on_cpu",
+    "saved_tensors_hooks",
+]

@@ -1,0 +1,5 @@
+"""Helpers beside the tensors themselves."""
+
+from . import hooks
+
+__all__ = ["hooks"]

@@ -1,0 +1,91 @@
+//! Functions that a backward pass calls on its way: at tensors, and before and after nodes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// Sees the gradient of a tensor; may give another in its place.
+pub type TensorHook = dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync;
+/// Sees a leaf after its gradient was added to.
+pub type LeafHook = dyn Fn(&Tensor) -> Result<()> + Send + Sync;
+/// Gradients as hooks of nodes see them; `None`: zero everywhere.
+pub type HookGradients = [Option<Tensor>];
+/// Sees the gradients of a node's outputs before its derivative runs; may give others in their place.
+pub type PreHook = dyn Fn(&HookGradients) -> Result<Option<Vec<Option<Tensor>>>> + Send + Sync;
+/// Sees the gradients of a node's inputs and outputs after its derivative ran; may give others for the inputs.
+pub type PostHook = dyn Fn(&HookGradients, &HookGradients) -> Result<Option<Vec<Option<Tensor>>>> + Send + Sync;
+
+/// The hooks of one kind at one moment.
+pub type All<F> = Vec<Arc<F>>;
+
+/// Hooks of one kind, in the order of registration.
+pub struct Hooks<F: ?Sized>(Arc<List<F>>);
+
+struct List<F: ?Sized>(Mutex<Vec<(u64, Arc<F>)>>);
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl<F: ?Sized> Default for Hooks<F> {
+    fn default() -> Self {
+        Hooks(Arc::new(List(Mutex::new(Vec::new()))))
+    }
+}
+
+impl<F: ?Sized + Send + Sync + 'static> Hooks<F> {
+    /// Adds a hook.
+    pub fn add(&self, hook: Arc<F>) -> HookHandle {
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.0.0.lock().push((id, hook));
+        let list: Weak<List<F>> = Arc::downgrade(&self.0);
+        HookHandle { id, list }
+    }
+
+    /// The hooks as they are now: one that is called may add and remove others.
+    pub fn all(&self) -> All<F> {
+        self.0.0.lock().iter().map(|(_, hook)| hook.clone()).collect()
+    }
+
+    /// True where there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.0.lock().is_empty()
+    }
+}
+
+trait Removes: Send + Sync {
+    fn remove(&self, id: u64);
+}
+
+impl<F: ?Sized + Send + Sync> Removes for List<F> {
+    fn remove(&self, id: u64) {
+        let mut hooks = self.0.lock();
+        let removed = hooks.iter().position(|(i, _)| *i == id).map(|at| hooks.remove(at));
+        // What the hook holds is dropped outside of the lock: it may hold this list.
+        drop(hooks);
+        drop(removed);
+    }
+}
+
+/// Takes a hook away again. Keeps nothing alive.
+#[derive(Clone)]
+pub struct HookHandle {
+    id: u64,
+    list: Weak<dyn Removes>,
+}
+
+impl HookHandle {
+    /// The hook's number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Removes the hook; nothing where it or its tensor is gone.
+    pub fn remove(&self) {
+        if let Some(list) = self.list.upgrade() {
+            list.remove(self.id);
+        }
+    }
+}

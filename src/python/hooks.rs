@@ -1,0 +1,153 @@
+//! Hooks on tensors and nodes.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::convert::ok;
+use super::error::host_error;
+use super::node::PyNode;
+use super::tensor::{PyTensor, wrap};
+use crate::error::Result;
+use crate::graph::NodeRef;
+use crate::graph::hooks::{HookGradients, HookHandle};
+use crate::tensor::Tensor;
+
+/// What takes a hook away again: `remove()`, or the end of a `with` block.
+#[pyclass(name = "RemovableHandle", module = "ferrograd.utils.hooks", frozen, weakref)]
+pub struct PyHandle(HookHandle);
+
+#[pymethods]
+impl PyHandle {
+    /// The hook's number.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.0.id()
+    }
+
+    /// Removes the hook.
+    fn remove(&self) {
+        self.0.remove();
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {
+        self.0.remove();
+    }
+}
+
+/// A gradient as Python sees it.
+fn shown(py: Python<'_>, gradient: &Option<Tensor>) -> PyResult<Py<PyAny>> {
+    gradient.as_ref().map_or_else(|| Ok(py.None()), |g| wrap(py, g.clone()))
+}
+
+/// Gradients as the tuple that hooks of nodes are given.
+fn tuple<'py>(py: Python<'py>, all: &HookGradients) -> PyResult<Bound<'py, PyTuple>> {
+    PyTuple::new(py, all.iter().map(|g| shown(py, g)).collect::<PyResult<Vec<_>>>()?)
+}
+
+/// What a hook returned: a gradient or none.
+fn gradient(object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
+    if object.is_none() {
+        return Ok(None);
+    }
+    match object.cast::<PyTensor>() {
+        Ok(t) => Ok(Some(t.get().get().clone())),
+        Err(_) => {
+            Err(PyTypeError::new_err(format!("expected Variable, but hook returned '{}'", object.get_type().name()?)))
+        }
+    }
+}
+
+/// What a hook of a node returned: nothing, one gradient, or a tuple of them.
+fn gradients(object: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Option<Tensor>>>> {
+    if object.is_none() {
+        return Ok(None);
+    }
+    match object.cast::<PyTuple>() {
+        Ok(all) => all.iter().map(|o| gradient(&o)).collect::<PyResult<_>>().map(Some),
+        Err(_) => Ok(Some(vec![gradient(object)?])),
+    }
+}
+
+/// Calls Python; what it raises goes through the core unchanged.
+pub fn attached<R>(call: impl FnOnce(Python<'_>) -> PyResult<R>) -> Result<R> {
+    Python::attach(|py| call(py).map_err(|e| host_error(py, e)))
+}
+
+fn callable(hook: Bound<'_, PyAny>) -> PyResult<Arc<Py<PyAny>>> {
+    if hook.is_callable() {
+        return Ok(Arc::new(hook.unbind()));
+    }
+    Err(PyTypeError::new_err(format!("a hook must be callable, got {}", hook.get_type().name()?)))
+}
+
+#[pymethods]
+impl PyTensor {
+    /// Calls `hook(grad)` with the gradient of this tensor in every backward pass; what it returns, if not None, takes
+    /// the gradient's place.
+    fn register_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
+        let hook = callable(hook)?;
+        let call = move |g: &Tensor| attached(|py| gradient(hook.bind(py).call1((wrap(py, g.clone())?,))?.as_any()));
+        Ok(PyHandle(ok(self.get().register_hook(Arc::new(call)))?))
+    }
+
+    /// Calls `hook(tensor)` whenever the gradient of this leaf was added to.
+    fn register_post_accumulate_grad_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
+        let hook = callable(hook)?;
+        let call = move |leaf: &Tensor| attached(|py| hook.bind(py).call1((wrap(py, leaf.clone())?,)).map(drop));
+        Ok(PyHandle(ok(self.get().register_post_accumulate_grad_hook(Arc::new(call)))?))
+    }
+}
+
+/// Calls `hook(grad_inputs, grad_outputs)` after the node's derivative ran.
+pub fn register_hook(node: &NodeRef, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
+    let hook = callable(hook)?;
+    let call = move |found: &HookGradients, incoming: &HookGradients| {
+        attached(|py| gradients(&hook.bind(py).call1((tuple(py, found)?, tuple(py, incoming)?))?))
+    };
+    Ok(PyHandle(node.extras_or_new().post_hooks.add(Arc::new(call))))
+}
+
+/// Calls `hook(grad_outputs)` before the node's derivative runs.
+pub fn register_prehook(node: &NodeRef, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
+    let hook = callable(hook)?;
+    let call = move |incoming: &HookGradients| attached(|py| gradients(&hook.bind(py).call1((tuple(py, incoming)?,))?));
+    Ok(PyHandle(node.extras_or_new().pre_hooks.add(Arc::new(call))))
+}
+
+/// A dictionary that stays with the node.
+pub fn metadata(py: Python<'_>, node: &NodeRef) -> Py<PyDict> {
+    let kept = node.extras_or_new().host.get_or_init(|| Arc::new(PyDict::new(py).unbind()));
+    match kept.downcast_ref::<Py<PyDict>>() {
+        Some(dict) => dict.clone_ref(py),
+        None => PyDict::new(py).unbind(),
+    }
+}
+
+#[pymethods]
+impl PyNode {
+    /// Calls `hook(grad_inputs, grad_outputs)` after the node's derivative ran; what it returns, if not None, takes the
+    /// place of the gradients of the inputs.
+    fn register_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
+        register_hook(self.node(), hook)
+    }
+
+    /// Calls `hook(grad_outputs)` before the node's derivative runs; what it returns, if not None, takes the place of
+    /// the gradients of the outputs.
+    fn register_prehook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
+        register_prehook(self.node(), hook)
+    }
+
+    /// A dictionary that stays with the node.
+    #[getter]
+    fn metadata(&self, py: Python<'_>) -> Py<PyDict> {
+        metadata(py, self.node())
+    }
+}

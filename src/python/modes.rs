@@ -1,0 +1,144 @@
+//! The modes of a thread, and the hooks on saved values.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+use super::convert::ok;
+use super::hooks::attached;
+use super::node::node_of;
+use super::tensor::{PyTensor, wrap};
+use crate::engine;
+use crate::error::Result;
+use crate::graph::saved::{Pack, SavedHooks};
+use crate::graph::{anomaly, mode};
+use crate::tensor::Tensor;
+
+/// True while operations are recorded.
+#[pyfunction]
+pub fn is_grad_enabled() -> bool {
+    mode::is_grad_enabled()
+}
+
+/// Turns recording on or off for this thread; gives what it was.
+#[pyfunction]
+pub fn _set_grad_enabled(enabled: bool) -> bool {
+    mode::set_grad_enabled(enabled)
+}
+
+/// True while new tensors never take part in recording.
+#[pyfunction]
+pub fn is_inference_mode_enabled() -> bool {
+    mode::is_inference_mode_enabled()
+}
+
+/// Turns inference mode on or off for this thread; gives what [`_restore_inference_mode`] takes.
+#[pyfunction]
+pub fn _set_inference_mode(enabled: bool) -> (bool, bool) {
+    mode::set_inference_mode(enabled)
+}
+
+/// Ends what [`_set_inference_mode`] began.
+#[pyfunction]
+pub fn _restore_inference_mode(before: (bool, bool)) {
+    mode::restore_inference_mode(before);
+}
+
+/// True in anomaly mode.
+#[pyfunction]
+pub fn is_anomaly_enabled() -> bool {
+    anomaly::is_enabled()
+}
+
+/// True where anomaly mode looks for gradients that are not numbers.
+#[pyfunction]
+pub fn is_anomaly_check_nan_enabled() -> bool {
+    anomaly::checks_nan()
+}
+
+/// Turns anomaly mode on or off for all threads.
+#[pyfunction]
+pub fn _set_anomaly_enabled(enabled: bool, check_nan: bool) {
+    anomaly::set(enabled, check_nan);
+}
+
+/// A pair of Python functions that see what nodes keep.
+struct PythonHooks {
+    pack: Py<PyAny>,
+    unpack: Py<PyAny>,
+}
+
+impl SavedHooks for PythonHooks {
+    fn pack(&self, value: &Tensor) -> Result<Pack> {
+        attached(|py| {
+            let pack: Pack = Arc::new(self.pack.bind(py).call1((wrap(py, value.clone())?,))?.unbind());
+            Ok(pack)
+        })
+    }
+
+    fn unpack(&self, pack: &Pack) -> Result<Tensor> {
+        attached(|py| {
+            let packed = pack.downcast_ref::<Py<PyAny>>().map_or_else(|| py.None(), |p| p.clone_ref(py));
+            let value = self.unpack.bind(py).call1((packed,))?;
+            match value.cast::<PyTensor>() {
+                Ok(t) => Ok(t.get().get().clone()),
+                Err(_) => Err(PyTypeError::new_err(format!(
+                    "Output of saved tensor unpack_hook expected to be a Tensor but got result of type {}",
+                    value.get_type()
+                ))),
+            }
+        })
+    }
+}
+
+/// Begins to call hooks on saved values.
+#[pyfunction]
+pub fn _push_saved_tensors_hooks(pack: Py<PyAny>, unpack: Py<PyAny>) -> PyResult<()> {
+    ok(mode::push_saved_hooks(Arc::new(PythonHooks { pack, unpack })))
+}
+
+/// Ends what [`_push_saved_tensors_hooks`] began.
+#[pyfunction]
+pub fn _pop_saved_tensors_hooks() {
+    mode::pop_saved_hooks();
+}
+
+/// Refuses hooks on saved values with this message, or allows them again; gives the message before.
+#[pyfunction]
+#[pyo3(signature = (message))]
+pub fn _disable_saved_tensors_hooks(message: Option<String>) -> PyResult<Option<String>> {
+    ok(mode::disable_saved_hooks(message))
+}
+
+/// Lets backward passes of this thread use others, or not; gives what it was.
+#[pyfunction]
+pub fn _set_multithreading_enabled(enabled: bool) -> bool {
+    mode::set_multithreading_enabled(enabled)
+}
+
+/// The number of the backward pass that calls this.
+#[pyfunction]
+pub fn _current_pass() -> u32 {
+    engine::current_pass()
+}
+
+/// Whether the backward pass that calls this runs the node.
+#[pyfunction]
+pub fn _pass_reaches(node: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(engine::current_pass_reaches(&node_of(node)?))
+}
+
+/// Where the gradient of a tensor goes: the node, and which of its outputs.
+#[pyfunction]
+pub fn _gradient_edge(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> PyResult<Option<(Py<PyAny>, u32)>> {
+    let edge = tensor.get().get().gradient_edge();
+    edge.map(|e| Ok((super::node::wrap(py, e.node)?, e.output))).transpose()
+}
+
+/// Counts a change in place.
+#[pyfunction]
+pub fn _increment_version(tensor: &Bound<'_, PyTensor>) {
+    let t = tensor.get().get();
+    t.storage().bump(t.versioning());
+}

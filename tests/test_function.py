@@ -1,0 +1,321 @@
+"""Operations written in Python: `autograd.Function`."""
+
+import gc
+import weakref
+
+import pytest
+
+import ferrograd as fg
+from ferrograd.autograd import Function, gradcheck, gradgradcheck
+from ferrograd.autograd.function import once_differentiable
+
+
+def leaf(*values):
+    return fg.tensor(list(values), dtype=fg.float64, requires_grad=True)
+
+
+class Power(Function):
+    @staticmethod
+    def forward(ctx, x, n):
+        ctx.save_for_backward(x, None)
+        ctx.n = n
+        return x**n
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, nothing = ctx.saved_tensors
+        assert nothing is None
+        return ctx.n * x ** (ctx.n - 1) * grad, None
+
+
+class SumAndProduct(Function):
+    """The form without a context in forward."""
+
+    @staticmethod
+    def forward(a, b, scale=1.0):
+        return scale * a * b, a + b
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:2], output[0])
+        ctx.scale = inputs[2]
+
+    @staticmethod
+    def backward(ctx, product, total):
+        a, b, kept = ctx.saved_tensors
+        ctx.kept = kept
+        return ctx.scale * product * b + total, ctx.scale * product * a + total, None
+
+
+def test_value_node_and_gradients_to_second_order():
+    x = leaf(2.0, 3.0)
+    y = Power.apply(x, 3)
+    assert y.tolist() == [8.0, 27.0]
+    assert y.grad_fn.name() == type(y.grad_fn).__name__ == "PowerBackward"
+    assert y.grad_fn is y.grad_fn and y.grad_fn.n == 3
+    assert y.grad_fn.next_functions[0][0].variable is x and len(y.grad_fn.next_functions) == 1
+    assert repr(y).endswith("grad_fn=<PowerBackward>)")
+    y.sum().backward()
+    assert x.grad.tolist() == [12.0, 27.0]
+    assert gradcheck(lambda x: Power.apply(x, 3), leaf(0.5, 1.5))
+    assert gradgradcheck(lambda x: Power.apply(x, 3), leaf(0.5, 1.5))
+
+
+def test_setup_context_and_several_outputs():
+    a, b = leaf(2.0), fg.tensor([5.0], dtype=fg.float64)
+    product, total = SumAndProduct.apply(a, b)
+    assert product.grad_fn is total.grad_fn and total.output_nr == 1
+    assert product.grad_fn.needs_input_grad == (True, False, False)
+    (product + total).backward(retain_graph=True)
+    assert a.grad.tolist() == [6.0] and product.grad_fn.kept.grad_fn is product.grad_fn
+    assert gradcheck(SumAndProduct.apply, (leaf(2.0, 0.5), leaf(3.0, 1.0)))
+    assert SumAndProduct.apply(a, b, scale=2.0)[0].item() == 20.0
+
+
+def test_a_freed_graph_and_saved_tensors():
+    y = Power.apply(leaf(2.0), 2)
+    node = y.grad_fn
+    assert node.saved_tensors[0].tolist() == [2.0]
+    y.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        node.saved_tensors
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward()
+
+
+def test_a_saved_tensor_changed_in_place():
+    x = leaf(2.0) * 1
+    y = Power.apply(x, 2)
+    x.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation.*PowerBackward"):
+        y.backward()
+
+
+class Triple(Function):
+    @staticmethod
+    def forward(ctx, x):
+        x.mul_(3)
+        ctx.mark_dirty(x)
+        return x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 3 * grad
+
+
+def test_mark_dirty():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    assert Triple.apply(y) is y and y.grad_fn.name() == "TripleBackward"
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
+        Triple.apply(leaf(1.0))
+
+
+def test_mark_dirty_of_a_view_rewrites_the_history_of_its_base():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    Triple.apply(y[0])
+    assert y.tolist() == [3.0, 2.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 1.0]
+
+
+def test_dirty_tensors_must_be_outputs():
+    class Forgets(Triple):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x * 2
+
+    with pytest.raises(RuntimeError, match="must all be outputs"):
+        Forgets.apply(leaf(1.0) * 1)
+
+
+def test_outputs_without_gradient():
+    seen = []
+
+    class Parts(Function):
+        @staticmethod
+        def forward(ctx, x):
+            mask = x > 1
+            copy = x.clone()
+            ctx.mark_non_differentiable(copy)
+            ctx.set_materialize_grads(False)
+            return copy, mask, x * 2, "text"
+
+        @staticmethod
+        def backward(ctx, *grads):
+            seen.append(grads)
+            return grads[2] * 2
+
+    x = leaf(1.0, 2.0)
+    copy, mask, double, text = Parts.apply(x)
+    assert not copy.requires_grad and not mask.requires_grad and double.requires_grad and text == "text"
+    double.sum().backward()
+    assert seen[0][0] is None and seen[0][1] is None and x.grad.tolist() == [2.0, 2.0]
+
+
+def test_gradients_that_are_missing_are_zeros():
+    class Both(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1, x * 2
+
+        @staticmethod
+        def backward(ctx, first, second):
+            assert second.tolist() == [0.0, 0.0]
+            return first + second
+
+    x = leaf(1.0, 2.0)
+    Both.apply(x)[0].sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]
+
+
+def test_an_input_returned_is_another_tensor():
+    class Identity(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    x = leaf(1.0)
+    y = Identity.apply(x)
+    assert y is not x and y.data_ptr() == x.data_ptr()
+    y.backward()
+    assert x.grad.tolist() == [2.0]
+
+
+WRONG = {
+    "too few": (lambda g: g, RuntimeError, r"incorrect number of gradients \(expected 2, got 1\)"),
+    "too many": (lambda g: (g, None, g), RuntimeError, r"incorrect number of gradients \(expected 2, got 3\)"),
+    "a number": (lambda g: (3, None), RuntimeError, r"expected Variable or None \(got int\)"),
+    "for no tensor": (lambda g: (g, g), RuntimeError, "different from None at position 2"),
+    "another shape": (lambda g: (g[:1], None), RuntimeError, r"invalid gradient at index 0 - got \[1\]"),
+    "an exception": (lambda g: {}["key"], KeyError, "key"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_backward_returns_is_checked(case):
+    found, error, message = WRONG[case]
+
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, x, n):
+            return x * n
+
+        @staticmethod
+        def backward(ctx, grad):
+            return found(grad)
+
+    x = leaf(1.0, 2.0)
+    with pytest.raises(error, match=message) as raised:
+        Wrong.apply(x, 2).sum().backward()
+    assert x.grad is None
+    if error is KeyError:
+        assert raised.traceback[-1].name == "<lambda>"
+
+
+def test_a_second_none_is_allowed():
+    class Extra(Power):
+        @staticmethod
+        def backward(ctx, grad):
+            return grad, None, None
+
+    x = leaf(1.0)
+    Extra.apply(x, 2).backward()
+    assert x.grad.tolist() == [1.0]
+
+
+def test_misuse():
+    with pytest.raises(RuntimeError, match="apply"):
+        Power()
+    with pytest.raises(NotImplementedError, match="forward"):
+        Function.apply(leaf(1.0))
+
+    class NoBackward(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+    with pytest.raises(NotImplementedError, match="backward"):
+        NoBackward.apply(leaf(1.0)).backward()
+
+    class SavesText(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward("text")
+            return x * 1
+
+    with pytest.raises(TypeError, match="can only save variables.*str"):
+        SavesText.apply(leaf(1.0))
+
+
+def test_once_differentiable():
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx, grad):
+            return 2 * grad * ctx.saved_tensors[0]
+
+    x = leaf(3.0)
+    (g,) = fg.autograd.grad(Square.apply(x) ** 2, x, create_graph=True)
+    assert g.item() == 108.0 and g.requires_grad
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        g.backward()
+
+
+def test_nothing_is_recorded_without_need():
+    x = leaf(2.0)
+    with fg.no_grad():
+        assert Power.apply(x, 2).grad_fn is None
+    assert Power.apply(x.detach(), 2).grad_fn is None
+
+
+def test_hooks_and_metadata_of_the_node():
+    x = leaf(2.0)
+    y = Power.apply(x, 2)
+    y.grad_fn.metadata["line"] = 1
+    assert y.grad_fn.metadata == {"line": 1}
+    y.grad_fn.register_prehook(lambda grads: (grads[0] * 10,))
+    y.grad_fn.register_hook(lambda inputs, outputs: (inputs[0] + 1,))
+    y.backward()
+    assert x.grad.tolist() == [41.0]
+
+
+def test_a_context_goes_with_its_graph():
+    y = Power.apply(leaf(2.0), 2)
+    gone = weakref.ref(y.grad_fn)
+    del y
+    gc.collect()
+    assert gone() is None
+
+
+def test_reentrant_to_any_depth():
+    class Countdown(Function):
+        @staticmethod
+        def forward(ctx, x):
+            with fg.enable_grad():
+                ctx.x = x.detach().requires_grad_() - 1
+            return ctx.x.detach()
+
+        @staticmethod
+        def backward(ctx, grad):
+            if ctx.x > 0:
+                with fg.enable_grad():
+                    Countdown.apply(ctx.x).sum().backward()
+            return grad
+
+    depth = fg.tensor(1000.0, requires_grad=True)
+    Countdown.apply(depth).sum().backward()
+    assert depth.grad.item() == 1.0
