@@ -148,7 +148,7 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, overwrites: Option<&'stati
 }
 
 /// Gives a tensor that was changed in place a new history; a view hands it on to its base.
-pub(crate) fn rebase(target: &Tensor, edge: Edge) {
+pub fn rebase(target: &Tensor, edge: Edge) {
     let Some(view) = target.view_of().filter(|v| v.writable) else { return target.set_history(edge) };
     let base = &view.base;
     let node = window::splice_node(base.layout(), target.layout(), base.gradient_edge(), Some(edge), base.dtype());
