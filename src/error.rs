@@ -216,6 +216,34 @@ pub enum Error {
     /// Hooks on saved values where they are disabled.
     #[error("{message}")]
     SavedHooksDisabled { message: String },
+    /// Numbers read within `vmap`, where there are as many as examples.
+    #[error(
+        "vmap: It looks like you're {what}. We don't support vmap over that: the batch has many values where one is read; please try to rewrite what you're doing with other operations, such as where()"
+    )]
+    BatchedRead { what: &'static str },
+    /// A change in place of a tensor that has no room for all examples.
+    #[error(
+        "vmap: {op}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that has more elements than `self`. This happened due to `other` being vmapped over but `self` not being vmapped over in a vmap. Please try to use out-of-place operators instead of {op}."
+    )]
+    BatchedInPlace { op: &'static str },
+    /// Leaving a level of forward mode that is not the innermost.
+    #[error(
+        "Trying to exit a forward AD level that was not the last one that was created: {given}, the last is {innermost}"
+    )]
+    DualLevel { given: usize, innermost: isize },
+    /// A dual tensor outside of every level.
+    #[error(
+        "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
+    )]
+    NoDualLevel,
+    /// A dual tensor of a dtype without derivatives.
+    #[error("Expected {what} to be floating point or complex, but got: {dtype}")]
+    DualDType { what: &'static str, dtype: DType },
+    /// Random numbers within `vmap` that was not told which.
+    #[error(
+        "{op}: vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags on vmap or perform the randomness operation out of vmap"
+    )]
+    BatchedRandom { op: &'static str },
     /// A gradient asked of integers.
     #[error("only Tensors of floating point dtype can require gradients, got {dtype}")]
     GradDType { dtype: DType },

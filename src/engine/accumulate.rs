@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
+use crate::graph::forward;
 use crate::graph::mode::is_grad_enabled;
 use crate::ops;
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 
 /// A gradient as output `n` of a node has it: summed over the dimensions that broadcasting added, cast to its dtype.
 #[inline]
@@ -13,8 +15,13 @@ pub fn conform(gradient: Tensor, node: &NodeRef, n: u32, from: &NodeRef, index: 
         return Ok(gradient);
     }
     let (shape, dtype) = node.output(n as usize);
-    let summed = if gradient.shape() == &shape[..] { gradient } else { sum_to(gradient, &shape, from, index)? };
-    if summed.dtype() == dtype { Ok(summed) } else { ops::cast::to(&summed, dtype) }
+    fitted(gradient, &shape, dtype, from, index)
+}
+
+/// A gradient summed to a shape and cast to a dtype.
+pub fn fitted(gradient: Tensor, shape: &[usize], dtype: DType, from: &NodeRef, index: usize) -> Result<Tensor> {
+    let summed = if gradient.shape() == shape { gradient } else { sum_to(gradient, shape, from, index)? };
+    ops::cast::to(&summed, dtype)
 }
 
 /// Sums over leading dimensions that `shape` lacks and over those where it has 1.
@@ -39,7 +46,12 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
 /// The sum of two gradients of one output, into the first where nobody else has it.
 #[inline]
 pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
-    if !is_grad_enabled() && sum.is_unique() && sum.is_contiguous() {
+    if !is_grad_enabled()
+        && !forward::is_active()
+        && sum.is_unique()
+        && sum.is_contiguous()
+        && gradient.batch().is_none()
+    {
         ops::pointwise::add_into(&sum, gradient)?;
         return Ok(sum);
     }
@@ -53,10 +65,16 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
     match leaf.grad() {
         None => {
             let owned = gradient.is_unique() && gradient.strides() == leaf.strides();
-            let kept = if owned || is_grad_enabled() { gradient } else { ops::copy::clone_as(&gradient, leaf)? };
+            let kept = if owned || is_grad_enabled() || forward::is_active() {
+                gradient
+            } else {
+                ops::copy::clone_as(&gradient, leaf)?
+            };
             leaf.store_grad(Some(kept));
         }
-        Some(sum) if is_grad_enabled() => leaf.store_grad(Some(ops::arithmetic::add(&sum, &gradient)?)),
+        Some(sum) if is_grad_enabled() || forward::is_active() => {
+            leaf.store_grad(Some(ops::arithmetic::add(&sum, &gradient)?))
+        }
         Some(sum) => ops::pointwise::add_into(&sum, &gradient)?,
     }
     Ok(())

@@ -45,7 +45,7 @@ fn numbers(node: &NodeRef, found: Gradients) -> Result<Gradients> {
 /// The index of the first element that is not a number.
 fn first_nan(t: &Tensor) -> Result<Option<Vec<usize>>> {
     let is_nan = compare::ne(t, t)?;
-    let Some(mut flat) = is_nan.to_scalars().iter().position(|s| s.as_bool()) else { return Ok(None) };
+    let Some(mut flat) = is_nan.to_scalars()?.iter().position(|s| s.as_bool()) else { return Ok(None) };
     let mut at = vec![0; t.rank()];
     for (place, &size) in at.iter_mut().zip(t.shape()).rev() {
         *place = flat % size;

@@ -15,6 +15,7 @@ use crate::graph::NodeRef;
 use crate::graph::mode::{self, GradMode};
 use crate::graph::node::Edge;
 use crate::host::host;
+use crate::ops::batch;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::Shape;
@@ -53,6 +54,13 @@ impl Place {
         }
     }
 
+    fn levels(&self) -> Levels {
+        match self {
+            Place::Tensor(t) => batch::levels(t),
+            Place::Edge(_) => Levels::new(),
+        }
+    }
+
     /// Shape and dtype.
     pub fn look(&self) -> (Shape, DType) {
         match self {
@@ -80,8 +88,13 @@ impl From<&Tensor> for Place {
 pub struct Pass {
     plan: Plan,
     roots: SmallVec<[(Edge, Tensor); 1]>,
+    /// For every input, the batches it is in.
+    levels: SmallVec<[Levels; 2]>,
     options: Options,
 }
+
+/// The batches that a tensor is in.
+type Levels = SmallVec<[(u32, usize); 2]>;
 
 impl Pass {
     /// Plans a pass from `outputs` with their starting gradients; `inputs` limits it to what leads there.
@@ -101,14 +114,16 @@ impl Pass {
         for (index, output) in outputs.iter().enumerate() {
             let edge = output.edge().ok_or(Error::NoGradient { index })?;
             let given = gradients.get(index).and_then(Option::as_ref);
-            roots.push((edge, starting_gradient(index, output, given, options.create_graph)?));
+            let gradient = starting_gradient(index, output, given, options.create_graph)?;
+            roots.push((edge, batch::peeled(&gradient, &output.levels())?));
         }
         let mut captures: SmallVec<[Edge; 2]> = SmallVec::new();
         for (index, input) in inputs.unwrap_or_default().iter().enumerate() {
             captures.push(input.edge().ok_or(Error::InputWithoutGrad { index })?);
         }
         let plan = Plan::new(roots.iter().map(|r| &r.0), inputs.map(|_| &captures[..]));
-        Ok(Pass { plan, roots, options })
+        let levels = inputs.unwrap_or_default().iter().map(Place::levels).collect();
+        Ok(Pass { plan, roots, levels, options })
     }
 
     /// True where the pass is long enough to let other threads of a host language run meanwhile.
@@ -148,7 +163,12 @@ impl Pass {
             }
         }
         let _restore = Restore(DEPTH.replace(depth), PASS.replace(self.plan.number()));
-        run::run(self.plan, self.roots, self.options)
+        let found = run::run(self.plan, self.roots, self.options)?;
+        if self.levels.iter().all(SmallVec::is_empty) {
+            return Ok(found);
+        }
+        let dressed = |(g, levels): (Option<Tensor>, &Levels)| g.map(|g| batch::dressed(&g, levels)).transpose();
+        found.into_iter().zip(&self.levels).map(dressed).collect()
     }
 }
 

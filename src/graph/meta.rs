@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::accumulator::AccumulateGrad;
 use super::arena::{NodeId, NodeRef};
+use super::forward::Tangents;
 use super::hooks::{All, HookHandle, Hooks, LeafHook, TensorHook};
 use super::mode;
 use super::node::{Edge, Node};
@@ -34,6 +35,7 @@ struct State {
     accumulator: Option<NodeId>,
     retains_grad: bool,
     hooks: Option<Box<LeafHooks>>,
+    tangents: Option<Box<Tangents>>,
 }
 
 /// The hooks of a leaf: they stay when the graph goes.
@@ -65,6 +67,22 @@ impl Meta {
         self.accumulating.lock()
     }
 
+    /// The tangent of a level by its number, with the version it belongs to.
+    pub(super) fn tangent(&self, number: u64) -> Option<(u32, Tensor)> {
+        let state = self.state.lock();
+        state.tangents.as_ref()?.iter().find(|t| t.0 == number).map(|(_, version, t)| (*version, t.clone()))
+    }
+
+    /// Sets or removes a tangent.
+    pub(super) fn set_tangent(&self, number: u64, version: u32, tangent: Option<Tensor>) {
+        let mut state = self.state.lock();
+        let all = state.tangents.get_or_insert_default();
+        let old = all.iter().position(|t| t.0 == number).map(|at| all.remove(at));
+        all.extend(tangent.map(|t| (number, version, t)));
+        drop(state);
+        drop(old);
+    }
+
     /// The gradient taken away, to be dropped by the caller outside of the lock.
     fn replace_grad(&self, grad: Option<Tensor>) -> Option<Tensor> {
         std::mem::replace(&mut self.state.lock().grad, grad)
@@ -75,6 +93,9 @@ impl Tensor {
     /// True where gradients flow to this tensor.
     #[inline]
     pub fn requires_grad(&self) -> bool {
+        if let Some(batch) = self.batch() {
+            return batch.value.requires_grad();
+        }
         self.meta().is_some_and(Meta::requires_grad)
             // A base that was changed in place since has a history that its views share.
             || self.view_of().is_some_and(|v| v.writable && v.base.meta().is_some_and(Meta::has_history))
@@ -116,6 +137,9 @@ impl Tensor {
 
     /// The gradient gathered so far.
     pub fn grad(&self) -> Option<Tensor> {
+        if let Some(batch) = self.batch() {
+            return batch.value.grad().map(|g| Tensor::batched(&g, batch.level));
+        }
         let state = self.meta()?.state.lock();
         match &state.edge {
             Some(edge) if state.retains_grad && state.grad.is_none() => {
@@ -195,6 +219,9 @@ impl Tensor {
     /// The node that made this tensor and which output it is. A view whose base was changed in place since is given
     /// the history of the change.
     pub fn grad_fn(&self) -> Option<Edge> {
+        if let Some(batch) = self.batch() {
+            return batch.value.grad_fn();
+        }
         let own = self.meta().and_then(|m| {
             let state = m.state.lock();
             state.edge.clone().map(|e| (e, state.version))
@@ -218,6 +245,9 @@ impl Tensor {
     /// Where the gradient of this tensor is sent: its node, or for a leaf the node that accumulates.
     #[inline]
     pub(crate) fn gradient_edge(&self) -> Option<Edge> {
+        if let Some(batch) = self.batch() {
+            return batch.value.gradient_edge();
+        }
         if !self.requires_grad() {
             return None;
         }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use super::forward;
 use super::saved::SavedHooks;
 use crate::error::{Error, Result};
 
@@ -10,8 +11,31 @@ const GRAD: u32 = 1;
 const INFERENCE: u32 = 2;
 const SAVED_HOOKS: u32 = 4;
 const ONE_THREAD: u32 = 8;
+const MAPPING: u32 = 16;
+
+/// Which random numbers the examples of a batch see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Randomness {
+    /// None: asking for them is an error.
+    Error,
+    /// All the same.
+    Same,
+    /// Each their own.
+    Different,
+}
+
+/// A `vmap` that is running.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping {
+    /// The number of examples.
+    pub size: usize,
+    /// Which random numbers they see.
+    pub randomness: Randomness,
+}
 
 thread_local! {
+    /// The maps that run, the innermost last; a map's level is its place, counted from 1.
+    static MAPPINGS: RefCell<Vec<Mapping>> = const { RefCell::new(Vec::new()) };
     static MODE: Cell<u32> = const { Cell::new(GRAD) };
     static HOOKS: RefCell<Stack> = const { RefCell::new(Stack { hooks: Vec::new(), disabled: None }) };
 }
@@ -75,6 +99,32 @@ pub fn is_multithreading_enabled() -> bool {
     !has(ONE_THREAD)
 }
 
+/// Begins a map over examples; gives its level.
+pub fn enter_mapping(mapping: Mapping) -> u32 {
+    set(MAPPING, true);
+    MAPPINGS.with_borrow_mut(|all| {
+        all.push(mapping);
+        all.len() as u32
+    })
+}
+
+/// Ends the innermost map.
+pub fn exit_mapping() {
+    let left = MAPPINGS.with_borrow_mut(|all| {
+        all.pop();
+        all.len()
+    });
+    set(MAPPING, left > 0);
+}
+
+/// The maps that run, with their levels, the innermost last.
+pub fn mappings() -> Vec<(u32, Mapping)> {
+    if !has(MAPPING) {
+        return Vec::new();
+    }
+    MAPPINGS.with_borrow(|all| all.iter().enumerate().map(|(n, m)| (n as u32 + 1, *m)).collect())
+}
+
 /// Hooks that see what nodes keep from now on, until [`pop_saved_hooks`].
 ///
 /// # Errors
@@ -121,23 +171,41 @@ pub(crate) fn saved_hooks() -> Option<Arc<dyn SavedHooks>> {
 pub struct Snapshot {
     mode: u32,
     hooks: Option<Stack>,
+    mappings: Option<Vec<Mapping>>,
+    levels: Option<(Vec<u64>, usize)>,
 }
 
 impl Snapshot {
     /// The modes of this thread.
     pub fn take() -> Snapshot {
-        Snapshot { mode: MODE.get(), hooks: has(SAVED_HOOKS).then(|| HOOKS.with_borrow(Stack::clone)) }
+        Snapshot {
+            mode: MODE.get(),
+            hooks: has(SAVED_HOOKS).then(|| HOOKS.with_borrow(Stack::clone)),
+            mappings: has(MAPPING).then(|| MAPPINGS.with_borrow(Vec::clone)),
+            levels: forward::snapshot(),
+        }
     }
 
     /// Runs a closure on this thread in these modes.
     pub fn run<R>(&self, f: impl FnOnce() -> R) -> R {
-        let before = Snapshot { mode: MODE.replace(self.mode), hooks: self.hooks.clone().map(|h| HOOKS.replace(h)) };
+        let before = Snapshot {
+            mode: MODE.replace(self.mode),
+            hooks: self.hooks.clone().map(|h| HOOKS.replace(h)),
+            mappings: self.mappings.clone().map(|m| MAPPINGS.replace(m)),
+            levels: self.levels.clone().map(forward::restore),
+        };
         struct Restore(Snapshot);
         impl Drop for Restore {
             fn drop(&mut self) {
                 MODE.set(self.0.mode);
                 if let Some(hooks) = self.0.hooks.take() {
                     HOOKS.set(hooks);
+                }
+                if let Some(mappings) = self.0.mappings.take() {
+                    MAPPINGS.set(mappings);
+                }
+                if let Some(levels) = self.0.levels.take() {
+                    forward::restore(levels);
                 }
             }
         }

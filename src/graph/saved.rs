@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::anomaly;
 use super::arena::NodeRef;
+use super::forward;
 use super::meta::Meta;
 use super::mode;
 use super::node::{Backward, Derivative, Edge, Gradients};
@@ -47,6 +48,11 @@ impl Saved {
         Saved { tensor: Some(tensor.detach()), version: tensor.version(), output: n + 1, source: u8::MAX }
     }
 
+    /// True for this output of the node.
+    pub(super) fn is_output(&self, n: usize) -> bool {
+        usize::from(self.output) == n + 1
+    }
+
     /// The value as it lies here, unchecked; `None` where it was freed.
     pub fn tensor(&self) -> Option<&Tensor> {
         self.tensor.as_ref()
@@ -86,6 +92,10 @@ impl Saved {
     fn recorded(&self, tensor: &Tensor, node: &NodeRef) -> Tensor {
         let output = tensor.detach();
         output.set_meta(Meta::recorded(node.clone(), u32::from(self.output) - 1));
+        if forward::is_active() {
+            // Nothing is computed for a tensor that is no view.
+            let _ = output.copy_tangents(tensor);
+        }
         output
     }
 

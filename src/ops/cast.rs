@@ -2,12 +2,11 @@
 
 use smallvec::smallvec;
 
-use super::copy;
+use super::recorded::link;
 use super::registry::operation;
+use super::{batch, copy};
 use crate::error::{Error, Result};
-use crate::graph::arena::NodeRef;
-use crate::graph::meta::{Meta, is_recorded};
-use crate::graph::node::{Backward, Derivative, Gradients, Node};
+use crate::graph::node::{Backward, Derivative, Gradients};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -30,13 +29,12 @@ pub fn to(x: &Tensor, dtype: DType) -> Result<Tensor> {
     if x.dtype() == dtype {
         return Ok(x.clone());
     }
+    if let Some(y) = batch::unary(x, |x| to(x, dtype)) {
+        return y;
+    }
     let y = Tensor::uninitialized("to", x.shape(), dtype)?;
     copy::write(&y, x)?;
-    if dtype.is_floating_point() && is_recorded([x]) {
-        let edges = smallvec![x.gradient_edge()];
-        let node = Node::new(Cast { from: x.dtype() }, edges, y.shape(), dtype);
-        y.set_meta(Meta::recorded(NodeRef::new(node), 0));
-    }
+    link(Cast { from: x.dtype() }, &[x], &y)?;
     Ok(y)
 }
 

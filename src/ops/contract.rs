@@ -4,8 +4,9 @@ use smallvec::{SmallVec, smallvec};
 
 use super::recorded::{Call, Keep, Settings, record};
 use super::registry::operation;
-use super::{arithmetic, sum, view};
+use super::{arithmetic, batch, sum, view};
 use crate::error::{Error, Result};
+use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
 use crate::kernels::element::Element;
 use crate::kernels::gemm::{self, Matrix, Product};
@@ -79,6 +80,9 @@ fn multiply<T: Element + Product>(a: &Tensor, b: &Tensor, c: &Tensor, batch: &Sh
 
 /// `c = a b` for matrices or batches of them, recorded.
 fn matrices(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if let Some(y) = batch::matmul(a, b, matmul) {
+        return y;
+    }
     let c = product(op, a, b)?;
     record(
         node,
@@ -124,6 +128,9 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         if t.rank() == 0 {
             return Err(Error::Rank { op: OP, expected: "both arguments to be at least 1D", shape: vec![] });
         }
+    }
+    if let Some(y) = batch::matmul(a, b, matmul) {
+        return y;
     }
     match (a.rank(), b.rank()) {
         (1, 1) => dot(a, b),
@@ -203,6 +210,9 @@ pub fn mv(a: &Tensor, x: &Tensor) -> Result<Tensor> {
     if a.shape()[1] != x.shape()[0] {
         return Err(inner_sizes("mv", a, x));
     }
+    if let Some(y) = batch::matmul(a, x, matmul) {
+        return y;
+    }
     let column = x.alias(x.layout().unsqueeze(1), false);
     let y = product("mv", a, &column)?;
     let y = y.alias(y.layout().select(1, 0), false).detach();
@@ -235,7 +245,10 @@ pub fn dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.shape() != b.shape() {
         return Err(inner_sizes("dot", a, b));
     }
-    let y = crate::no_grad(|| sum::sum(&arithmetic::mul(a, b)?, &[], false, Some(a.dtype())))?;
+    if let Some(y) = batch::matmul(a, b, matmul) {
+        return y;
+    }
+    let y = unrecorded(|| sum::sum(&arithmetic::mul(a, b)?, &[], false, Some(a.dtype())))?;
     record("DotBackward0", &y, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call| {
         // da = g b, db = g a
         let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);

@@ -2,11 +2,11 @@
 
 use smallvec::smallvec;
 
+use super::batch;
+use super::recorded::link;
 use super::registry::operation;
 use crate::error::Result;
-use crate::graph::arena::NodeRef;
-use crate::graph::meta::{Meta, is_recorded};
-use crate::graph::node::{Backward, Derivative, Gradients, Node};
+use crate::graph::node::{Backward, Derivative, Gradients};
 use crate::kernels::element::{Element, convert, dispatch};
 use crate::kernels::gather::Walk;
 use crate::kernels::parallel;
@@ -35,7 +35,12 @@ operation! {
 
 /// A copy in row-major order, recorded.
 pub(crate) fn clone_contiguous(x: &Tensor) -> Result<Tensor> {
-    Ok(recorded_copy(x, contiguous_copy(x)?))
+    if let Some(y) = batch::unary(x, clone_contiguous) {
+        return y;
+    }
+    let copy = contiguous_copy(x)?;
+    link(CloneDerivative, &[x], &copy)?;
+    Ok(copy)
 }
 
 /// A copy with memory of its own, in the order of the original where that has no gaps.
@@ -43,16 +48,12 @@ pub(crate) fn clone_contiguous(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// Where there is no memory.
 pub fn clone(x: &Tensor) -> Result<Tensor> {
-    let copy = clone_as(x, x)?;
-    Ok(recorded_copy(x, copy))
-}
-
-fn recorded_copy(x: &Tensor, copy: Tensor) -> Tensor {
-    if copy.dtype().is_floating_point() && is_recorded([x]) {
-        let node = Node::new(CloneDerivative, smallvec![x.gradient_edge()], copy.shape(), copy.dtype());
-        copy.set_meta(Meta::recorded(NodeRef::new(node), 0));
+    if let Some(y) = batch::unary(x, clone) {
+        return y;
     }
-    copy
+    let copy = clone_as(x, x)?;
+    link(CloneDerivative, &[x], &copy)?;
+    Ok(copy)
 }
 
 #[derive(Clone)]

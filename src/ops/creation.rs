@@ -123,17 +123,19 @@ fn random_of(
     if !matches!(dtype, DType::F32 | DType::F64) {
         return Err(Error::DTypeUnsupported { op, dtype, hint: "only floating point dtypes can be drawn" });
     }
-    let y = Tensor::uninitialized(op, shape, dtype)?;
-    let n = y.numel();
-    // SAFETY: the tensor is new, contiguous and of this type.
-    unsafe {
-        if dtype == DType::F32 {
-            fill_f32(std::slice::from_raw_parts_mut(y.data_ptr().cast(), n));
-        } else {
-            fill_f64(std::slice::from_raw_parts_mut(y.data_ptr().cast(), n));
+    super::batch::random(op, shape, |shape| {
+        let y = Tensor::uninitialized(op, shape, dtype)?;
+        let n = y.numel();
+        // SAFETY: the tensor is new, contiguous and of this type.
+        unsafe {
+            if dtype == DType::F32 {
+                fill_f32(std::slice::from_raw_parts_mut(y.data_ptr().cast(), n));
+            } else {
+                fill_f64(std::slice::from_raw_parts_mut(y.data_ptr().cast(), n));
+            }
         }
-    }
-    Ok(y)
+        Ok(y)
+    })
 }
 
 /// The dtype that a number alone gives a tensor.

@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::recorded::{Call, Keep, Settings, record, restored};
 use super::registry::{Output, operation};
 use super::sum::{Lines, lines};
-use super::{arithmetic, compare, index, sum, view};
+use super::{arithmetic, batch, compare, index, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::node::Gradients;
 use crate::kernels::element::{Element, dispatch};
@@ -64,6 +64,10 @@ fn pick<T: Element>(lines: &Lines, indices: &Tensor, y: &Tensor) {
 
 /// Greatest or least elements over dimensions, ties sharing the gradient.
 fn shared(op: &'static str, node: &'static str, x: &Tensor, dims: &[isize], keepdim: bool, end: End) -> Result<Tensor> {
+    let rule = |x: &Tensor, dims: &[isize], keepdim| shared(op, node, x, dims, keepdim, end);
+    if let Some(y) = batch::reduced(op, x, dims, keepdim, rule) {
+        return y;
+    }
     let lines = lines(op, x, dims)?;
     let y = at(&lines, &positions(op, &lines, end, keepdim, x.shape())?)?;
     record(node, &y, &[x], &[Keep::Input(x), Keep::Output], || lines.settings(x, keepdim, 1.0), among_ties)?;
@@ -81,6 +85,10 @@ fn among_ties(call: &Call) -> Result<Gradients> {
 
 /// Greatest or least elements along one dimension, with their indices.
 fn along(op: &'static str, node: &'static str, x: &Tensor, dim: isize, keepdim: bool, end: End) -> Result<[Tensor; 2]> {
+    let rule = |x: &Tensor, dims: &[isize], keepdim| along(op, node, x, dims[0], keepdim, end);
+    if let Some(found) = batch::reduction(op, x, &[dim], keepdim, rule) {
+        return found.map(|([y, indices], level)| [Tensor::batched(&y, level), Tensor::batched(&indices, level)]);
+    }
     let lines = lines(op, x, &[dim])?;
     let indices = positions(op, &lines, end, keepdim, x.shape())?;
     let y = at(&lines, &indices)?;
@@ -157,7 +165,12 @@ fn position(op: &'static str, x: &Tensor, dim: Option<isize>, keepdim: bool, end
         Some(d) => (x.clone(), smallvec![d]),
         None => (view::reshape(&x.detach(), &[-1])?, smallvec![0]),
     };
-    positions(op, &lines(op, &x, &dims)?, end, keepdim && dim.is_some(), x.shape())
+    let keepdim = keepdim && dim.is_some();
+    let rule = |x: &Tensor, dims: &[isize], keepdim| position(op, x, dims.first().copied(), keepdim, end);
+    if let Some(y) = batch::reduced(op, &x, &dims, keepdim, rule) {
+        return y;
+    }
+    positions(op, &lines(op, &x, &dims)?, end, keepdim, x.shape())
 }
 
 operation! {
@@ -204,6 +217,14 @@ operation! {
 
 /// All elements true (the least is) or any (the greatest is); over nothing, true and false.
 fn truths(x: &Tensor, dim: Option<(isize, bool)>, end: End) -> Result<Tensor> {
+    let (all, keeps) = dim.map_or((SmallVec::<[isize; 1]>::new(), false), |(d, keepdim)| (smallvec![d], keepdim));
+    let rule = |x: &Tensor, dims: &[isize], keepdim| match dims {
+        [one] => truths(x, Some((*one, keepdim)), end),
+        _ => truths(&view::flatten(x, 1, -1)?, Some((1, false)), end),
+    };
+    if let Some(y) = batch::reduced("all", x, &all, keeps, rule) {
+        return y;
+    }
     let truth = compare::ne(x, 0)?;
     let (dims, keepdim): (SmallVec<[isize; 1]>, bool) = match dim {
         Some((d, keepdim)) => (smallvec![d], keepdim),

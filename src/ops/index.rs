@@ -4,8 +4,9 @@ use smallvec::{SmallVec, smallvec};
 
 use super::copy::{self, Shared};
 use super::recorded::{Keep, Settings, record};
-use super::{cast, compare, inplace, view};
+use super::{batch, cast, compare, inplace, view};
 use crate::error::{Error, Result};
+use crate::graph::forward;
 use crate::graph::mode::is_grad_enabled;
 use crate::kernels::element::{Element, dispatch};
 use crate::kernels::parallel;
@@ -135,7 +136,7 @@ fn slice(x: &Tensor, dim: usize, start: Option<isize>, stop: Option<isize>, step
     if count as isize == size && step == 1 {
         return Ok(x.clone());
     }
-    Ok(view::slice(x, dim, start.unsigned_abs(), count, step.unsigned_abs()))
+    view::slice(x, dim, start.unsigned_abs(), count, step.unsigned_abs())
 }
 
 /// The indices, one tensor a dimension, of the elements that a mask marks.
@@ -238,10 +239,13 @@ impl Rows {
 /// # Errors
 /// For indices out of range, too many of them, and forms that are none.
 pub fn get(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
+    if let Some(level) = batch::level(indices(parts).chain([x])) {
+        return batched_get(x, parts, level);
+    }
     let parsed = parse(x, parts)?;
     if parsed.advanced.is_empty() {
         // A fresh view, so that `x[...]` and `x[:]` are not `x` itself.
-        return Ok(if parsed.view.is_same(x) { view::alias(x) } else { parsed.view });
+        return Ok(if parsed.view.is_same(x) { view::alias(x)? } else { parsed.view });
     }
     let rows = rows(&parsed)?;
     let taken = take_rows(&rows.matrix()?, &rows.rows)?;
@@ -255,6 +259,9 @@ pub fn get(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
 /// # Errors
 /// As [`get`], for values that do not broadcast to what is indexed, and as changes in place.
 pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
+    if let Some(level) = batch::level(indices(parts).chain([x, value])) {
+        return batched_set(x, parts, value, level);
+    }
     inplace::check("index_put_", x)?;
     let parsed = parse(x, parts)?;
     if parsed.advanced.is_empty() {
@@ -269,10 +276,102 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     order.iter().enumerate().for_each(|(i, &d)| inverse[d as usize] = i as isize);
     let value = view::reshape(&view::permute(&value, &inverse)?, &[rows.rows.len() as isize, rows.width as isize])?;
     let matrix = crate::no_grad(|| rows.matrix())?;
-    let base = if is_grad_enabled() { inplace::snapshot(&rows.moved)? } else { matrix };
+    let base = if is_grad_enabled() || forward::is_active() { inplace::snapshot(&rows.moved)? } else { matrix };
     let base = view::reshape(&base, &[rows.count as isize, rows.width as isize])?;
     let put = put_rows(&base, &rows.rows, &value)?;
     inplace::assign(&rows.moved, &view::reshape(&put, &view::signed(rows.moved.shape()))?, None)
+}
+
+/// The tensors among the parts of an index.
+fn indices(parts: &[Index]) -> impl Iterator<Item = &Tensor> {
+    parts.iter().filter_map(|p| match p {
+        Index::Tensor(t) => Some(t),
+        _ => None,
+    })
+}
+
+const WHOLE: Index = Index::Slice { start: None, stop: None, step: 1 };
+
+/// [`get`] on every example of a batch: behind a whole first dimension, or, where the indices are batched themselves,
+/// behind an index that counts the examples.
+fn batched_get(x: &Tensor, parts: &[Index], level: u32) -> Result<Tensor> {
+    let size = batch::size(level, indices(parts).chain([x]));
+    let value = batch::unwrapped(x, level, size)?;
+    let count = indices(parts).map(Tensor::rank).max().unwrap_or(0);
+    let plain = batch::level(indices(parts)) != Some(level);
+    let moved = if plain {
+        std::iter::once(WHOLE).chain(parts.iter().cloned()).collect()
+    } else {
+        with_examples(parts, level, size, count)?
+    };
+    let found = get(&value, &moved)?;
+    let (place, adjacent) = place(x.rank(), parts);
+    // Where the indices' dimensions stand now and where they belong, the batch counted as the first dimension.
+    let found = match (plain, adjacent) {
+        _ if count == 0 || indices(parts).next().is_none() => found,
+        (true, true) | (false, false) => found,
+        (true, false) => view::movedim(&found, count as isize, 0)?,
+        (false, true) => (0..count).try_fold(found, |y, _| view::movedim(&y, 1, (place + count) as isize))?,
+    };
+    Ok(Tensor::batched(&found, level))
+}
+
+/// The parts of an index behind one that counts the examples.
+fn with_examples(parts: &[Index], level: u32, size: usize, count: usize) -> Result<Vec<Index>> {
+    let examples = Tensor::from_shape(&(0..size as i64).collect::<Vec<_>>(), &[size])?;
+    let mut column: SmallVec<[isize; 4]> = smallvec![1; count + 1];
+    column[0] = size as isize;
+    let one = |part: &Index| match part {
+        Index::Tensor(t) if t.batch().is_some_and(|b| b.level == level) => {
+            let aligned = batch::padded(&batch::unwrapped(t, level, size)?, count + 1)?;
+            Ok(Index::Tensor(aligned))
+        }
+        other => Ok(other.clone()),
+    };
+    std::iter::once(Ok(Index::Tensor(view::reshape(&examples, &column)?))).chain(parts.iter().map(one)).collect()
+}
+
+/// Where the dimensions of advanced indices stand in the result, and whether the indices stand side by side.
+fn place(rank: usize, parts: &[Index]) -> (usize, bool) {
+    let consumed: usize = parts.iter().map(consumes).sum();
+    let (mut dim, mut first, mut gap, mut adjacent) = (0, None, false, true);
+    for part in parts {
+        match part {
+            Index::Tensor(_) => {
+                adjacent &= first.is_none() || !gap;
+                first.get_or_insert(dim);
+                gap = false;
+            }
+            Index::Int(_) => {}
+            Index::Ellipsis => {
+                gap = true;
+                dim += rank.saturating_sub(consumed);
+            }
+            Index::Slice { .. } | Index::NewAxis => {
+                gap = true;
+                dim += 1;
+            }
+        }
+    }
+    (first.unwrap_or(0), adjacent)
+}
+
+/// [`set`] on every example of a batch.
+fn batched_set(x: &Tensor, parts: &[Index], value: &Tensor, level: u32) -> Result<()> {
+    let Some(target) = x.batch().filter(|b| b.level == level) else {
+        return Err(Error::BatchedInPlace { op: "index_put_" });
+    };
+    if indices(parts).next().is_some() {
+        return Err(Error::NotImplemented {
+            op: "index_put_",
+            what: "vmap over assignment to tensors as indices".into(),
+        });
+    }
+    let moved: Vec<Index> = std::iter::once(WHOLE).chain(parts.iter().cloned()).collect();
+    let view = get(&target.value, &moved)?;
+    let size = target.value.shape()[0];
+    let value = batch::padded(&batch::unwrapped(value, level, size)?, view.rank())?;
+    inplace::copy_(&view, &value).map(drop)
 }
 
 /// Without leading dimensions of size 1 beyond `rank`, as NumPy lets values have.
@@ -293,8 +392,25 @@ fn restored(rows: &Tensor) -> Result<Vec<usize>> {
     Ok(rows.to_vec::<i64>()?.into_iter().map(|r| r as usize).collect())
 }
 
+/// A batch of matrices as one matrix: each row holds that row of every example.
+fn as_rows(x: &Tensor) -> Result<Tensor> {
+    let (size, count, width) = (x.shape()[0], x.shape()[1], x.shape()[2]);
+    view::reshape(&view::transpose(x, 0, 1)?, &[count as isize, (size * width) as isize])
+}
+
+/// A function of a matrix's rows on a batch of matrices.
+fn of_examples(x: &Tensor, run: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let (size, width) = (x.shape()[0] as isize, x.shape()[2] as isize);
+    let y = run(&as_rows(x)?)?;
+    let rows = y.shape()[0] as isize;
+    view::transpose(&view::reshape(&y, &[rows, size, width])?, 0, 1)
+}
+
 /// The given rows of a matrix: `y[i] = x[rows[i]]`.
 fn take_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| of_examples(x, |x| take_rows(x, rows))) {
+        return y;
+    }
     let (count, width) = (x.shape()[0], x.shape()[1]);
     let y = Tensor::uninitialized(OP, &[rows.len(), width], x.dtype())?;
     let source = copy::to_contiguous(x)?;
@@ -324,6 +440,9 @@ fn take_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
 
 /// Rows added into zeros: `y[rows[i]] += x[i]`, in the order of `i`.
 fn add_rows(x: &Tensor, rows: &[usize], count: usize) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| of_examples(x, |x| add_rows(x, rows, count))) {
+        return y;
+    }
     let width = x.shape()[1];
     let y = Tensor::zeros(&[count, width], x.dtype())?;
     let source = copy::to_contiguous(x)?;
@@ -363,6 +482,11 @@ fn add_rows_as<T: Element>(source: &Tensor, rows: &[usize], y: &Tensor, add: imp
 
 /// A matrix with rows replaced: `y = x`, `y[rows[i]] = value[i]`, the last of equal rows staying.
 fn put_rows(x: &Tensor, rows: &[usize], value: &Tensor) -> Result<Tensor> {
+    if let Some(both) = batch::together(&[x.clone(), value.clone()]) {
+        let (both, level) = both?;
+        let value = as_rows(&both[1])?;
+        return of_examples(&both[0], |x| put_rows(x, rows, &value)).map(|y| Tensor::batched(&y, level));
+    }
     let y = copy::contiguous_copy(x)?;
     let width = x.shape()[1];
     let source = copy::to_contiguous(value)?;
@@ -396,6 +520,11 @@ pub(super) fn scatter_zeros(shape: &[usize], dim: isize, indices: &Tensor, x: &T
         return Ok(x.clone());
     }
     let dim = wrap_dim(OP, dim, shape.len())?;
+    if let Some(both) = batch::together(&[indices.clone(), x.clone()]) {
+        let (both, level) = both?;
+        let full: Shape = both[0].shape().iter().take(1).chain(shape).copied().collect();
+        return scatter_zeros(&full, dim as isize + 1, &both[0], &both[1]).map(|y| Tensor::batched(&y, level));
+    }
     let strides = Layout::contiguous(shape).strides;
     // The elements of a layout that stands still along `dim`, moved by the index.
     let mut still = Layout::contiguous(shape);

@@ -6,6 +6,7 @@ use super::registry::operation;
 use super::{copy, pointwise, window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
+use crate::graph::forward;
 use crate::graph::meta::Meta;
 use crate::graph::mode::{is_grad_enabled, is_inference_mode_enabled};
 use crate::graph::node::{Edge, Node};
@@ -53,6 +54,11 @@ operation! {
 /// For shapes that do not broadcast to the target's, and as [`check`].
 pub fn copy_(target: &Tensor, source: &Tensor) -> Result<Tensor> {
     const OP: &str = "copy_";
+    if let Some(moved) = super::batch::in_place(OP, target, &[source]) {
+        let moved = moved?;
+        copy_(&moved[0], &moved[1])?;
+        return Ok(target.clone());
+    }
     let shape = layout::broadcast(OP, target.shape(), source.shape())?;
     if shape[..] != *target.shape() {
         return Err(Error::InPlaceShape { op: OP, target: target.shape().to_vec(), result: shape.to_vec() });
@@ -68,6 +74,10 @@ pub fn copy_(target: &Tensor, source: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`check`].
 pub fn fill_(target: &Tensor, value: Scalar) -> Result<Tensor> {
+    if let Some(batch) = target.batch() {
+        fill_(&batch.value, value)?;
+        return Ok(target.clone());
+    }
     check("fill_", target)?;
     let name = if value == Scalar::Int(0) { "ZeroBackward0" } else { "FillBackward0" };
     assign(target, &Tensor::scalar(value, target.dtype())?, Some(name))?;
@@ -120,8 +130,12 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, overwrites: Option<&'stati
         Some(view) if view.writable => view.base.gradient_edge(),
         _ => target.gradient_edge(),
     };
+    let tangents = if forward::is_active() { tangents(target, value)? } else { Vec::new() };
     copy::write(target, &safe)?;
     target.storage().bump(target.versioning());
+    for (level, holder, tangent) in tangents {
+        holder.set_tangent(level, tangent);
+    }
     if !recorded {
         return Ok(());
     }
@@ -147,6 +161,28 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, overwrites: Option<&'stati
     Ok(())
 }
 
+/// What becomes of the tangents where `value` is written into `target`: the level, the tensor that holds the tangent (for
+/// a view also its base), and the tangent.
+fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Option<Tensor>)>> {
+    let base = target.view_of().filter(|v| v.writable).map(|v| &v.base);
+    let mut all = Vec::new();
+    for level in forward::levels([target, value].into_iter().chain(base)) {
+        let new = value.tangent(level)?.map(|t| forward::spread(&t, target)).transpose()?;
+        if let Some(base) = base {
+            let seen = window::Window::new(base.layout(), target.layout());
+            let around = base.tangent(level)?.map(|t| window::cleared(&t, &seen)).transpose()?;
+            let within = new.as_ref().map(|t| window::embed(t, &seen)).transpose()?;
+            let whole = match (around, within) {
+                (Some(a), Some(b)) => Some(super::arithmetic::add(&a, &b)?),
+                (a, b) => a.or(b),
+            };
+            all.push((level, base.clone(), whole));
+        }
+        all.push((level, target.clone(), new));
+    }
+    Ok(all)
+}
+
 /// Gives a tensor that was changed in place a new history; a view hands it on to its base.
 pub fn rebase(target: &Tensor, edge: Edge) {
     let Some(view) = target.view_of().filter(|v| v.writable) else { return target.set_history(edge) };
@@ -167,6 +203,9 @@ pub(super) fn snapshot(target: &Tensor) -> Result<Tensor> {
     let copy = copy::clone_as(target, target)?;
     if let Some(edge) = target.gradient_edge() {
         copy.set_meta(Meta::recorded(edge.node, edge.output));
+    }
+    if forward::is_active() {
+        copy.copy_tangents(target)?;
     }
     Ok(copy)
 }

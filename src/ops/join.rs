@@ -4,8 +4,9 @@ use smallvec::SmallVec;
 
 use super::recorded::{Settings, record};
 use super::registry::operation;
-use super::{cast, copy, view};
+use super::{batch, cast, copy, view};
 use crate::error::{Error, Result};
+use crate::graph::forward::unrecorded;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::Promotion;
 use crate::tensor::layout::{Shape, wrap_dim};
@@ -26,6 +27,11 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
     const OP: &str = "cat";
     if tensors.is_empty() {
         return Err(Error::EmptyList { op: OP });
+    }
+    if let Some(moved) = batch::together(tensors) {
+        let (moved, level) = moved?;
+        let dim = wrap_dim(OP, dim, tensors[0].rank())? as isize + 1;
+        return cat(&moved, dim).map(|y| Tensor::batched(&y, level));
     }
     let mut promotion = Promotion::default();
     tensors.iter().for_each(|t| promotion.tensor(t.dtype(), t.rank().max(1)));
@@ -104,8 +110,12 @@ pub fn stack(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
             given: other.shape().to_vec(),
         });
     }
-    let parts: Vec<Tensor> = crate::no_grad(|| tensors.iter().map(|t| view::unsqueeze(t, dim)).collect::<Result<_>>())?;
-    let y = crate::no_grad(|| cat(&parts, dim))?;
+    if let Some(moved) = batch::together(tensors) {
+        let (moved, level) = moved?;
+        return stack(&moved, dim + 1).map(|y| Tensor::batched(&y, level));
+    }
+    let parts: Vec<Tensor> = unrecorded(|| tensors.iter().map(|t| view::unsqueeze(t, dim)).collect::<Result<_>>())?;
+    let y = unrecorded(|| cat(&parts, dim))?;
     let cast: Vec<Tensor> = tensors.iter().map(|t| cast::to(t, y.dtype())).collect::<Result<_>>()?;
     let inputs: Vec<&Tensor> = cast.iter().collect();
     record(

@@ -2,6 +2,7 @@
 //! [`OPERATIONS`] is made of the blocks; Python's functions, methods and stubs, the reference and the tests read it.
 
 pub mod arithmetic;
+pub mod batch;
 pub mod cast;
 pub mod compare;
 pub mod contract;

@@ -6,9 +6,10 @@ use smallvec::SmallVec;
 
 use super::formula::{Float, Operand, Pointwise, RESULT, Rule};
 use super::registry::{Arguments, Output};
-use super::{cast, copy, inplace, replay};
+use super::{batch, cast, copy, inplace, replay};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
+use crate::graph::forward;
 use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Gradients, Node};
@@ -25,6 +26,9 @@ use crate::tensor::storage::{Access, Buffer, Versioning};
 /// Runs an operation on its operands and records it.
 #[inline]
 pub fn apply(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
+    if operands.iter().any(|o| o.tensor().is_some_and(|t| t.batch().is_some())) {
+        return batched(spec, operands);
+    }
     let y = match one_element(spec, operands) {
         Some(y) => y?,
         None => compute(spec, operands)?,
@@ -32,7 +36,56 @@ pub fn apply(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     if is_grad_enabled() && spec.is_differentiable() {
         record(spec, operands, &y)?;
     }
+    if forward::is_active() && spec.is_differentiable() {
+        carry_tangents(spec, operands, &y)?;
+    }
     Ok(y)
+}
+
+/// The tangents of a result: the derivatives of the operands with their tangents in the gradient's place, added.
+#[cold]
+fn carry_tangents(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<()> {
+    if !y.dtype().is_floating_point() {
+        return Ok(());
+    }
+    for level in forward::levels(operands.iter().filter_map(|o| o.tensor())) {
+        let mut tangent = None;
+        for (n, operand) in operands.iter().enumerate() {
+            let Some(t) = operand.tensor().map(|x| x.tangent(level)).transpose()?.flatten() else { continue };
+            tangent = Some(forward::outside(level, || {
+                let t = forward::spread(&t, y)?;
+                let mut sources = [Operand::Tensor(&t); 5];
+                sources[1..=operands.len()].copy_from_slice(operands);
+                sources[1 + RESULT] = Operand::Tensor(y);
+                forward::added(tangent.take(), derive(spec, n, &sources)?)
+            })?);
+        }
+        if let Some(tangent) = tangent {
+            match y.grad_fn() {
+                Some(edge) => forward::carry(&edge.node, 0, y, level, tangent),
+                None => y.set_tangent(level, Some(tangent)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As [`apply`] where an operand is batched. Types and shapes are those of single examples.
+#[cold]
+fn batched(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
+    let (compute, _) = dtypes(spec, operands)?;
+    shape(spec.name, operands)?;
+    // A single number is weak in promotion; with the batch it is none any more.
+    let weak = |t: &Tensor| t.rank() == 0 && t.dtype() != compute && t.batch().is_some();
+    let skip = usize::from(spec.rule == Rule::Where);
+    let casts: SmallVec<[Option<Tensor>; 3]> = operands
+        .iter()
+        .enumerate()
+        .map(|(n, o)| o.tensor().filter(|t| n >= skip && weak(t)).map(|t| cast::to(t, compute)).transpose())
+        .collect::<Result<_>>()?;
+    let operands: SmallVec<[Operand; 3]> =
+        operands.iter().zip(&casts).map(|(o, cast)| cast.as_ref().map_or(*o, Operand::Tensor)).collect();
+    batch::pointwise(&operands, |operands| apply(spec, operands)).unwrap_or_else(|| apply(spec, &operands))
 }
 
 /// A call from the table: the operands are the arguments.
@@ -359,28 +412,38 @@ impl Derivative for PointwiseDerivative {
         let g = call.gradient()?;
         let mut unpacked = [None, None, None];
         let sources = self.sources(call.node, &g, &mut unpacked)?;
-        let traces = self.spec.traces();
-        (0..self.spec.arity)
-            .map(|n| {
-                if !call.needs(n) {
-                    return Ok(None);
-                }
-                let program = &traces.derivatives[n];
-                if program.is_input() == Some(0) {
-                    return Ok(Some(g.clone()));
-                }
-                if is_grad_enabled() {
-                    return replay::replay(program, &sources, &g).map(Some);
-                }
-                if let Some(found) = one_derivative(self.spec, n, &g, &sources) {
-                    return found.map(Some);
-                }
-                let output = Tensor::uninitialized(self.spec.node, g.shape(), g.dtype())?;
-                run(self.spec.node, program, g.dtype(), &sources, &output)?;
-                Ok(Some(output))
-            })
-            .collect()
+        let one = |n| if call.needs(n) { derive(self.spec, n, &sources).map(Some) } else { Ok(None) };
+        (0..self.spec.arity).map(one).collect()
     }
+}
+
+/// The gradient of operand `n`, from the gradient of the result, the operands and the result.
+pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; 5]) -> Result<Tensor> {
+    let Operand::Tensor(g) = sources[0] else {
+        return Err(Error::Internal { op: spec.node, what: "a derivative without a gradient".into() });
+    };
+    let program = &spec.traces().derivatives[n];
+    if program.is_input() == Some(0) {
+        return Ok(g.clone());
+    }
+    let has_tangents =
+        || forward::is_active() && !forward::levels(sources.iter().filter_map(|o| o.tensor())).is_empty();
+    if is_grad_enabled() || has_tangents() {
+        return replay::replay(program, sources, g);
+    }
+    let aligned = batch::pointwise(sources, |moved| match moved.try_into() {
+        Ok(moved) => derive(spec, n, moved),
+        Err(_) => Err(Error::Internal { op: spec.node, what: "sources were lost".into() }),
+    });
+    if let Some(found) = aligned {
+        return found;
+    }
+    if let Some(found) = one_derivative(spec, n, g, sources) {
+        return found;
+    }
+    let output = Tensor::uninitialized(spec.node, g.shape(), g.dtype())?;
+    run(spec.node, program, g.dtype(), sources, &output)?;
+    Ok(output)
 }
 
 /// The direct way of a derivative on one element.
@@ -414,6 +477,15 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
     let Some(target) = operands.first().and_then(|o| o.tensor()) else {
         return Err(Error::Internal { op, what: "an in-place operation without a target".into() });
     };
+    let others: SmallVec<[&Tensor; 3]> = operands[1..].iter().filter_map(|o| o.tensor()).collect();
+    if let Some(moved) = batch::in_place(op, target, &others) {
+        let moved = moved?;
+        let mut values = moved.iter();
+        let moved: SmallVec<[Operand; 3]> =
+            operands.iter().map(|o| o.tensor().and_then(|_| values.next()).map_or(*o, Operand::Tensor)).collect();
+        apply_in_place(spec, op, &moved)?;
+        return Ok(target.clone());
+    }
     let (compute, result) = dtypes(spec, operands)?;
     refuse(spec, compute, operands)?;
     cast::check_result(op, result, target.dtype())?;
@@ -423,7 +495,8 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
     }
     inplace::check(op, target)?;
     let tensors = operands.iter().filter_map(|o| o.tensor());
-    if is_recorded(tensors) && spec.is_differentiable() && target.dtype().is_floating_point() {
+    let linked = forward::is_active() || is_recorded(tensors);
+    if linked && spec.is_differentiable() && target.dtype().is_floating_point() {
         let snapshot = inplace::snapshot(target)?;
         let mut operands: SmallVec<[Operand; 3]> = operands.into();
         operands[0] = Operand::Tensor(&snapshot);

@@ -2,10 +2,11 @@
 
 use smallvec::SmallVec;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
-use crate::graph::meta::{Meta, is_recorded};
-use crate::graph::node::{Backward, Derivative, Gradients, Node};
+use crate::graph::forward;
+use crate::graph::meta::is_recorded;
+use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node};
 use crate::graph::saved::Saved;
 use crate::tensor::Tensor;
 use crate::tensor::layout::Shape;
@@ -87,10 +88,12 @@ pub(super) fn record(
     settings: impl FnOnce() -> Settings,
     formula: TensorFormula,
 ) -> Result<()> {
-    if !y.dtype().is_floating_point() || !is_recorded(inputs.iter().copied()) {
+    if y.batch().is_some() {
+        return Err(Error::NotImplemented { op: name, what: "a batching rule of this operation".into() });
+    }
+    if !is_linked(inputs, y) {
         return Ok(());
     }
-    let edges = inputs.iter().map(|x| x.gradient_edge()).collect();
     let saved = keep
         .iter()
         .map(|k| match k {
@@ -99,9 +102,30 @@ pub(super) fn record(
         })
         .collect();
     let derivative = Recorded { name, saved, settings: settings(), formula };
+    link(derivative, inputs, y)
+}
+
+/// True where an operation leaves a node or carries tangents.
+#[inline]
+pub(super) fn is_linked(inputs: &[&Tensor], y: &Tensor) -> bool {
+    y.dtype().is_floating_point()
+        && (is_recorded(inputs.iter().copied())
+            || forward::is_active() && !forward::levels(inputs.iter().copied()).is_empty())
+}
+
+/// Puts a derivative between the inputs and the result of an operation: as a node where a gradient is wanted, and to
+/// carry tangents where there are any.
+pub(super) fn link(derivative: impl Derivative, inputs: &[&Tensor], y: &Tensor) -> Result<()> {
+    if !is_linked(inputs, y) {
+        return Ok(());
+    }
+    let recorded = is_recorded(inputs.iter().copied());
+    let edges = inputs.iter().map(|x| if recorded { x.gradient_edge() } else { None }).collect();
     let node = NodeRef::new(Node::keeping(derivative, edges, &[(y.shape(), y.dtype())])?);
-    y.set_meta(Meta::recorded(node, 0));
-    Ok(())
+    if recorded {
+        y.set_history(Edge { node: node.clone(), output: 0 });
+    }
+    if forward::is_active() { forward::through(&node, inputs, &[y]) } else { Ok(()) }
 }
 
 /// A reduced gradient with its reduced dimensions back, so that it broadcasts over the input.

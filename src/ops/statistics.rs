@@ -5,9 +5,9 @@ use smallvec::smallvec;
 use super::arithmetic::{div, mul, sub};
 use super::recorded::{Keep, Settings, record, restored};
 use super::registry::operation;
-use super::{cast, compare, extremum, sum, unary, view};
+use super::{batch, cast, compare, extremum, sum, unary, view};
 use crate::error::{Error, Result};
-use crate::graph::mode::no_grad;
+use crate::graph::forward::unrecorded;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::{dim_mask, wrap_dim};
@@ -38,7 +38,7 @@ fn finished(y: &Tensor, s: &Settings) -> Result<Tensor> {
 
 /// `sum (x - mean)^2 / (n - correction)`, unrecorded, with the reduced dimensions kept.
 fn variance(x: &Tensor, s: &Settings) -> Result<Tensor> {
-    no_grad(|| {
+    unrecorded(|| {
         let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
         div(&sum::sum(&mul(&centred, &centred)?, &s.dims, true, None)?, (count(s) - s.number).max(0.0))
     })
@@ -63,6 +63,9 @@ operation! {
 /// # Errors
 /// For integers, and dimensions out of range or named twice.
 pub fn var(x: &Tensor, dims: &[isize], correction: f64, keepdim: bool) -> Result<Tensor> {
+    if let Some(y) = batch::reduced("var", x, dims, keepdim, |x, dims, keepdim| var(x, dims, correction, keepdim)) {
+        return y;
+    }
     float("var", x)?;
     let s = settings("var", x, dims, keepdim, correction)?;
     let y = finished(&variance(x, &s)?, &s)?;
@@ -101,9 +104,12 @@ operation! {
 /// # Errors
 /// For integers, and dimensions out of range or named twice.
 pub fn std(x: &Tensor, dims: &[isize], correction: f64, keepdim: bool) -> Result<Tensor> {
+    if let Some(y) = batch::reduced("std", x, dims, keepdim, |x, dims, keepdim| std(x, dims, correction, keepdim)) {
+        return y;
+    }
     float("std", x)?;
     let s = settings("std", x, dims, keepdim, correction)?;
-    let y = finished(&no_grad(|| unary::sqrt(&variance(x, &s)?))?, &s)?;
+    let y = finished(&unrecorded(|| unary::sqrt(&variance(x, &s)?))?, &s)?;
     record(
         "StdBackward0",
         &y,
@@ -139,9 +145,12 @@ operation! {
 /// # Errors
 /// For dimensions out of range or named twice.
 pub fn logsumexp(x: &Tensor, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+    if let Some(y) = batch::reduced("logsumexp", x, dims, keepdim, logsumexp) {
+        return y;
+    }
     let x = &as_float(x)?;
     let s = settings("logsumexp", x, dims, keepdim, 0.0)?;
-    let y = finished(&no_grad(|| log_of_sum(x, &s))?, &s)?;
+    let y = finished(&unrecorded(|| log_of_sum(x, &s))?, &s)?;
     record(
         "LogsumexpBackward0",
         &y,
@@ -189,10 +198,13 @@ operation! {
 /// # Errors
 /// For integers, and a dimension out of range.
 pub fn softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+    if let Some(y) = batch::along("softmax", x, dim, |x, dim| softmax(x, dim, dtype)) {
+        return y;
+    }
     let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
     float("softmax", x)?;
     let dim = wrap_dim("softmax", dim, x.rank())? as isize;
-    let y = no_grad(|| {
+    let y = unrecorded(|| {
         if x.numel() == 0 {
             return Tensor::zeros(x.shape(), x.dtype());
         }
@@ -224,10 +236,13 @@ operation! {
 /// # Errors
 /// For integers, and a dimension out of range.
 pub fn log_softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+    if let Some(y) = batch::along("log_softmax", x, dim, |x, dim| log_softmax(x, dim, dtype)) {
+        return y;
+    }
     let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
     float("log_softmax", x)?;
     let dim = wrap_dim("log_softmax", dim, x.rank())? as isize;
-    let y = no_grad(|| {
+    let y = unrecorded(|| {
         if x.numel() == 0 {
             return Tensor::zeros(x.shape(), x.dtype());
         }

@@ -4,8 +4,9 @@ use smallvec::{SmallVec, smallvec};
 
 use super::recorded::{Call, Keep, Settings, record, restored};
 use super::registry::operation;
-use super::{arithmetic, cast, compare, copy, view};
+use super::{arithmetic, batch, cast, compare, copy, view};
 use crate::error::{Error, Result};
+use crate::graph::forward::unrecorded;
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::Gradients;
 use crate::kernels::reduce::{Product, Reduction, Sum, reduce};
@@ -137,6 +138,9 @@ operation! {
 /// # Errors
 /// For dimensions out of range or named twice.
 pub fn sum(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+    if let Some(y) = batch::reduced("sum", x, dims, keepdim, |x, dims, keepdim| sum(x, dims, keepdim, dtype)) {
+        return y;
+    }
     computed(x, dtype, |x| {
         let lines = lines("sum", x, dims)?;
         let y = reduced::<Sum>("sum", &lines, keepdim)?;
@@ -170,6 +174,9 @@ operation! {
 /// # Errors
 /// For integers, and dimensions out of range or named twice.
 pub fn mean(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+    if let Some(y) = batch::reduced("mean", x, dims, keepdim, |x, dims, keepdim| mean(x, dims, keepdim, dtype)) {
+        return y;
+    }
     let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
     if !x.dtype().is_floating_point() {
         return Err(Error::DTypeUnsupported {
@@ -182,10 +189,7 @@ pub fn mean(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> 
     let y = reduced::<Sum>("mean", &lines, keepdim)?;
     let count = lines.length as f64;
     let spec = arithmetic::Div::spec();
-    let y = {
-        let _off = crate::graph::mode::GradMode::set(false);
-        super::pointwise::apply_in_place(spec, "mean", &[(&y).into(), count.into()])?.detach()
-    };
+    let y = unrecorded(|| super::pointwise::apply_in_place(spec, "mean", &[(&y).into(), count.into()]))?.detach();
     let name = if dims.is_empty() { "MeanBackward0" } else { "MeanBackward1" };
     record(name, &y, &[x], &[], || lines.settings(x, keepdim, count), spread)?;
     Ok(y)
@@ -208,6 +212,11 @@ operation! {
 /// # Errors
 /// For a dimension out of range.
 pub fn prod(x: &Tensor, dim: Option<isize>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+    if x.batch().is_some() {
+        let (x, dim) = if dim.is_none() { (view::reshape(x, &[-1])?, 0) } else { (x.clone(), dim.unwrap_or(0)) };
+        let along = batch::reduced("prod", &x, &[dim], keepdim, |x, d, k| prod(x, d.first().copied(), k, dtype));
+        return along.unwrap_or_else(|| Ok(x));
+    }
     computed(x, dtype, |x| {
         let lines = lines("prod", x, dim.as_slice())?;
         let y = reduced::<Product>("prod", &lines, keepdim)?;
@@ -224,10 +233,11 @@ fn others(call: &Call) -> Result<Gradients> {
     let g = restored(&call.g, s)?;
     let y = restored(&call.saved[1], s)?;
     let zero = compare::eq(x, 0.0)?;
-    if !sum(&zero, &[], false, None)?.truth()? {
+    let batched = batch::level([&g, x, &y]).is_some();
+    if !batched && !sum(&zero, &[], false, None)?.truth()? {
         return Ok(smallvec![Some(arithmetic::mul(&g, &arithmetic::div(&y, x)?)?)]);
     }
-    if is_grad_enabled() {
+    if batched || is_grad_enabled() {
         return Ok(smallvec![Some(arithmetic::mul(&g, &products_of_others(x, s)?)?)]);
     }
     let zeros = sum(&zero, &s.dims, true, None)?;

@@ -2,13 +2,14 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::batch;
+use super::recorded::{is_linked, link};
 use super::registry::{Output, operation};
 use super::window::{self, Window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
-use crate::graph::meta::is_recorded;
 use crate::graph::mode::is_grad_enabled;
-use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node};
+use crate::graph::node::{Backward, Derivative, Edge, Gradients};
 use crate::tensor::Tensor;
 use crate::tensor::layout::{Layout, Shape, wrap_dim};
 
@@ -58,14 +59,12 @@ pub(crate) fn signed(shape: &[usize]) -> SmallVec<[isize; 4]> {
 }
 
 /// A view with its history.
-fn recorded(x: &Tensor, layout: Layout, name: &'static str, back: impl FnOnce(&Layout) -> Back) -> Tensor {
+fn recorded(x: &Tensor, layout: Layout, name: &'static str, back: impl FnOnce(&Layout) -> Back) -> Result<Tensor> {
     let y = x.alias(layout, is_grad_enabled());
-    if y.dtype().is_floating_point() && is_recorded([x]) {
-        let derivative = ViewDerivative { name, back: back(y.layout()) };
-        let node = Node::new(derivative, smallvec![x.gradient_edge()], y.shape(), y.dtype());
-        y.set_history(Edge { node: NodeRef::new(node), output: 0 });
+    if is_linked(&[x], &y) {
+        link(ViewDerivative { name, back: back(y.layout()) }, &[x], &y)?;
     }
-    y
+    Ok(y)
 }
 
 /// The gradient of a window on `x`: as if `x` were row-major, since only its shape matters to a gradient.
@@ -115,6 +114,9 @@ operation! {
 /// Where the sizes do not hold the elements there are.
 pub fn reshape(x: &Tensor, shape: &[isize]) -> Result<Tensor> {
     let sizes = inferred("reshape", shape, x.numel())?;
+    if let Some(y) = batch::unary(x, |x| reshape(x, &batch::sized(x, &sizes))) {
+        return y;
+    }
     if sizes[..] == *x.shape() && x.is_contiguous() {
         return view_as(x, sizes, "ViewBackward0");
     }
@@ -134,7 +136,7 @@ fn view_as(x: &Tensor, shape: Shape, name: &'static str) -> Result<Tensor> {
         });
     };
     let layout = Layout { shape, strides, offset: x.layout().offset };
-    Ok(recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone())))
+    recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone()))
 }
 
 operation! {
@@ -152,7 +154,11 @@ operation! {
 /// # Errors
 /// Where the sizes do not hold the elements, or the strides would need a copy.
 pub fn view(x: &Tensor, shape: &[isize]) -> Result<Tensor> {
-    view_as(x, inferred("view", shape, x.numel())?, "ViewBackward0")
+    let sizes = inferred("view", shape, x.numel())?;
+    match batch::unary(x, |x| view(x, &batch::sized(x, &sizes))) {
+        Some(y) => y,
+        None => view_as(x, sizes, "ViewBackward0"),
+    }
 }
 
 operation! {
@@ -207,13 +213,17 @@ fn permuted(x: &Tensor, dims: &[isize], name: &'static str) -> Result<Tensor> {
         return Err(Error::PermuteRank { op: "permute", rank: x.rank(), given: dims.len() });
     }
     let order: SmallVec<[usize; 8]> = dims.iter().map(|&d| wrap_dim("permute", d, x.rank())).collect::<Result<_>>()?;
+    let wrapped: SmallVec<[isize; 8]> = order.iter().map(|&d| d as isize).collect();
     let mut inverse: SmallVec<[u8; 8]> = smallvec![u8::MAX; order.len()];
     for (i, &d) in order.iter().enumerate() {
         if std::mem::replace(&mut inverse[d], i as u8) != u8::MAX {
             return Err(Error::DimRepeated { op: "permute", dim: d });
         }
     }
-    Ok(recorded(x, x.layout().permute(&order), name, |_| Back::Permute(inverse)))
+    if let Some(y) = batch::unary(x, |x| permuted(x, &batch::moved(&wrapped), name)) {
+        return y;
+    }
+    recorded(x, x.layout().permute(&order), name, |_| Back::Permute(inverse))
 }
 
 operation! {
@@ -243,6 +253,18 @@ fn swapped(x: &Tensor, a: isize, b: isize, name: &'static str) -> Result<Tensor>
     permuted(x, &order, name)
 }
 
+/// A dimension moved to another place.
+///
+/// # Errors
+/// For dimensions out of range.
+pub fn movedim(x: &Tensor, from: isize, to: isize) -> Result<Tensor> {
+    let (from, to) = (wrap_dim("movedim", from, x.rank())?, wrap_dim("movedim", to, x.rank())?);
+    let mut order: SmallVec<[isize; 8]> = (0..x.rank() as isize).collect();
+    let moved = order.remove(from);
+    order.insert(to, moved);
+    permute(x, &order)
+}
+
 operation! {
     /// A matrix transposed, as a view; tensors of fewer dimensions stay as they are.
     ///
@@ -258,7 +280,8 @@ operation! {
 /// For more than two dimensions.
 pub fn t(x: &Tensor) -> Result<Tensor> {
     match x.rank() {
-        0 | 1 => Ok(recorded(x, x.layout().clone(), "TBackward0", |_| Back::Expand)),
+        0 | 1 if x.batch().is_some() => Ok(x.clone()),
+        0 | 1 => recorded(x, x.layout().clone(), "TBackward0", |_| Back::Expand),
         2 => swapped(x, 0, 1, "TBackward0"),
         _ => Err(Error::Rank { op: "t", expected: "a tensor of at most 2 dimensions", shape: x.shape().to_vec() }),
     }
@@ -306,7 +329,14 @@ pub fn expand(x: &Tensor, sizes: &[isize]) -> Result<Tensor> {
         return Ok(x.clone());
     }
     crate::tensor::layout::checked_numel("expand", &shape, x.dtype().size())?;
-    Ok(recorded(x, x.layout().broadcast_to(&shape), "ExpandBackward0", |_| Back::Expand))
+    let rule = |value: &Tensor| {
+        let value = (0..lead).try_fold(value.clone(), |value, _| unsqueeze(&value, 1))?;
+        expand(&value, &batch::sized(&value, &shape))
+    };
+    if let Some(y) = batch::unary(x, rule) {
+        return y;
+    }
+    recorded(x, x.layout().broadcast_to(&shape), "ExpandBackward0", |_| Back::Expand)
 }
 
 operation! {
@@ -324,6 +354,17 @@ operation! {
 /// # Errors
 /// For dimensions out of range or named twice.
 pub fn squeeze(x: &Tensor, dims: Option<&[isize]>) -> Result<Tensor> {
+    let rule = |value: &Tensor| {
+        let mask = match dims {
+            Some([]) => return Ok(value.clone()),
+            dims => crate::tensor::layout::dim_mask("squeeze", dims.unwrap_or_default(), x.rank())?,
+        };
+        let moved: SmallVec<[isize; 4]> = (0..x.rank()).filter(|&d| mask[d]).map(|d| d as isize + 1).collect();
+        squeeze(value, Some(&moved))
+    };
+    if let Some(y) = batch::unary(x, rule) {
+        return y;
+    }
     let layout = match dims {
         None => x.layout().squeeze(|_| true),
         Some([]) => x.layout().clone(),
@@ -333,7 +374,7 @@ pub fn squeeze(x: &Tensor, dims: Option<&[isize]>) -> Result<Tensor> {
         }
     };
     let name = if dims.is_none() { "SqueezeBackward0" } else { "SqueezeBackward1" };
-    Ok(recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone())))
+    recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone()))
 }
 
 operation! {
@@ -350,8 +391,11 @@ operation! {
 /// For a dimension out of range.
 pub fn unsqueeze(x: &Tensor, dim: isize) -> Result<Tensor> {
     let dim = wrap_dim("unsqueeze", dim, x.rank() + 1)?;
+    if let Some(y) = batch::unary(x, |x| unsqueeze(x, dim as isize + 1)) {
+        return y;
+    }
     let layout = x.layout().unsqueeze(dim);
-    Ok(recorded(x, layout, "UnsqueezeBackward0", |_| Back::Reshape(x.layout().shape.clone())))
+    recorded(x, layout, "UnsqueezeBackward0", |_| Back::Reshape(x.layout().shape.clone()))
 }
 
 operation! {
@@ -379,16 +423,25 @@ pub fn select(x: &Tensor, dim: isize, index: isize) -> Result<Tensor> {
         return Err(Error::IndexRange { op: "select", index: index as i64, dim, size });
     }
     let at = wrapped as usize;
-    Ok(recorded(x, x.layout().select(dim, at), "SelectBackward0", |_| embedding(x, |l| l.select(dim, at))))
+    if let Some(y) = batch::unary(x, |x| select(x, dim as isize + 1, wrapped)) {
+        return y;
+    }
+    recorded(x, x.layout().select(dim, at), "SelectBackward0", |_| embedding(x, |l| l.select(dim, at)))
 }
 
 /// The same elements as a view of their own.
-pub(crate) fn alias(x: &Tensor) -> Tensor {
+pub(crate) fn alias(x: &Tensor) -> Result<Tensor> {
+    if let Some(batch) = x.batch() {
+        return Ok(Tensor::batched(&alias(&batch.value)?, batch.level));
+    }
     recorded(x, x.layout().clone(), "AliasBackward0", |_| Back::Expand)
 }
 
 /// `count` elements of a dimension from `start`, every `step`-th. The caller has bounded them.
-pub(crate) fn slice(x: &Tensor, dim: usize, start: usize, count: usize, step: usize) -> Tensor {
+pub(crate) fn slice(x: &Tensor, dim: usize, start: usize, count: usize, step: usize) -> Result<Tensor> {
+    if let Some(batch) = x.batch() {
+        return Ok(Tensor::batched(&slice(&batch.value, dim + 1, start, count, step)?, batch.level));
+    }
     let layout = x.layout().slice(dim, start, count, step);
     recorded(x, layout, "SliceBackward0", |_| embedding(x, |l| l.slice(dim, start, count, step)))
 }
@@ -417,7 +470,7 @@ pub fn narrow(x: &Tensor, dim: isize, start: isize, length: isize) -> Result<Ten
     if wrapped < 0 || length < 0 || wrapped + length > size {
         return Err(Error::IndexRange { op: "narrow", index: (start + length) as i64, dim, size: size as usize });
     }
-    Ok(slice(x, dim, wrapped as usize, length as usize, 1))
+    slice(x, dim, wrapped as usize, length as usize, 1)
 }
 
 operation! {

@@ -3,10 +3,10 @@
 
 use smallvec::smallvec;
 
-use super::copy;
+use super::recorded::link;
+use super::{batch, copy};
 use crate::error::Result;
 use crate::graph::arena::NodeRef;
-use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -16,7 +16,7 @@ use crate::tensor::storage::Versioning;
 
 /// A window within a tensor's layout, both in elements of one memory.
 #[derive(Clone)]
-pub(super) struct Window {
+pub(crate) struct Window {
     pub outer: Layout,
     pub inner: Layout,
 }
@@ -28,6 +28,18 @@ impl Window {
         let origin = outer.offset.min(inner.offset);
         let shift = |l: &Layout| Layout { offset: l.offset - origin, ..l.clone() };
         Window { outer: shift(outer), inner: shift(inner) }
+    }
+
+    /// The same window on every example of a batch.
+    fn batched(&self, size: usize) -> Window {
+        let stride = self.outer.end().max(self.inner.end());
+        let repeated = |l: &Layout| {
+            let (mut shape, mut strides) = (l.shape.clone(), l.strides.clone());
+            shape.insert(0, size);
+            strides.insert(0, stride as isize);
+            Layout { shape, strides, offset: l.offset }
+        };
+        Window { outer: repeated(&self.outer), inner: repeated(&self.inner) }
     }
 
     /// New memory for the outer layout, zeroed; gives the outer tensor and the window in it.
@@ -66,13 +78,16 @@ impl Window {
 }
 
 /// `x` set into zeros of the outer layout: the derivative of [`extract`].
-pub(super) fn embed(x: &Tensor, window: &Window) -> Result<Tensor> {
+pub(crate) fn embed(x: &Tensor, window: &Window) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| embed(x, &window.batched(x.shape()[0]))) {
+        return y;
+    }
     let y = if window.inner.is_non_overlapping() {
         window.filled(None, Some(x), x.dtype())?
     } else {
         accumulate(x, window)?
     };
-    record(&y, x, Embed { window: window.clone() });
+    link(Embed { window: window.clone() }, &[x], &y)?;
     Ok(y)
 }
 
@@ -88,17 +103,13 @@ fn accumulate(x: &Tensor, window: &Window) -> Result<Tensor> {
 }
 
 /// The window of `x`, a tensor of the outer shape: the derivative of [`embed`].
-pub(super) fn extract(x: &Tensor, window: &Window) -> Result<Tensor> {
-    let y = window.cut_out(x)?;
-    record(&y, x, Extract { window: window.clone() });
-    Ok(y)
-}
-
-fn record(y: &Tensor, x: &Tensor, derivative: impl Derivative) {
-    if is_recorded([x]) {
-        let node = Node::new(derivative, smallvec![x.gradient_edge()], y.shape(), y.dtype());
-        y.set_meta(Meta::recorded(NodeRef::new(node), 0));
+pub(crate) fn extract(x: &Tensor, window: &Window) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| extract(x, &window.batched(x.shape()[0]))) {
+        return y;
     }
+    let y = window.cut_out(x)?;
+    link(Extract { window: window.clone() }, &[x], &y)?;
+    Ok(y)
 }
 
 #[derive(Clone)]
@@ -175,12 +186,12 @@ impl Derivative for Splice {
 }
 
 /// `x` with zeros in the window.
-fn cleared(x: &Tensor, window: &Window) -> Result<Tensor> {
-    let y = window.filled(Some(x), None, x.dtype())?;
-    if is_recorded([x]) {
-        let node = splice_node(&window.outer, &window.inner, x.gradient_edge(), None, x.dtype());
-        y.set_meta(Meta::recorded(node, 0));
+pub(crate) fn cleared(x: &Tensor, window: &Window) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| cleared(x, &window.batched(x.shape()[0]))) {
+        return y;
     }
+    let y = window.filled(Some(x), None, x.dtype())?;
+    link(Splice { window: window.clone() }, &[x], &y)?;
     Ok(y)
 }
 

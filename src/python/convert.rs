@@ -164,7 +164,7 @@ fn leaf(n: Scalar, dtype: DType, depth: usize, data: &mut Data) -> PyResult<()> 
 
 /// Nested lists of a tensor's numbers.
 pub fn to_list(py: Python<'_>, t: &Tensor) -> PyResult<Py<PyAny>> {
-    let numbers = t.to_scalars();
+    let numbers = ok(t.to_scalars())?;
     nested(py, t.shape(), &mut numbers.into_iter())
 }
 

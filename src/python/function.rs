@@ -14,7 +14,8 @@ use super::hooks::{PyHandle, attached, metadata, register_hook, register_prehook
 use super::node;
 use super::tensor::{PyTensor, wrap};
 use crate::error::Result;
-use crate::graph::mode::{GradMode, is_grad_enabled};
+use crate::graph::forward::{self, unrecorded};
+use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Node};
 use crate::graph::saved::Saved;
 use crate::graph::{Edge, Gradients, NodeId, NodeRef};
@@ -314,16 +315,13 @@ pub fn _apply_function<'py>(
         inputs.iter().map(|t| t.as_ref().map(|t| if recorded { t.gradient_edge() } else { None })).collect();
     let ctx = context.cast::<PyContext>()?.clone();
     ctx.get().state.lock().needs_input_grad = Some(PyTuple::new(py, &needs)?.unbind());
-    let raw = {
-        let _mode = GradMode::set(false);
-        forward(function, &context, arguments)?
-    };
+    let raw = unrecorded(|| run_forward(function, &context, arguments))?;
     let call = Finishing { function, context: &ctx, inputs: &inputs, edges, recorded };
     call.finish(raw)
 }
 
 /// Calls forward in the form that the class has.
-fn forward<'py>(
+fn run_forward<'py>(
     function: &Bound<'py, PyType>,
     context: &Bound<'py, PyAny>,
     arguments: &Bound<'py, PyTuple>,
@@ -355,8 +353,10 @@ impl<'py> Finishing<'_, 'py> {
             if is_tuple { raw.cast::<PyTuple>()?.iter().collect() } else { vec![raw.clone()] };
         let (dirty, constant) = self.marked(py)?;
         self.check_dirty(&dirty, &given)?;
-        let outputs: Vec<Option<Tensor>> =
-            given.iter().map(|o| tensor_of(o).map(|t| self.distinct(t, &dirty))).collect::<Vec<_>>();
+        let outputs: Vec<Option<Tensor>> = given
+            .iter()
+            .map(|o| tensor_of(o).map(|t| self.distinct(t, &dirty)).transpose())
+            .collect::<PyResult<_>>()?;
         dirty.iter().for_each(|d| d.storage().bump(d.versioning()));
         let node = if self.recorded { Some(self.node(py, &outputs)?) } else { None };
         if let Some(node) = &node {
@@ -372,6 +372,9 @@ impl<'py> Finishing<'_, 'py> {
             }
         }
         self.context.get().state.lock().to_save = None;
+        if forward::is_active() {
+            self.carry_tangents(py, &outputs, is_tuple)?;
+        }
         let wrapped = |(o, t): (&Bound<'py, PyAny>, Option<Tensor>)| match t {
             Some(t) => wrap(py, t),
             None => Ok(o.clone().unbind()),
@@ -385,6 +388,32 @@ impl<'py> Finishing<'_, 'py> {
             }
             None => Ok(PyTuple::empty(py).into_any()),
         }
+    }
+
+    /// The tangents of the outputs, as the class's `jvp` gives them.
+    fn carry_tangents(&self, py: Python<'py>, outputs: &[Option<Tensor>], is_tuple: bool) -> PyResult<()> {
+        for level in forward::levels(self.inputs.iter().flatten()) {
+            let mut given = vec![self.context.clone().into_any().unbind()];
+            let materialize = self.context.get().state.lock().materialize;
+            for input in self.inputs {
+                let tangent = input.as_ref().map(|x| ok(x.tangent(level))).transpose()?.flatten();
+                given.push(match (tangent, input) {
+                    (Some(t), _) => wrap(py, t)?,
+                    (None, Some(x)) if materialize && x.dtype().is_floating_point() => {
+                        wrap(py, ok(Tensor::zeros(x.shape(), x.dtype()))?)?
+                    }
+                    _ => py.None(),
+                });
+            }
+            let found = forward::outside(level, || self.function.call_method1("jvp", PyTuple::new(py, given)?))?;
+            let found = if is_tuple { found.cast_into::<PyTuple>()? } else { PyTuple::new(py, [found])? };
+            for (y, tangent) in outputs.iter().zip(found.iter()) {
+                if let (Some(y), Some(tangent)) = (y, tensor_of(&tangent)) {
+                    y.set_tangent(level, Some(tangent));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The tensors that forward marked as changed in place and as without gradient.
@@ -425,16 +454,15 @@ impl<'py> Finishing<'_, 'py> {
     }
 
     /// An output as a tensor of its own: forward may return an input as it is, or a tensor with another history.
-    fn distinct(&self, y: Tensor, dirty: &[Tensor]) -> Tensor {
+    fn distinct(&self, y: Tensor, dirty: &[Tensor]) -> PyResult<Tensor> {
         if dirty.iter().any(|d| d.is_same(&y)) {
-            return y;
+            return Ok(y);
         }
         let is_input = self.inputs.iter().flatten().any(|x| x.is_same(&y));
-        let _mode = GradMode::set(false);
         match () {
-            () if is_input => view::alias(&y),
-            () if self.recorded && y.requires_grad() => y.detach(),
-            () => y,
+            () if is_input => ok(unrecorded(|| view::alias(&y))),
+            () if self.recorded && y.requires_grad() => Ok(y.detach()),
+            () => Ok(y),
         }
     }
 

@@ -2,9 +2,11 @@
 
 mod arguments;
 mod autograd;
+mod batch;
 mod convert;
 mod dtype;
 mod error;
+mod forward;
 mod function;
 mod functions;
 mod hooks;

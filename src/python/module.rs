@@ -11,7 +11,7 @@ use super::host::install_host;
 use super::node::PyNode;
 use super::signature::entries;
 use super::tensor::{PyTensor, wrap};
-use super::{autograd, function, functions, modes, numpy};
+use super::{autograd, batch, forward, function, functions, modes, numpy};
 use crate::tensor::Tensor;
 
 /// A tensor of a number, nested sequences of numbers, or an array; the data is copied.
@@ -178,6 +178,17 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(autograd::_backward, module)?,
         wrap_pyfunction!(autograd::_grad, module)?,
         wrap_pyfunction!(autograd::_gradcheck, module)?,
+        wrap_pyfunction!(batch::_vmap_enter, module)?,
+        wrap_pyfunction!(batch::_vmap_exit, module)?,
+        wrap_pyfunction!(batch::_add_batch_dim, module)?,
+        wrap_pyfunction!(batch::_remove_batch_dim, module)?,
+        wrap_pyfunction!(batch::_is_batched, module)?,
+        wrap_pyfunction!(batch::_batch_like_active, module)?,
+        wrap_pyfunction!(forward::_enter_dual_level, module)?,
+        wrap_pyfunction!(forward::_exit_dual_level, module)?,
+        wrap_pyfunction!(forward::_current_dual_level, module)?,
+        wrap_pyfunction!(forward::_make_dual, module)?,
+        wrap_pyfunction!(forward::_unpack_dual, module)?,
         wrap_pyfunction!(modes::is_grad_enabled, module)?,
         wrap_pyfunction!(modes::_set_grad_enabled, module)?,
         wrap_pyfunction!(modes::is_inference_mode_enabled, module)?,

@@ -190,7 +190,7 @@ impl PyTensor {
             Some(Other::Number(n)) => ok(compare::eq(self.get(), n))?,
             None => return Err(PyTypeError::new_err("Tensor.__contains__ only supports Tensor or scalar")),
         };
-        Ok(equal.to_scalars().into_iter().any(Scalar::as_bool))
+        Ok(ok(equal.to_scalars())?.into_iter().any(Scalar::as_bool))
     }
 
     fn __getitem__(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -302,8 +302,9 @@ impl PyTensor {
     }
 
     /// The address of the first element.
-    fn data_ptr(&self) -> usize {
-        self.get().data_ptr() as usize
+    fn data_ptr(&self) -> PyResult<usize> {
+        ok(self.get().readable("reading the memory of a Tensor"))?;
+        Ok(self.get().data_ptr() as usize)
     }
 
     /// True for elements in row-major order without gaps.
@@ -373,6 +374,7 @@ impl PyTensor {
         if !force && self.get().requires_grad() {
             return Err(crate::Error::NumpyRequiresGrad.into());
         }
+        ok(self.get().readable("reading the memory of a Tensor"))?;
         super::numpy::to_array(py, self.get())
     }
 

@@ -67,6 +67,14 @@ pub struct ViewOf {
     pub writable: bool,
 }
 
+/// What a batched tensor is a single example of.
+pub struct Batch {
+    /// Which of the nested batches.
+    pub level: u32,
+    /// All examples: the first dimension is the batch.
+    pub value: Tensor,
+}
+
 struct Inner {
     storage: Storage,
     layout: Layout,
@@ -74,6 +82,7 @@ struct Inner {
     contiguous: bool,
     versioning: Versioning,
     view: Option<Shared<ViewOf>>,
+    batch: Option<Shared<Batch>>,
     /// The autograd state: a `Shared<Meta>` given up, or null as long as there is none.
     meta: AtomicPtr<()>,
     /// For a host language: the object that stands for this tensor there. Never followed here.
@@ -108,7 +117,31 @@ impl Tensor {
     ) -> Tensor {
         let contiguous = layout.is_contiguous();
         let (meta, host) = (AtomicPtr::new(meta), AtomicPtr::new(null_mut()));
-        Tensor(Shared::new(Inner { storage, layout, dtype, contiguous, versioning, view, meta, host }))
+        Tensor(Shared::new(Inner { storage, layout, dtype, contiguous, versioning, view, batch: None, meta, host }))
+    }
+
+    /// A tensor that shows a single example of `value`, whose first dimension is the batch of a level.
+    pub(crate) fn batched(value: &Tensor, level: u32) -> Tensor {
+        let full = value.layout();
+        let layout = Layout { shape: full.shape[1..].into(), strides: full.strides[1..].into(), offset: full.offset };
+        let v = &value.0;
+        Tensor(Shared::new(Inner {
+            storage: v.storage.clone(),
+            contiguous: layout.is_contiguous(),
+            layout,
+            dtype: v.dtype,
+            versioning: v.versioning,
+            view: None,
+            batch: Some(Shared::new(Batch { level, value: value.clone() })),
+            meta: AtomicPtr::new(null_mut()),
+            host: AtomicPtr::new(null_mut()),
+        }))
+    }
+
+    /// What this tensor is a single example of, where it is batched.
+    #[inline]
+    pub(crate) fn batch(&self) -> Option<&Batch> {
+        self.0.batch.as_deref()
     }
 
     /// A row-major tensor whose elements are still anything.
@@ -131,11 +164,17 @@ impl Tensor {
 
     /// The same elements without history, sharing memory and versions: `detach()`.
     pub fn detach(&self) -> Tensor {
+        if let Some(batch) = self.batch() {
+            return Tensor::batched(&batch.value.detach(), batch.level);
+        }
         Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, self.0.versioning)
     }
 
     /// The same elements without history and with a version counter of their own: `.data`.
     pub fn data(&self) -> Tensor {
+        if let Some(batch) = self.batch() {
+            return Tensor::batched(&batch.value.data(), batch.level);
+        }
         Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, Versioning::Untracked)
     }
 
@@ -221,6 +260,7 @@ impl Tensor {
     /// The address of the first element. Reading or writing through it needs a lock on the storage.
     #[inline]
     pub(crate) fn data_ptr(&self) -> *mut u8 {
+        assert!(self.0.batch.is_none(), "this operation has no rule for batched tensors");
         self.0.storage.as_ptr().wrapping_add(self.0.layout.offset * self.0.dtype.size())
     }
 
@@ -250,6 +290,9 @@ impl Tensor {
     /// The autograd state, if there is one.
     #[inline]
     pub(crate) fn meta(&self) -> Option<&Meta> {
+        if let Some(batch) = self.batch() {
+            return batch.value.meta();
+        }
         let raw = std::ptr::NonNull::new(self.0.meta.load(Ordering::Acquire))?;
         // SAFETY: once set, the state stays until the tensor drops.
         Some(unsafe { Shared::<Meta>::borrow_raw(raw) })
@@ -257,6 +300,9 @@ impl Tensor {
 
     /// The autograd state, made where there is none.
     pub(crate) fn meta_or_new(&self) -> Shared<Meta> {
+        if let Some(batch) = self.batch() {
+            return batch.value.meta_or_new();
+        }
         let present = |raw: std::ptr::NonNull<()>| {
             // SAFETY: the tensor's own count keeps the state alive; the clone is ours and the original is given up again.
             let meta = unsafe { Shared::<Meta>::from_raw(raw) };

@@ -8,6 +8,7 @@ use super::dtype::DType;
 use super::read::Reader;
 use super::scalar::Scalar;
 use crate::error::Result;
+use crate::graph::forward;
 
 /// How tensors are printed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -216,6 +217,10 @@ const PREFIX: &str = "tensor(";
 /// # Errors
 /// None today; reading elements may come to fail.
 pub fn repr(tensor: &Tensor) -> Result<String> {
+    if let Some(batch) = tensor.batch() {
+        let value = repr(&batch.value)?.replace('\n', "\n    ");
+        return Ok(format!("BatchedTensor(lvl={}, bdim=0, value=\n    {value}\n)", batch.level));
+    }
     let options = options();
     let default = super::default_dtype();
     let shows_dtype = ![default, DType::I64, DType::Bool].contains(&tensor.dtype());
@@ -240,6 +245,11 @@ pub fn repr(tensor: &Tensor) -> Result<String> {
         Some(edge) => suffixes.push(format!("grad_fn=<{}>", edge.node.name())),
         None if tensor.requires_grad() => suffixes.push("requires_grad=True".into()),
         None => {}
+    }
+    if let Some(level) = forward::current_level()
+        && let Some(tangent) = tensor.tangent(level)?
+    {
+        suffixes.push(format!("tangent={}", forward::outside(level, || repr(&tangent))?));
     }
     Ok(with_suffixes(body, &suffixes, options.linewidth))
 }

@@ -50,6 +50,7 @@ impl Tensor {
     /// # Errors
     /// Where there are none or several.
     pub fn item(&self) -> Result<Scalar> {
+        self.readable("calling .item() on a Tensor")?;
         if self.numel() != 1 {
             return Err(Error::NotScalar { numel: self.numel() });
         }
@@ -61,6 +62,7 @@ impl Tensor {
     /// # Errors
     /// Where there are none or several.
     pub fn truth(&self) -> Result<bool> {
+        self.readable("attempting to use a Tensor in some data-dependent control flow")?;
         match self.numel() {
             1 => Ok(self.item()?.as_bool()),
             0 => Err(Error::AmbiguousTruth { what: "no values" }),
@@ -73,6 +75,7 @@ impl Tensor {
     /// # Errors
     /// For dtypes that have no kernels.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        self.readable("reading the elements of a Tensor")?;
         let _access = Access::lock([(&**self.storage(), false)]);
         dispatch!("to_vec", self.dtype(), S => {
             let data = self.storage().as_ptr().cast::<S>();
@@ -82,8 +85,17 @@ impl Tensor {
     }
 
     /// The elements in row-major order as numbers.
-    pub fn to_scalars(&self) -> Vec<Scalar> {
+    ///
+    /// # Errors
+    /// For a batched tensor.
+    pub fn to_scalars(&self) -> Result<Vec<Scalar>> {
+        self.readable("reading the elements of a Tensor")?;
         let reader = Reader::new(self);
-        self.layout().offsets().map(|o| reader.at(o)).collect()
+        Ok(self.layout().offsets().map(|o| reader.at(o)).collect())
+    }
+
+    /// An error for a batched tensor: it has no numbers of its own.
+    pub(crate) fn readable(&self, what: &'static str) -> Result<()> {
+        if self.batch().is_some() { Err(Error::BatchedRead { what }) } else { Ok(()) }
     }
 }

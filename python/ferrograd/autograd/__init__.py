@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .. import _ferrograd
 from .._ferrograd import Tensor
-from . import anomaly_mode, function, grad_mode, graph
+from . import anomaly_mode, forward_ad, function, grad_mode, graph
 from .anomaly_mode import detect_anomaly, set_detect_anomaly
 from .function import Function
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, set_multithreading_enabled
@@ -16,6 +16,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "function",
     "grad",
     "grad_mode",
@@ -88,19 +89,26 @@ def grad(
     >>> grad(x ** 2, x)
     (tensor([6.]),)
     """
-    if is_grads_batched:
-        raise NotImplementedError("grad: is_grads_batched=True is not implemented")
     if materialize_grads and allow_unused is False:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
     outputs = list(_tuple(outputs))
-    return tuple(
-        _ferrograd._grad(
-            outputs,
-            list(_tuple(inputs)),
-            _gradients(grad_outputs, len(outputs)),
-            create_graph if retain_graph is None else retain_graph,
-            create_graph,
-            bool(allow_unused),
-            materialize_grads,
-        )
-    )
+    gradients = _gradients(grad_outputs, len(outputs))
+    options = (create_graph if retain_graph is None else retain_graph, create_graph, bool(allow_unused), materialize_grads)
+    if is_grads_batched:
+        return _batched_grad(outputs, list(_tuple(inputs)), gradients, options)
+    return tuple(_ferrograd._grad(outputs, list(_tuple(inputs)), gradients, *options))
+
+
+def _batched_grad(outputs: list, inputs: list, gradients: list, options: tuple) -> tuple[Tensor | None, ...]:
+    """One pass for a batch of gradients: the first dimension of each is the batch."""
+    sizes = {len(g) for g in gradients if g is not None}
+    if len(sizes) != 1:
+        raise RuntimeError(f"grad: with is_grads_batched=True all grad_outputs need one first dimension, got {sorted(sizes)}")
+    (size,) = sizes
+    level = _ferrograd._vmap_enter(size, "same")
+    try:
+        batched = [None if g is None else _ferrograd._add_batch_dim(g, 0, level) for g in gradients]
+        found = _ferrograd._grad(outputs, inputs, batched, *options)
+        return tuple(None if g is None else _ferrograd._remove_batch_dim(g, level, size, 0) for g in found)
+    finally:
+        _ferrograd._vmap_exit()

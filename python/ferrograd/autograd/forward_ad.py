@@ -1,0 +1,56 @@
+"""Forward mode: tensors that carry a tangent, and operations that carry it along.
+
+>>> import ferrograd
+>>> with dual_level():
+...     x = make_dual(ferrograd.tensor([2.0]), ferrograd.tensor([1.0]))
+...     y, dy = unpack_dual(x ** 3)
+>>> y, dy
+(tensor([8.]), tensor([12.]))
+"""
+
+from typing import NamedTuple
+
+from .. import _ferrograd
+from .._ferrograd import Tensor, _enter_dual_level, _exit_dual_level
+from .grad_mode import _Mode
+
+
+class UnpackedDualTensor(NamedTuple):
+    """A primal and its tangent, or None where it has none."""
+
+    primal: Tensor
+    tangent: Tensor | None
+
+
+def enter_dual_level() -> int:
+    """Enter a level: what `make_dual` makes from now on lives until it is left. Levels nest."""
+    return _enter_dual_level()
+
+
+def exit_dual_level(*, level: int | None = None) -> None:
+    """Leave the innermost level; the tangents of its tensors are gone."""
+    _exit_dual_level(level)
+
+
+def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> Tensor:
+    """A view of `tensor` that carries `tangent`, which has its shape and dtype."""
+    return _ferrograd._make_dual(tensor, tangent, level)
+
+
+def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTensor:
+    """`tensor` without its tangent, and the tangent, or None."""
+    return UnpackedDualTensor(*_ferrograd._unpack_dual(tensor, level))
+
+
+class dual_level(_Mode):
+    """A level as a context manager: `with dual_level():`."""
+
+    def __enter__(self) -> int:
+        self._level = enter_dual_level()
+        return self._level
+
+    def __exit__(self, *exception: object) -> None:
+        exit_dual_level(level=self._level)
+
+
+__all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]

@@ -1,0 +1,253 @@
+//! Forward mode: tangents that travel with tensors through operations.
+//!
+//! Levels nest. What is computed for the tangent of a level sees the tangents of the levels outside of it and no others,
+//! so that derivatives of derivatives come out and none is confused with another.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smallvec::SmallVec;
+
+use super::arena::NodeRef;
+use super::mode::{self, enable_grad, is_grad_enabled};
+use super::node::Backward;
+use crate::engine::{self, Options, accumulate};
+use crate::error::{Error, Result};
+use crate::ops::{arithmetic, batch, cast, view, window};
+use crate::tensor::Tensor;
+
+thread_local! {
+    /// The levels that were entered, the innermost last, each with a number of its own.
+    static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    /// How many of them are seen now.
+    static VISIBLE: Cell<usize> = const { Cell::new(0) };
+}
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A tensor's tangents: the number of the level, the version of the primal's memory, the tangent.
+pub(super) type Tangents = SmallVec<[(u64, u32, Tensor); 1]>;
+
+/// True where some operation may have a tangent to carry.
+#[inline]
+pub fn is_active() -> bool {
+    VISIBLE.get() > 0
+}
+
+/// Enters a level; gives its place, counted from 0.
+pub fn enter_level() -> usize {
+    let level = ENTERED.with_borrow_mut(|all| {
+        all.push(NEXT.fetch_add(1, Ordering::Relaxed));
+        all.len() - 1
+    });
+    VISIBLE.set(level + 1);
+    level
+}
+
+/// Leaves the innermost level: its tangents are gone.
+///
+/// # Errors
+/// Where `level` is not the innermost.
+pub fn exit_level(level: usize) -> Result<()> {
+    let left = ENTERED.with_borrow_mut(|all| {
+        if level + 1 != all.len() {
+            return Err(Error::DualLevel { given: level, innermost: all.len() as isize - 1 });
+        }
+        all.pop();
+        Ok(all.len())
+    })?;
+    VISIBLE.set(left);
+    Ok(())
+}
+
+/// The innermost level, if there is one.
+pub fn current_level() -> Option<usize> {
+    VISIBLE.get().checked_sub(1)
+}
+
+/// The number of a level that is seen.
+fn number(level: usize) -> Option<u64> {
+    if level < VISIBLE.get() { ENTERED.with_borrow(|all| all.get(level).copied()) } else { None }
+}
+
+/// Runs a closure that sees only the levels outside of `level`.
+pub(crate) fn outside<R>(level: usize, f: impl FnOnce() -> R) -> R {
+    struct Restore(usize);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            VISIBLE.set(self.0);
+        }
+    }
+    let _restore = Restore(VISIBLE.replace(level));
+    f()
+}
+
+/// Runs a closure whose operations leave neither nodes nor tangents.
+pub(crate) fn unrecorded<R>(f: impl FnOnce() -> R) -> R {
+    if is_active() { outside(0, || mode::no_grad(f)) } else { mode::no_grad(f) }
+}
+
+/// The levels of a thread, for another that works for it.
+pub(super) fn snapshot() -> Option<(Vec<u64>, usize)> {
+    is_active().then(|| (ENTERED.with_borrow(Vec::clone), VISIBLE.get()))
+}
+
+/// Takes over the levels of another thread; gives those before.
+pub(super) fn restore((entered, visible): (Vec<u64>, usize)) -> (Vec<u64>, usize) {
+    (ENTERED.replace(entered), VISIBLE.replace(visible))
+}
+
+/// The levels that any of these tensors has a tangent of, from the outermost.
+pub(crate) fn levels<'a>(tensors: impl IntoIterator<Item = &'a Tensor> + Clone) -> SmallVec<[usize; 2]> {
+    let seen = |level: &usize| tensors.clone().into_iter().any(|t| t.tangent(*level).is_ok_and(|t| t.is_some()));
+    (0..VISIBLE.get()).filter(seen).collect()
+}
+
+impl Tensor {
+    /// The tangent of a level, if there is one.
+    ///
+    /// # Errors
+    /// Where there is no memory for that of a view whose base was changed in place.
+    pub fn tangent(&self, level: usize) -> Result<Option<Tensor>> {
+        let Some(number) = number(level) else { return Ok(None) };
+        let found = self.meta().and_then(|m| m.tangent(number));
+        let Some(view) = self.view_of().filter(|v| v.writable) else { return Ok(found.map(|(_, t)| t)) };
+        match found {
+            Some((version, tangent)) if version == self.version() => Ok(Some(tangent)),
+            _ if view.base.version() == 0 => Ok(found.map(|(_, t)| t)),
+            _ => match view.base.tangent(level)? {
+                Some(base) => {
+                    let seen = window::Window::new(view.base.layout(), self.layout());
+                    outside(level, || window::extract(&base, &seen)).map(Some)
+                }
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Sets or removes the tangent of a level.
+    pub(crate) fn set_tangent(&self, level: usize, tangent: Option<Tensor>) {
+        if let Some(number) = number(level)
+            && (tangent.is_some() || self.meta().is_some())
+        {
+            self.meta_or_new().set_tangent(number, self.version(), tangent);
+        }
+    }
+
+    /// Sets the tangents that another tensor of the same elements has.
+    pub(crate) fn copy_tangents(&self, from: &Tensor) -> Result<()> {
+        (0..VISIBLE.get()).try_for_each(|level| {
+            self.set_tangent(level, from.tangent(level)?);
+            Ok(())
+        })
+    }
+}
+
+/// A dual tensor: a view of `primal` that carries `tangent` at a level.
+///
+/// # Errors
+/// For tensors that cannot have derivatives, and tangents of another shape or dtype.
+pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tensor> {
+    if number(level).is_none() {
+        return Err(Error::NoDualLevel);
+    }
+    if !primal.dtype().is_floating_point() {
+        return Err(Error::DualDType { what: "primal", dtype: primal.dtype() });
+    }
+    if tangent.dtype() != primal.dtype() {
+        return Err(Error::DTypeMismatch { op: "make_dual", left: primal.dtype(), right: tangent.dtype() });
+    }
+    if tangent.shape() != primal.shape() {
+        let (expected, given) = (primal.shape().to_vec(), tangent.shape().to_vec());
+        return Err(Error::Shape { op: "make_dual", what: "the tangent must look like the primal", expected, given });
+    }
+    let dual = view::alias(primal)?;
+    bottom(&dual).set_tangent(level, Some(batch::peeled(tangent, &batch::levels(primal))?));
+    Ok(dual)
+}
+
+/// The primal without the tangent of a level, and that tangent.
+///
+/// # Errors
+/// Where there is no memory.
+pub fn unpack_dual(dual: &Tensor, level: usize) -> Result<(Tensor, Option<Tensor>)> {
+    let tangent = bottom(dual).tangent(level)?.map(|t| batch::dressed(&t, &batch::levels(dual))).transpose()?;
+    let primal = outside(level, || view::alias(dual))?;
+    Ok((primal, tangent))
+}
+
+/// The value at the bottom of all batches: tangents live there, as histories do.
+fn bottom(t: &Tensor) -> &Tensor {
+    let mut t = t;
+    while let Some(batch) = t.batch() {
+        t = &batch.value;
+    }
+    t
+}
+
+/// Carries tangents through a recorded operation by its derivative alone. The derivative is linear in the gradient `u`,
+/// `v(u) = J^T u`; so the derivative of `v` with respect to `u`, applied to the tangents, is `J t`.
+pub(crate) fn through(node: &NodeRef, inputs: &[&Tensor], outputs: &[&Tensor]) -> Result<()> {
+    for level in levels(inputs.iter().copied()) {
+        let tangents: SmallVec<[Option<Tensor>; 2]> = inputs.iter().map(|x| x.tangent(level)).collect::<Result<_>>()?;
+        for (n, y) in outputs.iter().enumerate().filter(|(_, y)| y.dtype().is_floating_point()) {
+            let found = outside(level, || product(node, inputs, &tangents, outputs.len(), n, y))?;
+            carry(node, n, y, level, found);
+        }
+    }
+    Ok(())
+}
+
+/// Sets the tangent of an output, also where the node keeps the output for backward.
+pub(crate) fn carry(node: &NodeRef, output: usize, y: &Tensor, level: usize, tangent: Tensor) {
+    for saved in node.saved() {
+        if let Some(kept) = saved.tensor().filter(|_| saved.is_output(output)) {
+            kept.set_tangent(level, Some(tangent.clone()));
+        }
+    }
+    y.set_tangent(level, Some(tangent));
+}
+
+/// `J t` for output `n` of a node.
+fn product(
+    node: &NodeRef,
+    inputs: &[&Tensor],
+    tangents: &[Option<Tensor>],
+    outputs: usize,
+    n: usize,
+    y: &Tensor,
+) -> Result<Tensor> {
+    let u = Tensor::ones(y.shape(), y.dtype())?.requiring_grad()?;
+    let needs: SmallVec<[bool; 4]> = tangents.iter().map(Option::is_some).collect();
+    let mut gradients: SmallVec<[Option<Tensor>; 1]> = smallvec::smallvec![None; outputs];
+    gradients[n] = Some(u.clone());
+    let found = enable_grad(|| node.take(true).backward(&Backward { gradients: &gradients, needs: &needs, node }))?;
+    let (mut ends, mut starts) = (Vec::new(), Vec::new());
+    for (index, (gradient, tangent)) in found.into_iter().zip(tangents).enumerate() {
+        if let (Some(g), Some(t)) = (gradient, tangent) {
+            let g = enable_grad(|| accumulate::fitted(g, inputs[index].shape(), inputs[index].dtype(), node, index))?;
+            if g.requires_grad() {
+                ends.push(g);
+                starts.push(Some(t.clone()));
+            }
+        }
+    }
+    if ends.is_empty() {
+        return Tensor::zeros(y.shape(), y.dtype());
+    }
+    let options = Options { create_graph: is_grad_enabled(), allow_unused: true, ..Options::default() };
+    let found = engine::grad(&ends, &[u], &starts, options)?.pop().flatten();
+    found.map_or_else(|| Tensor::zeros(y.shape(), y.dtype()), Ok)
+}
+
+/// A tangent as an operand of an element-wise operation has it: in the result's shape and dtype.
+pub(crate) fn spread(tangent: &Tensor, y: &Tensor) -> Result<Tensor> {
+    view::expand(&cast::to(tangent, y.dtype())?, &view::signed(y.shape()))
+}
+
+/// The sum of what several operands add to a tangent.
+pub(crate) fn added(sum: Option<Tensor>, term: Tensor) -> Result<Tensor> {
+    match sum {
+        Some(sum) => arithmetic::add(&sum, &term),
+        None => Ok(term),
+    }
+}
