@@ -295,6 +295,9 @@ const WHOLE: Index = Index::Slice { start: None, stop: None, step: 1 };
 /// [`get`] on every example of a batch: behind a whole first dimension, or, where the indices are batched themselves,
 /// behind an index that counts the examples.
 fn batched_get(x: &Tensor, parts: &[Index], level: u32) -> Result<Tensor> {
+    if let Some(mask) = indices(parts).find(|t| is_mask(t)) {
+        mask.readable("indexing with a mask: how many elements it takes depends on their values")?;
+    }
     let size = batch::size(level, indices(parts).chain([x]));
     let value = batch::unwrapped(x, level, size)?;
     let count = indices(parts).map(Tensor::rank).max().unwrap_or(0);
