@@ -57,9 +57,12 @@ pub enum Error {
     /// More indices than dimensions.
     #[error("too many indices for tensor of dimension {rank}: got {given}")]
     TooManyIndices { rank: usize, given: usize },
-    /// An index form that cannot be used here.
-    #[error("{op}: invalid index: {what}")]
-    InvalidIndex { op: &'static str, what: &'static str },
+    /// Indices that are no integers.
+    #[error("tensors used as indices must be long, int, byte or bool tensors, got {dtype}")]
+    IndexDType { dtype: DType },
+    /// An index of a tensor without dimensions.
+    #[error("invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number")]
+    IndexScalar,
     /// A shape that does not hold the elements there are.
     #[error("{op}: shape {shape:?} is invalid for input of size {numel}")]
     ReshapeSize { op: &'static str, shape: Vec<isize>, numel: usize },
@@ -131,12 +134,33 @@ pub enum Error {
     /// A truth value of a tensor with no or several elements.
     #[error("Boolean value of Tensor with {what} is ambiguous")]
     AmbiguousTruth { what: &'static str },
+    /// Numbers that make no range.
+    #[error("{op}: {argument} {rule}, got {given}")]
+    Range { op: &'static str, argument: &'static str, rule: &'static str, given: f64 },
+    /// Memory for a device that there is not.
+    #[error("{op}: pin_memory=True requires an accelerator; this library computes on the CPU only")]
+    PinMemory { op: &'static str },
     /// A value that its argument does not allow.
     #[error("{op}: {argument} {rule}, got {given}")]
     Argument { op: &'static str, argument: &'static str, rule: &'static str, given: String },
     /// An argument of the wrong type.
     #[error("{op}: {argument} must be {expected}, not {given}")]
     ArgumentType { op: &'static str, argument: String, expected: &'static str, given: String },
+    /// A scale that does not go with the dtypes.
+    #[error("{op}: {rule}")]
+    Alpha { op: &'static str, rule: &'static str },
+    /// A way of rounding that there is not.
+    #[error("{op}: expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{given}'")]
+    RoundingMode { op: &'static str, given: String },
+    /// A number that an integer dtype does not hold.
+    #[error("{op}: value cannot be converted to type {dtype} without overflow")]
+    Overflow { op: &'static str, dtype: DType },
+    /// A mask of another shape.
+    #[error("The shape of the mask {mask:?} does not match the shape of the indexed tensor {shape:?} at index {dim}")]
+    MaskShape { mask: Vec<usize>, shape: Vec<usize>, dim: usize },
+    /// A clamp to nothing.
+    #[error("{op}: At least one of 'min' or 'max' must not be None")]
+    NoBounds { op: &'static str },
     /// A call that fits none of the operation's signatures.
     #[error("{op}() received an invalid combination of arguments: {given}; expected {expected}")]
     Signature { op: &'static str, given: String, expected: String },
@@ -334,7 +358,9 @@ impl Error {
             DimRange { .. }
             | IndexRange { .. }
             | TooManyIndices { .. }
-            | InvalidIndex { .. }
+            | IndexDType { .. }
+            | MaskShape { .. }
+            | IndexScalar
             | EmptyReduction { .. } => Kind::Index,
             ArgumentType { .. } | Signature { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
             Argument { .. } | Data { .. } => Kind::Value,

@@ -24,6 +24,8 @@ NUMPY = {
     "sub": np.subtract,
     "mul": np.multiply,
     "div": np.true_divide,
+    "rsub": lambda a, b: b - a,
+    "reciprocal": np.reciprocal,
     "floor_divide": np.floor_divide,
     "remainder": np.remainder,
     "pow": np.power,
@@ -54,7 +56,11 @@ NUMPY = {
     "ge": np.greater_equal,
     "logical_and": np.logical_and,
     "logical_or": np.logical_or,
+    "logical_xor": np.logical_xor,
     "logical_not": np.logical_not,
+    "bitwise_and": np.bitwise_and,
+    "bitwise_or": np.bitwise_or,
+    "bitwise_xor": np.bitwise_xor,
     "isnan": np.isnan,
     "where": lambda c, a, b: np.where(c != 0, a, b),
     "clamp_min": np.maximum,
@@ -88,7 +94,7 @@ def tensors(arrays):
 def test_value_is_numpys(name, data):
     row = POINTWISE[name]
     shapes = data.draw(mutually_broadcastable_shapes(num_shapes=row["arity"], max_dims=4, max_side=5, min_side=0)).input_shapes
-    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    dtype = data.draw(st.sampled_from(["int32", "int64"] if row["rule"] == "Bits" else ["float32", "float64"]))
     arrays = draw(data, row, shapes, dtype)
     ours = getattr(fg, name)(*tensors(arrays)).numpy()
     theirs = NUMPY[name](*arrays)
@@ -150,11 +156,12 @@ FUNCTIONS = {
     "select": lambda x: x.select(1, 2) ** 2,
     "narrow": lambda x: x.narrow(1, 1, 2) ** 2,
     "unbind": lambda x: x.unbind(1)[1] ** 2,
+    "flip": lambda x: x.flip(0, 1) * x,
     "clamp": lambda x: x.clamp(-1.03, 1.04) ** 2,
 }
 #: Functions without a derivative: indices, truths, tensors from nothing, and the in-place forms tested below.
 WITHOUT_DERIVATIVE = {
-    "argmax", "argmin", "all", "any", "zeros", "zeros_like", "ones", "ones_like", "empty", "empty_like", "full", "full_like",
+    "bitwise_not", "argmax", "argmin", "all", "any", "zeros", "zeros_like", "ones", "ones_like", "empty", "empty_like", "full", "full_like",
     "rand", "rand_like", "randn", "randn_like", "arange", "linspace", "eye",
 }
 
@@ -171,7 +178,10 @@ def test_function_derivatives(name):
     assert fg.autograd.gradgradcheck(FUNCTIONS[name], x)
 
 
-IN_PLACE = sorted(n for n in TABLE if n.endswith("_") and n not in ("copy_", "fill_", "zero_"))
+IN_PLACE = sorted(
+    n for n in TABLE
+    if n.endswith("_") and n not in ("copy_", "fill_", "zero_") and not n.startswith(("bitwise", "logical"))
+)
 
 
 @pytest.mark.parametrize("name", IN_PLACE)

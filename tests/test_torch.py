@@ -359,3 +359,131 @@ def test_linspace(arguments):
     for dtype in ("float32", "float64"):
         ours = fg.linspace(*arguments, dtype=getattr(fg, dtype))
         same(ours, torch.linspace(*arguments, dtype=getattr(torch, dtype)))
+
+
+def graph(f) -> list[str]:
+    """The names of a graph's nodes, depth first, with None where an input needs no gradient."""
+    names, todo = [], [f]
+    while todo:
+        node = todo.pop()
+        if node is None:
+            names.append("None")
+            continue
+        names.append(node.name())
+        assert type(node).__name__ == node.name().removeprefix("torch::autograd::")
+        assert repr(node).startswith(f"<{type(node).__name__} object at 0x")
+        todo += [n for n, _ in reversed(node.next_functions)]
+    return names
+
+
+def graphs(expression: str) -> None:
+    """The same graph in both libraries of what an expression of x and y, or a statement that changes z = 1 * x, gives."""
+    found = []
+    for T in (fg, torch):
+        x = T.tensor([1.5, 2.5], requires_grad=True)
+        y = T.tensor([0.5, 1.25], requires_grad=True)
+        names = {"T": T, "x": x, "y": y, "c": T.tensor([2.0, 3.0]), "z": x * 1}
+        try:
+            result = eval(expression, names)
+        except SyntaxError:
+            exec(expression, names)
+            result = names["z"]
+        found.append(None if result.grad_fn is None else graph(result.grad_fn))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("sign", "+ - * / ** // %".split())
+def test_graphs_of_operators(sign):
+    for number in ("2", "3.5", "(-1)", "0.5"):
+        for expression in (f"x {sign} {number}", f"{number} {sign} x", f"z {sign}= {number}"):
+            graphs(expression)
+    for expression in (f"x {sign} y", f"x {sign} c", f"c {sign} x", f"x {sign} T.tensor(2.0)", f"z {sign}= y"):
+        graphs(expression)
+
+
+@pytest.mark.parametrize("name", "add sub mul div floor_divide remainder pow".split())
+def test_graphs_of_functions(name):
+    for other in ("2", "0.5", "y", "c"):
+        for expression in (f"T.{name}(x, {other})", f"x.{name}({other})", f"z.{name}_({other})"):
+            graphs(expression)
+
+
+GRAPHS = """T.pow(2, x); T.rsub(x, 2); T.rsub(x, y); x.reciprocal(); x.square(); -x; abs(x); x.floor(); x.sign()
+x.sum(); x.sum(0); x.sum(dim=()); x.sum(dim=None); x.sum(None, True); x.sum(dtype=T.float64); x.mean(); x.mean(0)
+x.mean(dim=()); x.mean(dtype=T.float64); x.prod(); x.prod(0); x.prod(0, dtype=T.float64); x.var(); x.std(0)
+x.logsumexp(0); x.softmax(0); x.softmax(0, dtype=T.float64); x.log_softmax(0); x.max(); x.max(0).values; x.min(y)
+x.amax(); x.amin(0); x.clamp(0); x.clamp(0, 1); x.clamp(max=1); x.clamp(y); x.clamp(y, y); x.clamp(max=y)
+x.clamp_min(0); x.clamp_min(y); x.clamp_max(0); x.clamp_max(y); T.where(x > 0, x, y); T.where(x > 0, x, 2)
+T.where(x > 0, 1.0, y); T.maximum(x, y); x.reshape(2, 1); x.view(-1); x.flatten(); x.unsqueeze(0).flatten(1); x.t()
+x.unsqueeze(0).squeeze(); x.unsqueeze(0).squeeze(0); x.unsqueeze(0).squeeze((0,)); x.expand(3, 2); x.expand(2)
+x.expand(3, 2).flatten(); x.permute(0); x.unsqueeze(0).T; x.narrow(0, 0, 1); x.unbind()[1]; list(x)[0]; x.flip(0)
+x.double(); x.to(T.float64); x.clone(); x.expand(3, 2).contiguous(); x[0]; x[0:1]; x[:]; x[...]; x[None]; x[..., 0]
+x[[0, 1]]; x[x > 0]; x[T.tensor([0])]; x[True]; x[None, 0]; x[1:, None]; x @ y; x @ y.expand(2, 2)
+x.expand(2, 2) @ y; x.expand(2, 2) @ y.expand(2, 2); T.cat([x, y]); T.stack([x, y]); z[0] = 1; z[0] = y[0]; z[:] = 1
+z[:] = y; z[...] = y; z[[0, 1]] = y; z[[0]] = 1; z[z > 0] = 1; z.zero_(); z.fill_(2); z.fill_(y[0]); z.copy_(y)
+z.copy_(y[0]); z[0].mul_(2); z.view(2, 1).mul_(2); z.view(2).add_(y); z[1:].exp_(); z.view(2)[[0, 1]] = y
+z.clamp_(0, 1); z.clamp_(0); z.clamp_min_(0); z.reciprocal_(); v = z[0]; z.mul_(2); z = v"""
+
+
+@pytest.mark.parametrize("line", GRAPHS.replace("z[0]; z.mul_(2); z = v", "z[0]\nz.mul_(2)\nz = v").split("; "))
+def test_graphs(line):
+    for expression in [line] if "v =" in line else line.split("\n"):
+        graphs(expression)
+
+
+def test_nodes_are_objects_of_their_own():
+    x = fg.tensor([1.0], requires_grad=True)
+    y = x * 2
+    node = y.grad_fn
+    assert node is y.grad_fn and node == y.grad_fn and hash(node) == hash(y.grad_fn)
+    assert node != (x * 2).grad_fn
+    assert node.next_functions[0][0] is (x + 1).grad_fn.next_functions[0][0]
+    assert isinstance(node, fg._ferrograd.Node)
+    with pytest.raises(AttributeError):
+        node.variable
+
+
+@pytest.mark.parametrize("write", ["z[0].mul_(v[0])", "z[1:].mul_(v[:1])", "z.view(2)[:1].div_(v[1])", "z[0].exp_()", "z[:1][[0]] = v[:1]"])
+def test_operations_on_windows(write):
+    """An operation in place on a view gives torch's first and second derivatives, also when run twice."""
+    found = []
+    for T in (fg, torch):
+        x = T.tensor([0.5, 1.5], dtype=T.float64, requires_grad=True)
+        v = T.tensor([2.0, 3.0], dtype=T.float64, requires_grad=True)
+        z = x * x
+        exec(write, {"z": z, "v": v})
+        loss = (z * z).sum()
+        loss.backward(retain_graph=True)
+        (g,) = T.autograd.grad(loss, x, create_graph=True)
+        (h,) = T.autograd.grad((g * g).sum(), x)
+        found.append([x.grad.tolist(), [] if v.grad is None else v.grad.tolist(), h.tolist()])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 0.5, -0.5, -1, -2, 0.0, 2.0, 4, 1.5, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_powers_by_numbers(exponent, dtype):
+    """Values to the bit where torch has a formula, and gradients, also at zero, below it, and at infinities."""
+    specials = [0.0, -0.0, 1.0, -2.0, 2.5, -0.3, math.inf, -math.inf, math.nan, 1e-30, 1e30]
+    array = np.array(specials, dtype=dtype)
+    for function in (lambda T, x: x**exponent, lambda T, x: T.pow(x, exponent), lambda T, x: (x * 1).pow_(exponent)):
+        check(function, array, atol=0)
+        check(function, array[3], atol=0)
+    if exponent not in (4, 1.5):
+        (ours, theirs) = pair(array)
+        np.testing.assert_array_equal((ours**exponent).numpy(), (theirs**exponent).numpy())
+
+
+@pytest.mark.parametrize("base", [0, 0.0, 1, 2, 2.5, -1.5])
+def test_powers_of_numbers(base):
+    check(lambda T, x: base**x, np.array([0.0, 1.0, 2.0, -1.0, 0.5, 3.0]), atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+def test_integer_powers(dtype):
+    for exponent in (0, 1, 2, 3, 7, 0.5, 2.0, -0.5):
+        check(lambda T, x: x**exponent, np.array([0, 1, 2, 3, 5, 200], dtype=dtype))
+    for exponent in (-1, -2):
+        with pytest.raises(RuntimeError, match="negative integer powers"):
+            fg.tensor([1, 2]) ** exponent
+    same(fg.tensor([True, False]) ** 2, torch.tensor([True, False]) ** 2)

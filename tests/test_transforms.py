@@ -32,8 +32,9 @@ def close(ours, expected):
 
 def draw(name, *shapes):
     rng = np.random.default_rng(7)
-    domain = POINTWISE[name]["domain"]
-    return [fg.tensor(rng.uniform(low, high, size=shape)) for (low, high), shape in zip(domain, shapes)]
+    row = POINTWISE[name]
+    dtype = fg.int64 if row["rule"] == "Bits" else fg.float64
+    return [fg.tensor(rng.uniform(*ends, size=shape)).to(dtype) for ends, shape in zip(row["domain"], shapes)]
 
 
 ARITY = {name: row["arity"] for name, row in POINTWISE.items()}

@@ -16,6 +16,10 @@ TYPES = {
     "int[]": "int | Sequence[int]",
     "bool": "_bool",
     "DType": "dtype",
+    "str": "str",
+    "Layout": "layout",
+    "Device": "device | str",
+    "MemoryFormat": "memory_format",
 }
 RETURNS = {"unbind": "tuple[Tensor, ...]"}
 VARIADIC = {"size", "shape", "dims"}
@@ -52,13 +56,31 @@ class dtype:
     itemsize: int
 
 
+class device:
+    type: str
+    index: int | None
+    def __init__(self, type: str | device, index: int | None = None) -> None: ...
+
+
+class layout: ...
+class memory_format: ...
+
+
+strided: layout
+sparse_coo: layout
+contiguous_format: memory_format
+preserve_format: memory_format
+channels_last: memory_format
+channels_last_3d: memory_format
+
+
 class _Extremum(NamedTuple):
     values: Tensor
     indices: Tensor
 
 
-def tensor(data: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: _bool = False) -> Tensor: ...
-def as_tensor(data: Any, dtype: dtype | None = None) -> Tensor: ...
+def tensor(data: Any, *, dtype: dtype | None = None, device: device | str | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor: ...
+def as_tensor(data: Any, dtype: dtype | None = None, device: device | str | None = None) -> Tensor: ...
 def from_numpy(ndarray: ndarray) -> Tensor: ...
 def get_default_dtype() -> dtype: ...
 def set_default_dtype(d: dtype) -> None: ...
@@ -128,7 +150,7 @@ def stubs() -> str:
     functions = "".join(block(row, False) for row in rows if row["function"])
     methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
     dtypes = "".join(f"{n}: dtype\n" for n in names)
-    return f"{HEAD}{dtypes}\n{functions}\n\nclass Tensor:\n    def __init__(self, data: Any = None) -> None: ...\n{members()}{methods}"
+    return f"{HEAD}{dtypes}\n{functions}\n\nclass Tensor:\n    def __init__(self, *data: Any) -> None: ...\n{members()}{methods}"
 
 
 def main() -> int:

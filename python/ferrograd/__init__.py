@@ -12,6 +12,7 @@ from . import _ferrograd
 from ._ferrograd import *  # noqa: F403 - the table of operations names them
 from ._ferrograd import (
     Tensor,
+    device,
     __version__,
     dtype,
     get_default_dtype,

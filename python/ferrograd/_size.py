@@ -24,8 +24,11 @@ class Size(tuple):
         return Size(super().__add__(tuple(other)))
 
 
-def _rebuild(elements: list, shape: tuple, dtype, requires_grad: bool):
-    from . import tensor
+def _rebuild(elements: bytes, shape: tuple, order: list, dtype, requires_grad: bool):
+    """A pickled tensor: elements in the order of memory, and the dimensions in that order."""
+    from ._ferrograd import _from_bytes
 
-    made = tensor(elements, dtype=dtype).reshape(shape)
+    made = _from_bytes(elements, shape, dtype)
+    if order != sorted(order):
+        made = made.permute(*sorted(range(len(order)), key=order.__getitem__)).detach()
     return made.requires_grad_(requires_grad) if requires_grad else made

@@ -20,8 +20,8 @@ def _to(self: Tensor, *args, dtype_=None, copy: bool = False, **kwargs) -> Tenso
             continue
         else:
             device = argument
-    if device is not None and not str(device).startswith("cpu"):
-        raise RuntimeError(f"ferrograd computes on the CPU only, got device {device}")
+    if device is not None:
+        _ferrograd._check_device(device)
     cast = self if target is None else _cast(self, target)
     return cast.clone() if copy and cast is self else cast
 
@@ -51,11 +51,6 @@ for _name, _target in {
     setattr(Tensor, _name, _converter(_name, _target))
 
 
-def _cpu(self: Tensor) -> Tensor:
-    """The tensor itself: it is there already."""
-    return self
-
-
 def _view_as(self: Tensor, other: Tensor) -> Tensor:
     """`view(other.shape)`"""
     return self.view(other.shape)
@@ -77,7 +72,6 @@ def _type_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 for _name, _method in {
-    "cpu": _cpu,
     "view_as": _view_as,
     "reshape_as": _reshape_as,
     "expand_as": _expand_as,

@@ -36,6 +36,16 @@ pub enum OpCode {
     Remainder,
     /// `a` to the power `b`
     Pow,
+    /// Rounded down.
+    Floor,
+    /// Rounded towards zero.
+    Trunc,
+    /// The bits that both have.
+    BitAnd,
+    /// The bits that either has.
+    BitOr,
+    /// The bits that one of the two has.
+    BitXor,
     /// `a == b`
     Eq,
     /// `a < b`
@@ -70,10 +80,6 @@ pub enum OpCode {
     Tanh,
     /// Logistic function.
     Sigmoid,
-    /// Rounded down.
-    Floor,
-    /// Rounded towards zero.
-    Trunc,
 }
 
 /// One step of a program: an operation on earlier values. Arguments that the operation lacks are 0.
@@ -257,7 +263,8 @@ impl Lane for Expr {
     fn constant(value: f64) -> Expr {
         emit(OpCode::Constant(value), &[])
     }
-    unary!(abs Abs);
+    unary!(abs Abs, floor Floor, trunc Trunc);
+    binary!(bit_and BitAnd, bit_or BitOr, bit_xor BitXor);
     binary!(maximum Maximum, minimum Minimum, floor_divide FloorDivide, remainder Remainder, pow Pow);
     comparison!(eq Eq, lt Lt, le Le);
     fn select(mask: ExprMask, yes: Expr, no: Expr) -> Expr {
@@ -273,8 +280,7 @@ impl Real for Expr {
         emit(OpCode::MulAdd, &[self, factor, term])
     }
     unary!(
-        sqrt Sqrt, exp Exp, log Log, expm1 Expm1, log1p Log1p, sin Sin, cos Cos, tanh Tanh, sigmoid Sigmoid,
-        floor Floor, trunc Trunc
+        sqrt Sqrt, exp Exp, log Log, expm1 Expm1, log1p Log1p, sin Sin, cos Cos, tanh Tanh, sigmoid Sigmoid
     );
 }
 

@@ -44,6 +44,11 @@ steps! {
     FloorDivide / 2: |a, b, c| a.floor_divide(b);
     Remainder / 2: |a, b, c| a.remainder(b);
     Pow / 2: |a, b, c| a.pow(b);
+    Floor / 1: |a, b, c| a.floor();
+    Trunc / 1: |a, b, c| a.trunc();
+    BitAnd / 2: |a, b, c| a.bit_and(b);
+    BitOr / 2: |a, b, c| a.bit_or(b);
+    BitXor / 2: |a, b, c| a.bit_xor(b);
     Eq / 2: |a, b, c| L::from_mask(a.eq(b));
     Lt / 2: |a, b, c| L::from_mask(a.lt(b));
     Le / 2: |a, b, c| L::from_mask(a.le(b));
@@ -77,8 +82,6 @@ real_steps! {
     Cos / 1, true: |a, b, c| a.cos();
     Tanh / 1, false: |a, b, c| a.tanh();
     Sigmoid / 1, false: |a, b, c| a.sigmoid();
-    Floor / 1, false: |a, b, c| a.floor();
-    Trunc / 1, false: |a, b, c| a.trunc();
 }
 
 /// One element after another, or vectors and then one last vector padded with ones.
@@ -159,6 +162,11 @@ fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
         OpCode::FloorDivide => step_loop::<T, FloorDivide>(tier),
         OpCode::Remainder => step_loop::<T, Remainder>(tier),
         OpCode::Pow => step_loop::<T, Pow>(tier),
+        OpCode::Floor => step_loop::<T, Floor>(tier),
+        OpCode::Trunc => step_loop::<T, Trunc>(tier),
+        OpCode::BitAnd => step_loop::<T, BitAnd>(tier),
+        OpCode::BitOr => step_loop::<T, BitOr>(tier),
+        OpCode::BitXor => step_loop::<T, BitXor>(tier),
         OpCode::Eq => step_loop::<T, Eq>(tier),
         OpCode::Lt => step_loop::<T, Lt>(tier),
         OpCode::Le => step_loop::<T, Le>(tier),
@@ -181,8 +189,6 @@ fn real_only_loop<T: RealCompute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
         OpCode::Cos => step_loop::<T, Cos>(tier),
         OpCode::Tanh => step_loop::<T, Tanh>(tier),
         OpCode::Sigmoid => step_loop::<T, Sigmoid>(tier),
-        OpCode::Floor => step_loop::<T, Floor>(tier),
-        OpCode::Trunc => step_loop::<T, Trunc>(tier),
         OpCode::MulAdd => step_loop::<T, MulAdd>(tier),
         _ => return None,
     })

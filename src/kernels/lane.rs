@@ -30,6 +30,16 @@ pub trait Lane:
     fn remainder(self, other: Self) -> Self;
     /// `self` raised to `other`.
     fn pow(self, other: Self) -> Self;
+    /// Rounded towards negative infinity.
+    fn floor(self) -> Self;
+    /// Rounded towards zero.
+    fn trunc(self) -> Self;
+    /// The bits that both have.
+    fn bit_and(self, other: Self) -> Self;
+    /// The bits that either has.
+    fn bit_or(self, other: Self) -> Self;
+    /// The bits that one of the two has.
+    fn bit_xor(self, other: Self) -> Self;
     /// `self == other`
     fn eq(self, other: Self) -> Self::Mask;
     /// `self < other`
@@ -88,8 +98,4 @@ pub trait Real: Lane {
     fn tanh(self) -> Self;
     /// `1 / (1 + e^-x)`
     fn sigmoid(self) -> Self;
-    /// Rounded towards negative infinity.
-    fn floor(self) -> Self;
-    /// Rounded towards zero.
-    fn trunc(self) -> Self;
 }

@@ -250,6 +250,16 @@ macro_rules! integer_lanes {
             #[inline(always)]
             fn pow(self, other: Self) -> Self { self.zip(other, integer_power) }
             #[inline(always)]
+            fn floor(self) -> Self { self }
+            #[inline(always)]
+            fn trunc(self) -> Self { self }
+            #[inline(always)]
+            fn bit_and(self, other: Self) -> Self { self.zip(other, |a, b| a & b) }
+            #[inline(always)]
+            fn bit_or(self, other: Self) -> Self { self.zip(other, |a, b| a | b) }
+            #[inline(always)]
+            fn bit_xor(self, other: Self) -> Self { self.zip(other, |a, b| a ^ b) }
+            #[inline(always)]
             fn eq(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a == b) }
             #[inline(always)]
             fn lt(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a < b) }
@@ -286,6 +296,22 @@ macro_rules! float_lanes {
             #[inline(always)]
             fn pow(self, other: Self) -> Self { math::$t::pow(self, other) }
             #[inline(always)]
+            fn floor(self) -> Self { self.map(<$t>::floor) }
+            #[inline(always)]
+            fn trunc(self) -> Self { self.map(<$t>::trunc) }
+            #[inline(always)]
+            fn bit_and(self, other: Self) -> Self {
+                self.zip(other, |a, b| <$t>::from_bits(a.to_bits() & b.to_bits()))
+            }
+            #[inline(always)]
+            fn bit_or(self, other: Self) -> Self {
+                self.zip(other, |a, b| <$t>::from_bits(a.to_bits() | b.to_bits()))
+            }
+            #[inline(always)]
+            fn bit_xor(self, other: Self) -> Self {
+                self.zip(other, |a, b| <$t>::from_bits(a.to_bits() ^ b.to_bits()))
+            }
+            #[inline(always)]
             fn eq(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a == b) }
             #[inline(always)]
             fn lt(self, other: Self) -> Self::Mask { self.compare(other, |a, b| a < b) }
@@ -318,10 +344,6 @@ macro_rules! float_lanes {
             fn tanh(self) -> Self { math::$t::tanh(self) }
             #[inline(always)]
             fn sigmoid(self) -> Self { math::$t::sigmoid(self) }
-            #[inline(always)]
-            fn floor(self) -> Self { self.map(<$t>::floor) }
-            #[inline(always)]
-            fn trunc(self) -> Self { self.map(<$t>::trunc) }
         }
     )*};
 }

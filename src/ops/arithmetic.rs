@@ -1,8 +1,12 @@
 //! Arithmetic of two operands.
 
-use super::formula::{Binary, Domain, Rule, Unary};
+use super::formula::{Binary, Domain, Form, Formula, NOT_IMPLEMENTED, Pointwise, Rule, Special, Unary};
 use super::registry::operation;
+use super::{pointwise, scaled, unary};
+use crate::error::Result;
 use crate::kernels::lane::Real;
+use crate::tensor::Tensor;
+use crate::tensor::scalar::Scalar;
 
 operation! {
     /// Sum, element by element: `y = a + b`, `dy/da = 1`, `dy/db = 1`.
@@ -13,7 +17,8 @@ operation! {
     /// >>> ferrograd.add(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([11., 12.])
     binary Add, add, "AddBackward0", Rule::Promote,
-        ["add(Tensor self, Operand other)"]
+        ["add(Tensor self, Operand other, *, Number alpha=1)"],
+        |_, a| scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a).and_then(pointwise::chosen)
 }
 impl Binary for Add {
     fn forward<L: Real>(a: L, b: L) -> L {
@@ -25,12 +30,13 @@ impl Binary for Add {
 }
 
 operation! {
-    /// Difference, element by element: `y = a - b`, `dy/da = 1`, `dy/db = -1`.
+    /// Difference, element by element: `y = a - b`, `dy/da = 1`, `dy/db = -1`. `alpha` multiplies the second operand first.
     ///
     /// >>> ferrograd.sub(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([-9., -8.])
     binary Sub, sub, "SubBackward0", Rule::Subtract,
-        ["sub(Tensor self, Operand other)"]
+        ["sub(Tensor self, Operand other, *, Number alpha=1)"],
+        |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a).and_then(pointwise::chosen)
 }
 impl Binary for Sub {
     fn forward<L: Real>(a: L, b: L) -> L {
@@ -38,6 +44,26 @@ impl Binary for Sub {
     }
     fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         [g, -g]
+    }
+}
+
+operation! {
+    /// Difference the other way round, element by element: `y = b - a`, `dy/da = -1`, `dy/db = 1`. `alpha`
+    /// multiplies the first operand first.
+    ///
+    /// >>> ferrograd.rsub(ferrograd.tensor([1.0, 2.0]), 10)
+    /// tensor([9., 8.])
+    binary Rsub, rsub, "RsubBackward0", Rule::Subtract,
+        ["rsub(Tensor self, Operand other, *, Number alpha=1)"],
+        |_, a| scaled::with_alpha(Rsub::spec(), scaled::ScaledRsub::spec(), a).and_then(pointwise::chosen)
+}
+impl Binary for Rsub {
+    const FORMS: &'static [Form] = &[Form::new(0b10, "RsubBackward1", 0b01)];
+    fn forward<L: Real>(a: L, b: L) -> L {
+        b - a
+    }
+    fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+        [-g, g]
     }
 }
 
@@ -61,10 +87,13 @@ impl Binary for Mul {
 operation! {
     /// True quotient, element by element: `y = a / b`, `dy/da = 1/b`, `dy/db = -a/b^2`. Integers become floats.
     ///
+    /// With `rounding_mode` "floor" or "trunc" the quotient is rounded down or towards zero, integers stay integers, and the
+    /// gradient is zero.
+    ///
     /// >>> ferrograd.div(ferrograd.tensor([1, 2]), 2)
     /// tensor([0.5000, 1.0000])
     binary Div, div, "DivBackward0", Rule::Float,
-        ["div(Tensor self, Operand other)"]
+        ["div(Tensor self, Operand other, *, str? rounding_mode=None)"], |_, a| scaled::rounded(a).and_then(pointwise::chosen)
 }
 impl Binary for Div {
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
@@ -76,16 +105,25 @@ impl Binary for Div {
     }
 }
 
+/// The quotient `number / x` as torch computes and records it: the reciprocal of `x` times the number.
+///
+/// # Errors
+/// As [`div`].
+pub fn quotient_of(number: Scalar, x: &Tensor) -> Result<Tensor> {
+    mul(&unary::reciprocal(x)?, number)
+}
+
 operation! {
     /// Quotient rounded towards negative infinity, element by element, as Python's `//`. The gradient is zero
     /// wherever there is one.
     ///
     /// >>> ferrograd.floor_divide(ferrograd.tensor([7, -7]), 2)
     /// tensor([ 3, -4])
-    binary FloorDivide, floor_divide, "NotImplemented", Rule::Quotient,
+    binary FloorDivide, floor_divide, NOT_IMPLEMENTED, Rule::Quotient,
         ["floor_divide(Tensor self, Operand other)"]
 }
 impl Binary for FloorDivide {
+    const FORMS: &'static [Form] = &[Form::new(0b10, NOT_IMPLEMENTED, 0b01), Form::new(0b01, NOT_IMPLEMENTED, 0b10)];
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
     fn forward<L: Real>(a: L, b: L) -> L {
         a.floor_divide(b)
@@ -102,10 +140,12 @@ operation! {
     ///
     /// >>> ferrograd.remainder(ferrograd.tensor([7, -7]), 3)
     /// tensor([1, 2])
-    binary Remainder, remainder, "RemainderBackward0", Rule::Quotient,
+    binary Remainder, remainder, "RemainderBackward1", Rule::Quotient,
         ["remainder(Tensor self, Operand other)"]
 }
 impl Binary for Remainder {
+    const FORMS: &'static [Form] =
+        &[Form::new(0b10, "RemainderBackward0", 0b01), Form::new(0b01, NOT_IMPLEMENTED, 0b10)];
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
     fn forward<L: Real>(a: L, b: L) -> L {
         a.remainder(b)
@@ -123,10 +163,12 @@ operation! {
     ///
     /// >>> ferrograd.pow(ferrograd.tensor([2.0, 3.0]), 2)
     /// tensor([4., 9.])
-    binary Pow, pow, "PowBackward0", Rule::Power,
+    binary Pow, pow, "PowBackward1", Rule::Power,
         ["pow(Tensor self, Operand exponent)", "pow(Number self, Tensor exponent)"]
 }
 impl Binary for Pow {
+    const FORMS: &'static [Form] = &[Form::new(0b10, "PowBackward0", 0b01), Form::new(0b01, "PowBackward2", 0b10)];
+    const SPECIAL: Option<Special> = Some(cheap_power);
     const DOMAIN: [Domain; 2] = [Domain::POSITIVE, Domain::ALL];
     #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
@@ -139,6 +181,52 @@ impl Binary for Pow {
         let exponent = L::select(a.eq(zero) & b.ge(zero), zero, g * (y * a.log()));
         [base, exponent]
     }
+}
+
+/// Powers that, or whose derivatives, cost less than a general one, with the formulas that torch has for the same
+/// exponents.
+macro_rules! cheap_powers {
+    ($($name:ident $exponent:literal: |$x:ident| $forward:expr, |$g:ident| $derivative:expr;)*) => {
+        $(
+            struct $name;
+            impl Formula for $name {
+                const ARITY: usize = 1;
+                #[inline(always)]
+                fn forward<L: Real>([$x, ..]: [L; 3]) -> L {
+                    $forward
+                }
+                #[inline(always)]
+                #[allow(unused_variables, reason = "powers whose derivative is a constant")]
+                fn derivative<L: Real>(_n: usize, $g: L, [$x, ..]: [L; 3], _y: L) -> L {
+                    $derivative
+                }
+            }
+        )*
+
+        /// The cheaper operation for an exponent that has one.
+        fn cheap_power(exponent: f64) -> Option<&'static Pointwise> {
+            $(
+                if exponent == $exponent {
+                    static SPEC: Pointwise = Pointwise::new::<$name>("pow", "PowBackward0", Rule::Number);
+                    return Some(&SPEC);
+                }
+            )*
+            None
+        }
+    };
+}
+
+cheap_powers! {
+    PowerZero 0.0: |x| L::select(x.eq(x), L::constant(1.0), L::constant(1.0)), |g| L::constant(0.0);
+    PowerOne 1.0: |x| x * L::constant(1.0), |g| g;
+    PowerTwo 2.0: |x| x * x, |g| g * (x + x);
+    PowerThree 3.0: |x| x * x * x, |g| g * (L::constant(3.0) * (x * x));
+    PowerFour 4.0: |x| x.pow(L::constant(4.0)), |g| g * (L::constant(4.0) * (x * x * x));
+    PowerThreeHalves 1.5: |x| x.pow(L::constant(1.5)), |g| g * (L::constant(1.5) * x.sqrt());
+    PowerHalf 0.5: |x| x.sqrt(), |g| g * (L::constant(0.5) * (L::constant(1.0) / x.sqrt()));
+    PowerMinusHalf -0.5: |x| L::constant(1.0) / x.sqrt(), |g| g * (L::constant(-0.5) * x.pow(L::constant(-1.5)));
+    PowerMinusOne -1.0: |x| L::constant(1.0) / x, |g| g * -(L::constant(1.0) / (x * x));
+    PowerMinusTwo -2.0: |x| L::constant(1.0) / (x * x), |g| g * (L::constant(-2.0) * x.pow(L::constant(-3.0)));
 }
 
 operation! {

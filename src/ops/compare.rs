@@ -1,10 +1,11 @@
 //! Comparisons, logic and choice.
 
-use super::formula::{Binary, Formula, Operand, Pointwise, Rule, Ternary, Unary};
+use super::formula::{Binary, Form, Formula, Operand, Pointwise, Rule, Ternary, Unary};
 use super::registry::operation;
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
+use crate::tensor::scalar::Scalar;
 
 /// A comparison as a number: one where it holds.
 macro_rules! comparison {
@@ -113,6 +114,22 @@ impl Binary for LogicalOr {
 }
 
 operation! {
+    /// True where one of the two is zero and the other is not, element by element.
+    ///
+    /// >>> ferrograd.logical_xor(ferrograd.tensor([0, 2]), ferrograd.tensor([1, 1]))
+    /// tensor([ True, False])
+    binary LogicalXor, logical_xor, "NotDifferentiable", Rule::Logical, ["logical_xor(Tensor self, Tensor other)"]
+}
+impl Binary for LogicalXor {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        L::from_mask((truth(a) | truth(b)) & !(truth(a) & truth(b)))
+    }
+    fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+        [g, g]
+    }
+}
+
+operation! {
     /// True where zero, element by element.
     ///
     /// >>> ferrograd.logical_not(ferrograd.tensor([0, 2]))
@@ -153,6 +170,12 @@ operation! {
         ["where(Tensor condition, Operand input, Operand other)"]
 }
 impl Ternary for Where {
+    // The condition has no edge.
+    const FORMS: &'static [Form] = &[
+        Form::new(0b000, "WhereBackward0", 0b110),
+        Form::new(0b010, "WhereBackward0", 0b110),
+        Form::new(0b100, "WhereBackward0", 0b110),
+    ];
     fn forward<L: Real>(condition: L, a: L, b: L) -> L {
         L::select(truth(condition), a, b)
     }
@@ -167,9 +190,10 @@ operation! {
     ///
     /// >>> ferrograd.clamp_min(ferrograd.tensor([-1.0, 2.0]), 0.5)
     /// tensor([0.5000, 2.0000])
-    binary ClampMin, clamp_min, "ClampMinBackward0", Rule::Number, ["clamp_min(Tensor self, Operand min)"]
+    binary ClampMin, clamp_min, "ClampMinBackward1", Rule::Number, ["clamp_min(Tensor self, Operand min)"]
 }
 impl Binary for ClampMin {
+    const FORMS: &'static [Form] = &[Form::new(0b10, "ClampMinBackward0", 0b01)];
     fn forward<L: Real>(x: L, low: L) -> L {
         x.maximum(low)
     }
@@ -184,9 +208,10 @@ operation! {
     ///
     /// >>> ferrograd.clamp_max(ferrograd.tensor([-1.0, 2.0]), 0.5)
     /// tensor([-1.0000,  0.5000])
-    binary ClampMax, clamp_max, "ClampMaxBackward0", Rule::Number, ["clamp_max(Tensor self, Operand max)"]
+    binary ClampMax, clamp_max, "ClampMaxBackward1", Rule::Number, ["clamp_max(Tensor self, Operand max)"]
 }
 impl Binary for ClampMax {
+    const FORMS: &'static [Form] = &[Form::new(0b10, "ClampMaxBackward0", 0b01)];
     fn forward<L: Real>(x: L, high: L) -> L {
         x.minimum(high)
     }
@@ -196,33 +221,48 @@ impl Binary for ClampMax {
     }
 }
 
-/// Bounds on both sides: `y = min(max(x, low), high)`.
-pub struct Clamp;
+/// `min(max(x, low), high)` with both bounds, or with one: the other operand is then a number that the formula does not
+/// read. torch has one node for bounds that are numbers and one for tensors, whichever bounds there are.
+macro_rules! clamps {
+    ($($(#[doc = $doc:literal])* $T:ident: |$x:ident, $low:ident, $high:ident| $forward:expr, $passes:expr;)*) => {$(
+        $(#[doc = $doc])*
+        pub struct $T;
 
-impl Clamp {
-    /// What the engine knows of the operation.
-    pub fn spec() -> &'static Pointwise {
-        static SPEC: Pointwise = Pointwise::new::<Clamp>("clamp", "ClampBackward1", Rule::Number);
-        &SPEC
-    }
+        impl $T {
+            /// What the engine knows of the operation.
+            pub fn spec() -> &'static Pointwise {
+                static SPEC: Pointwise = Pointwise::new::<$T>("clamp", "ClampBackward0", Rule::Number);
+                &SPEC
+            }
+        }
+
+        impl Formula for $T {
+            const ARITY: usize = 3;
+            const FORMS: &'static [Form] = &[Form::new(0b110, "ClampBackward1", 0b001)];
+            #[inline(always)]
+            #[allow(unused_variables, reason = "a missing bound")]
+            fn forward<L: Real>([$x, $low, $high]: [L; 3]) -> L {
+                $forward
+            }
+            #[inline(always)]
+            #[allow(unused_variables, reason = "a missing bound")]
+            fn derivative<L: Real>(n: usize, g: L, [$x, $low, $high]: [L; 3], _y: L) -> L {
+                let zero = L::constant(0.0);
+                let passes: [L::Mask; 3] = $passes;
+                L::select(passes[n], g, zero)
+            }
+        }
+    )*};
 }
 
-impl Formula for Clamp {
-    const ARITY: usize = 3;
-    #[inline(always)]
-    fn forward<L: Real>([x, low, high]: [L; 3]) -> L {
-        x.maximum(low).minimum(high)
-    }
-    #[inline(always)]
-    fn derivative<L: Real>(n: usize, g: L, [x, low, high]: [L; 3], _y: L) -> L {
-        let zero = L::constant(0.0);
-        let passes = match n {
-            0 => x.ge(low) & x.le(high),
-            1 => x.lt(low) & low.lt(high),
-            _ => x.gt(high) | high.lt(low),
-        };
-        L::select(passes, g, zero)
-    }
+clamps! {
+    /// Bounds on both sides: `y = min(max(x, low), high)`.
+    Clamp: |x, low, high| x.maximum(low).minimum(high),
+        [x.ge(low) & x.le(high), x.lt(low) & low.lt(high), x.gt(high) | high.lt(low)];
+    /// A lower bound: `y = max(x, low)`.
+    ClampLow: |x, low, high| x.maximum(low), [x.ge(low), x.lt(low), x.lt(x)];
+    /// An upper bound: `y = min(x, high)`.
+    ClampHigh: |x, low, high| x.minimum(high), [x.le(high), x.lt(x), x.gt(high)];
 }
 
 operation! {
@@ -231,7 +271,10 @@ operation! {
     ///
     /// >>> ferrograd.clamp(ferrograd.tensor([-1.0, 0.5, 2.0]), 0, 1)
     /// tensor([0.0000, 0.5000, 1.0000])
-    function ["clamp(Tensor self, Operand? min=None, Operand? max=None)"],
+    function [
+        "clamp(Tensor self, Tensor? min=None, Tensor? max=None)",
+        "clamp(Tensor self, Number? min=None, Number? max=None)"
+    ],
     |_, a| Ok(clamp(a.tensor(0)?, a.maybe_operand(1)?, a.maybe_operand(2)?)?.into())
 }
 
@@ -240,14 +283,28 @@ operation! {
 /// # Errors
 /// Without bounds, for shapes that do not broadcast, and for bool.
 pub fn clamp(x: &Tensor, low: Option<Operand>, high: Option<Operand>) -> Result<Tensor> {
+    let (spec, [low, high]) = bounds("clamp", x, low, high)?;
+    super::pointwise::apply(spec, &[x.into(), low, high])
+}
+
+/// The operation for the bounds that there are, and both operands.
+pub(super) fn bounds<'a>(
+    op: &'static str,
+    x: &Tensor,
+    low: Option<Operand<'a>>,
+    high: Option<Operand<'a>>,
+) -> Result<(&'static Pointwise, [Operand<'a>; 2])> {
+    for bound in [low, high] {
+        if let Some(Operand::Number(n @ Scalar::Int(_))) = bound {
+            n.check_fits(op, x.dtype())?;
+        }
+    }
+    // A truth value does not change the dtype that the others promote to.
+    let missing = Operand::Number(Scalar::Bool(false));
     match (low, high) {
-        (Some(low), Some(high)) => super::pointwise::apply(Clamp::spec(), &[x.into(), low, high]),
-        (Some(low), None) => clamp_min(x, low),
-        (None, Some(high)) => clamp_max(x, high),
-        (None, None) => Err(Error::Signature {
-            op: "clamp",
-            given: "no bounds".into(),
-            expected: "at least one of min and max".into(),
-        }),
+        (Some(low), Some(high)) => Ok((Clamp::spec(), [low, high])),
+        (Some(low), None) => Ok((ClampLow::spec(), [low, missing])),
+        (None, Some(high)) => Ok((ClampHigh::spec(), [missing, high])),
+        (None, None) => Err(Error::NoBounds { op }),
     }
 }

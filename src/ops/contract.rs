@@ -135,7 +135,10 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     match (a.rank(), b.rank()) {
         (1, 1) => dot(a, b),
         (2, 1) => mv(a, b),
-        (1, 2) => view::squeeze(&matrices(OP, "MmBackward0", &view::unsqueeze(a, 0)?, b)?, Some(&[0])),
+        (1, 2) => {
+            let row = matrices(OP, "MmBackward0", &view::unsqueeze(a, 0)?, b)?;
+            view::squeezed(&row, Some(&[0]), "SqueezeBackward4")
+        }
         (2, 2) => matrices(OP, "MmBackward0", a, b),
         (1, _) => view::squeeze(&matrices(OP, "BmmBackward0", &view::unsqueeze(a, 0)?, b)?, Some(&[-2])),
         (_, 1) => view::squeeze(&matmul(a, &view::unsqueeze(b, 1)?)?, Some(&[-1])),

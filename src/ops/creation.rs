@@ -6,7 +6,9 @@ use crate::kernels::element::dispatch;
 use crate::random;
 use crate::tensor::create::number;
 use crate::tensor::dtype::{Category, DType};
+use crate::tensor::layout::Layout;
 use crate::tensor::scalar::Scalar;
+use crate::tensor::storage::Versioning;
 use crate::tensor::{Tensor, default_dtype};
 
 /// Sizes as they are, none of them negative.
@@ -15,10 +17,30 @@ fn sizes(op: &'static str, shape: &[isize]) -> Result<Vec<usize>> {
     shape.iter().map(size).collect()
 }
 
-/// The result of a creation: asked for gradients where argument `n` says so.
+/// The result of a creation, asked for gradients where the call says so. Its last arguments from the dtype, argument `n`,
+/// on are those of all creations: layout and device, of which there is one each, pinning, and gradients.
 fn finish(tensor: Tensor, a: &Arguments, n: usize) -> Result<Output> {
-    tensor.set_requires_grad(a.bool(n)?)?;
+    if !a.is_none(n + 3) && a.bool(n + 3)? {
+        return Err(Error::PinMemory { op: a.op });
+    }
+    tensor.set_requires_grad(a.bool(n + 4)?)?;
     Ok(tensor.into())
+}
+
+/// A new tensor with its elements in the order that those of `x` have in memory, where these lie without gaps.
+fn laid_out_as(x: &Tensor, new: Tensor) -> Tensor {
+    let from = x.layout();
+    if x.is_contiguous() || !from.is_non_overlapping() || from.end() - from.offset != from.numel() {
+        return new;
+    }
+    let layout = Layout { offset: 0, ..from.clone() };
+    Tensor::new(new.storage().clone(), layout, new.dtype(), Versioning::fresh())
+}
+
+/// A tensor with the same number everywhere, which must fit the dtype.
+fn full(shape: &[usize], value: Scalar, dtype: DType) -> Result<Tensor> {
+    value.check_fits("full", dtype)?;
+    Tensor::full(shape, value, dtype)
 }
 
 /// Creations from sizes and their `_like` forms, which take shape and dtype of another tensor.
@@ -28,7 +50,7 @@ macro_rules! creations {
             $(#[doc = $doc])*
             function [$sized], |_, a| {
                 let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
-                finish(make(a.op, &sizes(a.op, a.ints(0)?)?, a.dtype(1)?.unwrap_or_else(default_dtype))?, a, 2)
+                finish(make(a.op, &sizes(a.op, a.ints(0)?)?, a.dtype(1)?.unwrap_or_else(default_dtype))?, a, 1)
             }
         }
         operation! {
@@ -36,7 +58,7 @@ macro_rules! creations {
             function [$like], |_, a| {
                 let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
                 let x = a.tensor(0)?;
-                finish(make(a.op, x.shape(), a.dtype(1)?.unwrap_or(x.dtype()))?, a, 2)
+                finish(laid_out_as(x, make(a.op, x.shape(), a.dtype(1)?.unwrap_or(x.dtype()))?), a, 1)
             }
         }
     )*};
@@ -48,60 +70,60 @@ creations! {
     /// >>> ferrograd.zeros(2, 2)
     /// tensor([[0., 0.],
     ///         [0., 0.]])
-    "zeros(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    "zeros(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
     /// Zeros in the shape and dtype of another tensor.
     ///
     /// >>> ferrograd.zeros_like(ferrograd.tensor([1, 2]))
     /// tensor([0, 0])
-    "zeros_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    "zeros_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
     => |_, shape, dtype| Tensor::zeros(shape, dtype);
 
     /// Ones of the given sizes; the default float where no dtype is given.
     ///
     /// >>> ferrograd.ones(3)
     /// tensor([1., 1., 1.])
-    "ones(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    "ones(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
     /// Ones in the shape and dtype of another tensor.
     ///
     /// >>> ferrograd.ones_like(ferrograd.tensor([1, 2]))
     /// tensor([1, 1])
-    "ones_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    "ones_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
     => |_, shape, dtype| Tensor::ones(shape, dtype);
 
     /// A tensor of the given sizes whose elements are anything.
     ///
     /// >>> ferrograd.empty(2, 3).shape
     /// torch.Size([2, 3])
-    "empty(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    "empty(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
     /// A tensor in the shape and dtype of another whose elements are anything.
     ///
     /// >>> ferrograd.empty_like(ferrograd.tensor([1, 2])).shape
     /// torch.Size([2])
-    "empty_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    "empty_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
     => |op, shape, dtype| Tensor::uninitialized(op, shape, supported(op, dtype)?);
 
     /// Random numbers between 0 and 1, evenly distributed: torch's for the same seed.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.rand(3)
     /// tensor([0.4963, 0.7682, 0.0885])
-    "rand(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    "rand(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
     /// As `rand`, in the shape and dtype of another tensor.
     ///
     /// >>> ferrograd.rand_like(ferrograd.zeros(2)).shape
     /// torch.Size([2])
-    "rand_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    "rand_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
     => |op, shape, dtype| random_of(op, shape, dtype, random::uniform_f32, random::uniform_f64);
 
     /// Random numbers of the normal distribution of mean 0 and variance 1: torch's for the same seed.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.randn(3)
     /// tensor([ 1.5410, -0.2934, -2.1788])
-    "randn(int[] size, *, DType? dtype=None, bool requires_grad=False)",
+    "randn(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
     /// As `randn`, in the shape and dtype of another tensor.
     ///
     /// >>> ferrograd.randn_like(ferrograd.zeros(2)).shape
     /// torch.Size([2])
-    "randn_like(Tensor input, *, DType? dtype=None, bool requires_grad=False)"
+    "randn_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
     => |op, shape, dtype| random_of(op, shape, dtype, random::normal_f32, random::normal_f64);
 }
 
@@ -149,10 +171,10 @@ operation! {
     /// >>> ferrograd.full((2, 2), 7)
     /// tensor([[7, 7],
     ///         [7, 7]])
-    function ["full(int[] size, Number fill_value, *, DType? dtype=None, bool requires_grad=False)"], |_, a| {
+    function ["full(int[] size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let value = a.number(1)?;
         let dtype = a.dtype(2)?.unwrap_or_else(|| inferred(value));
-        finish(Tensor::full(&sizes("full", a.ints(0)?)?, value, dtype)?, a, 3)
+        finish(full(&sizes("full", a.ints(0)?)?, value, dtype)?, a, 2)
     }
 }
 
@@ -161,9 +183,9 @@ operation! {
     ///
     /// >>> ferrograd.full_like(ferrograd.zeros(2), 7)
     /// tensor([7., 7.])
-    function ["full_like(Tensor input, Number fill_value, *, DType? dtype=None, bool requires_grad=False)"], |_, a| {
+    function ["full_like(Tensor input, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"], |_, a| {
         let x = a.tensor(0)?;
-        finish(Tensor::full(x.shape(), a.number(1)?, a.dtype(2)?.unwrap_or(x.dtype()))?, a, 3)
+        finish(laid_out_as(x, full(x.shape(), a.number(1)?, a.dtype(2)?.unwrap_or(x.dtype()))?), a, 2)
     }
 }
 
@@ -173,14 +195,14 @@ operation! {
     /// >>> ferrograd.arange(1, 7, 2)
     /// tensor([1, 3, 5])
     function [
-        "arange(Number end, *, DType? dtype=None, bool requires_grad=False)",
-        "arange(Number start, Number end, Number step=1, *, DType? dtype=None, bool requires_grad=False)"
+        "arange(Number end, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
+        "arange(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"
     ], |n, a| {
         let (start, end, step, rest) = match n {
             0 => (Scalar::Int(0), a.number(0)?, Scalar::Int(1), 1),
             _ => (a.number(0)?, a.number(1)?, a.number(2)?, 3),
         };
-        finish(arange(start, end, step, a.dtype(rest)?)?, a, rest + 1)
+        finish(arange(start, end, step, a.dtype(rest)?)?, a, rest)
     }
 }
 
@@ -189,12 +211,15 @@ operation! {
 /// # Errors
 /// For a step of zero or away from the end, and for numbers that are not finite.
 pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) -> Result<Tensor> {
-    let wrong =
-        |argument, rule, given: f64| Err(Error::Argument { op: "arange", argument, rule, given: given.to_string() });
+    let whole = [start, end, step].iter().all(|n| n.dtype().category() <= Category::Integer);
+    let dtype = dtype.unwrap_or(if whole { DType::I64 } else { default_dtype() });
+    let wrong = |argument, rule, given| Err(Error::Range { op: "arange", argument, rule, given });
     let (s, e, d) = (start.as_f64(), end.as_f64(), step.as_f64());
     if !s.is_finite() || !e.is_finite() {
         return wrong("start and end", "must be finite", if s.is_finite() { e } else { s });
     }
+    // A range of integers is one between integers.
+    let (s, e, d) = if dtype.is_floating_point() { (s, e, d) } else { (s.trunc(), e.trunc(), d.trunc()) };
     if d == 0.0 || d.is_nan() {
         return wrong("step", "must be nonzero", d);
     }
@@ -205,8 +230,6 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
             d,
         );
     }
-    let whole = [start, end, step].iter().all(|n| n.dtype().category() <= Category::Integer);
-    let dtype = dtype.unwrap_or(if whole { DType::I64 } else { default_dtype() });
     let count = ((e - s) / d).ceil();
     if count > isize::MAX as f64 {
         return Err(Error::SizeOverflow { op: "arange", shape: vec![isize::MAX] });
@@ -232,10 +255,10 @@ operation! {
     ///
     /// >>> ferrograd.linspace(0, 1, 5)
     /// tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
-    function ["linspace(Number start, Number end, int steps, *, DType? dtype=None, bool requires_grad=False)"], |_, a| {
+    function ["linspace(Number start, Number end, int steps, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let steps = a.int(2)?;
         let y = linspace(a.number(0)?.as_f64(), a.number(1)?.as_f64(), steps, a.dtype(3)?.unwrap_or_else(default_dtype))?;
-        finish(y, a, 4)
+        finish(y, a, 3)
     }
 }
 
@@ -245,11 +268,11 @@ operation! {
 /// For a negative number of steps.
 pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tensor> {
     let Ok(count) = usize::try_from(steps) else {
-        return Err(Error::Argument {
+        return Err(Error::Range {
             op: "linspace",
-            argument: "steps",
+            argument: "number of steps",
             rule: "must be non-negative",
-            given: steps.to_string(),
+            given: steps as f64,
         });
     };
     let y = Tensor::uninitialized("linspace", &[count], dtype)?;
@@ -297,18 +320,18 @@ operation! {
     /// tensor([[1., 0.],
     ///         [0., 1.]])
     function [
-        "eye(int n, *, DType? dtype=None, bool requires_grad=False)",
-        "eye(int n, int m, *, DType? dtype=None, bool requires_grad=False)"
+        "eye(int n, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
+        "eye(int n, int m, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"
     ], |n, a| {
         let columns = if n == 0 { a.int(0)? } else { a.int(1)? };
         let shape = sizes("eye", &[a.int(0)?, columns])?;
         let y = Tensor::zeros(&shape, a.dtype(n + 1)?.unwrap_or_else(default_dtype))?;
-        let diagonal = crate::tensor::layout::Layout {
+        let diagonal = Layout {
             shape: smallvec::smallvec![shape[0].min(shape[1])],
             strides: smallvec::smallvec![shape[1] as isize + 1],
             offset: 0,
         };
         super::copy::write(&y.alias(diagonal, false), &Tensor::scalar(1i64, y.dtype())?)?;
-        finish(y, a, n + 2)
+        finish(y, a, n + 1)
     }
 }

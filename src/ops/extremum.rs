@@ -161,16 +161,18 @@ operation! {
 }
 
 fn position(op: &'static str, x: &Tensor, dim: Option<isize>, keepdim: bool, end: End) -> Result<Tensor> {
-    let (x, dims): (Tensor, SmallVec<[isize; 1]>) = match dim {
+    let (flat, dims): (Tensor, SmallVec<[isize; 1]>) = match dim {
         Some(d) => (x.clone(), smallvec![d]),
         None => (view::reshape(&x.detach(), &[-1])?, smallvec![0]),
     };
-    let keepdim = keepdim && dim.is_some();
+    let kept = keepdim && dim.is_some();
     let rule = |x: &Tensor, dims: &[isize], keepdim| position(op, x, dims.first().copied(), keepdim, end);
-    if let Some(y) = batch::reduced(op, &x, &dims, keepdim, rule) {
-        return y;
-    }
-    positions(op, &lines(op, &x, &dims)?, end, keepdim, x.shape())
+    let found = match batch::reduced(op, &flat, &dims, kept, rule) {
+        Some(found) => found?,
+        None => positions(op, &lines(op, &flat, &dims)?, end, kept, x.shape())?,
+    };
+    // Over all elements every dimension was reduced.
+    if keepdim && dim.is_none() { view::reshape(&found, &vec![1; x.rank()]).map(|t| t.detach()) } else { Ok(found) }
 }
 
 operation! {

@@ -28,6 +28,31 @@ impl Domain {
     pub const NONZERO: Domain = Domain { low: 0.5, high: 3.0 };
 }
 
+/// The graph node of an operation where some operands are numbers: torch has an overload for each kind of operand, and
+/// a node for each overload.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// Which operands are numbers: bit `n` for operand `n`.
+    pub numbers: u8,
+    /// torch's name of the node.
+    pub node: &'static str,
+    /// Which operands the node has an edge for, in the same way.
+    pub edges: u8,
+}
+
+impl Form {
+    /// The node for operands of which `numbers` are numbers.
+    pub const fn new(numbers: u8, node: &'static str, edges: u8) -> Form {
+        Form { numbers, node, edges }
+    }
+}
+
+/// torch's name of the node of an operation that it has no derivative of; it has edges to what requires a gradient only.
+pub const NOT_IMPLEMENTED: &str = "NotImplemented";
+
+/// Another operation that gives the same for a certain number as the second operand, at less cost.
+pub type Special = fn(f64) -> Option<&'static Pointwise>;
+
 /// The formula of a function of one element.
 pub trait Unary {
     /// From where tests draw.
@@ -42,6 +67,10 @@ pub trait Unary {
 pub trait Binary {
     /// From where tests draw.
     const DOMAIN: [Domain; 2] = [Domain::ALL; 2];
+    /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
+    const FORMS: &'static [Form] = &[];
+    /// The cheaper operations for certain numbers, if there are any.
+    const SPECIAL: Option<Special> = None;
     /// `y` of `a` and `b`
     fn forward<L: Real>(a: L, b: L) -> L;
     /// The gradients of `a` and `b`, from that of `y`.
@@ -50,6 +79,8 @@ pub trait Binary {
 
 /// The formula of a function of three elements.
 pub trait Ternary {
+    /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
+    const FORMS: &'static [Form] = &[];
     /// `y` of `a`, `b` and `c`
     fn forward<L: Real>(a: L, b: L, c: L) -> L;
     /// The gradients of `a`, `b` and `c`, from that of `y`.
@@ -62,6 +93,10 @@ pub trait Formula: 'static {
     const ARITY: usize;
     /// From where tests draw.
     const DOMAIN: [Domain; 3] = [Domain::ALL; 3];
+    /// The nodes where operands are numbers.
+    const FORMS: &'static [Form] = &[];
+    /// The cheaper operations for certain numbers.
+    const SPECIAL: Option<Special> = None;
     /// `y`; operands beyond the arity are anything.
     fn forward<L: Real>(x: [L; 3]) -> L;
     /// The gradient of operand `n`.
@@ -83,6 +118,8 @@ pub enum Rule {
     Subtract,
     /// The promoted type; integers become the default float.
     Float,
+    /// The promoted type, which must be bool or an integer.
+    Bits,
     /// Compared in the promoted type, giving bool.
     Compare,
     /// Truth values in, truth values out.
@@ -146,8 +183,12 @@ type Derivatives<T> = [fn(Tier) -> OneDerivative<T>; 3];
 pub struct Pointwise {
     /// torch's name.
     pub name: &'static str,
-    /// torch's name of the graph node.
+    /// torch's name of the graph node, where no other form fits.
     pub node: &'static str,
+    /// The graph nodes where operands are numbers.
+    pub forms: &'static [Form],
+    /// The cheaper operations for certain numbers.
+    pub special: Option<Special>,
     /// What it does with dtypes.
     pub rule: Rule,
     /// How many operands it has.
@@ -229,6 +270,8 @@ impl Pointwise {
         Pointwise {
             name,
             node,
+            forms: F::FORMS,
+            special: F::SPECIAL,
             rule,
             arity: F::ARITY,
             domain: F::DOMAIN,
@@ -247,10 +290,30 @@ impl Pointwise {
         self.traces.get_or_init(self.record)
     }
 
+    /// The number of the form that the node has for these operands.
+    #[inline]
+    pub(super) fn form_of(&self, operands: &[Operand]) -> u8 {
+        if self.forms.is_empty() {
+            return 0;
+        }
+        let is_number = |(n, o): (usize, &Operand)| u8::from(o.tensor().is_none()) << n;
+        let numbers: u8 = operands.iter().enumerate().map(is_number).sum();
+        self.forms.iter().position(|f| f.numbers == numbers).map_or(0, |n| n as u8 + 1)
+    }
+
+    /// A form by its number; 0 is the operation's node with an edge for each operand.
+    #[inline]
+    pub(super) fn form(&self, number: u8) -> Form {
+        match number {
+            0 => Form::new(0, self.node, (1 << self.arity) - 1),
+            n => self.forms[n as usize - 1],
+        }
+    }
+
     /// True where gradients pass through: the result is a number that depends on its operands smoothly enough.
     #[inline]
     pub fn is_differentiable(&self) -> bool {
-        !matches!(self.rule, Rule::Compare | Rule::Logical)
+        !matches!(self.rule, Rule::Compare | Rule::Logical | Rule::Bits)
     }
 }
 

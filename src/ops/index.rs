@@ -1,13 +1,17 @@
 //! Indexing: integers, slices, None and Ellipsis as views; integer tensors and masks as copies.
 
+use std::sync::Arc;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::copy::{self, Shared};
-use super::recorded::{Keep, Settings, record};
-use super::{batch, cast, compare, inplace, view};
+use super::inplace::{self, Origin};
+use super::recorded::link;
+use super::{batch, cast, compare, view};
 use crate::error::{Error, Result};
-use crate::graph::forward;
+use crate::graph::forward::{self, unrecorded};
 use crate::graph::mode::is_grad_enabled;
+use crate::graph::node::{Backward, Derivative, Gradients};
 use crate::kernels::element::{Element, dispatch};
 use crate::kernels::parallel;
 use crate::tensor::Tensor;
@@ -52,15 +56,14 @@ struct Parsed {
 /// Applies the basic parts of an index.
 fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
     let consumed: usize = parts.iter().map(consumes).sum();
-    let ellipses = parts.iter().filter(|p| matches!(p, Index::Ellipsis)).count();
-    if ellipses > 1 {
-        return Err(Error::InvalidIndex { op: OP, what: "an index can only have a single ellipsis ('...')" });
+    if consumed > 0 && x.rank() == 0 {
+        return Err(Error::IndexScalar);
     }
     if consumed > x.rank() {
         return Err(Error::TooManyIndices { rank: x.rank(), given: consumed });
     }
     let mut parsed = Parsed { view: x.clone(), advanced: Vec::new(), adjacent: true };
-    let (mut dim, mut after_gap) = (0, false);
+    let (mut dim, mut after_gap, mut left) = (0, false, x.rank() - consumed);
     for part in parts {
         let is_advanced = matches!(part, Index::Tensor(_));
         if is_advanced {
@@ -73,14 +76,26 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
         match part {
             Index::Int(i) => parsed.view = select(&parsed.view, dim, *i)?,
             Index::Slice { start, stop, step } => {
-                parsed.view = slice(&parsed.view, dim, *start, *stop, *step)?;
+                let sliced = slice(&parsed.view, dim, *start, *stop, *step)?;
+                // Whole dimensions stay as they are.
+                if *step != 1 || sliced.shape() != parsed.view.shape() {
+                    parsed.view = sliced;
+                }
                 dim += 1;
             }
             Index::NewAxis => {
                 parsed.view = view::unsqueeze(&parsed.view, dim as isize)?;
                 dim += 1;
             }
-            Index::Ellipsis => dim += x.rank() - consumed,
+            // As in torch a second ellipsis has nothing left to stand for.
+            Index::Ellipsis => dim += std::mem::take(&mut left),
+            Index::Tensor(t) if is_mask(t) && t.rank() == 0 => {
+                // A truth value is a mask of a new dimension of size 1.
+                parsed.view = view::unsqueeze(&parsed.view, dim as isize)?;
+                let chosen: &[i64] = if t.truth()? { &[0] } else { &[] };
+                parsed.advanced.push((dim, Tensor::from_shape(chosen, &[chosen.len()])?));
+                dim += 1;
+            }
             Index::Tensor(t) if is_mask(t) => {
                 let positions = mask_positions(&parsed.view, dim, t)?;
                 for p in positions {
@@ -133,9 +148,6 @@ fn slice(x: &Tensor, dim: usize, start: Option<isize>, stop: Option<isize>, step
     let clamp = |i: isize| if i < 0 { (i + size).max(0) } else { i.min(size) };
     let (start, stop) = (clamp(start.unwrap_or(0)), clamp(stop.unwrap_or(size)));
     let count = (stop - start).max(0).unsigned_abs().div_ceil(step.unsigned_abs());
-    if count as isize == size && step == 1 {
-        return Ok(x.clone());
-    }
     view::slice(x, dim, start.unsigned_abs(), count, step.unsigned_abs())
 }
 
@@ -143,12 +155,7 @@ fn slice(x: &Tensor, dim: usize, start: Option<isize>, stop: Option<isize>, step
 fn mask_positions(x: &Tensor, dim: usize, mask: &Tensor) -> Result<Vec<Tensor>> {
     let covered = &x.shape()[dim..(dim + mask.rank()).min(x.rank())];
     if covered != mask.shape() {
-        return Err(Error::Shape {
-            op: OP,
-            what: "the shape of the mask must match the indexed tensor",
-            expected: covered.to_vec(),
-            given: mask.shape().to_vec(),
-        });
+        return Err(Error::MaskShape { mask: mask.shape().to_vec(), shape: x.shape().to_vec(), dim });
     }
     nonzero(mask)
 }
@@ -166,38 +173,32 @@ pub(crate) fn nonzero(x: &Tensor) -> Result<Vec<Tensor>> {
         .collect()
 }
 
-/// An advanced index made ready: the view with the indexed dimensions in front as rows, and the row of each result.
+/// An advanced index made ready: the indexed dimensions in front as rows of a matrix, and the row of each result.
 struct Rows {
-    /// The view with the indexed dimensions first.
-    moved: Tensor,
+    /// The sizes of the indexed tensor, and the order that puts the indexed dimensions first.
+    shape: Shape,
+    order: SmallVec<[isize; 4]>,
     /// How many rows those dimensions make, and how many elements each has.
     count: usize,
     width: usize,
-    /// The row of each element of the broadcast indices.
-    rows: Vec<usize>,
-    /// The shape of the indices, and the sizes behind them.
-    index_shape: Shape,
-    rest: Shape,
-    /// Where the indices' dimensions go in the result.
-    place: usize,
+    /// The row of each element of the broadcast indices, which have so many dimensions.
+    rows: Arc<[usize]>,
+    rank: usize,
+    /// The shape of the result with the indices in front, and the order that puts them in their place.
+    front: SmallVec<[isize; 4]>,
+    place: SmallVec<[isize; 4]>,
 }
 
 fn rows(parsed: &Parsed) -> Result<Rows> {
     let x = &parsed.view;
     let dims: SmallVec<[usize; 4]> = parsed.advanced.iter().map(|(d, _)| *d).collect();
     let rest_dims: SmallVec<[usize; 4]> = (0..x.rank()).filter(|d| !dims.contains(d)).collect();
-    let order: Vec<isize> = dims.iter().chain(&rest_dims).map(|&d| d as isize).collect();
-    let moved =
-        if order.iter().enumerate().all(|(i, &d)| i as isize == d) { x.clone() } else { view::permute(x, &order)? };
     let index_shape = parsed.advanced.iter().try_fold(Shape::new(), |s, (_, t)| broadcast(OP, &s, t.shape()))?;
     let total = index_shape.iter().product();
     let mut rows = vec![0usize; total];
     for (d, index) in &parsed.advanced {
         if index.dtype().category() != Category::Integer {
-            return Err(Error::InvalidIndex {
-                op: OP,
-                what: "tensors used as indices must be long, int, byte or bool tensors",
-            });
+            return Err(Error::IndexDType { dtype: index.dtype() });
         }
         let size = x.shape()[*d];
         let expanded = index.detach().alias(index.layout().broadcast_to(&index_shape), false);
@@ -210,27 +211,72 @@ fn rows(parsed: &Parsed) -> Result<Rows> {
         }
     }
     let rest: Shape = rest_dims.iter().map(|&d| x.shape()[d]).collect();
-    let count = dims.iter().map(|&d| x.shape()[d]).product();
-    let place = if parsed.adjacent { dims.first().copied().unwrap_or(0) } else { 0 };
-    Ok(Rows { moved, count, width: rest.iter().product(), rows, index_shape, rest, place })
+    let (n, first) = (index_shape.len(), if parsed.adjacent { dims.first().copied().unwrap_or(0) } else { 0 });
+    let from = |i: usize| match i {
+        i if i < first => n + i,
+        i if i < first + n => i - first,
+        i => i,
+    };
+    Ok(Rows {
+        shape: x.layout().shape.clone(),
+        order: dims.iter().chain(&rest_dims).map(|&d| d as isize).collect(),
+        count: dims.iter().map(|&d| x.shape()[d]).product(),
+        width: rest.iter().product(),
+        rows: rows.into(),
+        rank: n,
+        front: view::signed(&index_shape).into_iter().chain(view::signed(&rest)).collect(),
+        place: (0..n + rest.len()).map(|i| from(i) as isize).collect(),
+    })
+}
+
+/// The order that undoes another.
+fn inverse(order: &[isize]) -> SmallVec<[isize; 4]> {
+    let mut inverse = SmallVec::from_elem(0, order.len());
+    order.iter().enumerate().for_each(|(i, &d)| inverse[d as usize] = i as isize);
+    inverse
 }
 
 impl Rows {
-    /// The view as a matrix of rows.
-    fn matrix(&self) -> Result<Tensor> {
-        view::reshape(&self.moved, &[self.count as isize, self.width as isize])
+    /// The same rows of every example of a batch, the batch in front of the tensor's and the result's dimensions.
+    fn batched(&self, size: usize) -> Arc<Rows> {
+        let rest = self.front.len() - self.rank;
+        let indexed = self.order.len() - rest;
+        let (mut shape, mut order, mut front) = (self.shape.clone(), self.order.clone(), self.front.clone());
+        shape.insert(0, size);
+        order.iter_mut().for_each(|d| *d += 1);
+        order.insert(indexed, 0);
+        front.insert(self.rank, size as isize);
+        let behind = |&d: &isize| if d < self.rank as isize { d } else { d + 1 };
+        let place = std::iter::once(self.rank as isize).chain(self.place.iter().map(behind)).collect();
+        let (count, width) = (self.count, self.width * size);
+        Arc::new(Rows { shape, order, count, width, rows: self.rows.clone(), rank: self.rank, front, place })
     }
 
-    /// The shape of the result with the indices in front, and the order that puts them in their place.
-    fn result(&self) -> (SmallVec<[isize; 4]>, Vec<isize>) {
-        let shape = view::signed(&self.index_shape).into_iter().chain(view::signed(&self.rest)).collect();
-        let (n, place) = (self.index_shape.len(), self.place);
-        let from = |i: usize| match i {
-            i if i < place => n + i,
-            i if i < place + n => i - place,
-            i => i,
-        };
-        (shape, (0..n + self.rest.len()).map(|i| from(i) as isize).collect())
+    /// The indexed tensor as a matrix of rows.
+    fn matrix(&self, x: &Tensor) -> Result<Tensor> {
+        view::reshape(&view::permute(x, &self.order)?, &[self.count as isize, self.width as isize])
+    }
+
+    /// A matrix of rows as the indexed tensor.
+    fn tensor(&self, matrix: &Tensor) -> Result<Tensor> {
+        let moved: SmallVec<[isize; 4]> = self.order.iter().map(|&d| self.shape[d as usize] as isize).collect();
+        view::permute(&view::reshape(matrix, &moved)?, &inverse(&self.order))
+    }
+
+    /// The sizes of the result.
+    fn result_shape(&self) -> SmallVec<[isize; 4]> {
+        self.place.iter().map(|&d| self.front[d as usize]).collect()
+    }
+
+    /// The chosen rows as the result.
+    fn result(&self, chosen: &Tensor) -> Result<Tensor> {
+        view::permute(&view::reshape(chosen, &self.front)?, &self.place)
+    }
+
+    /// The result, or what broadcasts to it, as the chosen rows.
+    fn chosen(&self, result: &Tensor) -> Result<Tensor> {
+        let moved = view::permute(&view::expand(result, &self.result_shape())?, &inverse(&self.place))?;
+        view::reshape(&moved, &[self.rows.len() as isize, self.width as isize])
     }
 }
 
@@ -242,16 +288,15 @@ pub fn get(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
     if let Some(level) = batch::level(indices(parts).chain([x])) {
         return batched_get(x, parts, level);
     }
+    if let ([Index::Slice { start, stop, step }], true) = (parts, x.rank() > 0) {
+        return slice(x, 0, *start, *stop, *step);
+    }
     let parsed = parse(x, parts)?;
     if parsed.advanced.is_empty() {
-        // A fresh view, so that `x[...]` and `x[:]` are not `x` itself.
-        return Ok(if parsed.view.is_same(x) { view::alias(x)? } else { parsed.view });
+        // A fresh view, so that `x[...]` is not `x` itself.
+        return if parsed.view.is_same(x) { view::alias(x) } else { Ok(parsed.view) };
     }
-    let rows = rows(&parsed)?;
-    let taken = take_rows(&rows.matrix()?, &rows.rows)?;
-    let (shape, order) = rows.result();
-    let y = view::reshape(&taken, &shape)?;
-    if rows.place == 0 { Ok(y) } else { view::permute(&y, &order) }
+    gather(&parsed.view, &Arc::new(rows(&parsed)?))
 }
 
 /// `x[index] = value`
@@ -265,21 +310,16 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     inplace::check("index_put_", x)?;
     let parsed = parse(x, parts)?;
     if parsed.advanced.is_empty() {
+        if value.rank() == 0 {
+            return inplace::fill_with(&parsed.view, value).map(drop);
+        }
         return inplace::copy_(&parsed.view, &squeezed(value, parsed.view.rank())?).map(drop);
     }
-    let rows = rows(&parsed)?;
-    let (shape, order) = rows.result();
-    // The value in the shape of the result, then with the indices' dimensions in front.
-    let result: SmallVec<[isize; 4]> = order.iter().map(|&d| shape[d as usize]).collect();
-    let value = view::expand(&squeezed(&cast::to(value, x.dtype())?, result.len())?, &result)?;
-    let mut inverse = vec![0; order.len()];
-    order.iter().enumerate().for_each(|(i, &d)| inverse[d as usize] = i as isize);
-    let value = view::reshape(&view::permute(&value, &inverse)?, &[rows.rows.len() as isize, rows.width as isize])?;
-    let matrix = crate::no_grad(|| rows.matrix())?;
-    let base = if is_grad_enabled() || forward::is_active() { inplace::snapshot(&rows.moved)? } else { matrix };
-    let base = view::reshape(&base, &[rows.count as isize, rows.width as isize])?;
-    let put = put_rows(&base, &rows.rows, &value)?;
-    inplace::assign(&rows.moved, &view::reshape(&put, &view::signed(rows.moved.shape()))?, None)
+    let rows = Arc::new(rows(&parsed)?);
+    let value = squeezed(value, rows.front.len())?;
+    let keeps = is_grad_enabled() || forward::is_active();
+    let before = if keeps { inplace::snapshot(&parsed.view)? } else { parsed.view.clone() };
+    inplace::assign(&parsed.view, &put(&before, &value, &rows)?, Origin::Target)
 }
 
 /// The tensors among the parts of an index.
@@ -386,85 +426,108 @@ fn squeezed(value: &Tensor, rank: usize) -> Result<Tensor> {
     view::reshape(value, &view::signed(&value.shape()[extra..]))
 }
 
-/// Indices kept for backward, as a tensor.
-fn kept(rows: &[usize]) -> Result<Tensor> {
-    Tensor::from_shape(&rows.iter().map(|&r| r as i64).collect::<Vec<_>>(), &[rows.len()])
+/// What indexing does to gradients: the indices, and which of the three operations below it is.
+#[derive(Clone)]
+struct Indexing {
+    rows: Arc<Rows>,
+    name: &'static str,
+    back: fn(&Arc<Rows>, &Tensor, &[bool]) -> Result<Gradients>,
 }
 
-fn restored(rows: &Tensor) -> Result<Vec<usize>> {
-    Ok(rows.to_vec::<i64>()?.into_iter().map(|r| r as usize).collect())
+impl Derivative for Indexing {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        (self.back)(&self.rows, &call.gradient()?, call.needs)
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
 }
 
-/// A batch of matrices as one matrix: each row holds that row of every example.
-fn as_rows(x: &Tensor) -> Result<Tensor> {
-    let (size, count, width) = (x.shape()[0], x.shape()[1], x.shape()[2]);
-    view::reshape(&view::transpose(x, 0, 1)?, &[count as isize, (size * width) as isize])
+/// The result of an unrecorded function of tensors, with a derivative of its own.
+fn recorded(y: Result<Tensor>, inputs: &[&Tensor], derivative: Indexing) -> Result<Tensor> {
+    // Views on the way are no views of an input.
+    let y = y?.detach();
+    link(derivative, inputs, &y)?;
+    Ok(y)
 }
 
-/// A function of a matrix's rows on a batch of matrices.
-fn of_examples(x: &Tensor, run: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-    let (size, width) = (x.shape()[0] as isize, x.shape()[2] as isize);
-    let y = run(&as_rows(x)?)?;
-    let rows = y.shape()[0] as isize;
-    view::transpose(&view::reshape(&y, &[rows, size, width])?, 0, 1)
+/// The indexed elements: `y = x[rows]`, `dx = 0`, `dx[rows] += g`.
+fn gather(x: &Tensor, rows: &Arc<Rows>) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| gather(x, &rows.batched(x.shape()[0]))) {
+        return y;
+    }
+    let y = unrecorded(|| rows.result(&take_rows(&rows.matrix(x)?, &rows.rows)?));
+    let back = |rows: &Arc<Rows>, g: &Tensor, _: &[bool]| Ok(smallvec![Some(scatter(g, rows)?)]);
+    recorded(y, &[x], Indexing { rows: rows.clone(), name: "IndexBackward0", back })
+}
+
+/// Elements added into zeros: `y = 0`, `y[rows] += x`, `dx = g[rows]`.
+fn scatter(x: &Tensor, rows: &Arc<Rows>) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| scatter(x, &rows.batched(x.shape()[0]))) {
+        return y;
+    }
+    let y = unrecorded(|| rows.tensor(&add_rows(&rows.chosen(x)?, &rows.rows, rows.count)?));
+    let back = |rows: &Arc<Rows>, g: &Tensor, _: &[bool]| Ok(smallvec![Some(gather(g, rows)?)]);
+    recorded(y, &[x], Indexing { rows: rows.clone(), name: "IndexPutBackward0", back })
+}
+
+/// Elements replaced: `y = x`, `y[rows] = value`, `dx = g` with zeros at the rows, `dvalue = g[rows]`.
+fn put(x: &Tensor, value: &Tensor, rows: &Arc<Rows>) -> Result<Tensor> {
+    if let Some(both) = batch::together(&[x.clone(), value.clone()]) {
+        let (both, level) = both?;
+        let value = batch::padded(&both[1], rows.front.len() + 1)?;
+        return put(&both[0], &value, &rows.batched(both[0].shape()[0])).map(|y| Tensor::batched(&y, level));
+    }
+    let y = unrecorded(|| {
+        let chosen = rows.chosen(&cast::to(value, x.dtype())?)?;
+        rows.tensor(&put_rows(&rows.matrix(x)?, &rows.rows, &chosen)?)
+    });
+    let back = |rows: &Arc<Rows>, g: &Tensor, needs: &[bool]| {
+        let zero = Tensor::scalar(Scalar::Int(0), g.dtype())?;
+        let dx = if needs[0] { Some(put(g, &zero, rows)?) } else { None };
+        let dvalue = if needs[1] { Some(gather(g, rows)?) } else { None };
+        Ok(smallvec![dx, dvalue])
+    };
+    recorded(y, &[x, value], Indexing { rows: rows.clone(), name: "IndexPutBackward0", back })
 }
 
 /// The given rows of a matrix: `y[i] = x[rows[i]]`.
 fn take_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
-    if let Some(y) = batch::unary(x, |x| of_examples(x, |x| take_rows(x, rows))) {
-        return y;
-    }
-    let (count, width) = (x.shape()[0], x.shape()[1]);
+    let width = x.shape()[1];
     let y = Tensor::uninitialized(OP, &[rows.len(), width], x.dtype())?;
     let source = copy::to_contiguous(x)?;
-    {
-        let _access = Access::lock([(&**source.storage(), false)]);
-        dispatch!(OP, x.dtype(), T => {
-            let (from, to) = (Shared(source.data_ptr()), Shared(y.data_ptr()));
-            parallel::for_each_range(rows.len(), (1 << 16) / width.max(1) + 1, |start, end| {
-                for (i, &row) in rows[start..end].iter().enumerate() {
-                    // SAFETY: rows lie in the matrix; ranges of results are disjoint.
-                    unsafe {
-                        let (f, t) = (from.get().cast::<T>().add(row * width), to.get().cast::<T>().add((start + i) * width));
-                        std::ptr::copy_nonoverlapping(f, t, width);
-                    }
+    let _access = Access::lock([(&**source.storage(), false)]);
+    dispatch!(OP, x.dtype(), T => {
+        let (from, to) = (Shared(source.data_ptr()), Shared(y.data_ptr()));
+        parallel::for_each_range(rows.len(), (1 << 16) / width.max(1) + 1, |start, end| {
+            for (i, &row) in rows[start..end].iter().enumerate() {
+                // SAFETY: rows lie in the matrix; ranges of results are disjoint.
+                unsafe {
+                    let (f, t) = (from.get().cast::<T>().add(row * width), to.get().cast::<T>().add((start + i) * width));
+                    std::ptr::copy_nonoverlapping(f, t, width);
                 }
-            });
+            }
         });
-    }
-    let indices = kept(rows)?;
-    let settings = || Settings { shape: smallvec![count], ..Settings::default() };
-    record("IndexBackward0", &y, &[x], &[Keep::Input(&indices)], settings, |call| {
-        // dx[rows[i]] += g[i]
-        Ok(smallvec![Some(add_rows(&call.g, &restored(&call.saved[0])?, call.settings.shape[0])?)])
-    })?;
+    });
     Ok(y)
 }
 
 /// Rows added into zeros: `y[rows[i]] += x[i]`, in the order of `i`.
 fn add_rows(x: &Tensor, rows: &[usize], count: usize) -> Result<Tensor> {
-    if let Some(y) = batch::unary(x, |x| of_examples(x, |x| add_rows(x, rows, count))) {
-        return y;
-    }
-    let width = x.shape()[1];
-    let y = Tensor::zeros(&[count, width], x.dtype())?;
+    let y = Tensor::zeros(&[count, x.shape()[1]], x.dtype())?;
     let source = copy::to_contiguous(x)?;
-    {
-        let _access = Access::lock([(&**source.storage(), false)]);
-        match x.dtype() {
-            DType::F32 => add_rows_as::<f32>(&source, rows, &y, |a, b| a + b),
-            DType::F64 => add_rows_as::<f64>(&source, rows, &y, |a, b| a + b),
-            DType::I64 => add_rows_as::<i64>(&source, rows, &y, i64::wrapping_add),
-            other => {
-                return Err(Error::DTypeUnsupported { op: OP, dtype: other, hint: "use float32, float64 or int64" });
-            }
+    let _access = Access::lock([(&**source.storage(), false)]);
+    match x.dtype() {
+        DType::F32 => add_rows_as::<f32>(&source, rows, &y, |a, b| a + b),
+        DType::F64 => add_rows_as::<f64>(&source, rows, &y, |a, b| a + b),
+        DType::I64 => add_rows_as::<i64>(&source, rows, &y, i64::wrapping_add),
+        other => {
+            return Err(Error::DTypeUnsupported { op: OP, dtype: other, hint: "use float32, float64 or int64" });
         }
     }
-    let indices = kept(rows)?;
-    record("IndexPutBackward0", &y, &[x], &[Keep::Input(&indices)], Settings::default, |call| {
-        // dx[i] = g[rows[i]]
-        Ok(smallvec![Some(take_rows(&call.g, &restored(&call.saved[0])?)?)])
-    })?;
     Ok(y)
 }
 
@@ -485,35 +548,19 @@ fn add_rows_as<T: Element>(source: &Tensor, rows: &[usize], y: &Tensor, add: imp
 
 /// A matrix with rows replaced: `y = x`, `y[rows[i]] = value[i]`, the last of equal rows staying.
 fn put_rows(x: &Tensor, rows: &[usize], value: &Tensor) -> Result<Tensor> {
-    if let Some(both) = batch::together(&[x.clone(), value.clone()]) {
-        let (both, level) = both?;
-        let value = as_rows(&both[1])?;
-        return of_examples(&both[0], |x| put_rows(x, rows, &value)).map(|y| Tensor::batched(&y, level));
-    }
     let y = copy::contiguous_copy(x)?;
     let width = x.shape()[1];
     let source = copy::to_contiguous(value)?;
-    {
-        let _access = Access::lock([(&**source.storage(), false)]);
-        dispatch!("index_put_", x.dtype(), T => {
-            for (i, &row) in rows.iter().enumerate() {
-                // SAFETY: rows lie in the matrix, which is new.
-                unsafe {
-                    let from = source.data_ptr().cast::<T>().add(i * width);
-                    std::ptr::copy_nonoverlapping(from, y.data_ptr().cast::<T>().add(row * width), width);
-                }
+    let _access = Access::lock([(&**source.storage(), false)]);
+    dispatch!("index_put_", x.dtype(), T => {
+        for (i, &row) in rows.iter().enumerate() {
+            // SAFETY: rows lie in the matrix, which is new.
+            unsafe {
+                let from = source.data_ptr().cast::<T>().add(i * width);
+                std::ptr::copy_nonoverlapping(from, y.data_ptr().cast::<T>().add(row * width), width);
             }
-        });
-    }
-    let indices = kept(rows)?;
-    record("IndexPutBackward0", &y, &[x, value], &[Keep::Input(&indices)], Settings::default, |call| {
-        // dx = g with the rows cleared, dvalue = g[rows]
-        let rows = restored(&call.saved[0])?;
-        let zeros = || Tensor::full(&[rows.len(), call.g.shape()[1]], Scalar::Int(0), call.g.dtype());
-        let dx = if call.needs[0] { Some(put_rows(&call.g, &rows, &zeros()?)?) } else { None };
-        let dvalue = if call.needs[1] { Some(take_rows(&call.g, &rows)?) } else { None };
-        Ok(smallvec![dx, dvalue])
-    })?;
+        }
+    });
     Ok(y)
 }
 
@@ -533,11 +580,21 @@ pub(super) fn scatter_zeros(shape: &[usize], dim: isize, indices: &Tensor, x: &T
     let mut still = Layout::contiguous(shape);
     still.shape[dim] = indices.shape()[dim];
     still.strides[dim] = 0;
-    let at: Vec<usize> = still
+    let at = still
         .offsets()
         .zip(indices.to_vec::<i64>()?)
         .map(|(offset, i)| offset + i as usize * strides[dim] as usize)
-        .collect();
-    let flat = add_rows(&view::reshape(x, &[-1, 1])?, &at, shape.iter().product())?;
-    view::reshape(&flat, &view::signed(shape))
+        .collect::<Vec<_>>();
+    let (total, chosen) = (shape.iter().product(), at.len() as isize);
+    let flat = Rows {
+        shape: smallvec![total],
+        order: smallvec![0],
+        count: total,
+        width: 1,
+        rows: at.into(),
+        rank: 1,
+        front: smallvec![chosen],
+        place: smallvec![0],
+    };
+    view::reshape(&scatter(&view::reshape(x, &[-1])?, &Arc::new(flat))?, &view::signed(shape))
 }

@@ -2,8 +2,9 @@
 
 use smallvec::smallvec;
 
+use super::arithmetic::{Add, Sub};
 use super::registry::operation;
-use super::{copy, pointwise, window};
+use super::{copy, pointwise, scaled, window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
@@ -32,7 +33,7 @@ operation! {
         let x = a.tensor(0)?;
         Ok(match a.operand(1)? {
             super::formula::Operand::Number(value) => fill_(x, value)?,
-            super::formula::Operand::Tensor(t) if t.rank() == 0 => copy_(x, t)?,
+            super::formula::Operand::Tensor(t) if t.rank() == 0 => fill_with(x, t)?,
             super::formula::Operand::Tensor(t) => return Err(Error::Rank {
                 op: "fill_", expected: "a number or a tensor without dimensions", shape: t.shape().to_vec(),
             }),
@@ -45,7 +46,7 @@ operation! {
     ///
     /// >>> ferrograd.ones(2).zero_()
     /// tensor([0., 0.])
-    function ["zero_(Tensor self)"], |_, a| Ok(fill_(a.tensor(0)?, Scalar::Int(0))?.into())
+    function ["zero_(Tensor self)"], |_, a| Ok(filled("zero_", "ZeroBackward0", a.tensor(0)?, Scalar::Int(0))?.into())
 }
 
 /// Writes another tensor's elements into `target`.
@@ -64,8 +65,7 @@ pub fn copy_(target: &Tensor, source: &Tensor) -> Result<Tensor> {
         return Err(Error::InPlaceShape { op: OP, target: target.shape().to_vec(), result: shape.to_vec() });
     }
     check(OP, target)?;
-    let shape: Vec<isize> = shape.iter().map(|&s| s as isize).collect();
-    assign(target, &super::view::expand(source, &shape)?, Some("CopyBackwards"))?;
+    assign(target, source, Origin::Tensor("CopyBackwards"))?;
     Ok(target.clone())
 }
 
@@ -74,14 +74,43 @@ pub fn copy_(target: &Tensor, source: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`check`].
 pub fn fill_(target: &Tensor, value: Scalar) -> Result<Tensor> {
+    filled("fill_", "FillBackward2", target, value)
+}
+
+fn filled(op: &'static str, node: &'static str, target: &Tensor, value: Scalar) -> Result<Tensor> {
     if let Some(batch) = target.batch() {
-        fill_(&batch.value, value)?;
+        filled(op, node, &batch.value, value)?;
         return Ok(target.clone());
     }
-    check("fill_", target)?;
-    let name = if value == Scalar::Int(0) { "ZeroBackward0" } else { "FillBackward0" };
-    assign(target, &Tensor::scalar(value, target.dtype())?, Some(name))?;
+    check(op, target)?;
+    value.check_fits(op, target.dtype())?;
+    assign(target, &Tensor::scalar(value, target.dtype())?, Origin::Number(node))?;
     Ok(target.clone())
+}
+
+/// Writes the element of a tensor without dimensions into every element.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn fill_with(target: &Tensor, value: &Tensor) -> Result<Tensor> {
+    if target.batch().is_some() || value.batch().is_some() {
+        return copy_(target, value);
+    }
+    check("fill_", target)?;
+    assign(target, value, Origin::Tensor("FillBackward3"))?;
+    Ok(target.clone())
+}
+
+/// Where the value that a tensor is overwritten with comes from; with the name of the node that says so, unless the
+/// value's own node does.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin {
+    /// From the tensor itself, by an operation in place.
+    Target,
+    /// From another tensor.
+    Tensor(&'static str),
+    /// From a number.
+    Number(&'static str),
 }
 
 /// Whether `target` may be changed in place.
@@ -115,8 +144,8 @@ pub fn check(op: &'static str, target: &Tensor) -> Result<()> {
 }
 
 /// Writes `value` (broadcast) into `target`, and gives target the history of the value; a view hands it on to its base.
-/// Where the value does not come from the target itself, `overwrites` names the node that says so. [`check`] was passed.
-pub(crate) fn assign(target: &Tensor, value: &Tensor, overwrites: Option<&'static str>) -> Result<()> {
+/// [`check`] was passed.
+pub(crate) fn assign(target: &Tensor, value: &Tensor, origin: Origin) -> Result<()> {
     let safe = if overlaps(value, target) || value.storage().same(target.storage()) {
         copy::contiguous_copy(value)?
     } else {
@@ -124,39 +153,15 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, overwrites: Option<&'stati
     };
     let recorded =
         is_grad_enabled() && target.dtype().is_floating_point() && (value.requires_grad() || target.requires_grad());
-    let value_edge = if recorded { history(value, target)? } else { None };
-    let before = match target.view_of() {
-        _ if !recorded => None,
-        Some(view) if view.writable => view.base.gradient_edge(),
-        _ => target.gradient_edge(),
-    };
+    let written = if recorded { Some(history(target, value, origin)?) } else { None };
     let tangents = if forward::is_active() { tangents(target, value)? } else { Vec::new() };
     copy::write(target, &safe)?;
     target.storage().bump(target.versioning());
     for (level, holder, tangent) in tangents {
         holder.set_tangent(level, tangent);
     }
-    if !recorded {
-        return Ok(());
-    }
-    match target.view_of() {
-        Some(view) if view.writable => {
-            let base = &view.base;
-            let node = window::splice_node(base.layout(), target.layout(), before, value_edge, base.dtype());
-            base.set_history(Edge { node, output: 0 });
-        }
-        _ => {
-            let edge = match (overwrites, value_edge) {
-                (None, Some(edge)) => edge,
-                (name, value_edge) => {
-                    let derivative = window::Overwrite { name: name.unwrap_or("CopyBackwards") };
-                    let edges = smallvec![before, value_edge];
-                    let node = NodeRef::new(Node::new(derivative, edges, target.shape(), target.dtype()));
-                    Edge { node, output: 0 }
-                }
-            };
-            target.set_history(edge);
-        }
+    if let Some((changed, edge)) = written {
+        changed.set_history(edge);
     }
     Ok(())
 }
@@ -191,11 +196,39 @@ pub fn rebase(target: &Tensor, edge: Edge) {
     base.set_history(Edge { node, output: 0 });
 }
 
-/// The history of a value as `target` holds it: broadcast and cast.
-fn history(value: &Tensor, target: &Tensor) -> Result<Option<Edge>> {
-    let shape: Vec<isize> = target.shape().iter().map(|&s| s as isize).collect();
-    let value = super::cast::to(&super::view::expand(value, &shape)?, target.dtype())?;
-    Ok(value.gradient_edge())
+/// The tensor whose history a write into `target` changes, itself or its base, and its new history.
+fn history<'a>(target: &'a Tensor, value: &Tensor, origin: Origin) -> Result<(&'a Tensor, Edge)> {
+    // The value's history as the target holds it; the engine sums the gradient over what was broadcast.
+    let value = super::cast::to(value, target.dtype())?.gradient_edge();
+    if let Some(view) = target.view_of().filter(|v| v.writable) {
+        let base = &view.base;
+        let operation = value.as_ref().filter(|_| matches!(origin, Origin::Target));
+        let node = match operation.filter(|o| starts_from(o, target)) {
+            Some(o) => window::applied_node(base, target.layout(), o),
+            None => window::splice_node(base.layout(), target.layout(), base.gradient_edge(), value, base.dtype()),
+        };
+        return Ok((base, Edge { node, output: 0 }));
+    }
+    let (name, edges) = match (origin, value) {
+        (Origin::Target, Some(edge)) => return Ok((target, edge)),
+        (Origin::Target, None) => ("CopyBackwards", smallvec![target.gradient_edge(), None]),
+        (Origin::Tensor(name), value) => (name, smallvec![target.gradient_edge(), value]),
+        (Origin::Number(name), _) => (name, smallvec![target.gradient_edge()]),
+    };
+    let node = NodeRef::new(Node::new(window::Overwrite { name }, edges, target.shape(), target.dtype()));
+    Ok((target, Edge { node, output: 0 }))
+}
+
+/// True where an operation's first input is `target` as it was, and any thread may run its derivative.
+fn starts_from(operation: &Edge, target: &Tensor) -> bool {
+    if operation.node.calls_host() {
+        return false;
+    }
+    match (operation.node.edges().first(), target.gradient_edge()) {
+        (Some(Some(first)), Some(before)) => first.node.same(&before.node),
+        (Some(None), None) => true,
+        _ => false,
+    }
 }
 
 /// The elements as they are before a change in place, with their history: what a derivative may keep.
@@ -238,20 +271,28 @@ macro_rules! in_place {
 }
 
 in_place! {
-    /// `self += other`, in place.
-    add_: super::arithmetic::Add, ["add_(Tensor self, Operand other)"];
-    /// `self -= other`, in place.
-    sub_: super::arithmetic::Sub, ["sub_(Tensor self, Operand other)"];
     /// `self *= other`, in place.
     mul_: super::arithmetic::Mul, ["mul_(Tensor self, Operand other)"];
-    /// `self /= other`, in place.
-    div_: super::arithmetic::Div, ["div_(Tensor self, Operand other)"];
     /// `self //= other`, in place.
     floor_divide_: super::arithmetic::FloorDivide, ["floor_divide_(Tensor self, Operand other)"];
     /// `self %= other`, in place.
     remainder_: super::arithmetic::Remainder, ["remainder_(Tensor self, Operand other)"];
     /// `self **= exponent`, in place.
     pow_: super::arithmetic::Pow, ["pow_(Tensor self, Operand exponent)"];
+    /// `self &= other`, in place.
+    bitwise_and_: super::bitwise::BitwiseAnd, ["bitwise_and_(Tensor self, Operand other)"];
+    /// `self |= other`, in place.
+    bitwise_or_: super::bitwise::BitwiseOr, ["bitwise_or_(Tensor self, Operand other)"];
+    /// `self ^= other`, in place.
+    bitwise_xor_: super::bitwise::BitwiseXor, ["bitwise_xor_(Tensor self, Operand other)"];
+    /// Conjunction, in place.
+    logical_and_: super::compare::LogicalAnd, ["logical_and_(Tensor self, Tensor other)"];
+    /// Disjunction, in place.
+    logical_or_: super::compare::LogicalOr, ["logical_or_(Tensor self, Tensor other)"];
+    /// Exclusive disjunction, in place.
+    logical_xor_: super::compare::LogicalXor, ["logical_xor_(Tensor self, Tensor other)"];
+    /// Negation of truth values, in place.
+    logical_not_: super::compare::LogicalNot, ["logical_not_(Tensor self)"];
     /// Negative, in place.
     neg_: super::arithmetic::Neg, ["neg_(Tensor self)"];
     /// Square, in place.
@@ -264,6 +305,18 @@ in_place! {
     log_: super::unary::Log, ["log_(Tensor self)"];
     /// Square root, in place.
     sqrt_: super::unary::Sqrt, ["sqrt_(Tensor self)"];
+    /// Reciprocal, in place.
+    reciprocal_: super::unary::Reciprocal, ["reciprocal_(Tensor self)"];
+    /// `e^x - 1`, in place.
+    expm1_: super::unary::Expm1, ["expm1_(Tensor self)"];
+    /// `log(1 + x)`, in place.
+    log1p_: super::unary::Log1p, ["log1p_(Tensor self)"];
+    /// Rounded down, in place.
+    floor_: super::unary::Floor, ["floor_(Tensor self)"];
+    /// Rounded towards zero, in place.
+    trunc_: super::unary::Trunc, ["trunc_(Tensor self)"];
+    /// Sign, in place.
+    sign_: super::unary::Sign, ["sign_(Tensor self)"];
     /// Sine, in place.
     sin_: super::unary::Sin, ["sin_(Tensor self)"];
     /// Cosine, in place.
@@ -281,17 +334,34 @@ in_place! {
 }
 
 operation! {
+    /// `self += alpha * other`, in place.
+    function ["add_(Tensor self, Operand other, *, Number alpha=1)"], |_, a| {
+        let (spec, operands) = scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a)?;
+        Ok(pointwise::apply_in_place(spec, a.op, &operands)?.into())
+    }
+}
+
+operation! {
+    /// `self -= alpha * other`, in place.
+    function ["sub_(Tensor self, Operand other, *, Number alpha=1)"], |_, a| {
+        let (spec, operands) = scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)?;
+        Ok(pointwise::apply_in_place(spec, a.op, &operands)?.into())
+    }
+}
+
+operation! {
+    /// `self /= other`, in place, rounded as `div` does.
+    function ["div_(Tensor self, Operand other, *, str? rounding_mode=None)"], |_, a| {
+        let (spec, operands) = scaled::rounded(a)?;
+        Ok(pointwise::apply_in_place(spec, a.op, &operands)?.into())
+    }
+}
+
+operation! {
     /// `min(max(self, min), max)`, in place, with either bound or both.
-    function ["clamp_(Tensor self, Operand? min=None, Operand? max=None)"], |_, a| {
+    function ["clamp_(Tensor self, Tensor? min=None, Tensor? max=None)", "clamp_(Tensor self, Number? min=None, Number? max=None)"], |_, a| {
         let x: super::formula::Operand = a.tensor(0)?.into();
-        let (spec, operands): (_, smallvec::SmallVec<[_; 3]>) = match (a.maybe_operand(1)?, a.maybe_operand(2)?) {
-            (Some(low), Some(high)) => (super::compare::Clamp::spec(), smallvec![x, low, high]),
-            (Some(low), None) => (super::compare::ClampMin::spec(), smallvec![x, low]),
-            (None, Some(high)) => (super::compare::ClampMax::spec(), smallvec![x, high]),
-            (None, None) => return Err(Error::Signature {
-                op: "clamp_", given: "no bounds".into(), expected: "at least one of min and max".into(),
-            }),
-        };
-        Ok(pointwise::apply_in_place(spec, "clamp_", &operands)?.into())
+        let (spec, [low, high]) = super::compare::bounds("clamp_", a.tensor(0)?, a.maybe_operand(1)?, a.maybe_operand(2)?)?;
+        Ok(pointwise::apply_in_place(spec, "clamp_", &[x, low, high])?.into())
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod arithmetic;
 pub mod batch;
+pub mod bitwise;
 pub mod cast;
 pub mod compare;
 pub mod contract;
@@ -18,6 +19,7 @@ pub mod pointwise;
 pub mod recorded;
 pub mod registry;
 pub mod replay;
+pub mod scaled;
 pub mod statistics;
 pub mod sum;
 pub mod unary;

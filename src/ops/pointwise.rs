@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
-use super::formula::{Float, Operand, Pointwise, RESULT, Rule};
+use super::formula::{Float, NOT_IMPLEMENTED, Operand, Pointwise, RESULT, Rule};
 use super::registry::{Arguments, Output};
+use super::scaled::Chosen;
 use super::{batch, cast, copy, inplace, replay};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
@@ -26,6 +27,9 @@ use crate::tensor::storage::{Access, Buffer, Versioning};
 /// Runs an operation on its operands and records it.
 #[inline]
 pub fn apply(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
+    if let Some(cheap) = special(spec, operands) {
+        return apply(cheap, &operands[..1]);
+    }
     if operands.iter().any(|o| o.tensor().is_some_and(|t| t.batch().is_some())) {
         return batched(spec, operands);
     }
@@ -88,10 +92,25 @@ fn batched(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     batch::pointwise(&operands, |operands| apply(spec, operands)).unwrap_or_else(|| apply(spec, &operands))
 }
 
+/// The cheaper operation on the first operand alone, where the second is a number that has one. For floats only: an
+/// integer's power by a number can be a float.
+#[inline]
+fn special(spec: &Pointwise, operands: &[Operand]) -> Option<&'static Pointwise> {
+    match operands {
+        [Operand::Tensor(x), Operand::Number(n)] if x.dtype().is_floating_point() => spec.special?(n.as_f64()),
+        _ => None,
+    }
+}
+
 /// A call from the table: the operands are the arguments.
 pub fn call(spec: &'static Pointwise, arguments: &Arguments) -> Result<Output> {
     let operands: Result<SmallVec<[Operand; 3]>> = (0..spec.arity).map(|n| arguments.operand(n)).collect();
     Ok(apply(spec, &operands?)?.into())
+}
+
+/// Runs the operation that the arguments of a call have chosen.
+pub(super) fn chosen((spec, operands): Chosen) -> Result<Output> {
+    Ok(apply(spec, &operands)?.into())
 }
 
 /// The value of an operation, without history.
@@ -171,6 +190,11 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
         return unsupported("use bool, uint8, int32, int64, float32 or float64");
     }
     match spec.rule {
+        Rule::Bits if promoted.is_floating_point() => {
+            let what = format!("a bitwise operation on {promoted}: it takes bool and integers only; this");
+            Err(Error::NotImplemented { op: spec.name, what })
+        }
+        Rule::Bits => Ok((promoted, promoted)),
         Rule::Promote | Rule::Subtract | Rule::Where => Ok((promoted, promoted)),
         Rule::Number | Rule::Quotient | Rule::Power if promoted == DType::Bool => {
             unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
@@ -223,7 +247,7 @@ pub(super) fn run(
 /// The direct way for one element of one floating-point type: no program, no loops, no locks.
 #[inline]
 fn one_element(spec: &'static Pointwise, operands: &[Operand]) -> Option<Result<Tensor>> {
-    if matches!(spec.rule, Rule::Compare | Rule::Logical | Rule::Where) {
+    if matches!(spec.rule, Rule::Compare | Rule::Logical | Rule::Where | Rule::Bits) {
         return None;
     }
     let mut largest: Option<&Tensor> = None;
@@ -312,10 +336,20 @@ fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<
     if !y.dtype().is_floating_point() || !is_recorded(operands.iter().filter_map(|o| o.tensor())) {
         return Ok(());
     }
-    let edges: SmallVec<[_; 2]> = operands.iter().map(|o| o.tensor().and_then(Tensor::gradient_edge)).collect();
+    let number = spec.form_of(operands);
+    let form = spec.form(number);
     let uses = spec.traces().uses;
-    let kept = edges.iter().zip(uses).filter(|(e, _)| e.is_some()).fold(0, |bits, (_, u)| bits | u);
-    let derivative = PointwiseDerivative::new(spec, operands, y, kept);
+    let (mut edges, mut inputs, mut kept) = (SmallVec::<[_; 2]>::new(), 0, 0);
+    for n in (0..spec.arity).filter(|n| form.edges & 1 << n != 0) {
+        let edge = operands[n].tensor().and_then(Tensor::gradient_edge);
+        if edge.is_none() && form.node == NOT_IMPLEMENTED {
+            continue;
+        }
+        kept |= if edge.is_some() { uses[n] } else { 0 };
+        inputs |= 1 << n;
+        edges.push(edge);
+    }
+    let derivative = PointwiseDerivative { form: number, inputs, ..PointwiseDerivative::new(spec, operands, y, kept) };
     let node = NodeRef::new(Node::keeping(derivative, edges, &[(y.shape(), y.dtype())])?);
     y.set_meta(Meta::recorded(node, 0));
     Ok(())
@@ -327,6 +361,9 @@ fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<
 struct PointwiseDerivative {
     spec: &'static Pointwise,
     saved: [Saved; 3],
+    /// Which of the operation's forms the node has, and which operands it has edges for, bit by bit.
+    form: u8,
+    inputs: u8,
     /// Up to two operands that are numbers, and which operands they are.
     numbers: [f64; 2],
     number_sources: [u8; 2],
@@ -338,6 +375,8 @@ impl PointwiseDerivative {
         let mut this = PointwiseDerivative {
             spec,
             saved: [Saved::nothing(), Saved::nothing(), Saved::nothing()],
+            form: 0,
+            inputs: 0,
             numbers: [0.0; 2],
             number_sources: [u8::MAX; 2],
         };
@@ -394,9 +433,8 @@ impl PointwiseDerivative {
 }
 
 impl Derivative for PointwiseDerivative {
-    #[allow(clippy::misnamed_getters, reason = "the operation's name is another")]
     fn name(&self) -> &'static str {
-        self.spec.node
+        self.spec.form(self.form).node
     }
 
     fn take(&mut self, keep: bool) -> Self {
@@ -412,8 +450,11 @@ impl Derivative for PointwiseDerivative {
         let g = call.gradient()?;
         let mut unpacked = [None, None, None];
         let sources = self.sources(call.node, &g, &mut unpacked)?;
-        let one = |n| if call.needs(n) { derive(self.spec, n, &sources).map(Some) } else { Ok(None) };
-        (0..self.spec.arity).map(one).collect()
+        (0..self.spec.arity)
+            .filter(|n| self.inputs & 1 << n != 0)
+            .enumerate()
+            .map(|(edge, n)| if call.needs(edge) { derive(self.spec, n, &sources).map(Some) } else { Ok(None) })
+            .collect()
     }
 }
 
@@ -474,6 +515,9 @@ fn one_derivative_as<T: Float>(spec: &Pointwise, n: usize, g: &Tensor, sources: 
 /// As the operation itself, and where the result does not fit the target, the target is a leaf that requires a
 /// gradient, is read-only, or shares elements with itself. The target is unchanged then.
 pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Operand]) -> Result<Tensor> {
+    if let Some(cheap) = special(spec, operands) {
+        return apply_in_place(cheap, op, &operands[..1]);
+    }
     let Some(target) = operands.first().and_then(|o| o.tensor()) else {
         return Err(Error::Internal { op, what: "an in-place operation without a target".into() });
     };
@@ -501,7 +545,7 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
         let mut operands: SmallVec<[Operand; 3]> = operands.into();
         operands[0] = Operand::Tensor(&snapshot);
         let value = apply(spec, &operands)?;
-        inplace::assign(target, &value, None)?;
+        inplace::assign(target, &value, inplace::Origin::Target)?;
         return Ok(target.clone());
     }
     overwrite(spec, compute, result, operands, target)?;

@@ -116,16 +116,24 @@ pub(super) fn is_linked(inputs: &[&Tensor], y: &Tensor) -> bool {
 /// Puts a derivative between the inputs and the result of an operation: as a node where a gradient is wanted, and to
 /// carry tangents where there are any.
 pub(super) fn link(derivative: impl Derivative, inputs: &[&Tensor], y: &Tensor) -> Result<()> {
-    if !is_linked(inputs, y) {
+    link_all(derivative, inputs, &[y])
+}
+
+/// As [`link`] for an operation of several results.
+pub(super) fn link_all(derivative: impl Derivative, inputs: &[&Tensor], results: &[&Tensor]) -> Result<()> {
+    if !results.first().is_some_and(|y| is_linked(inputs, y)) {
         return Ok(());
     }
     let recorded = is_recorded(inputs.iter().copied());
     let edges = inputs.iter().map(|x| if recorded { x.gradient_edge() } else { None }).collect();
-    let node = NodeRef::new(Node::keeping(derivative, edges, &[(y.shape(), y.dtype())])?);
+    let looks: SmallVec<[_; 1]> = results.iter().map(|y| (y.shape(), y.dtype())).collect();
+    let node = NodeRef::new(Node::keeping(derivative, edges, &looks)?);
     if recorded {
-        y.set_history(Edge { node: node.clone(), output: 0 });
+        for (n, y) in results.iter().enumerate() {
+            y.set_history(Edge { node: node.clone(), output: n as u32 });
+        }
     }
-    if forward::is_active() { forward::through(&node, inputs, &[y]) } else { Ok(()) }
+    if forward::is_active() { forward::through(&node, inputs, results) } else { Ok(()) }
 }
 
 /// A reduced gradient with its reduced dimensions back, so that it broadcasts over the input.

@@ -28,6 +28,8 @@ pub enum Value {
     Ints(SmallVec<[isize; 4]>),
     /// An element type.
     DType(DType),
+    /// A word.
+    Text(String),
 }
 
 /// What an operation gives.
@@ -131,6 +133,11 @@ impl Arguments<'_> {
         }
     }
 
+    /// A number, if given.
+    pub fn maybe_number(&self, n: usize) -> Result<Option<Scalar>> {
+        if self.is_none(n) { Ok(None) } else { self.number(n).map(Some) }
+    }
+
     /// A truth value.
     pub fn bool(&self, n: usize) -> Result<bool> {
         self.number(n).map(Scalar::as_bool)
@@ -147,6 +154,15 @@ impl Arguments<'_> {
             Some(Value::Ints(i)) => Ok(i),
             None | Some(Value::None) => Ok(&[]),
             _ => self.wrong(n, "a tuple of ints"),
+        }
+    }
+
+    /// A word, if given.
+    pub fn text(&self, n: usize) -> Result<Option<&str>> {
+        match self.values.get(n) {
+            Some(Value::Text(t)) => Ok(Some(t)),
+            None | Some(Value::None) => Ok(None),
+            _ => self.wrong(n, "a str"),
         }
     }
 
@@ -189,7 +205,7 @@ pub const fn head(signatures: &[&'static str]) -> &'static str {
 /// }
 /// ```
 macro_rules! operation {
-    ($(#[doc = $doc:literal])* unary $T:ident, $name:ident, $node:literal, $rule:expr, [$($signature:literal),+ $(,)?]) => {
+    ($(#[doc = $doc:literal])* unary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?]) => {
         $crate::ops::registry::operation!(@pointwise Unary (x) [$($doc)*] $T, $name, $node, $rule, [$($signature),+]);
         impl $crate::ops::formula::Formula for $T {
             const ARITY: usize = 1;
@@ -205,8 +221,8 @@ macro_rules! operation {
                 [<$T as $crate::ops::formula::Unary>::DOMAIN, $crate::ops::formula::Domain::ALL, $crate::ops::formula::Domain::ALL];
         }
     };
-    ($(#[doc = $doc:literal])* binary $T:ident, $name:ident, $node:literal, $rule:expr, [$($signature:literal),+ $(,)?]) => {
-        $crate::ops::registry::operation!(@pointwise Binary (a, b) [$($doc)*] $T, $name, $node, $rule, [$($signature),+]);
+    ($(#[doc = $doc:literal])* binary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?] $(, $call:expr)?) => {
+        $crate::ops::registry::operation!(@pointwise Binary (a, b) [$($doc)*] $T, $name, $node, $rule, [$($signature),+] $(, $call)?);
         impl $crate::ops::formula::Formula for $T {
             const ARITY: usize = 2;
             #[inline(always)]
@@ -221,9 +237,11 @@ macro_rules! operation {
                 let [a, b] = <$T as $crate::ops::formula::Binary>::DOMAIN;
                 [a, b, $crate::ops::formula::Domain::ALL]
             };
+            const FORMS: &'static [$crate::ops::formula::Form] = <$T as $crate::ops::formula::Binary>::FORMS;
+            const SPECIAL: Option<$crate::ops::formula::Special> = <$T as $crate::ops::formula::Binary>::SPECIAL;
         }
     };
-    ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:literal, $rule:expr, [$($signature:literal),+ $(,)?]) => {
+    ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?]) => {
         $crate::ops::registry::operation!(@pointwise Ternary (a, b, c) [$($doc)*] $T, $name, $node, $rule, [$($signature),+]);
         impl $crate::ops::formula::Formula for $T {
             const ARITY: usize = 3;
@@ -235,9 +253,10 @@ macro_rules! operation {
             fn derivative<L: $crate::kernels::lane::Real>(n: usize, g: L, x: [L; 3], y: L) -> L {
                 <$T as $crate::ops::formula::Ternary>::derivative(g, x[0], x[1], x[2], y)[n]
             }
+            const FORMS: &'static [$crate::ops::formula::Form] = <$T as $crate::ops::formula::Ternary>::FORMS;
         }
     };
-    (@pointwise $Trait:ident ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:literal, $rule:expr, [$($signature:literal),+]) => {
+    (@pointwise $Trait:ident ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+] $(, $call:expr)?) => {
         $(#[doc = $doc])*
         pub struct $T;
         impl $T {
@@ -256,8 +275,10 @@ macro_rules! operation {
             $crate::ops::pointwise::apply($T::spec(), &[$($arg.into()),+])
         }
         $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
-            $crate::ops::registry::Kind::Pointwise($T::spec), |_, a| $crate::ops::pointwise::call($T::spec(), a));
+            $crate::ops::registry::Kind::Pointwise($T::spec), $crate::ops::registry::operation!(@call $T $($call)?));
     };
+    (@call $T:ident $call:expr) => { $call };
+    (@call $T:ident) => { |_, a| $crate::ops::pointwise::call($T::spec(), a) };
     ($(#[doc = $doc:literal])* function [$($signature:literal),+ $(,)?], $call:expr) => {
         $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
             $crate::ops::registry::Kind::Function, $call);

@@ -1,6 +1,7 @@
 //! A recorded formula run with tensor operations, so that each is recorded in turn: derivatives of derivatives.
 
 use super::arithmetic::{self, add, div, mul, neg, pow, sub};
+use super::bitwise;
 use super::compare::{eq, le, logical_and, logical_not, logical_or, lt, where_};
 use super::formula::Operand;
 use super::unary;
@@ -70,6 +71,9 @@ fn run<'a>(op: OpCode, a: Operand<'a>, b: impl Fn() -> Operand<'a>, c: impl Fn()
         OpCode::FloorDivide => arithmetic::floor_divide(a, b()),
         OpCode::Remainder => arithmetic::remainder(a, b()),
         OpCode::Pow => pow(a, b()),
+        OpCode::BitAnd => bitwise::bitwise_and(a, b()),
+        OpCode::BitOr => bitwise::bitwise_or(a, b()),
+        OpCode::BitXor => bitwise::bitwise_xor(a, b()),
         OpCode::Eq => eq(a, b()),
         OpCode::Lt => lt(a, b()),
         OpCode::Le => le(a, b()),

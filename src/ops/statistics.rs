@@ -11,6 +11,7 @@ use crate::graph::forward::unrecorded;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::{dim_mask, wrap_dim};
+use crate::tensor::scalar::Scalar;
 
 fn float(op: &'static str, x: &Tensor) -> Result<()> {
     if x.dtype().is_floating_point() {
@@ -50,10 +51,10 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.0, 2.0, 3.0, 4.0]).var()
     /// tensor(1.6667)
-    function ["var(Tensor self, bool unbiased)", "var(Tensor self, int[]? dim=None, *, Number correction=1, bool keepdim=False)", "var(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
+    function ["var(Tensor self, bool unbiased)", "var(Tensor self, int[]? dim=None, *, Number? correction=1, bool keepdim=False)", "var(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
     |n, a| Ok(match n {
         0 => var(a.tensor(0)?, &[], a.number(1)?.as_f64(), false)?,
-        1 => var(a.tensor(0)?, a.ints(1)?, a.number(2)?.as_f64(), a.bool(3)?)?,
+        1 => var(a.tensor(0)?, a.ints(1)?, a.maybe_number(2)?.map_or(1.0, Scalar::as_f64), a.bool(3)?)?,
         _ => var(a.tensor(0)?, a.ints(1)?, a.number(2)?.as_f64(), a.bool(3)?)?,
     }.into())
 }
@@ -91,10 +92,10 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.0, 2.0, 3.0, 4.0]).std()
     /// tensor(1.2910)
-    function ["std(Tensor self, bool unbiased)", "std(Tensor self, int[]? dim=None, *, Number correction=1, bool keepdim=False)", "std(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
+    function ["std(Tensor self, bool unbiased)", "std(Tensor self, int[]? dim=None, *, Number? correction=1, bool keepdim=False)", "std(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
     |n, a| Ok(match n {
         0 => std(a.tensor(0)?, &[], a.number(1)?.as_f64(), false)?,
-        1 => std(a.tensor(0)?, a.ints(1)?, a.number(2)?.as_f64(), a.bool(3)?)?,
+        1 => std(a.tensor(0)?, a.ints(1)?, a.maybe_number(2)?.map_or(1.0, Scalar::as_f64), a.bool(3)?)?,
         _ => std(a.tensor(0)?, a.ints(1)?, a.number(2)?.as_f64(), a.bool(3)?)?,
     }.into())
 }

@@ -100,23 +100,27 @@ where
     Ok(y)
 }
 
-/// The tensor in the type that a sum or product of it has: integers and bool count in int64.
-fn widened(x: &Tensor, dtype: Option<DType>) -> Result<Tensor> {
-    let default = if x.dtype().category() <= Category::Integer { DType::I64 } else { x.dtype() };
-    cast::to(x, dtype.unwrap_or(default))
-}
-
-/// As [`widened`] where the kernel has the type; other requested types are computed in int64 and cast.
-fn computed<F>(x: &Tensor, dtype: Option<DType>, run: F) -> Result<Tensor>
+/// The result of a reduction without history: computed in the requested type where the kernel has it, else in int64;
+/// integers and bool count in int64 where nothing was requested.
+fn computed<R>(
+    op: &'static str,
+    x: &Tensor,
+    dims: &[isize],
+    keepdim: bool,
+    dtype: Option<DType>,
+) -> Result<(Tensor, Lines)>
 where
-    F: FnOnce(&Tensor) -> Result<Tensor>,
+    R: Reduction<f32> + Reduction<f64> + Reduction<i64>,
 {
-    match dtype {
-        Some(d) if d.category() <= Category::Integer && d != DType::I64 => {
-            cast::to(&run(&cast::to(&cast::to(x, d)?, DType::I64)?)?, d)
-        }
-        _ => run(&widened(x, dtype)?),
-    }
+    unrecorded(|| {
+        let default = if x.dtype().category() <= Category::Integer { DType::I64 } else { x.dtype() };
+        let target = dtype.unwrap_or(default);
+        let narrow = cast::to(x, target)?;
+        let wide = if target.category() <= Category::Integer { cast::to(&narrow, DType::I64)? } else { narrow };
+        let lines = lines(op, &wide, dims)?;
+        let y = cast::to(&reduced::<R>(op, &lines, keepdim)?, target)?;
+        Ok((y, lines))
+    })
 }
 
 operation! {
@@ -129,7 +133,7 @@ operation! {
     function ["sum(Tensor self, *, DType? dtype=None)", "sum(Tensor self, int[]? dim, bool keepdim=False, *, DType? dtype=None)"],
     |n, a| Ok(match n {
         0 => sum(a.tensor(0)?, &[], false, a.dtype(1)?)?,
-        _ => sum(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?)?,
+        _ => summed(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?, "SumBackward1")?,
     }.into())
 }
 
@@ -138,16 +142,17 @@ operation! {
 /// # Errors
 /// For dimensions out of range or named twice.
 pub fn sum(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-    if let Some(y) = batch::reduced("sum", x, dims, keepdim, |x, dims, keepdim| sum(x, dims, keepdim, dtype)) {
+    summed(x, dims, keepdim, dtype, if dims.is_empty() { "SumBackward0" } else { "SumBackward1" })
+}
+
+fn summed(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, name: &'static str) -> Result<Tensor> {
+    let rule = |x: &Tensor, dims: &[isize], keepdim| summed(x, dims, keepdim, dtype, name);
+    if let Some(y) = batch::reduced("sum", x, dims, keepdim, rule) {
         return y;
     }
-    computed(x, dtype, |x| {
-        let lines = lines("sum", x, dims)?;
-        let y = reduced::<Sum>("sum", &lines, keepdim)?;
-        let name = if dims.is_empty() { "SumBackward0" } else { "SumBackward1" };
-        record(name, &y, &[x], &[], || lines.settings(x, keepdim, 1.0), spread)?;
-        Ok(y)
-    })
+    let (y, lines) = computed::<Sum>("sum", x, dims, keepdim, dtype)?;
+    record(name, &y, &[x], &[], || lines.settings(x, keepdim, 1.0), spread)?;
+    Ok(y)
 }
 
 /// dx = g / number, the same for all elements that went into a result.
@@ -165,7 +170,7 @@ operation! {
     function ["mean(Tensor self, *, DType? dtype=None)", "mean(Tensor self, int[]? dim, bool keepdim=False, *, DType? dtype=None)"],
     |n, a| Ok(match n {
         0 => mean(a.tensor(0)?, &[], false, a.dtype(1)?)?,
-        _ => mean(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?)?,
+        _ => averaged(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?, "MeanBackward1")?,
     }.into())
 }
 
@@ -174,23 +179,26 @@ operation! {
 /// # Errors
 /// For integers, and dimensions out of range or named twice.
 pub fn mean(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-    if let Some(y) = batch::reduced("mean", x, dims, keepdim, |x, dims, keepdim| mean(x, dims, keepdim, dtype)) {
+    averaged(x, dims, keepdim, dtype, if dims.is_empty() { "MeanBackward0" } else { "MeanBackward1" })
+}
+
+fn averaged(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, name: &'static str) -> Result<Tensor> {
+    let rule = |x: &Tensor, dims: &[isize], keepdim| averaged(x, dims, keepdim, dtype, name);
+    if let Some(y) = batch::reduced("mean", x, dims, keepdim, rule) {
         return y;
     }
-    let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
-    if !x.dtype().is_floating_point() {
+    let target = dtype.unwrap_or(x.dtype());
+    if !target.is_floating_point() {
         return Err(Error::DTypeUnsupported {
             op: "mean",
-            dtype: x.dtype(),
-            hint: "the input must be floating point; pass dtype=float32 or convert it",
+            dtype: target,
+            hint: "could not infer output dtype: it must be a floating point dtype; pass dtype=float32 or convert",
         });
     }
-    let lines = lines("mean", x, dims)?;
-    let y = reduced::<Sum>("mean", &lines, keepdim)?;
+    let (y, lines) = computed::<Sum>("mean", x, dims, keepdim, dtype)?;
     let count = lines.length as f64;
     let spec = arithmetic::Div::spec();
-    let y = unrecorded(|| super::pointwise::apply_in_place(spec, "mean", &[(&y).into(), count.into()]))?.detach();
-    let name = if dims.is_empty() { "MeanBackward0" } else { "MeanBackward1" };
+    let y = unrecorded(|| super::pointwise::apply_in_place(spec, "mean", &[(&y).into(), count.into()]))?;
     record(name, &y, &[x], &[], || lines.settings(x, keepdim, count), spread)?;
     Ok(y)
 }
@@ -217,19 +225,16 @@ pub fn prod(x: &Tensor, dim: Option<isize>, keepdim: bool, dtype: Option<DType>)
         let along = batch::reduced("prod", &x, &[dim], keepdim, |x, d, k| prod(x, d.first().copied(), k, dtype));
         return along.unwrap_or_else(|| Ok(x));
     }
-    computed(x, dtype, |x| {
-        let lines = lines("prod", x, dim.as_slice())?;
-        let y = reduced::<Product>("prod", &lines, keepdim)?;
-        let name = if dim.is_none() { "ProdBackward0" } else { "ProdBackward1" };
-        record(name, &y, &[x], &[Keep::Input(x), Keep::Output], || lines.settings(x, keepdim, 1.0), others)?;
-        Ok(y)
-    })
+    let (y, lines) = computed::<Product>("prod", x, dim.as_slice(), keepdim, dtype)?;
+    let name = if dim.is_none() { "ProdBackward0" } else { "ProdBackward1" };
+    record(name, &y, &[x], &[Keep::Input(x), Keep::Output], || lines.settings(x, keepdim, 1.0), others)?;
+    Ok(y)
 }
 
 /// dx_i = g prod_{j != i} x_j: by division where no factor is zero; where one is, it alone gets the product of the
 /// others; where several are, all get zero.
 fn others(call: &Call) -> Result<Gradients> {
-    let (x, s) = (&call.saved[0], call.settings);
+    let (x, s) = (&cast::to(&call.saved[0], call.g.dtype())?, call.settings);
     let g = restored(&call.g, s)?;
     let y = restored(&call.saved[1], s)?;
     let zero = compare::eq(x, 0.0)?;

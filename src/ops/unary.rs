@@ -127,6 +127,23 @@ impl Unary for Sqrt {
 }
 
 operation! {
+    /// Reciprocal, element by element: `y = 1/x`, `dy/dx = -y^2`.
+    ///
+    /// >>> ferrograd.reciprocal(ferrograd.tensor([2.0, -4.0]))
+    /// tensor([ 0.5000, -0.2500])
+    unary Reciprocal, reciprocal, "ReciprocalBackward0", Rule::Float, ["reciprocal(Tensor self)"]
+}
+impl Unary for Reciprocal {
+    const DOMAIN: Domain = Domain::NONZERO;
+    fn forward<L: Real>(x: L) -> L {
+        L::constant(1.0) / x
+    }
+    fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
+        -g * (y * y)
+    }
+}
+
+operation! {
     /// Sine of angles in radians, element by element: `y = sin x`, `dy/dx = cos x`.
     ///
     /// >>> ferrograd.sin(ferrograd.tensor([0.0, 1.0]))
@@ -207,11 +224,11 @@ impl Unary for Relu {
 }
 
 operation! {
-    /// Rounded towards negative infinity, element by element. The gradient is zero.
+    /// Rounded towards negative infinity, element by element; integers stay. The gradient is zero.
     ///
     /// >>> ferrograd.floor(ferrograd.tensor([1.5, -1.5]))
     /// tensor([ 1., -2.])
-    unary Floor, floor, "FloorBackward0", Rule::Float, ["floor(Tensor self)"]
+    unary Floor, floor, "FloorBackward0", Rule::Number, ["floor(Tensor self)"]
 }
 impl Unary for Floor {
     fn forward<L: Real>(x: L) -> L {
@@ -223,11 +240,11 @@ impl Unary for Floor {
 }
 
 operation! {
-    /// Rounded towards zero, element by element. The gradient is zero.
+    /// Rounded towards zero, element by element; integers stay. The gradient is zero.
     ///
     /// >>> ferrograd.trunc(ferrograd.tensor([1.5, -1.5]))
     /// tensor([ 1., -1.])
-    unary Trunc, trunc, "TruncBackward0", Rule::Float, ["trunc(Tensor self)"]
+    unary Trunc, trunc, "TruncBackward0", Rule::Number, ["trunc(Tensor self)"]
 }
 impl Unary for Trunc {
     fn forward<L: Real>(x: L) -> L {

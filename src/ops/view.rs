@@ -3,7 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::batch;
-use super::recorded::{is_linked, link};
+use super::recorded::{Settings, is_linked, link, link_all, record};
 use super::registry::{Output, operation};
 use super::window::{self, Window};
 use crate::error::{Error, Result};
@@ -187,6 +187,9 @@ pub fn flatten(x: &Tensor, start: isize, end: isize) -> Result<Tensor> {
     if x.rank() == 0 {
         return reshape(x, &[1]);
     }
+    if start == end {
+        return Ok(x.clone());
+    }
     let merged: usize = x.shape()[start..=end].iter().product();
     let sizes = x.shape()[..start].iter().copied().chain([merged]).chain(x.shape()[end + 1..].iter().copied());
     reshape(x, &sizes.map(|s| s as isize).collect::<Vec<_>>())
@@ -293,7 +296,12 @@ operation! {
     /// >>> ferrograd.tensor([[1], [2]]).expand(2, 3)
     /// tensor([[1, 1, 1],
     ///         [2, 2, 2]])
-    function ["expand(Tensor self, int[] size)"], |_, a| Ok(expand(a.tensor(0)?, a.ints(1)?)?.into())
+    function ["expand(Tensor self, int[] size)"], |_, a| {
+        let x = a.tensor(0)?;
+        let y = expand(x, a.ints(1)?)?;
+        // A view of its own even where nothing is repeated.
+        Ok(if y.is_same(x) { recorded(x, x.layout().clone(), "ExpandBackward0", |_| Back::Expand)? } else { y }.into())
+    }
 }
 
 /// Repeated to the given sizes without a copy.
@@ -344,8 +352,13 @@ operation! {
     ///
     /// >>> ferrograd.zeros(1, 3, 1).squeeze().shape
     /// torch.Size([3])
-    function ["squeeze(Tensor self, int[]? dim=None)"], |_, a| {
-        Ok(squeeze(a.tensor(0)?, if a.is_none(1) { None } else { Some(a.ints(1)?) })?.into())
+    function ["squeeze(Tensor self)", "squeeze(Tensor self, int dim)", "squeeze(Tensor self, int[] dim)"], |n, a| {
+        let x = a.tensor(0)?;
+        Ok(match n {
+            0 => squeeze(x, None)?,
+            1 => squeezed(x, Some(&[a.int(1)?]), "SqueezeBackward1")?,
+            _ => squeeze(x, Some(a.ints(1)?))?,
+        }.into())
     }
 }
 
@@ -354,13 +367,18 @@ operation! {
 /// # Errors
 /// For dimensions out of range or named twice.
 pub fn squeeze(x: &Tensor, dims: Option<&[isize]>) -> Result<Tensor> {
+    squeezed(x, dims, if dims.is_none() { "SqueezeBackward0" } else { "SqueezeBackward2" })
+}
+
+/// As [`squeeze`], recorded under another name.
+pub(super) fn squeezed(x: &Tensor, dims: Option<&[isize]>, name: &'static str) -> Result<Tensor> {
     let rule = |value: &Tensor| {
         let mask = match dims {
             Some([]) => return Ok(value.clone()),
             dims => crate::tensor::layout::dim_mask("squeeze", dims.unwrap_or_default(), x.rank())?,
         };
         let moved: SmallVec<[isize; 4]> = (0..x.rank()).filter(|&d| mask[d]).map(|d| d as isize + 1).collect();
-        squeeze(value, Some(&moved))
+        squeezed(value, Some(&moved), name)
     };
     if let Some(y) = batch::unary(x, rule) {
         return y;
@@ -373,7 +391,6 @@ pub fn squeeze(x: &Tensor, dims: Option<&[isize]>) -> Result<Tensor> {
             x.layout().squeeze(|d| mask[d])
         }
     };
-    let name = if dims.is_none() { "SqueezeBackward0" } else { "SqueezeBackward1" };
     recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone()))
 }
 
@@ -490,5 +507,66 @@ pub fn unbind(x: &Tensor, dim: isize) -> Result<Vec<Tensor>> {
         return Err(Error::Rank { op: "unbind", expected: "at least one dimension", shape: vec![] });
     }
     let d = wrap_dim("unbind", dim, x.rank())?;
-    (0..x.shape()[d] as isize).map(|i| select(x, dim, i)).collect()
+    if let Some(batch) = x.batch() {
+        let parts = unbind(&batch.value, d as isize + 1)?;
+        return Ok(parts.iter().map(|part| Tensor::batched(part, batch.level)).collect());
+    }
+    // One of several views that a node made has no history of its own to rewrite.
+    let writable = is_grad_enabled() && !is_linked(&[x], x);
+    let parts: Vec<Tensor> = (0..x.shape()[d]).map(|i| x.alias(x.layout().select(d, i), writable)).collect();
+    link_all(Unbind { dim: d }, &[x], &parts.iter().collect::<Vec<_>>())?;
+    Ok(parts)
+}
+
+/// The derivative of [`unbind`]: the gradients stacked.
+#[derive(Clone)]
+struct Unbind {
+    dim: usize,
+}
+
+impl Derivative for Unbind {
+    fn name(&self) -> &'static str {
+        "UnbindBackward0"
+    }
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        let (shape, dtype) = call.node.output(0);
+        let part = |g: &Option<Tensor>| g.clone().map_or_else(|| Tensor::zeros(&shape, dtype), Ok);
+        let parts: Vec<Tensor> = call.gradients.iter().map(part).collect::<Result<_>>()?;
+        Ok(smallvec![Some(super::join::stack(&parts, self.dim as isize)?)])
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
+
+operation! {
+    /// The elements in reverse order along dimensions, as a copy. The gradient is reversed back.
+    ///
+    /// >>> ferrograd.tensor([1, 2, 3]).flip(0)
+    /// tensor([3, 2, 1])
+    function ["flip(Tensor self, int[] dims)"], |_, a| Ok(flip(a.tensor(0)?, a.ints(1)?)?.into())
+}
+
+/// The elements in reverse order along dimensions.
+///
+/// # Errors
+/// For dimensions out of range or named twice.
+pub fn flip(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
+    let mask = crate::tensor::layout::dim_mask("flip", dims, x.rank())?;
+    let flipped = |d: &usize| mask[*d] && !dims.is_empty();
+    if let Some(y) =
+        batch::unary(x, |value| flip(value, &(0..x.rank()).filter(flipped).map(|d| d as isize + 1).collect::<Vec<_>>()))
+    {
+        return y;
+    }
+    let mut layout = x.layout().clone();
+    for d in (0..x.rank()).filter(|d| flipped(d) && x.shape()[*d] > 0) {
+        let last = layout.strides[d] * (layout.shape[d] as isize - 1);
+        layout.offset = layout.offset.wrapping_add_signed(last);
+        layout.strides[d] = -layout.strides[d];
+    }
+    let y = super::copy::contiguous_copy(&x.alias(layout, false))?;
+    let settings = || Settings { dims: dims.into(), ..Settings::default() };
+    record("FlipBackward0", &y, &[x], &[], settings, |call| Ok(smallvec![Some(flip(&call.g, &call.settings.dims)?)]))?;
+    Ok(y)
 }

@@ -1,11 +1,11 @@
 //! A window on memory laid out as another tensor: cutting it out, setting it into zeros, replacing it. The first two are
 //! linear and each other's derivative; the third is what a change in place of a view is to its base.
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::recorded::link;
 use super::{batch, copy};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node};
 use crate::tensor::Tensor;
@@ -160,14 +160,53 @@ pub(super) fn splice_node(
     value: Option<Edge>,
     dtype: DType,
 ) -> NodeRef {
-    let derivative = Splice { window: Window::new(outer, inner) };
+    let derivative = Splice { window: Window::new(outer, inner), source: Source::Value };
     NodeRef::new(Node::new(derivative, smallvec![base, value], &outer.shape, dtype))
+}
+
+/// The node of a base on whose window an operation was done in place: it has the operation's edges, but for the first,
+/// which is to the base in place of the window.
+pub(super) fn applied_node(base: &Tensor, inner: &Layout, operation: &Edge) -> NodeRef {
+    let mut edges: SmallVec<[_; 2]> = operation.node.edges().into();
+    edges[0] = base.gradient_edge();
+    let window = Window::new(base.layout(), inner);
+    let derivative = Splice { window, source: Source::Operation(operation.node.clone()) };
+    NodeRef::new(Node::new(derivative, edges, base.shape(), base.dtype()))
 }
 
 /// A base with a window replaced: its gradient goes to the value within the window and to the base outside of it.
 #[derive(Clone)]
 struct Splice {
     window: Window,
+    source: Source,
+}
+
+/// What a window was replaced by.
+#[derive(Clone)]
+enum Source {
+    /// Another value, which has the node's second edge.
+    Value,
+    /// An operation on the window, whose gradient takes the window's place.
+    Operation(NodeRef),
+    /// Such an operation, freed after a backward pass.
+    Freed,
+}
+
+impl Splice {
+    fn applied(&self, operation: &NodeRef, g: &Tensor, call: &Backward) -> Result<Gradients> {
+        let inner = [Some(extract(g, &self.window)?)];
+        let inner = Backward { gradients: &inner, needs: call.needs, node: operation };
+        // The operation can also be part of the graph of a derivative: its values stay with it.
+        let mut found = operation.take(true).backward(&inner)?;
+        if let (true, Some(slot)) = (call.needs(0), found.first_mut()) {
+            let outside = cleared(g, &self.window)?;
+            *slot = Some(match slot.take() {
+                Some(inside) => super::arithmetic::add(&outside, &embed(&inside, &self.window)?)?,
+                None => outside,
+            });
+        }
+        Ok(found)
+    }
 }
 
 impl Derivative for Splice {
@@ -176,12 +215,22 @@ impl Derivative for Splice {
     }
     fn backward(&self, call: &Backward) -> Result<Gradients> {
         let g = call.gradient()?;
-        let base = if call.needs(0) { Some(cleared(&g, &self.window)?) } else { None };
-        let value = if call.needs(1) { Some(extract(&g, &self.window)?) } else { None };
-        Ok(smallvec![base, value])
+        match &self.source {
+            Source::Operation(operation) => self.applied(operation, &g, call),
+            Source::Freed => Err(Error::GraphFreed { node: self.name() }),
+            Source::Value => {
+                let base = if call.needs(0) { Some(cleared(&g, &self.window)?) } else { None };
+                let value = if call.needs(1) { Some(extract(&g, &self.window)?) } else { None };
+                Ok(smallvec![base, value])
+            }
+        }
     }
-    fn take(&mut self, _keep: bool) -> Self {
-        self.clone()
+    fn take(&mut self, keep: bool) -> Self {
+        let source = match &self.source {
+            Source::Operation(_) if !keep => std::mem::replace(&mut self.source, Source::Freed),
+            other => other.clone(),
+        };
+        Splice { window: self.window.clone(), source }
     }
 }
 
@@ -191,7 +240,7 @@ pub(crate) fn cleared(x: &Tensor, window: &Window) -> Result<Tensor> {
         return y;
     }
     let y = window.filled(Some(x), None, x.dtype())?;
-    link(Splice { window: window.clone() }, &[x], &y)?;
+    link(Splice { window: window.clone(), source: Source::Value }, &[x], &y)?;
     Ok(y)
 }
 

@@ -1,16 +1,18 @@
 //! Arguments of a call matched with an operation's signatures.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyBool, PyList, PyTuple};
 use smallvec::SmallVec;
 
 use super::convert;
+use super::device;
 use super::dtype::PyDType;
 use super::signature::{Default, Entry, Kind, Parameter, Signature};
 use super::tensor::PyTensor;
 use crate::ops::Value;
+use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
 /// The arguments of a call as CPython hands them over.
@@ -41,8 +43,21 @@ pub fn bind(entry: &Entry, given: &Given) -> PyResult<(usize, Values)> {
     Err(mismatch(entry, given, reason))
 }
 
+/// Arguments that torch takes and no signature here has.
+fn is_torchs(operation: &str, argument: &str) -> bool {
+    match argument {
+        "out" => !operation.ends_with('_'),
+        "generator" => operation.starts_with("rand"),
+        "memory_format" => matches!(operation, "clone" | "contiguous"),
+        _ => false,
+    }
+}
+
 fn mismatch(entry: &Entry, given: &Given, reason: Option<String>) -> PyErr {
     let name = entry.operation.name;
+    if let Some((argument, _)) = given.named.iter().find(|(n, _)| is_torchs(name, n)) {
+        return PyNotImplementedError::new_err(format!("{name}(): the argument '{argument}' is not implemented"));
+    }
     if let (1, Some(reason)) = (entry.signatures.len(), &reason) {
         return PyTypeError::new_err(format!("{name}(): {reason}"));
     }
@@ -73,7 +88,7 @@ fn matched(signature: &Signature, given: &Given) -> PyResult<Result<Values, Stri
             }
         } else if by_name.is_some() {
             return Ok(Err(format!("got multiple values for argument '{}'", parameter.name)));
-        } else if parameter.is_variadic() && positional.peek().is_some_and(|o| convert::integer(o).is_some()) {
+        } else if parameter.is_variadic() && positional.peek().is_some_and(|o| is_size(o)) {
             let mut ints = SmallVec::new();
             while let Some(i) = positional.peek().and_then(|o| convert::integer(o)) {
                 ints.push(i);
@@ -100,6 +115,11 @@ fn matched(signature: &Signature, given: &Given) -> PyResult<Result<Values, Stri
         return Ok(Err(format!("got an unexpected keyword argument '{unknown}'")));
     }
     Ok(Ok(values))
+}
+
+/// An integer that is no truth value.
+fn is_size(object: &Bound<'_, PyAny>) -> bool {
+    !object.is_instance_of::<PyBool>() && convert::integer(object).is_some()
 }
 
 /// torch takes NumPy's names for some parameters, and `input` for the tensor of a function.
@@ -140,14 +160,18 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
                 _ => None,
             },
         },
-        Kind::Int if object.is_instance_of::<pyo3::types::PyBool>() => None,
+        Kind::Int if object.is_instance_of::<PyBool>() => None,
         Kind::Int => convert::integer(object).map(|i| Value::Number(Scalar::Int(i as i64))),
         Kind::Ints => ints(object)?,
         Kind::Bool => match convert::number(object)? {
             Some(Scalar::Bool(b)) => Some(Value::Number(Scalar::Bool(b))),
             _ => None,
         },
-        Kind::DType => dtype(object),
+        Kind::DType => dtype(object).map(Value::DType),
+        Kind::Text => object.extract::<String>().ok().map(Value::Text),
+        Kind::Device => device::check(object)?.then_some(Value::None),
+        Kind::Layout => device::check_layout(object)?.then_some(Value::None),
+        Kind::MemoryFormat => device::check_memory_format(object)?.then_some(Value::None),
     };
     Ok(found.ok_or_else(|| {
         let given = object.get_type().name().map_or("?".into(), |n| n.to_string());
@@ -165,6 +189,10 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Ints => "tuple of ints",
         Kind::Bool => "bool",
         Kind::DType => "torch.dtype",
+        Kind::Text => "str",
+        Kind::Device => "torch.device",
+        Kind::Layout => "torch.layout",
+        Kind::MemoryFormat => "torch.memory_format",
     }
 }
 
@@ -187,7 +215,7 @@ fn tensors(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
 }
 
 fn ints(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
-    if object.is_instance_of::<pyo3::types::PyBool>() {
+    if object.is_instance_of::<PyBool>() {
         return Ok(None);
     }
     if let Some(i) = convert::integer(object) {
@@ -207,10 +235,9 @@ fn ints(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
 }
 
 /// A dtype, also by Python's own types.
-fn dtype(object: &Bound<'_, PyAny>) -> Option<Value> {
-    use crate::tensor::dtype::DType;
+pub fn dtype(object: &Bound<'_, PyAny>) -> Option<DType> {
     if let Ok(d) = object.cast::<PyDType>() {
-        return Some(Value::DType(d.get().0));
+        return Some(d.get().0);
     }
     let object = object.as_ptr();
     let classes = [
@@ -218,5 +245,5 @@ fn dtype(object: &Bound<'_, PyAny>) -> Option<Value> {
         (&raw mut ffi::PyLong_Type, DType::I64),
         (&raw mut ffi::PyFloat_Type, DType::F64),
     ];
-    classes.into_iter().find(|(class, _)| object == class.cast()).map(|(_, dtype)| Value::DType(dtype))
+    classes.into_iter().find(|(class, _)| object == class.cast()).map(|(_, dtype)| dtype)
 }

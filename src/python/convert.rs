@@ -58,6 +58,19 @@ pub fn integer(object: &Bound<'_, PyAny>) -> Option<isize> {
     object.extract::<isize>().ok()
 }
 
+/// The only element, for the conversions to Python's numbers.
+pub fn single(t: &Tensor) -> PyResult<Scalar> {
+    if t.numel() != 1 {
+        return Err(PyValueError::new_err("only one element tensors can be converted to Python scalars"));
+    }
+    ok(t.item())
+}
+
+/// True for sizes as a tensor has them.
+pub fn is_size(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    object.is_instance(&object.py().import("ferrograd._size")?.getattr("Size")?)
+}
+
 /// A number as Python has it.
 pub fn to_python(py: Python<'_>, value: Scalar) -> PyResult<Py<PyAny>> {
     Ok(match value {

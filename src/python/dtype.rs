@@ -35,7 +35,7 @@ impl PyDType {
     /// True for the types that hold negative numbers.
     #[getter]
     fn is_signed(&self) -> bool {
-        !matches!(self.0, DType::Bool | DType::U8)
+        self.0.is_signed()
     }
 
     /// Bytes an element takes.

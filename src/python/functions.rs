@@ -109,7 +109,8 @@ const METHODS: [FastCall; 256] =
 /// Operations that torch has only as methods.
 const METHOD_ONLY: [&str; 8] = ["to", "view", "expand", "contiguous", "copy_", "fill_", "zero_", "narrow_"];
 /// Operations that torch has only as functions, beside those that make tensors from nothing.
-const FUNCTION_ONLY: [&str; 6] = ["zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"];
+const FUNCTION_ONLY: [&str; 7] =
+    ["rsub", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"];
 
 /// Whether the entry is a method: its first parameter is the tensor itself.
 pub fn is_method(entry: &Entry) -> bool {

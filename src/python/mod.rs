@@ -1,9 +1,11 @@
 //! The Python bindings: arguments in, errors and objects out. No mathematics.
 
 mod arguments;
+mod attributes;
 mod autograd;
 mod batch;
 mod convert;
+mod device;
 mod dtype;
 mod error;
 mod forward;

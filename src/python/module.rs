@@ -11,40 +11,69 @@ use super::host::install_host;
 use super::node::PyNode;
 use super::signature::entries;
 use super::tensor::{PyTensor, wrap};
-use super::{autograd, batch, forward, function, functions, modes, numpy};
+use super::{autograd, batch, device, forward, function, functions, modes, numpy};
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 
 /// A tensor of a number, nested sequences of numbers, or an array; the data is copied.
 #[pyfunction]
-#[pyo3(signature = (data, *, dtype=None, device=None, requires_grad=false))]
+#[pyo3(signature = (data, *, dtype=None, device=None, requires_grad=false, pin_memory=false))]
 fn tensor(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
-    dtype: Option<&Bound<'_, PyDType>>,
+    dtype: Option<&Bound<'_, PyAny>>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
+    pin_memory: bool,
 ) -> PyResult<Py<PyAny>> {
-    check_device(device)?;
-    let t = convert::tensor(data, dtype.map(|d| d.get().0))?;
+    check_device(device, pin_memory)?;
+    let t = convert::tensor(data, asked(dtype)?)?;
     ok(t.set_requires_grad(requires_grad))?;
     wrap(py, t)
 }
 
-/// There is one device.
-fn check_device(device: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+/// A dtype where one is given, also by Python's own types.
+fn asked(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DType>> {
+    match dtype {
+        Some(d) if !d.is_none() => super::arguments::dtype(d).map(Some).ok_or_else(|| {
+            let given = d.get_type().name().map_or("?".into(), |n| n.to_string());
+            pyo3::exceptions::PyTypeError::new_err(format!("argument 'dtype' must be torch.dtype, not {given}"))
+        }),
+        _ => Ok(None),
+    }
+}
+
+/// There is one device, and no memory for another.
+fn check_device(device: Option<&Bound<'_, PyAny>>, pin_memory: bool) -> PyResult<()> {
+    if pin_memory {
+        return Err(crate::Error::PinMemory { op: "tensor" }.into());
+    }
     match device {
-        Some(d) if !d.is_none() && !d.str()?.to_string().starts_with("cpu") => Err(
-            pyo3::exceptions::PyRuntimeError::new_err(format!("ferrograd computes on the CPU only, got device {d}")),
-        ),
+        Some(d) if !d.is_none() && !device::check(d)? => {
+            let given = d.get_type().name()?;
+            Err(pyo3::exceptions::PyTypeError::new_err(format!("argument 'device' must be torch.device, not {given}")))
+        }
         _ => Ok(()),
     }
 }
 
+/// An error for devices other than the CPU.
+#[pyfunction]
+fn _check_device(device: &Bound<'_, PyAny>) -> PyResult<()> {
+    check_device(Some(device), false)
+}
+
 /// The data as a tensor, shared where it can be.
 #[pyfunction]
-#[pyo3(signature = (data, dtype=None))]
-fn as_tensor(py: Python<'_>, data: &Bound<'_, PyAny>, dtype: Option<&Bound<'_, PyDType>>) -> PyResult<Py<PyAny>> {
-    let dtype = dtype.map(|d| d.get().0);
+#[pyo3(signature = (data, dtype=None, device=None))]
+fn as_tensor(
+    py: Python<'_>,
+    data: &Bound<'_, PyAny>,
+    dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    check_device(device, false)?;
+    let dtype = asked(dtype)?;
     let t: Tensor = match data.cast::<PyTensor>() {
         Ok(t) => t.get().get().clone(),
         Err(_) if numpy::is_array(data) => numpy::from_array(data, true)?,
@@ -61,6 +90,12 @@ fn from_numpy(py: Python<'_>, ndarray: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>>
         return Err(pyo3::exceptions::PyTypeError::new_err(format!("expected np.ndarray (got {given})")));
     }
     wrap(py, numpy::from_array(ndarray, false)?)
+}
+
+/// A tensor of elements as [`super::attributes`] writes them.
+#[pyfunction]
+fn _from_bytes(py: Python<'_>, bytes: &[u8], shape: Vec<usize>, dtype: &Bound<'_, PyDType>) -> PyResult<Py<PyAny>> {
+    wrap(py, ok(Tensor::from_bytes(bytes, &shape, dtype.get().0))?)
 }
 
 /// Seeds the default generator.
@@ -162,11 +197,14 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
             module.add(name, object(py, dtype)?)?;
         }
     }
+    device::install(module)?;
     functions::install(module, &py.get_type::<PyTensor>())?;
     for function in [
         wrap_pyfunction!(tensor, module)?,
         wrap_pyfunction!(as_tensor, module)?,
         wrap_pyfunction!(from_numpy, module)?,
+        wrap_pyfunction!(_check_device, module)?,
+        wrap_pyfunction!(_from_bytes, module)?,
         wrap_pyfunction!(_manual_seed, module)?,
         wrap_pyfunction!(get_default_dtype, module)?,
         wrap_pyfunction!(set_default_dtype, module)?,

@@ -8,22 +8,17 @@ use pyo3::prelude::*;
 use super::convert::{self, Other, ok};
 use super::tensor::{PyTensor, wrap};
 use crate::ops::formula::{Operand, Pointwise};
-use crate::ops::{arithmetic, compare, contract, pointwise, unary};
-use crate::tensor::dtype::DType;
+use crate::ops::{arithmetic, bitwise, compare, contract, pointwise, unary};
+use crate::tensor::Tensor;
 use crate::tensor::scalar::Scalar;
 
 fn not_implemented(py: Python<'_>) -> Py<PyAny> {
     py.NotImplemented()
 }
 
-/// An element-wise operation of a tensor and what stands beside it; `swapped` where the tensor is on the right.
+/// An element-wise operation of a tensor and what stands to the right of it.
 #[inline]
-fn binary(
-    slf: &Bound<'_, PyTensor>,
-    other: &Bound<'_, PyAny>,
-    spec: &'static Pointwise,
-    swapped: bool,
-) -> PyResult<Py<PyAny>> {
+fn binary(slf: &Bound<'_, PyTensor>, other: &Bound<'_, PyAny>, spec: &'static Pointwise) -> PyResult<Py<PyAny>> {
     let py = slf.py();
     let Some(other) = convert::other(other)? else { return Ok(not_implemented(py)) };
     let a = Operand::Tensor(slf.get().get());
@@ -32,8 +27,25 @@ fn binary(
         Other::Made(t) => Operand::Tensor(t),
         Other::Number(n) => Operand::Number(*n),
     };
-    let operands = if swapped { [b, a] } else { [a, b] };
-    wrap(py, ok(pointwise::apply(spec, &operands))?)
+    wrap(py, ok(pointwise::apply(spec, &[a, b]))?)
+}
+
+/// An element-wise operation of a tensor and what stands to the left of it: `of_number` where that is a number.
+#[inline]
+fn reflected(
+    slf: &Bound<'_, PyTensor>,
+    other: &Bound<'_, PyAny>,
+    spec: &'static Pointwise,
+    of_number: impl FnOnce(Scalar, &Tensor) -> crate::Result<Tensor>,
+) -> PyResult<Py<PyAny>> {
+    let x = slf.get().get();
+    let y = match convert::other(other)? {
+        Some(Other::Number(number)) => of_number(number, x),
+        Some(Other::Tensor(t)) => pointwise::apply(spec, &[t.get().get().into(), x.into()]),
+        Some(Other::Made(t)) => pointwise::apply(spec, &[(&t).into(), x.into()]),
+        None => return Ok(not_implemented(slf.py())),
+    };
+    wrap(slf.py(), ok(y)?)
 }
 
 /// An element-wise operation into the tensor.
@@ -61,29 +73,32 @@ fn in_place<'py>(
 }
 
 macro_rules! binary_methods {
-    ($($name:ident $reflected:ident $in_place:ident: $spec:path, $in_place_name:literal;)*) => {
+    ($($name:ident $reflected:ident $in_place:ident: $spec:path, $number:expr, $in_place_name:literal;)*) => {
         #[pymethods]
         impl PyTensor {
             $(
                 fn $name(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-                    binary(slf, other, <$spec>::spec(), false)
+                    binary(slf, other, <$spec>::spec())
                 }
                 fn $reflected(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-                    binary(slf, other, <$spec>::spec(), true)
+                    reflected(slf, other, <$spec>::spec(), $number)
                 }
                 fn $in_place(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {
                     in_place(slf, other, <$spec>::spec(), $in_place_name)
                 }
             )*
 
-            fn __pow__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, _modulo: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-                if let Some(Scalar::Int(2)) = convert::number(other)? {
-                    return wrap(slf.py(), ok(arithmetic::square(slf.get().get()))?);
+            fn __pow__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, modulo: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+                if !modulo.is_none() {
+                    return Ok(not_implemented(slf.py()));
                 }
-                binary(slf, other, arithmetic::Pow::spec(), false)
+                binary(slf, other, arithmetic::Pow::spec())
             }
-            fn __rpow__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, _modulo: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-                binary(slf, other, arithmetic::Pow::spec(), true)
+            fn __rpow__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, modulo: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+                if !modulo.is_none() {
+                    return Ok(not_implemented(slf.py()));
+                }
+                reflected(slf, other, arithmetic::Pow::spec(), |number, x| arithmetic::pow(number, x))
             }
             fn __ipow__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, _modulo: &Bound<'_, PyAny>) -> PyResult<()> {
                 in_place(slf, other, arithmetic::Pow::spec(), "pow_")
@@ -93,12 +108,16 @@ macro_rules! binary_methods {
 }
 
 binary_methods! {
-    __add__ __radd__ __iadd__: arithmetic::Add, "add_";
-    __sub__ __rsub__ __isub__: arithmetic::Sub, "sub_";
-    __mul__ __rmul__ __imul__: arithmetic::Mul, "mul_";
-    __truediv__ __rtruediv__ __itruediv__: arithmetic::Div, "div_";
-    __floordiv__ __rfloordiv__ __ifloordiv__: arithmetic::FloorDivide, "floor_divide_";
-    __mod__ __rmod__ __imod__: arithmetic::Remainder, "remainder_";
+    __add__ __radd__ __iadd__: arithmetic::Add, |number, x| arithmetic::add(x, number), "add_";
+    __sub__ __rsub__ __isub__: arithmetic::Sub, |number, x| arithmetic::rsub(x, number), "sub_";
+    __mul__ __rmul__ __imul__: arithmetic::Mul, |number, x| arithmetic::mul(x, number), "mul_";
+    __truediv__ __rtruediv__ __itruediv__: arithmetic::Div, arithmetic::quotient_of, "div_";
+    __floordiv__ __rfloordiv__ __ifloordiv__: arithmetic::FloorDivide,
+        |number, x| arithmetic::floor_divide(number, x), "floor_divide_";
+    __and__ __rand__ __iand__: bitwise::BitwiseAnd, |number, x| bitwise::bitwise_and(x, number), "bitwise_and_";
+    __or__ __ror__ __ior__: bitwise::BitwiseOr, |number, x| bitwise::bitwise_or(x, number), "bitwise_or_";
+    __xor__ __rxor__ __ixor__: bitwise::BitwiseXor, |number, x| bitwise::bitwise_xor(x, number), "bitwise_xor_";
+    __mod__ __rmod__ __imod__: arithmetic::Remainder, |number, x| arithmetic::remainder(number, x), "remainder_";
 }
 
 #[pymethods]
@@ -132,11 +151,12 @@ impl PyTensor {
 
     fn __invert__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let t = slf.get().get();
-        if t.dtype() != DType::Bool {
-            let what = format!("bitwise not of {}; it", t.dtype());
-            return Err(crate::Error::NotImplemented { op: "bitwise_not", what }.into());
+        if t.dtype().is_floating_point() {
+            return Err(PyTypeError::new_err(
+                "~ (operator.invert) is only implemented on integer and Boolean-type tensors",
+            ));
         }
-        wrap(slf.py(), ok(compare::logical_not(t))?)
+        wrap(slf.py(), ok(bitwise::bitwise_not(t))?)
     }
 
     fn __richcmp__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {
@@ -148,6 +168,6 @@ impl PyTensor {
             CompareOp::Gt => compare::Gt::spec(),
             CompareOp::Ge => compare::Ge::spec(),
         };
-        binary(slf, other, spec, false)
+        binary(slf, other, spec)
     }
 }

@@ -22,6 +22,14 @@ pub enum Kind {
     Bool,
     /// An element type.
     DType,
+    /// A word.
+    Text,
+    /// A device: there is one.
+    Device,
+    /// How elements lie in memory: by strides.
+    Layout,
+    /// The order of elements in memory.
+    MemoryFormat,
 }
 
 /// A default as the signature writes it.
@@ -76,6 +84,10 @@ fn kind(text: &str) -> (Kind, bool) {
         "int[]" => Kind::Ints,
         "bool" => Kind::Bool,
         "DType" => Kind::DType,
+        "str" => Kind::Text,
+        "Device" => Kind::Device,
+        "Layout" => Kind::Layout,
+        "MemoryFormat" => Kind::MemoryFormat,
         _ => Kind::Tensor,
     };
     (kind, optional)

@@ -3,9 +3,9 @@
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyEllipsis, PyList, PySlice, PyString, PyTuple};
+use pyo3::types::{PyEllipsis, PyList, PySequence, PySlice, PyString, PyTuple};
 
 use super::convert::{self, Other, ok};
 use super::dtype::{self, PyDType};
@@ -84,7 +84,7 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
     if let Some(i) = convert::integer(object) {
         return Ok(Index::Int(i));
     }
-    if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() || super::numpy::is_array(object) {
+    if object.cast::<PySequence>().is_ok() || super::numpy::is_array(object) {
         let t = convert::tensor(object, None)?;
         let t = if t.numel() == 0 { ok(cast::to(&t, DType::I64))? } else { t };
         return Ok(Index::Tensor(t));
@@ -123,20 +123,9 @@ fn size_object<'py>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyA
 #[pymethods]
 impl PyTensor {
     #[new]
-    #[pyo3(signature = (data=None))]
-    fn new(data: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let tensor = match data {
-            Some(data) => match data.cast::<PyTensor>() {
-                Ok(t) => t.get().get().detach(),
-                Err(_) if convert::integer(data).is_some() => {
-                    let n = convert::integer(data).unwrap_or(0).max(0).unsigned_abs();
-                    ok(Tensor::zeros(&[n], crate::tensor::default_dtype()))?
-                }
-                Err(_) => convert::tensor(data, Some(crate::tensor::default_dtype()))?,
-            },
-            None => ok(Tensor::zeros(&[0], crate::tensor::default_dtype()))?,
-        };
-        Ok(PyTensor(UnsafeCell::new(tensor)))
+    #[pyo3(signature = (*arguments))]
+    fn new(arguments: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        Ok(PyTensor(UnsafeCell::new(super::attributes::construct(arguments)?)))
     }
 
     #[classattr]
@@ -145,7 +134,7 @@ impl PyTensor {
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> usize {
-        slf.as_ptr() as usize >> 4
+        slf.as_ptr() as usize
     }
 
     fn __bool__(&self) -> PyResult<bool> {
@@ -153,11 +142,11 @@ impl PyTensor {
     }
 
     fn __float__(&self) -> PyResult<f64> {
-        Ok(ok(self.get().item())?.as_f64())
+        Ok(convert::single(self.get())?.as_f64())
     }
 
     fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let value = convert::to_python(py, ok(self.get().item())?)?;
+        let value = convert::to_python(py, convert::single(self.get())?)?;
         py.get_type::<pyo3::types::PyInt>().call1((value,))
     }
 
@@ -167,6 +156,10 @@ impl PyTensor {
             return Err(PyTypeError::new_err("only integer tensors of a single element can be converted to an index"));
         }
         Ok(ok(t.item())?.as_i64())
+    }
+
+    fn __delitem__(&self, _index: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(PyTypeError::new_err("Tensor does not support deleting items"))
     }
 
     fn __len__(&self) -> PyResult<usize> {
@@ -188,7 +181,12 @@ impl PyTensor {
             Some(Other::Tensor(t)) => ok(compare::eq(self.get(), t.get().get()))?,
             Some(Other::Made(t)) => ok(compare::eq(self.get(), &t))?,
             Some(Other::Number(n)) => ok(compare::eq(self.get(), n))?,
-            None => return Err(PyTypeError::new_err("Tensor.__contains__ only supports Tensor or scalar")),
+            None => {
+                let given = element.get_type();
+                return Err(pyo3::exceptions::PyRuntimeError::new_err(format!(
+                    "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {given}."
+                )));
+            }
         };
         Ok(ok(equal.to_scalars())?.into_iter().any(Scalar::as_bool))
     }
@@ -513,37 +511,5 @@ impl PyTensor {
         let inputs = inputs.map(super::autograd::inputs).transpose()?;
         let gradient = gradient.map(|g| g.get().get().clone());
         super::autograd::backward(py, &[self.get().into()], &[gradient], inputs.as_deref(), options)
-    }
-
-    fn __deepcopy__(slf: &Bound<'_, Self>, memo: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let t = slf.get().get();
-        if !t.is_leaf() {
-            return Err(pyo3::exceptions::PyRuntimeError::new_err(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment; detach() it first",
-            ));
-        }
-        let copy = ok(crate::ops::copy::clone(&t.detach()))?;
-        ok(copy.set_requires_grad(t.requires_grad()))?;
-        if let Some(g) = t.grad() {
-            ok(copy.set_grad(Some(ok(crate::ops::copy::clone(&g.detach()))?)))?;
-        }
-        let copy = wrap(py, copy)?;
-        memo.set_item(slf.as_ptr() as usize, &copy)?;
-        Ok(copy)
-    }
-
-    /// Elements from nested sequences, for pickling.
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let t = slf.get().get();
-        if !t.is_leaf() {
-            return Err(PyValueError::new_err("only leaves can be pickled; detach() the tensor first"));
-        }
-        let rebuild = py.import("ferrograd._size")?.getattr("_rebuild")?;
-        let flat = ok(crate::ops::copy::contiguous_copy(t))?;
-        let list = convert::to_list(py, &ok(view::reshape(&flat, &[-1]))?)?;
-        let arguments = (list, PyTuple::new(py, t.shape())?, dtype::object(py, t.dtype())?, t.requires_grad());
-        Ok((rebuild, arguments).into_pyobject(py)?.into_any())
     }
 }

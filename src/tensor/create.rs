@@ -30,6 +30,31 @@ impl Tensor {
         Ok(tensor)
     }
 
+    /// A tensor of the given shape from the bytes of its elements in row-major order.
+    ///
+    /// # Errors
+    /// Where the shape has another number of bytes, the dtype has no kernels, or there is no memory.
+    pub fn from_bytes(bytes: &[u8], shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let tensor = Tensor::full(shape, Scalar::Int(0), dtype)?;
+        if tensor.numel() * dtype.size() != bytes.len() {
+            let shape = shape.iter().map(|&s| s as isize).collect();
+            return Err(Error::ReshapeSize { op: "tensor", shape, numel: bytes.len() / dtype.size() });
+        }
+        // SAFETY: the tensor is new, contiguous and of as many bytes; every byte pattern is a value of these types.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), tensor.data_ptr(), bytes.len()) };
+        Ok(tensor)
+    }
+
+    /// The bytes of the elements in row-major order.
+    ///
+    /// # Errors
+    /// Where there is no memory.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let copy = crate::ops::copy::contiguous_copy(self)?;
+        // SAFETY: the copy is contiguous and nobody else has it.
+        Ok(unsafe { std::slice::from_raw_parts(copy.data_ptr(), copy.numel() * copy.dtype().size()) }.to_vec())
+    }
+
     /// A tensor of numbers in row-major order, converted to a dtype.
     ///
     /// # Errors

@@ -87,6 +87,11 @@ impl DType {
         self.category() == Category::Float
     }
 
+    /// True for the types that hold negative numbers.
+    pub fn is_signed(self) -> bool {
+        !matches!(self, DType::Bool | DType::U8)
+    }
+
     /// True for the types of [`Self::SUPPORTED`].
     pub fn is_supported(self) -> bool {
         Self::SUPPORTED.contains(&self)

@@ -1,6 +1,7 @@
 //! One number outside of a tensor.
 
 use super::dtype::DType;
+use crate::error::{Error, Result};
 
 /// A number as Python or Rust code writes it: its category is known, its width is not.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +41,26 @@ impl Scalar {
             Scalar::Bool(b) => b as i64,
             Scalar::Int(i) => i,
             Scalar::Float(x) => x as i64,
+        }
+    }
+
+    /// Whether an integer dtype can hold the number; all others hold any.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn check_fits(self, op: &'static str, dtype: DType) -> Result<()> {
+        let range = match dtype {
+            // Negative numbers wrap in unsigned integers, as in torch.
+            DType::U8 => -255.0..=255.0,
+            DType::I32 => i32::MIN as f64..=i32::MAX as f64,
+            // The greatest int64 is no float64; the next one up is the first that does not fit.
+            DType::I64 => i64::MIN as f64..=(i64::MAX as f64).next_down(),
+            _ => return Ok(()),
+        };
+        match self {
+            Scalar::Int(_) if dtype == DType::I64 => Ok(()),
+            number if range.contains(&number.as_f64()) => Ok(()),
+            _ => Err(Error::Overflow { op, dtype }),
         }
     }
 

@@ -1,0 +1,106 @@
+//! Sums and differences with a scaled second operand, and quotients that are rounded: what `alpha` and `rounding_mode` ask
+//! for.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::arithmetic::Div;
+use super::formula::{Form, Formula, Operand, Pointwise, Rule};
+use super::registry::Arguments;
+use crate::error::{Error, Result};
+use crate::kernels::lane::Real;
+use crate::tensor::dtype::Category;
+use crate::tensor::scalar::Scalar;
+
+macro_rules! formulas {
+    ($($(#[doc = $doc:literal])* $T:ident $arity:literal $name:literal $rule:ident [$($form:expr),*]:
+        |$a:ident, $b:ident, $alpha:ident| $forward:expr, |$g:ident| $derivative:expr;)*) => {$(
+        $(#[doc = $doc])*
+        pub(super) struct $T;
+        impl $T {
+            pub fn spec() -> &'static Pointwise {
+                static SPEC: Pointwise = Pointwise::new::<$T>($name, "", Rule::$rule);
+                &SPEC
+            }
+        }
+        impl Formula for $T {
+            const ARITY: usize = $arity;
+            const FORMS: &'static [Form] = &[$($form),*];
+            #[inline(always)]
+            #[allow(unused_variables, reason = "formulas of two operands")]
+            fn forward<L: Real>([$a, $b, $alpha]: [L; 3]) -> L {
+                $forward
+            }
+            #[inline(always)]
+            #[allow(unused_variables, reason = "derivatives that read the gradient alone")]
+            fn derivative<L: Real>(n: usize, $g: L, [$a, $b, $alpha]: [L; 3], _y: L) -> L {
+                let of: [L; 2] = $derivative;
+                of[n.min(1)]
+            }
+        }
+    )*};
+}
+
+formulas! {
+    /// `a + alpha b`
+    ScaledAdd 3 "add" Promote [Form::new(0b100, "AddBackward0", 0b011), Form::new(0b110, "AddBackward0", 0b011)]:
+        |a, b, alpha| a + alpha * b, |g| [g, g * alpha];
+    /// `a - alpha b`
+    ScaledSub 3 "sub" Subtract [Form::new(0b100, "SubBackward0", 0b011), Form::new(0b110, "SubBackward0", 0b011)]:
+        |a, b, alpha| a - alpha * b, |g| [g, -(g * alpha)];
+    /// `b - alpha a`
+    ScaledRsub 3 "rsub" Subtract [Form::new(0b100, "RsubBackward0", 0b011), Form::new(0b110, "RsubBackward1", 0b001)]:
+        |a, b, alpha| b - alpha * a, |g| [-(g * alpha), g];
+    /// `a / b` rounded towards negative infinity, with a zero gradient.
+    FloorQuotient 2 "div" Quotient [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11)]:
+        |a, b, alpha| a.floor_divide(b), |g| [L::constant(0.0), L::constant(0.0)];
+    /// `a / b` rounded towards zero, with a zero gradient.
+    CutQuotient 2 "div" Quotient [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11)]:
+        |a, b, alpha| (a / b).trunc(), |g| [L::constant(0.0), L::constant(0.0)];
+}
+
+/// An operation and its operands.
+pub(super) type Chosen<'a> = (&'static Pointwise, SmallVec<[Operand<'a>; 3]>);
+
+/// The operation of a call `op(self, other, alpha)`: `plain` where alpha is 1, else `scaled`.
+pub(super) fn with_alpha<'a>(
+    plain: &'static Pointwise,
+    scaled: &'static Pointwise,
+    a: &'a Arguments,
+) -> Result<Chosen<'a>> {
+    let (x, y, alpha) = (a.operand(0)?, a.operand(1)?, a.number(2)?);
+    if alpha == Scalar::Int(1) {
+        return Ok((plain, smallvec![x, y]));
+    }
+    let dtype = |o| match o {
+        Operand::Tensor(t) => t.dtype(),
+        Operand::Number(n) => n.dtype(),
+    };
+    let greatest = dtype(x).category().max(dtype(y).category());
+    let wrong = |rule| Err(Error::Alpha { op: a.op, rule });
+    // Of no higher kind than the operands, alpha does not change the dtype that they promote to.
+    let alpha = match alpha {
+        Scalar::Float(_) if greatest <= Category::Integer => {
+            return wrong("For integral input tensors, argument alpha must not be a floating point number.");
+        }
+        Scalar::Bool(_) if greatest != Category::Bool => {
+            return wrong("Boolean alpha only supported for Boolean results.");
+        }
+        number if greatest == Category::Bool => Scalar::Bool(number.as_bool()),
+        number => number,
+    };
+    if let Operand::Tensor(t) = x {
+        alpha.check_fits(a.op, t.dtype())?;
+    }
+    Ok((scaled, smallvec![x, y, alpha.into()]))
+}
+
+/// The operation of a call `div(self, other, rounding_mode)`.
+pub(super) fn rounded<'a>(a: &'a Arguments) -> Result<Chosen<'a>> {
+    let spec = match a.text(2)? {
+        None => Div::spec(),
+        Some("floor") => FloorQuotient::spec(),
+        Some("trunc") => CutQuotient::spec(),
+        Some(other) => return Err(Error::RoundingMode { op: a.op, given: other.into() }),
+    };
+    Ok((spec, smallvec![a.operand(0)?, a.operand(1)?]))
+}

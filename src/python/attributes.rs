@@ -1,0 +1,195 @@
+//! What tensors answer about themselves beside their numbers: device, layout, sizes in bytes, Python's protocols.
+#![allow(unsafe_op_in_unsafe_fn, reason = "what PyO3 makes of methods in a macro")]
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyComplex, PyTuple};
+
+use super::convert::{self, ok};
+use super::device::{self, PyDevice};
+use super::dtype;
+use super::tensor::{PyTensor, wrap};
+use crate::ops::{copy, view};
+use crate::tensor::{Tensor, default_dtype};
+
+#[pymethods]
+impl PyTensor {
+    /// Where the elements are.
+    #[getter(device)]
+    fn where_it_is(&self) -> PyDevice {
+        PyDevice::CPU
+    }
+
+    /// False: there are no tensors on a graphics card.
+    #[getter]
+    fn is_cuda(&self) -> bool {
+        false
+    }
+
+    /// The tensor itself: it is on the CPU already.
+    fn cpu(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    /// An error: there is no graphics card here.
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn cuda(&self, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        Err(PyRuntimeError::new_err("ferrograd computes on the CPU only, got device cuda"))
+    }
+
+    /// The number of the device: -1, as the CPU has none.
+    fn get_device(&self) -> i64 {
+        -1
+    }
+
+    /// How the elements lie in memory.
+    #[getter]
+    fn layout<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        device::strided(py)
+    }
+
+    /// False: elements that are zero take memory too.
+    #[getter]
+    fn is_sparse(&self) -> bool {
+        false
+    }
+
+    /// Bytes an element takes.
+    #[getter]
+    fn itemsize(&self) -> usize {
+        self.get().dtype().size()
+    }
+
+    /// Bytes the elements take.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.get().numel() * self.get().dtype().size()
+    }
+
+    /// The number of dimensions.
+    fn ndimension(&self) -> usize {
+        self.get().rank()
+    }
+
+    /// True for complex dtypes.
+    fn is_complex(&self) -> bool {
+        self.get().dtype().category() == crate::tensor::dtype::Category::Complex
+    }
+
+    /// True for dtypes that hold negative numbers.
+    fn is_signed(&self) -> bool {
+        self.get().dtype().is_signed()
+    }
+
+    /// True where both have the same sizes.
+    fn is_same_size(&self, other: &Bound<'_, PyTensor>) -> bool {
+        self.get().shape() == other.get().get().shape()
+    }
+
+    fn __reversed__(slf: Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let t = slf.get().get();
+        if t.rank() == 0 {
+            return Ok(slf.into_any().unbind());
+        }
+        wrap(slf.py(), ok(view::flip(t, &[0]))?)
+    }
+
+    fn __complex__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyComplex>> {
+        Ok(PyComplex::from_doubles(py, convert::single(self.get())?.as_f64(), 0.0))
+    }
+}
+
+/// A tensor with the Python attributes that another has.
+fn with_attributes<'py>(made: Bound<'py, PyAny>, attributes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    made.getattr("__dict__")?.call_method1("update", (attributes,))?;
+    Ok(made)
+}
+
+#[pymethods]
+impl PyTensor {
+    /// A leaf on the same memory, with the same attributes.
+    fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let t = slf.get().get();
+        let copy = t.detach();
+        ok(copy.set_requires_grad(t.requires_grad()))?;
+        with_attributes(wrap(slf.py(), copy)?.into_bound(slf.py()), &slf.getattr("__dict__")?)
+    }
+
+    fn __deepcopy__<'py>(slf: &Bound<'py, Self>, memo: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let t = slf.get().get();
+        if !t.is_leaf() {
+            return Err(PyRuntimeError::new_err(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment; detach() it first",
+            ));
+        }
+        let key = slf.as_ptr() as usize;
+        let known = memo.call_method1("get", (key,))?;
+        if !known.is_none() {
+            return Ok(known);
+        }
+        let copy = ok(copy::clone(&t.detach()))?;
+        ok(copy.set_requires_grad(t.requires_grad()))?;
+        if let Some(g) = t.grad() {
+            ok(copy.set_grad(Some(ok(copy::clone(&g.detach()))?)))?;
+        }
+        let copy = wrap(py, copy)?.into_bound(py);
+        memo.set_item(key, &copy)?;
+        let attributes = py.import("copy")?.getattr("deepcopy")?.call1((slf.getattr("__dict__")?, memo))?;
+        with_attributes(copy, &attributes)
+    }
+
+    /// The bytes of the elements in the order they have in memory, for pickling. What is read back is a leaf.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let t = slf.get().get();
+        let mut order: Vec<isize> = (0..t.rank() as isize).collect();
+        if !t.is_contiguous() {
+            order.sort_by_key(|&d| std::cmp::Reverse(t.strides()[d as usize]));
+        }
+        let straight = ok(view::permute(&t.detach(), &order))?;
+        let rebuild = py.import("ferrograd._size")?.getattr("_rebuild")?;
+        let bytes = PyBytes::new(py, &ok(straight.to_bytes())?);
+        let shape = PyTuple::new(py, straight.shape())?;
+        let arguments = (bytes, shape, order, dtype::object(py, t.dtype())?, t.requires_grad());
+        let attributes = slf.getattr("__dict__")?;
+        let state = if attributes.is_truthy()? { Some(attributes) } else { None };
+        Ok((rebuild, arguments, state).into_pyobject(py)?.into_any())
+    }
+}
+
+/// What `Tensor(...)` makes of its arguments: zeros of the sizes given one by one or as a `Size`, the numbers of a sequence
+/// in the default dtype, or another tensor's elements.
+pub fn construct(arguments: &Bound<'_, PyTuple>) -> PyResult<Tensor> {
+    let sizes: Option<Vec<isize>> = arguments
+        .iter()
+        .map(|a| if a.is_instance_of::<pyo3::types::PyBool>() { None } else { convert::integer(&a) })
+        .collect();
+    let is_tensor = arguments.len() == 1 && arguments.get_item(0)?.is_instance_of::<PyTensor>();
+    if let (Some(sizes), false) = (sizes, is_tensor) {
+        return zeros(if sizes.is_empty() { &[0] } else { &sizes });
+    }
+    let (1, Ok(data)) = (arguments.len(), arguments.get_item(0)) else {
+        return Err(PyTypeError::new_err(format!(
+            "new() received an invalid combination of arguments - got {arguments}, but expected sizes or one sequence"
+        )));
+    };
+    if let Ok(t) = data.cast::<PyTensor>() {
+        return Ok(t.get().get().detach());
+    }
+    if convert::is_size(&data)? {
+        return zeros(&data.extract::<Vec<isize>>()?);
+    }
+    if convert::number(&data)?.is_some() {
+        let given = data.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("new(): data must be a sequence (got {given})")));
+    }
+    convert::tensor(&data, Some(default_dtype()))
+}
+
+fn zeros(sizes: &[isize]) -> PyResult<Tensor> {
+    let size =
+        |&s: &isize| usize::try_from(s).map_err(|_| crate::Error::SizeOverflow { op: "new", shape: sizes.to_vec() });
+    let sizes: Vec<usize> = ok(sizes.iter().map(size).collect())?;
+    ok(Tensor::zeros(&sizes, default_dtype()))
+}

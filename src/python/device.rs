@@ -1,0 +1,187 @@
+//! `ferrograd.device`, `layout` and `memory_format`: what calls written for torch name. There is one device, one layout and
+//! row-major order.
+
+use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+
+/// The kinds of device that torch knows by name.
+const KINDS: [&str; 20] = [
+    "cpu",
+    "cuda",
+    "ipu",
+    "xpu",
+    "mkldnn",
+    "opengl",
+    "opencl",
+    "ideep",
+    "hip",
+    "ve",
+    "fpga",
+    "maia",
+    "xla",
+    "lazy",
+    "vulkan",
+    "mps",
+    "meta",
+    "hpu",
+    "mtia",
+    "privateuseone",
+];
+
+/// A device by kind and number. Tensors are on the CPU; asking for another device is an error where it is asked.
+#[pyclass(name = "device", module = "ferrograd", frozen, eq, hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PyDevice {
+    kind: &'static str,
+    index: Option<u8>,
+}
+
+impl PyDevice {
+    /// Where all tensors are.
+    pub const CPU: PyDevice = PyDevice { kind: "cpu", index: None };
+
+    fn parse(text: &str) -> PyResult<PyDevice> {
+        let (kind, index) = text.split_once(':').map_or((text, None), |(k, i)| (k, Some(i)));
+        let Some(kind) = KINDS.into_iter().find(|k| *k == kind) else {
+            let kinds = KINDS.join(", ");
+            return Err(PyRuntimeError::new_err(format!(
+                "Expected one of {kinds} device type at start of device string: {text}"
+            )));
+        };
+        let index = index.map(str::parse).transpose();
+        let index = index.map_err(|_| PyRuntimeError::new_err(format!("Invalid device string: '{text}'")))?;
+        Ok(PyDevice { kind, index })
+    }
+}
+
+#[pymethods]
+impl PyDevice {
+    #[new]
+    #[pyo3(signature = (r#type, index=None))]
+    fn new(r#type: &Bound<'_, PyAny>, index: Option<u8>) -> PyResult<PyDevice> {
+        if let Ok(device) = r#type.cast::<PyDevice>() {
+            return Ok(device.get().clone());
+        }
+        let Ok(text) = r#type.extract::<String>() else {
+            let given = r#type.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("device(): argument 'type' must be str, not {given}")));
+        };
+        let device = PyDevice::parse(&text)?;
+        match (device.index, index) {
+            (Some(_), Some(_)) => Err(PyRuntimeError::new_err(format!(
+                "type (string) must not include an index because index was passed explicitly: {text}"
+            ))),
+            (own, given) => Ok(PyDevice { index: own.or(given), ..device }),
+        }
+    }
+
+    /// The kind of device: `cpu`.
+    #[getter]
+    fn r#type(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Which of several devices of a kind, or None.
+    #[getter]
+    fn index(&self) -> Option<u8> {
+        self.index
+    }
+
+    fn __repr__(&self) -> String {
+        match self.index {
+            Some(i) => format!("device(type='{}', index={i})", self.kind),
+            None => format!("device(type='{}')", self.kind),
+        }
+    }
+
+    fn __str__(&self) -> String {
+        self.index.map_or_else(|| self.kind.to_string(), |i| format!("{}:{i}", self.kind))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        Ok((slf.get_type().into_any(), (slf.get().__str__(),)))
+    }
+}
+
+/// Whether the object names a device; one that is not the CPU is an error.
+pub fn check(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let device = match (object.cast::<PyDevice>(), object.extract::<String>()) {
+        (Ok(device), _) => device.get().clone(),
+        (_, Ok(text)) => PyDevice::parse(&text)?,
+        _ => return Ok(false),
+    };
+    if device.kind != "cpu" {
+        let device = device.__str__();
+        return Err(PyRuntimeError::new_err(format!("ferrograd computes on the CPU only, got device {device}")));
+    }
+    Ok(true)
+}
+
+/// How elements lie in memory.
+#[pyclass(name = "layout", module = "ferrograd", frozen, eq, hash)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct PyLayout(&'static str);
+
+#[pymethods]
+impl PyLayout {
+    fn __repr__(&self) -> String {
+        format!("torch.{}", self.0)
+    }
+
+    fn __reduce__(&self) -> &'static str {
+        self.0
+    }
+}
+
+/// The order of elements in memory.
+#[pyclass(name = "memory_format", module = "ferrograd", frozen, eq, hash)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct PyMemoryFormat(&'static str);
+
+#[pymethods]
+impl PyMemoryFormat {
+    fn __repr__(&self) -> String {
+        format!("torch.{}", self.0)
+    }
+
+    fn __reduce__(&self) -> &'static str {
+        self.0
+    }
+}
+
+/// Whether the object is a layout; others than strides are not implemented.
+pub fn check_layout(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    match object.cast::<PyLayout>() {
+        Ok(l) if l.get().0 == "strided" => Ok(true),
+        Ok(l) => Err(PyNotImplementedError::new_err(format!("the layout {} is not implemented", l.get().0))),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Whether the object is a memory format; those for images and volumes are not implemented.
+pub fn check_memory_format(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    match object.cast::<PyMemoryFormat>() {
+        Ok(f) if matches!(f.get().0, "contiguous_format" | "preserve_format") => Ok(true),
+        Ok(f) => Err(PyNotImplementedError::new_err(format!("the memory format {} is not implemented", f.get().0))),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Adds the classes and their objects to the module.
+pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyDevice>()?;
+    module.add_class::<PyLayout>()?;
+    module.add_class::<PyMemoryFormat>()?;
+    for name in ["strided", "sparse_coo"] {
+        module.add(name, PyLayout(name))?;
+    }
+    for name in ["contiguous_format", "preserve_format", "channels_last", "channels_last_3d"] {
+        module.add(name, PyMemoryFormat(name))?;
+    }
+    Ok(())
+}
+
+/// The one layout of tensors.
+pub fn strided(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("ferrograd._ferrograd")?.getattr("strided")
+}
