@@ -201,12 +201,10 @@ def test_call(expression):
         assert ours == theirs
 
 
-@pytest.mark.parametrize("argument", ["out=fg.ones(1)", "foo=1"])
-def test_unknown_arguments(argument):
+def test_unknown_arguments():
     """What torch takes and this library does not is named; what neither takes is a TypeError."""
-    error = NotImplementedError if "out" in argument else TypeError
-    with pytest.raises(error, match=argument.split("=")[0]):
-        eval(f"fg.sum(fg.ones(2), {argument})")
+    with pytest.raises(TypeError, match="foo"):
+        fg.sum(fg.ones(2), foo=1)
     with pytest.raises(NotImplementedError, match="generator"):
         fg.rand(2, generator=None)
     with pytest.raises(NotImplementedError, match="sparse_coo"):

@@ -12,6 +12,7 @@ TYPES = {
     "Operand": "Tensor | Number | ndarray",
     "Tensor[]": "Sequence[Tensor]",
     "Number": "Number",
+    "Number[]": "Number | Sequence[Number]",
     "int": "int",
     "int[]": "int | Sequence[int]",
     "bool": "_bool",

@@ -2,7 +2,7 @@
 
 use super::formula::{Binary, Domain, Form, Formula, NOT_IMPLEMENTED, Pointwise, Rule, Special, Unary};
 use super::registry::operation;
-use super::{pointwise, scaled, unary};
+use super::{scaled, unary};
 use crate::error::Result;
 use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
@@ -18,7 +18,7 @@ operation! {
     /// tensor([11., 12.])
     binary Add, add, "AddBackward0", Rule::Promote,
         ["add(Tensor self, Operand other, *, Number alpha=1)"],
-        |_, a| scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a).and_then(pointwise::chosen)
+        |_, a| scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a)
 }
 impl Binary for Add {
     fn forward<L: Real>(a: L, b: L) -> L {
@@ -36,7 +36,7 @@ operation! {
     /// tensor([-9., -8.])
     binary Sub, sub, "SubBackward0", Rule::Subtract,
         ["sub(Tensor self, Operand other, *, Number alpha=1)"],
-        |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a).and_then(pointwise::chosen)
+        |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)
 }
 impl Binary for Sub {
     fn forward<L: Real>(a: L, b: L) -> L {
@@ -55,9 +55,10 @@ operation! {
     /// tensor([9., 8.])
     binary Rsub, rsub, "RsubBackward0", Rule::Subtract,
         ["rsub(Tensor self, Operand other, *, Number alpha=1)"],
-        |_, a| scaled::with_alpha(Rsub::spec(), scaled::ScaledRsub::spec(), a).and_then(pointwise::chosen)
+        |_, a| scaled::with_alpha(Rsub::spec(), scaled::ScaledRsub::spec(), a)
 }
 impl Binary for Rsub {
+    const IN_PLACE: bool = false;
     const FORMS: &'static [Form] = &[Form::new(0b10, "RsubBackward1", 0b01)];
     fn forward<L: Real>(a: L, b: L) -> L {
         b - a
@@ -93,7 +94,7 @@ operation! {
     /// >>> ferrograd.div(ferrograd.tensor([1, 2]), 2)
     /// tensor([0.5000, 1.0000])
     binary Div, div, "DivBackward0", Rule::Float,
-        ["div(Tensor self, Operand other, *, str? rounding_mode=None)"], |_, a| scaled::rounded(a).and_then(pointwise::chosen)
+        ["div(Tensor self, Operand other, *, str? rounding_mode=None)"], |_, a| scaled::rounded(a)
 }
 impl Binary for Div {
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
@@ -270,6 +271,7 @@ operation! {
         ["maximum(Tensor self, Tensor other)"]
 }
 impl Binary for Maximum {
+    const IN_PLACE: bool = false;
     fn forward<L: Real>(a: L, b: L) -> L {
         a.maximum(b)
     }
@@ -287,6 +289,7 @@ operation! {
         ["minimum(Tensor self, Tensor other)"]
 }
 impl Binary for Minimum {
+    const IN_PLACE: bool = false;
     fn forward<L: Real>(a: L, b: L) -> L {
         a.minimum(b)
     }

@@ -1,7 +1,9 @@
 //! Operations on the bits of integers and on truth values.
 
+use smallvec::smallvec;
+
 use super::compare;
-use super::formula::{Binary, Formula, Operand, Pointwise, Rule};
+use super::formula::{Binary, Formula, Pointwise, Rule};
 use super::registry::operation;
 use crate::error::Result;
 use crate::kernels::lane::Real;
@@ -54,28 +56,20 @@ operation! {
     ///
     /// >>> ferrograd.bitwise_not(ferrograd.tensor([0, 5]))
     /// tensor([-1, -6])
-    function ["bitwise_not(Tensor self)"], |_, a| Ok(bitwise_not(a.tensor(0)?)?.into())
+    chooses ["bitwise_not(Tensor self)"], |_, a| Ok((inverse_of(a.tensor(0)?.dtype()), smallvec![a.operand(0)?]))
+}
+
+/// The operation that turns over all bits of a dtype.
+fn inverse_of(dtype: DType) -> &'static Pointwise {
+    if dtype == DType::Bool { compare::LogicalNot::spec() } else { InvertedBits::spec() }
 }
 
 /// All bits turned over.
 ///
 /// # Errors
 /// For floating-point numbers.
-pub fn bitwise_not<'a>(x: impl Into<Operand<'a>>) -> Result<Tensor> {
-    let x = x.into();
-    match x.tensor().map(Tensor::dtype) {
-        Some(DType::Bool) => compare::logical_not(x),
-        _ => super::pointwise::apply(InvertedBits::spec(), &[x]),
-    }
-}
-
-operation! {
-    /// All bits turned over, in place.
-    function ["bitwise_not_(Tensor self)"], |_, a| {
-        let x = a.tensor(0)?;
-        let spec = if x.dtype() == DType::Bool { compare::LogicalNot::spec() } else { InvertedBits::spec() };
-        Ok(super::pointwise::apply_in_place(spec, "bitwise_not_", &[x.into()])?.into())
-    }
+pub fn bitwise_not(x: &Tensor) -> Result<Tensor> {
+    super::pointwise::apply(inverse_of(x.dtype()), &[x.into()])
 }
 
 /// `-x - 1`: the bits of an integer turned over.

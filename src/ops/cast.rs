@@ -16,7 +16,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.7, -1.7]).to(ferrograd.int64)
     /// tensor([ 1, -1])
-    function ["to(Tensor self, DType dtype)"], |_, a| {
+    function ["Tensor.to(Tensor self, DType dtype)"], |_, a| {
         Ok(to(a.tensor(0)?, a.dtype(1)?.unwrap_or(a.tensor(0)?.dtype()))?.into())
     }
 }

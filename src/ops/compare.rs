@@ -1,5 +1,7 @@
 //! Comparisons, logic and choice.
 
+use smallvec::smallvec;
+
 use super::formula::{Binary, Form, Formula, Operand, Pointwise, Rule, Ternary, Unary};
 use super::registry::operation;
 use crate::error::{Error, Result};
@@ -153,6 +155,7 @@ operation! {
     unary IsNan, isnan, "NotDifferentiable", Rule::Compare, ["isnan(Tensor self)"]
 }
 impl Unary for IsNan {
+    const IN_PLACE: bool = false;
     fn forward<L: Real>(x: L) -> L {
         L::from_mask(x.is_nan())
     }
@@ -170,6 +173,7 @@ operation! {
         ["where(Tensor condition, Operand input, Operand other)"]
 }
 impl Ternary for Where {
+    const IN_PLACE: bool = false;
     // The condition has no edge.
     const FORMS: &'static [Form] = &[
         Form::new(0b000, "WhereBackward0", 0b110),
@@ -271,11 +275,15 @@ operation! {
     ///
     /// >>> ferrograd.clamp(ferrograd.tensor([-1.0, 0.5, 2.0]), 0, 1)
     /// tensor([0.0000, 0.5000, 1.0000])
-    function [
+    chooses [
         "clamp(Tensor self, Tensor? min=None, Tensor? max=None)",
         "clamp(Tensor self, Number? min=None, Number? max=None)"
     ],
-    |_, a| Ok(clamp(a.tensor(0)?, a.maybe_operand(1)?, a.maybe_operand(2)?)?.into())
+    |_, a| {
+        let x = a.tensor(0)?;
+        let (spec, [low, high]) = bounds(a.op, x, a.maybe_operand(1)?, a.maybe_operand(2)?)?;
+        Ok((spec, smallvec![x.into(), low, high]))
+    }
 }
 
 /// `min(max(x, low), high)` with either bound or both.

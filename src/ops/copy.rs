@@ -27,7 +27,7 @@ operation! {
     ///
     /// >>> ferrograd.zeros(2, 3).t().contiguous().stride()
     /// (2, 1)
-    function ["contiguous(Tensor self)"], |_, a| {
+    function ["Tensor.contiguous(Tensor self)"], |_, a| {
         let x = a.tensor(0)?;
         Ok(if x.is_contiguous() { x.clone() } else { clone_contiguous(x)? }.into())
     }

@@ -55,6 +55,8 @@ pub type Special = fn(f64) -> Option<&'static Pointwise>;
 
 /// The formula of a function of one element.
 pub trait Unary {
+    /// Whether there is a form that writes into the first operand.
+    const IN_PLACE: bool = true;
     /// From where tests draw.
     const DOMAIN: Domain = Domain::ALL;
     /// `y` of `x`
@@ -65,6 +67,8 @@ pub trait Unary {
 
 /// The formula of a function of two elements.
 pub trait Binary {
+    /// Whether there is a form that writes into the first operand.
+    const IN_PLACE: bool = true;
     /// From where tests draw.
     const DOMAIN: [Domain; 2] = [Domain::ALL; 2];
     /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
@@ -79,6 +83,8 @@ pub trait Binary {
 
 /// The formula of a function of three elements.
 pub trait Ternary {
+    /// Whether there is a form that writes into the first operand.
+    const IN_PLACE: bool = true;
     /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
     const FORMS: &'static [Form] = &[];
     /// `y` of `a`, `b` and `c`
@@ -89,6 +95,8 @@ pub trait Ternary {
 
 /// A formula of up to three elements; `operation!` makes it of the traits above.
 pub trait Formula: 'static {
+    /// Whether there is a form that writes into the first operand.
+    const IN_PLACE: bool = true;
     /// How many operands there are.
     const ARITY: usize;
     /// From where tests draw.

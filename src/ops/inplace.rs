@@ -2,9 +2,8 @@
 
 use smallvec::smallvec;
 
-use super::arithmetic::{Add, Sub};
 use super::registry::operation;
-use super::{copy, pointwise, scaled, window};
+use super::{copy, window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
@@ -21,7 +20,7 @@ operation! {
     /// >>> ferrograd.zeros(2, 2).copy_(ferrograd.tensor([1.0, 2.0]))
     /// tensor([[1., 2.],
     ///         [1., 2.]])
-    function ["copy_(Tensor self, Tensor src)"], |_, a| Ok(copy_(a.tensor(0)?, a.tensor(1)?)?.into())
+    function ["Tensor.copy_(Tensor self, Tensor src)"], |_, a| Ok(copy_(a.tensor(0)?, a.tensor(1)?)?.into())
 }
 
 operation! {
@@ -254,114 +253,4 @@ pub(super) fn overlaps(a: &Tensor, b: &Tensor) -> bool {
     let base = |t: &Tensor| t.storage().as_ptr() as usize;
     let shares = base(a) + a_start < base(b) + b_end && base(b) + b_start < base(a) + a_end;
     shares && !(same && a.storage().same(b.storage()))
-}
-
-/// The in-place form of an element-wise operation.
-macro_rules! in_place {
-    ($($(#[doc = $doc:literal])* $name:ident: $T:path, [$($signature:literal),+];)*) => {$(
-        operation! {
-            $(#[doc = $doc])*
-            function [$($signature),+], |_, a| {
-                let operands: Result<smallvec::SmallVec<[super::formula::Operand; 3]>> =
-                    (0..<$T>::spec().arity).map(|n| a.operand(n)).collect();
-                Ok(pointwise::apply_in_place(<$T>::spec(), stringify!($name), &operands?)?.into())
-            }
-        }
-    )*};
-}
-
-in_place! {
-    /// `self *= other`, in place.
-    mul_: super::arithmetic::Mul, ["mul_(Tensor self, Operand other)"];
-    /// `self //= other`, in place.
-    floor_divide_: super::arithmetic::FloorDivide, ["floor_divide_(Tensor self, Operand other)"];
-    /// `self %= other`, in place.
-    remainder_: super::arithmetic::Remainder, ["remainder_(Tensor self, Operand other)"];
-    /// `self **= exponent`, in place.
-    pow_: super::arithmetic::Pow, ["pow_(Tensor self, Operand exponent)"];
-    /// `self &= other`, in place.
-    bitwise_and_: super::bitwise::BitwiseAnd, ["bitwise_and_(Tensor self, Operand other)"];
-    /// `self |= other`, in place.
-    bitwise_or_: super::bitwise::BitwiseOr, ["bitwise_or_(Tensor self, Operand other)"];
-    /// `self ^= other`, in place.
-    bitwise_xor_: super::bitwise::BitwiseXor, ["bitwise_xor_(Tensor self, Operand other)"];
-    /// Conjunction, in place.
-    logical_and_: super::compare::LogicalAnd, ["logical_and_(Tensor self, Tensor other)"];
-    /// Disjunction, in place.
-    logical_or_: super::compare::LogicalOr, ["logical_or_(Tensor self, Tensor other)"];
-    /// Exclusive disjunction, in place.
-    logical_xor_: super::compare::LogicalXor, ["logical_xor_(Tensor self, Tensor other)"];
-    /// Negation of truth values, in place.
-    logical_not_: super::compare::LogicalNot, ["logical_not_(Tensor self)"];
-    /// Negative, in place.
-    neg_: super::arithmetic::Neg, ["neg_(Tensor self)"];
-    /// Square, in place.
-    square_: super::arithmetic::Square, ["square_(Tensor self)"];
-    /// Absolute value, in place.
-    abs_: super::unary::Abs, ["abs_(Tensor self)"];
-    /// Exponential, in place.
-    exp_: super::unary::Exp, ["exp_(Tensor self)"];
-    /// Natural logarithm, in place.
-    log_: super::unary::Log, ["log_(Tensor self)"];
-    /// Square root, in place.
-    sqrt_: super::unary::Sqrt, ["sqrt_(Tensor self)"];
-    /// Reciprocal, in place.
-    reciprocal_: super::unary::Reciprocal, ["reciprocal_(Tensor self)"];
-    /// `e^x - 1`, in place.
-    expm1_: super::unary::Expm1, ["expm1_(Tensor self)"];
-    /// `log(1 + x)`, in place.
-    log1p_: super::unary::Log1p, ["log1p_(Tensor self)"];
-    /// Rounded down, in place.
-    floor_: super::unary::Floor, ["floor_(Tensor self)"];
-    /// Rounded towards zero, in place.
-    trunc_: super::unary::Trunc, ["trunc_(Tensor self)"];
-    /// Sign, in place.
-    sign_: super::unary::Sign, ["sign_(Tensor self)"];
-    /// Sine, in place.
-    sin_: super::unary::Sin, ["sin_(Tensor self)"];
-    /// Cosine, in place.
-    cos_: super::unary::Cos, ["cos_(Tensor self)"];
-    /// Hyperbolic tangent, in place.
-    tanh_: super::unary::Tanh, ["tanh_(Tensor self)"];
-    /// Logistic function, in place.
-    sigmoid_: super::unary::Sigmoid, ["sigmoid_(Tensor self)"];
-    /// Rectifier, in place.
-    relu_: super::unary::Relu, ["relu_(Tensor self)"];
-    /// Lower bound, in place.
-    clamp_min_: super::compare::ClampMin, ["clamp_min_(Tensor self, Operand min)"];
-    /// Upper bound, in place.
-    clamp_max_: super::compare::ClampMax, ["clamp_max_(Tensor self, Operand max)"];
-}
-
-operation! {
-    /// `self += alpha * other`, in place.
-    function ["add_(Tensor self, Operand other, *, Number alpha=1)"], |_, a| {
-        let (spec, operands) = scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a)?;
-        Ok(pointwise::apply_in_place(spec, a.op, &operands)?.into())
-    }
-}
-
-operation! {
-    /// `self -= alpha * other`, in place.
-    function ["sub_(Tensor self, Operand other, *, Number alpha=1)"], |_, a| {
-        let (spec, operands) = scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)?;
-        Ok(pointwise::apply_in_place(spec, a.op, &operands)?.into())
-    }
-}
-
-operation! {
-    /// `self /= other`, in place, rounded as `div` does.
-    function ["div_(Tensor self, Operand other, *, str? rounding_mode=None)"], |_, a| {
-        let (spec, operands) = scaled::rounded(a)?;
-        Ok(pointwise::apply_in_place(spec, a.op, &operands)?.into())
-    }
-}
-
-operation! {
-    /// `min(max(self, min), max)`, in place, with either bound or both.
-    function ["clamp_(Tensor self, Tensor? min=None, Tensor? max=None)", "clamp_(Tensor self, Number? min=None, Number? max=None)"], |_, a| {
-        let x: super::formula::Operand = a.tensor(0)?.into();
-        let (spec, [low, high]) = super::compare::bounds("clamp_", a.tensor(0)?, a.maybe_operand(1)?, a.maybe_operand(2)?)?;
-        Ok(pointwise::apply_in_place(spec, "clamp_", &[x, low, high])?.into())
-    }
 }

@@ -1,5 +1,5 @@
 //! What the operations are: each a block of name, documentation, formula and derivative in one place. The table
-//! [`OPERATIONS`] is made of the blocks; Python's functions, methods and stubs, the reference and the tests read it.
+//! [`operations`] is made of the blocks; Python's functions, methods and stubs, the reference and the tests read it.
 
 pub mod arithmetic;
 pub mod batch;
@@ -26,4 +26,4 @@ pub mod unary;
 pub mod view;
 pub mod window;
 
-pub use registry::{Arguments, OPERATIONS, Operation, Output, Value};
+pub use registry::{Arguments, Operation, Output, Value, operations};

@@ -6,7 +6,6 @@ use smallvec::SmallVec;
 
 use super::formula::{Float, NOT_IMPLEMENTED, Operand, Pointwise, RESULT, Rule};
 use super::registry::{Arguments, Output};
-use super::scaled::Chosen;
 use super::{batch, cast, copy, inplace, replay};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
@@ -102,15 +101,27 @@ fn special(spec: &Pointwise, operands: &[Operand]) -> Option<&'static Pointwise>
     }
 }
 
-/// A call from the table: the operands are the arguments.
-pub fn call(spec: &'static Pointwise, arguments: &Arguments) -> Result<Output> {
-    let operands: Result<SmallVec<[Operand; 3]>> = (0..spec.arity).map(|n| arguments.operand(n)).collect();
-    Ok(apply(spec, &operands?)?.into())
+/// An operation and its operands.
+pub(super) type Chosen<'a> = (&'static Pointwise, SmallVec<[Operand<'a>; 3]>);
+
+/// Finds the operation and the operands that the arguments of a call ask for; the first argument is the number of the
+/// signature that matched.
+pub(super) type Choose = for<'a> fn(usize, &'a Arguments) -> Result<Chosen<'a>>;
+
+/// An operation whose operands are the arguments.
+pub(super) fn arguments<'a>(spec: &'static Pointwise, arguments: &'a Arguments) -> Result<Chosen<'a>> {
+    let operands: Result<_> = (0..spec.arity).map(|n| arguments.operand(n)).collect();
+    Ok((spec, operands?))
 }
 
 /// Runs the operation that the arguments of a call have chosen.
 pub(super) fn chosen((spec, operands): Chosen) -> Result<Output> {
     Ok(apply(spec, &operands)?.into())
+}
+
+/// As [`chosen`], into the first operand.
+pub(super) fn chosen_in_place(op: &'static str, (spec, operands): Chosen) -> Result<Output> {
+    Ok(apply_in_place(spec, op, &operands)?.into())
 }
 
 /// The value of an operation, without history.

@@ -1,5 +1,7 @@
 //! The table of operations and the arguments of a call that does not know its operation's types.
 
+use std::sync::OnceLock;
+
 use linkme::distributed_slice;
 use smallvec::SmallVec;
 
@@ -9,9 +11,35 @@ use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
-/// All operations, in no order: filled by the blocks themselves at link time.
+/// The blocks' entries, in no order: filled by themselves at link time. [`operations`] has also their in-place forms.
 #[distributed_slice]
-pub static OPERATIONS: [Operation];
+pub static BLOCKS: [Operation];
+
+/// All operations by name: those of the blocks and their in-place forms.
+pub fn operations() -> &'static [Operation] {
+    static ALL: OnceLock<Vec<Operation>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut all: Vec<Operation> = BLOCKS.iter().copied().chain(BLOCKS.iter().filter_map(in_place)).collect();
+        all.sort_by_key(|o| o.name);
+        all
+    })
+}
+
+/// The operation that writes the result of another into its first operand.
+fn in_place(of: &Operation) -> Option<Operation> {
+    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let renamed = |signature: &&'static str| leak(signature.replacen('(', "_(", 1));
+    let takes_self = |signature: &&&'static str| signature[of.name.len()..].starts_with("(Tensor self");
+    let signatures: Vec<&'static str> = of.signatures.iter().filter(takes_self).map(renamed).collect();
+    Some(Operation {
+        name: leak(format!("{}_", of.name)),
+        doc: leak(format!("[`{}`] in place.\n", of.name)),
+        signatures: Box::leak(signatures.into_boxed_slice()),
+        call: of.in_place?,
+        in_place: None,
+        ..*of
+    })
+}
 
 /// A value given to an operation.
 #[derive(Clone, Debug)]
@@ -26,6 +54,8 @@ pub enum Value {
     Number(Scalar),
     /// Sizes, dimensions or indices.
     Ints(SmallVec<[isize; 4]>),
+    /// Several numbers.
+    Numbers(Vec<Scalar>),
     /// An element type.
     DType(DType),
     /// A word.
@@ -58,7 +88,11 @@ pub enum Kind {
     Function,
 }
 
+/// What runs an operation; the first argument is the number of the signature that matched.
+pub type Run = fn(usize, &Arguments) -> Result<Output>;
+
 /// One operation as the table has it.
+#[derive(Clone, Copy)]
 pub struct Operation {
     /// torch's name: the head of the signatures.
     pub name: &'static str,
@@ -68,9 +102,28 @@ pub struct Operation {
     pub signatures: &'static [&'static str],
     /// How it behaves.
     pub kind: Kind,
-    /// Runs it; the first argument is the number of the signature that matched.
-    pub call: fn(usize, &Arguments) -> Result<Output>,
+    /// Runs it.
+    pub call: Run,
+    /// Runs it into its first operand, where there is such a form.
+    pub in_place: Option<Run>,
 }
+
+impl Operation {
+    /// True where a tensor has the operation as a method: its first parameter is `Tensor self`.
+    pub fn is_method(&self) -> bool {
+        self.signatures[0].contains("(Tensor self")
+    }
+
+    /// True where the package has the operation as a function: all that are not written `Tensor.name(...)`; of in-place
+    /// forms those of one operand.
+    pub fn is_function(&self) -> bool {
+        let is_one = || !matches!(self.kind, Kind::Pointwise(spec) if spec().arity > 1);
+        !self.signatures[0].starts_with(METHOD) && (!self.name.ends_with('_') || is_one())
+    }
+}
+
+/// How the signature of an operation begins that is a method only.
+const METHOD: &str = "Tensor.";
 
 /// The arguments of a call, one for each parameter of the matched signature.
 pub struct Arguments<'a> {
@@ -157,6 +210,35 @@ impl Arguments<'_> {
         }
     }
 
+    /// Several integers, if given.
+    pub fn maybe_ints(&self, n: usize) -> Result<Option<&[isize]>> {
+        if self.is_none(n) { Ok(None) } else { self.ints(n).map(Some) }
+    }
+
+    /// An integer, if given.
+    pub fn maybe_int(&self, n: usize) -> Result<Option<isize>> {
+        if self.is_none(n) { Ok(None) } else { self.int(n).map(Some) }
+    }
+
+    /// A tensor, if given.
+    pub fn maybe_tensor(&self, n: usize) -> Result<Option<&Tensor>> {
+        if self.is_none(n) { Ok(None) } else { self.tensor(n).map(Some) }
+    }
+
+    /// A number as a float64.
+    pub fn float(&self, n: usize) -> Result<f64> {
+        self.number(n).map(Scalar::as_f64)
+    }
+
+    /// Several numbers; none where nothing was given.
+    pub fn numbers(&self, n: usize) -> Result<&[Scalar]> {
+        match self.values.get(n) {
+            Some(Value::Numbers(all)) => Ok(all),
+            None | Some(Value::None) => Ok(&[]),
+            _ => self.wrong(n, "a tuple of numbers"),
+        }
+    }
+
     /// A word, if given.
     pub fn text(&self, n: usize) -> Result<Option<&str>> {
         match self.values.get(n) {
@@ -179,11 +261,14 @@ impl Arguments<'_> {
 /// The name at the head of a signature.
 pub const fn head(signatures: &[&'static str]) -> &'static str {
     let bytes = signatures[0].as_bytes();
-    let mut end = 0;
+    let (mut start, mut end) = (0, 0);
     while bytes[end] != b'(' {
+        if bytes[end] == b'.' {
+            start = end + 1;
+        }
         end += 1;
     }
-    signatures[0].split_at(end).0
+    signatures[0].split_at(end).0.split_at(start).1
 }
 
 /// Writes an operation down. Element-wise operations name their struct, function, torch's node and dtype rule:
@@ -195,8 +280,19 @@ pub const fn head(signatures: &[&'static str]) -> &'static str {
 /// }
 /// ```
 ///
-/// and their formula follows as an impl of `Unary`, `Binary` or `Ternary`. All others give a function of the matched
-/// signature's number and the arguments:
+/// and their formula follows as an impl of `Unary`, `Binary` or `Ternary`. Their in-place forms (`tanh_`) come by
+/// themselves. Where arguments beside the operands choose the formula, a function of the matched signature's number and the
+/// arguments follows that gives the formula and its operands; a block without a formula of its own begins with `chooses`:
+///
+/// ```text
+/// operation! {
+///     /// Bounds.
+///     chooses ["clamp(Tensor self, Number? min=None, Number? max=None)"], |_, a| bounds(a)
+/// }
+/// ```
+///
+/// All others give a function that makes the result; a signature written `Tensor.name(...)` is a method only, one whose
+/// first parameter is not `Tensor self` a function only:
 ///
 /// ```text
 /// operation! {
@@ -204,11 +300,14 @@ pub const fn head(signatures: &[&'static str]) -> &'static str {
 ///     function ["matmul(Tensor self, Tensor other)"], |_, a| Ok(matmul(a.tensor(0)?, a.tensor(1)?)?.into())
 /// }
 /// ```
+///
+/// `function [...], in_place run, call` gives an in-place form too.
 macro_rules! operation {
-    ($(#[doc = $doc:literal])* unary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?]) => {
-        $crate::ops::registry::operation!(@pointwise Unary (x) [$($doc)*] $T, $name, $node, $rule, [$($signature),+]);
+    ($(#[doc = $doc:literal])* unary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?] $(, $choose:expr)?) => {
+        $crate::ops::registry::operation!(@pointwise Unary (x) [$($doc)*] $T, $name, $node, $rule, [$($signature),+] $(, $choose)?);
         impl $crate::ops::formula::Formula for $T {
             const ARITY: usize = 1;
+            const IN_PLACE: bool = <$T as $crate::ops::formula::Unary>::IN_PLACE;
             #[inline(always)]
             fn forward<L: $crate::kernels::lane::Real>(x: [L; 3]) -> L {
                 <$T as $crate::ops::formula::Unary>::forward(x[0])
@@ -221,10 +320,11 @@ macro_rules! operation {
                 [<$T as $crate::ops::formula::Unary>::DOMAIN, $crate::ops::formula::Domain::ALL, $crate::ops::formula::Domain::ALL];
         }
     };
-    ($(#[doc = $doc:literal])* binary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?] $(, $call:expr)?) => {
-        $crate::ops::registry::operation!(@pointwise Binary (a, b) [$($doc)*] $T, $name, $node, $rule, [$($signature),+] $(, $call)?);
+    ($(#[doc = $doc:literal])* binary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?] $(, $choose:expr)?) => {
+        $crate::ops::registry::operation!(@pointwise Binary (a, b) [$($doc)*] $T, $name, $node, $rule, [$($signature),+] $(, $choose)?);
         impl $crate::ops::formula::Formula for $T {
             const ARITY: usize = 2;
+            const IN_PLACE: bool = <$T as $crate::ops::formula::Binary>::IN_PLACE;
             #[inline(always)]
             fn forward<L: $crate::kernels::lane::Real>(x: [L; 3]) -> L {
                 <$T as $crate::ops::formula::Binary>::forward(x[0], x[1])
@@ -241,10 +341,11 @@ macro_rules! operation {
             const SPECIAL: Option<$crate::ops::formula::Special> = <$T as $crate::ops::formula::Binary>::SPECIAL;
         }
     };
-    ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?]) => {
-        $crate::ops::registry::operation!(@pointwise Ternary (a, b, c) [$($doc)*] $T, $name, $node, $rule, [$($signature),+]);
+    ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?] $(, $choose:expr)?) => {
+        $crate::ops::registry::operation!(@pointwise Ternary (a, b, c) [$($doc)*] $T, $name, $node, $rule, [$($signature),+] $(, $choose)?);
         impl $crate::ops::formula::Formula for $T {
             const ARITY: usize = 3;
+            const IN_PLACE: bool = <$T as $crate::ops::formula::Ternary>::IN_PLACE;
             #[inline(always)]
             fn forward<L: $crate::kernels::lane::Real>(x: [L; 3]) -> L {
                 <$T as $crate::ops::formula::Ternary>::forward(x[0], x[1], x[2])
@@ -256,7 +357,7 @@ macro_rules! operation {
             const FORMS: &'static [$crate::ops::formula::Form] = <$T as $crate::ops::formula::Ternary>::FORMS;
         }
     };
-    (@pointwise $Trait:ident ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+] $(, $call:expr)?) => {
+    (@pointwise $Trait:ident ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+] $(, $choose:expr)?) => {
         $(#[doc = $doc])*
         pub struct $T;
         impl $T {
@@ -275,23 +376,53 @@ macro_rules! operation {
             $crate::ops::pointwise::apply($T::spec(), &[$($arg.into()),+])
         }
         $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
-            $crate::ops::registry::Kind::Pointwise($T::spec), $crate::ops::registry::operation!(@call $T $($call)?));
+            $crate::ops::registry::Kind::Pointwise($T::spec),
+            |n, a| $crate::ops::pointwise::chosen($crate::ops::registry::operation!(@choice $T, n, a $(, $choose)?)),
+            if <$T as $crate::ops::formula::Formula>::IN_PLACE {
+                Some(|n, a| $crate::ops::pointwise::chosen_in_place(
+                    a.op, $crate::ops::registry::operation!(@choice $T, n, a $(, $choose)?)))
+            } else {
+                None
+            });
     };
-    (@call $T:ident $call:expr) => { $call };
-    (@call $T:ident) => { |_, a| $crate::ops::pointwise::call($T::spec(), a) };
+    (@choice $T:ident, $n:ident, $a:ident, $choose:expr) => {{
+        let choose: $crate::ops::pointwise::Choose = $choose;
+        choose($n, $a)?
+    }};
+    (@choice $T:ident, $n:ident, $a:ident) => {{
+        let _ = $n;
+        $crate::ops::pointwise::arguments($T::spec(), $a)?
+    }};
+    ($(#[doc = $doc:literal])* chooses [$($signature:literal),+ $(,)?], $choose:expr) => {
+        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
+            $crate::ops::registry::Kind::Function,
+            |n, a| {
+                let choose: $crate::ops::pointwise::Choose = $choose;
+                $crate::ops::pointwise::chosen(choose(n, a)?)
+            },
+            Some(|n, a| {
+                let choose: $crate::ops::pointwise::Choose = $choose;
+                $crate::ops::pointwise::chosen_in_place(a.op, choose(n, a)?)
+            }));
+    };
+    ($(#[doc = $doc:literal])* function [$($signature:literal),+ $(,)?], in_place $in_place:expr, $call:expr) => {
+        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
+            $crate::ops::registry::Kind::Function, $call, Some($in_place));
+    };
     ($(#[doc = $doc:literal])* function [$($signature:literal),+ $(,)?], $call:expr) => {
         $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
-            $crate::ops::registry::Kind::Function, $call);
+            $crate::ops::registry::Kind::Function, $call, None);
     };
-    (@entry [$($doc:literal)*] [$($signature:literal),+], $kind:expr, $call:expr) => {
+    (@entry [$($doc:literal)*] [$($signature:literal),+], $kind:expr, $call:expr, $in_place:expr) => {
         const _: () = {
-            #[linkme::distributed_slice($crate::ops::registry::OPERATIONS)]
+            #[linkme::distributed_slice($crate::ops::registry::BLOCKS)]
             static ENTRY: $crate::ops::registry::Operation = $crate::ops::registry::Operation {
                 name: $crate::ops::registry::head(&[$($signature),+]),
                 doc: concat!($($doc, "\n"),*),
                 signatures: &[$($signature),+],
                 kind: $kind,
                 call: $call,
+                in_place: $in_place,
             };
         };
     };

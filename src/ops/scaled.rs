@@ -1,10 +1,11 @@
 //! Sums and differences with a scaled second operand, and quotients that are rounded: what `alpha` and `rounding_mode` ask
 //! for.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 use super::arithmetic::Div;
 use super::formula::{Form, Formula, Operand, Pointwise, Rule};
+use super::pointwise::Chosen;
 use super::registry::Arguments;
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;
@@ -57,9 +58,6 @@ formulas! {
     CutQuotient 2 "div" Quotient [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11)]:
         |a, b, alpha| (a / b).trunc(), |g| [L::constant(0.0), L::constant(0.0)];
 }
-
-/// An operation and its operands.
-pub(super) type Chosen<'a> = (&'static Pointwise, SmallVec<[Operand<'a>; 3]>);
 
 /// The operation of a call `op(self, other, alpha)`: `plain` where alpha is 1, else `scaled`.
 pub(super) fn with_alpha<'a>(

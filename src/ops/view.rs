@@ -146,7 +146,7 @@ operation! {
     /// tensor([[0, 1],
     ///         [2, 3],
     ///         [4, 5]])
-    function ["view(Tensor self, int[] shape)"], |_, a| Ok(view(a.tensor(0)?, a.ints(1)?)?.into())
+    function ["Tensor.view(Tensor self, int[] shape)"], |_, a| Ok(view(a.tensor(0)?, a.ints(1)?)?.into())
 }
 
 /// The same elements under another shape, never copied.
@@ -296,7 +296,7 @@ operation! {
     /// >>> ferrograd.tensor([[1], [2]]).expand(2, 3)
     /// tensor([[1, 1, 1],
     ///         [2, 2, 2]])
-    function ["expand(Tensor self, int[] size)"], |_, a| {
+    function ["Tensor.expand(Tensor self, int[] size)"], |_, a| {
         let x = a.tensor(0)?;
         let y = expand(x, a.ints(1)?)?;
         // A view of its own even where nothing is repeated.

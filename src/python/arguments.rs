@@ -46,7 +46,6 @@ pub fn bind(entry: &Entry, given: &Given) -> PyResult<(usize, Values)> {
 /// Arguments that torch takes and no signature here has.
 fn is_torchs(operation: &str, argument: &str) -> bool {
     match argument {
-        "out" => !operation.ends_with('_'),
         "generator" => operation.starts_with("rand"),
         "memory_format" => matches!(operation, "clone" | "contiguous"),
         _ => false,
@@ -133,6 +132,8 @@ fn default(parameter: &Parameter) -> Result<Value, String> {
         Default::Required => Err(format!("missing required argument '{}'", parameter.name)),
         Default::None => Ok(Value::None),
         Default::Int(i) => Ok(Value::Number(Scalar::Int(i))),
+        Default::Float(x) => Ok(Value::Number(Scalar::Float(x))),
+        Default::Text(word) => Ok(Value::Text(word.into())),
         Default::Bool(b) => Ok(Value::Number(Scalar::Bool(b))),
     }
 }
@@ -163,6 +164,7 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
         Kind::Int if object.is_instance_of::<PyBool>() => None,
         Kind::Int => convert::integer(object).map(|i| Value::Number(Scalar::Int(i as i64))),
         Kind::Ints => ints(object)?,
+        Kind::Numbers => numbers(object)?,
         Kind::Bool => match convert::number(object)? {
             Some(Scalar::Bool(b)) => Some(Value::Number(Scalar::Bool(b))),
             _ => None,
@@ -187,6 +189,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Number => "Number",
         Kind::Int => "int",
         Kind::Ints => "tuple of ints",
+        Kind::Numbers => "tuple of Numbers",
         Kind::Bool => "bool",
         Kind::DType => "torch.dtype",
         Kind::Text => "str",
@@ -232,6 +235,23 @@ fn ints(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
         }
     }
     Ok(Some(Value::Ints(all)))
+}
+
+fn numbers(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+    if let Some(n) = convert::number(object)? {
+        return Ok(Some(Value::Numbers(vec![n])));
+    }
+    if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
+        return Ok(None);
+    }
+    let mut all = Vec::new();
+    for item in object.try_iter()? {
+        match convert::number(&item?)? {
+            Some(n) => all.push(n),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(Value::Numbers(all)))
 }
 
 /// A dtype, also by Python's own types.

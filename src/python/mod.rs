@@ -18,5 +18,6 @@ mod module;
 mod node;
 mod numpy;
 mod operators;
+mod out;
 mod signature;
 mod tensor;

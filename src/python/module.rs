@@ -167,9 +167,10 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
             row.set_item("name", entry.operation.name)?;
             row.set_item("doc", entry.operation.doc)?;
             row.set_item("signatures", entry.operation.signatures)?;
-            row.set_item("method", functions::is_method(entry))?;
-            row.set_item("function", functions::is_function(entry))?;
-            if let crate::ops::registry::Kind::Pointwise(spec) = entry.operation.kind {
+            row.set_item("method", entry.operation.is_method())?;
+            row.set_item("function", entry.operation.is_function())?;
+            let in_place = entry.operation.name.ends_with('_');
+            if let (crate::ops::registry::Kind::Pointwise(spec), false) = (entry.operation.kind, in_place) {
                 let spec = spec();
                 let domain: Vec<(f64, f64)> = spec.domain[..spec.arity].iter().map(|d| (d.low, d.high)).collect();
                 row.set_item("arity", spec.arity)?;

@@ -1,6 +1,6 @@
 //! The signatures in the table of operations, parsed once: what each parameter is called, takes, and is by default.
 
-use crate::ops::{OPERATIONS, Operation};
+use crate::ops::{Operation, operations};
 use std::sync::OnceLock;
 
 /// What a parameter takes.
@@ -18,6 +18,8 @@ pub enum Kind {
     Int,
     /// Integers: one, a sequence, or, where nothing else can follow, the arguments themselves.
     Ints,
+    /// Numbers: one or a sequence.
+    Numbers,
     /// A truth value.
     Bool,
     /// An element type.
@@ -41,8 +43,12 @@ pub enum Default {
     None,
     /// An integer.
     Int(i64),
+    /// Another number.
+    Float(f64),
     /// A truth value.
     Bool(bool),
+    /// A word.
+    Text(&'static str),
 }
 
 /// One parameter.
@@ -80,6 +86,7 @@ fn kind(text: &str) -> (Kind, bool) {
         "Operand" => Kind::Operand,
         "Tensor[]" => Kind::Tensors,
         "Number" => Kind::Number,
+        "Number[]" => Kind::Numbers,
         "int" => Kind::Int,
         "int[]" => Kind::Ints,
         "bool" => Kind::Bool,
@@ -93,12 +100,16 @@ fn kind(text: &str) -> (Kind, bool) {
     (kind, optional)
 }
 
-fn default(text: &str) -> Default {
+fn default(text: &'static str) -> Default {
     match text {
         "None" | "()" => Default::None,
         "True" => Default::Bool(true),
         "False" => Default::Bool(false),
-        number => number.parse().map_or(Default::None, Default::Int),
+        word if word.starts_with('\'') => Default::Text(word.trim_matches('\'')),
+        number => match number.parse() {
+            Ok(whole) => Default::Int(whole),
+            Err(_) => number.parse().map_or(Default::None, Default::Float),
+        },
     }
 }
 
@@ -133,8 +144,6 @@ pub fn entries() -> &'static [Entry] {
     ENTRIES.get_or_init(|| {
         let entry =
             |o: &'static Operation| Entry { operation: o, signatures: o.signatures.iter().map(|s| parse(s)).collect() };
-        let mut all: Vec<Entry> = OPERATIONS.iter().map(entry).collect();
-        all.sort_by_key(|e| e.operation.name);
-        all
+        operations().iter().map(entry).collect()
     })
 }

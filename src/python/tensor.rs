@@ -21,7 +21,7 @@ use crate::tensor::scalar::Scalar;
 #[pyclass(name = "Tensor", module = "ferrograd", subclass, frozen, weakref, dict)]
 pub struct PyTensor(UnsafeCell<Tensor>);
 
-// SAFETY: the cell is written only by `set_data`, which holds the interpreter's lock, and references handed out by `get`
+// SAFETY: the cell is written only by `replace`, which holds the interpreter's lock, and references handed out by `get`
 // are not kept while Python code runs.
 unsafe impl Sync for PyTensor {}
 
@@ -31,6 +31,18 @@ impl PyTensor {
     pub fn get(&self) -> &Tensor {
         // SAFETY: see the impl of `Sync`.
         unsafe { &*self.0.get() }
+    }
+}
+
+impl PyTensor {
+    /// Lets the object stand for another tensor.
+    pub fn replace(slf: &Bound<'_, Self>, tensor: Tensor) {
+        let this = slf.get();
+        tensor.set_host(slf.as_ptr().cast());
+        this.get().set_host(null_mut());
+        // SAFETY: the interpreter's lock is held and no reference to the old tensor is in use; see the impl of `Sync`.
+        let old = unsafe { std::mem::replace(&mut *this.0.get(), tensor) };
+        drop(old);
     }
 }
 
@@ -465,13 +477,7 @@ impl PyTensor {
             let given = data.get_type().name()?;
             return Err(PyTypeError::new_err(format!("Variable data has to be a tensor, but got {given}")));
         };
-        let this = slf.get();
-        let changed = ok(this.get().with_data(data.get().get()))?;
-        changed.set_host(slf.as_ptr().cast());
-        this.get().set_host(null_mut());
-        // SAFETY: the interpreter's lock is held and no reference to the old tensor is in use; see the impl of `Sync`.
-        let old = unsafe { std::mem::replace(&mut *this.0.get(), changed) };
-        drop(old);
+        PyTensor::replace(slf, ok(slf.get().get().with_data(data.get().get()))?);
         Ok(())
     }
 

@@ -1,0 +1,89 @@
+//! The argument `out`: results written into tensors that the caller gives.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use super::convert::ok;
+use super::functions::to_python;
+use super::tensor::PyTensor;
+use crate::graph::mode::is_grad_enabled;
+use crate::ops::{Output, Value, copy, inplace};
+use crate::tensor::Tensor;
+
+/// The tensors that `out` names: one, or as many as there are results.
+fn targets<'py>(op: &str, out: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyTensor>>> {
+    if let Ok(one) = out.cast::<PyTensor>() {
+        return Ok(vec![one.clone()]);
+    }
+    if !out.is_instance_of::<PyTuple>() && !out.is_instance_of::<PyList>() {
+        let given = out.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("{op}(): argument 'out' must be Tensor, not {given}")));
+    }
+    out.try_iter()?.map(|item| Ok(item?.cast::<PyTensor>()?.clone())).collect()
+}
+
+/// An error where a gradient would be lost: what is written into `out` leaves no history.
+pub fn refuse_gradients(op: &str, values: &[Value], out: &Bound<'_, PyAny>) -> PyResult<()> {
+    let requires = |value: &Value| match value {
+        Value::Tensor(t) => t.requires_grad(),
+        Value::Tensors(all) => all.iter().any(Tensor::requires_grad),
+        _ => false,
+    };
+    let is_wanted = |t: &Bound<'_, PyTensor>| t.get().get().requires_grad();
+    if is_grad_enabled() && (values.iter().any(requires) || targets(op, out)?.iter().any(is_wanted)) {
+        return Err(PyRuntimeError::new_err(format!(
+            "{op}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments \
+             requires grad."
+        )));
+    }
+    Ok(())
+}
+
+/// Writes the results into `out` and gives it back: for several results as they would have been returned.
+pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output) -> PyResult<Py<PyAny>> {
+    let targets = targets(op, out)?;
+    let values = match &output {
+        Output::Tensor(t) => std::slice::from_ref(t),
+        Output::Pair(_, both) => both,
+        Output::Tensors(all) => all,
+    };
+    if targets.len() != values.len() {
+        let (expected, given) = (values.len(), targets.len());
+        return Err(PyTypeError::new_err(format!("{op}(): argument 'out' must be {expected} Tensors, got {given}")));
+    }
+    for (target, value) in targets.iter().zip(values) {
+        write(op, target, value)?;
+    }
+    let held = |n: usize| targets[n].get().get().clone();
+    match output {
+        Output::Tensor(_) => Ok(targets[0].clone().into_any().unbind()),
+        Output::Pair(name, _) => to_python(out.py(), Output::Pair(name, [held(0), held(1)])),
+        Output::Tensors(_) => Ok(PyTuple::new(out.py(), targets)?.into_any().unbind()),
+    }
+}
+
+/// Writes one result into a tensor, which takes its shape.
+fn write(op: &'static str, target: &Bound<'_, PyTensor>, value: &Tensor) -> PyResult<()> {
+    let held = target.get().get();
+    crate::ops::cast::check_result(op, value.dtype(), held.dtype())?;
+    if held.shape() == value.shape() {
+        ok(inplace::check(op, held))?;
+        ok(copy::write(held, value))?;
+        held.storage().bump(held.versioning());
+        return Ok(());
+    }
+    if held.numel() > 0 {
+        let message = std::ffi::CString::new(format!(
+            "An output with one or more elements was resized since it had shape {:?}, which does not match the required \
+             output shape {:?}. This behavior is deprecated: resize it to zero elements first with out.resize_(0).",
+            held.shape(),
+            value.shape()
+        ))?;
+        PyErr::warn(target.py(), &target.py().get_type::<PyUserWarning>(), &message, 1)?;
+    }
+    let fresh = ok(Tensor::uninitialized(op, value.shape(), held.dtype()))?;
+    ok(copy::write(&fresh, value))?;
+    PyTensor::replace(target, held.with_data(&fresh)?);
+    Ok(())
+}
