@@ -141,6 +141,19 @@ fn _set_printoptions(named: std::collections::HashMap<String, usize>, sci_mode: 
     crate::tensor::print::set_options(options);
 }
 
+/// How tensors are printed.
+#[pyfunction]
+fn _get_printoptions(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let options = crate::tensor::print::options();
+    let named = PyDict::new(py);
+    named.set_item("precision", options.precision)?;
+    named.set_item("threshold", options.threshold)?;
+    named.set_item("edgeitems", options.edgeitems)?;
+    named.set_item("linewidth", options.linewidth)?;
+    named.set_item("sci_mode", options.sci_mode)?;
+    Ok(named)
+}
+
 /// The number of threads that kernels and backward use.
 #[pyfunction]
 fn get_num_threads() -> usize {
@@ -212,6 +225,7 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(get_num_threads, module)?,
         wrap_pyfunction!(set_num_threads, module)?,
         wrap_pyfunction!(_set_printoptions, module)?,
+        wrap_pyfunction!(_get_printoptions, module)?,
         wrap_pyfunction!(_operations, module)?,
         wrap_pyfunction!(function::_apply_function, module)?,
         wrap_pyfunction!(autograd::_backward, module)?,

@@ -177,6 +177,7 @@ impl Printer<'_> {
                     index.pop();
                     text
                 }
+                None if self.options.edgeitems == 0 => "...".into(),
                 None => " ...".into(),
             });
         }
@@ -225,12 +226,14 @@ pub fn repr(tensor: &Tensor) -> Result<String> {
     let default = super::default_dtype();
     let shows_dtype = ![default, DType::I64, DType::Bool].contains(&tensor.dtype());
     let mut suffixes: Vec<String> = Vec::new();
+    // Where the elements do not tell the shape, it is written out.
+    let shows_size = if tensor.numel() == 0 { tensor.rank() != 1 } else { options.edgeitems == 0 };
+    if shows_size {
+        let sizes: Vec<String> = tensor.shape().iter().map(usize::to_string).collect();
+        let comma = if sizes.len() == 1 { "," } else { "" };
+        suffixes.push(format!("size=({}{comma})", sizes.join(", ")));
+    }
     let body = if tensor.numel() == 0 {
-        if tensor.rank() != 1 {
-            let sizes: Vec<String> = tensor.shape().iter().map(usize::to_string).collect();
-            let comma = if sizes.len() == 1 { "," } else { "" };
-            suffixes.push(format!("size=({}{comma})", sizes.join(", ")));
-        }
         if tensor.dtype() != default {
             suffixes.push(format!("dtype=torch.{}", tensor.dtype()));
         }

@@ -16,8 +16,8 @@ const SERIES: [f64; 9] =
 /// The whole `k` for which `u 2^-k` is in 3/4 .. 3/2, for positive normal `u`; `above` moves both bounds up by as many
 /// units in the last place.
 #[inline(always)]
-fn exponent<const N: usize>(u: V<N>, above: i32) -> Vector<i32, N> {
-    u.map(|u| (u.to_bits() as i32).wrapping_sub(0x3f40_0000 + above) >> 23)
+fn exponent<const N: usize>(u: V<N>, above: Vector<i32, N>) -> Vector<i32, N> {
+    u.zip(above, |u, above| (u.to_bits() as i32).wrapping_sub(0x3f40_0000 + above) >> 23)
 }
 
 /// `k ln 2 + log(1 + f)`. The sum of the two large terms is exact in two parts; the rest is small beside it.
@@ -40,18 +40,19 @@ fn edges<const N: usize>(u: V<N>, x: V<N>, y: V<N>) -> V<N> {
 pub fn log<const N: usize>(x: V<N>) -> V<N> {
     let tiny = x.lt(all(f32::MIN_POSITIVE));
     let normal = Vector::blend(tiny, x * all(8_388_608.0), x);
-    let k = exponent(normal, 0);
+    let k = exponent(normal, Vector::splat(0));
     let m = normal.zip(k, |u, k| f32::from_bits(u.to_bits().wrapping_sub((k << 23) as u32)));
     let k = k.map(|k| k as f32) - Vector::blend(tiny, all(23.0), all(0.0));
     edges(x, x, sum(k, m - all(1.0)))
 }
 
 /// `log(1 + x)`, with `k` from the rounded sum `1 + x`, and `f = x 2^-k + (2^-k - 1)`, which is exact for this choice of
-/// bounds: where `k` is not 0, `x` has no bits below `2^(k-25)`.
+/// bounds: where `k` is not 0, `x` has no bits below `2^(k-25)`. For that, `k` must be 0 also where the sum was rounded to
+/// a bound: up to 3/2 for positive `x`, down to 3/4 for negative.
 #[inline(always)]
 pub fn log1p<const N: usize>(x: V<N>) -> V<N> {
     let u = x + all(1.0);
-    let k = exponent(u, 1);
+    let k = exponent(u, x.map(|x| 1 - (x.to_bits() >> 31) as i32));
     // 4 times 2^-k, which is normal for every k.
     let scale = k.map(|k| f32::from_bits(0x4080_0000u32.wrapping_sub((k << 23) as u32)));
     let f = (all::<N>(0.25) * x).mul_add(scale, scale.mul_add(all(0.25), all(-1.0)));

@@ -43,9 +43,9 @@ const ONE: u64 = 1.0f64.to_bits();
 /// The whole `k` for which `u 2^-k` is in 3/4 .. 3/2, for positive normal `u`; `above` moves both bounds up by as many
 /// units in the last place. Gives `(k + 1023 in the low bits, k)`.
 #[inline(always)]
-fn exponent<const N: usize>(u: V<N>, above: u64) -> (Vector<u64, N>, V<N>) {
-    let offset = ONE - 0.75f64.to_bits() - above;
-    let biased = u.map(|u| u.to_bits().wrapping_add(offset) >> 52);
+fn exponent<const N: usize>(u: V<N>, above: Vector<u64, N>) -> (Vector<u64, N>, V<N>) {
+    let offset = ONE - 0.75f64.to_bits();
+    let biased = u.zip(above, |u, above| u.to_bits().wrapping_add(offset - above) >> 52);
     (biased, biased.map(|k| f64::from_bits(k | ROUNDER.to_bits())) - all(ROUNDER + 1023.0))
 }
 
@@ -54,7 +54,7 @@ fn exponent<const N: usize>(u: V<N>, above: u64) -> (Vector<u64, N>, V<N>) {
 fn split<const N: usize>(x: V<N>) -> (V<N>, V<N>) {
     let tiny = x.lt(all(f64::MIN_POSITIVE));
     let normal = Vector::blend(tiny, x * all(18_014_398_509_481_984.0), x);
-    let (biased, k) = exponent(normal, 0);
+    let (biased, k) = exponent(normal, Vector::splat(0));
     let m = normal.zip(biased, |u, b| f64::from_bits(u.to_bits().wrapping_sub(b << 52).wrapping_add(ONE)));
     (k - Vector::blend(tiny, all(54.0), all(0.0)), m)
 }
@@ -88,11 +88,12 @@ pub fn log<const N: usize>(x: V<N>) -> V<N> {
 }
 
 /// `log(1 + x)`, with `k` from the rounded sum `1 + x`, and `f = x 2^-k + (2^-k - 1)`, which is exact for this choice of
-/// bounds: where `k` is not 0, `x` has no bits below `2^(k-54)`.
+/// bounds: where `k` is not 0, `x` has no bits below `2^(k-54)`. For that, `k` must be 0 also where the sum was rounded to
+/// a bound: up to 3/2 for positive `x`, down to 3/4 for negative.
 #[inline(always)]
 pub fn log1p<const N: usize>(x: V<N>) -> V<N> {
     let u = x + all(1.0);
-    let (biased, k) = exponent(u, 1);
+    let (biased, k) = exponent(u, x.map(|x| 1 - (x.to_bits() >> 63)));
     // 4 times 2^-k, which is normal for every k.
     let scale = biased.map(|b| f64::from_bits(0x8000_0000_0000_0000u64.wrapping_sub(b << 52)));
     let f = (all::<N>(0.25) * x).mul_add(scale, scale.mul_add(all(0.25), all(-1.0)));
