@@ -28,8 +28,9 @@ pub fn tier() -> Tier {
     })
 }
 
+/// The widest tier up to the one that is wanted.
 #[cfg(target_arch = "x86_64")]
-fn widest(wanted: Tier) -> Tier {
+pub(super) fn widest(wanted: Tier) -> Tier {
     let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2");
     let avx512 = avx2
         && is_x86_feature_detected!("avx512f")
@@ -43,8 +44,9 @@ fn widest(wanted: Tier) -> Tier {
     }
 }
 
+/// The widest tier up to the one that is wanted.
 #[cfg(not(target_arch = "x86_64"))]
-fn widest(_wanted: Tier) -> Tier {
+pub(super) fn widest(_wanted: Tier) -> Tier {
     Tier::Baseline
 }
 
