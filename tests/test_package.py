@@ -262,7 +262,7 @@ def test_documents_examples_run(path):
     assert runner.failures == 0, "".join(messages)
 
 
-MODULES = ["ferrograd.autograd", "ferrograd.autograd.grad_mode", "ferrograd.autograd.gradcheck", "ferrograd._functions"]
+MODULES = ["ferrograd.autograd", "ferrograd.autograd.grad_mode", "ferrograd.autograd.gradcheck", "ferrograd._functions", "ferrograd._tensor_str"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -291,3 +291,19 @@ def test_backward_in_a_forked_child():
         (x @ x).tanh().sum().backward()
         os._exit(0 if x.grad is not None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+BAD_OPTIONS = [
+    ({"precision": -1}, ValueError, "precision must lie between 0"),
+    ({"precision": 10**6}, ValueError, "precision must lie between 0"),
+    ({"linewidth": "wide"}, TypeError, "linewidth must be int, not str"),
+    ({"threshold": 1.5}, TypeError, "threshold must be int, not float"),
+    ({"profile": "brief"}, ValueError, "profile must be 'default', 'short' or 'full', got 'brief'"),
+]
+
+
+@pytest.mark.parametrize("options, error, message", BAD_OPTIONS)
+def test_print_options_that_are_none_change_nothing(options, error, message):
+    with pytest.raises(error, match=message):
+        fg.set_printoptions(edgeitems=7, **options)
+    assert fg._tensor_str.get_printoptions()["edgeitems"] == 3

@@ -25,7 +25,7 @@ from ._ferrograd import (
 from ._size import Size
 from . import autograd, utils
 from . import _tensor  # noqa: F401 - adds methods to Tensor
-from ._printing import get_printoptions, printoptions, set_printoptions
+from ._tensor_str import set_printoptions
 from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from ._functions import Generator, allclose, equal, is_tensor, isclose, manual_seed, numel
 from math import e, inf, nan, pi  # noqa: F401

@@ -7,7 +7,7 @@ from numpy import ndarray
 
 from . import autograd as autograd
 from ._functions import Generator, allclose, equal, is_tensor, isclose, manual_seed, numel
-from ._printing import set_printoptions as set_printoptions
+from ._tensor_str import set_printoptions as set_printoptions
 from ._size import Size as Size
 from .autograd.grad_mode import enable_grad as enable_grad, no_grad as no_grad, set_grad_enabled as set_grad_enabled
 
