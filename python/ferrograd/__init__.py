@@ -31,3 +31,14 @@ from ._functions import Generator, allclose, equal, is_tensor, isclose, manual_s
 from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None
+
+_LAZY = {"testing"}
+
+
+def __getattr__(name: str):
+    """Modules that few programs need, loaded when they are first named."""
+    if name in _LAZY:
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
