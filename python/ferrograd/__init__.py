@@ -23,7 +23,7 @@ from ._ferrograd import (
     tensor,
 )
 from ._size import Size
-from . import autograd, utils
+from . import autograd, config, utils
 from . import _tensor  # noqa: F401 - adds methods to Tensor
 from ._tensor_str import set_printoptions
 from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled

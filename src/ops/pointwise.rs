@@ -20,6 +20,7 @@ use crate::kernels::pointwise::{self, Input};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType, Promotion};
 use crate::tensor::layout::{self, Layout, Shape, Strides};
+use crate::tensor::pending::{self, Source};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{Access, Buffer, Versioning};
 
@@ -129,16 +130,49 @@ fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     let (compute, result) = dtypes(spec, operands)?;
     refuse(spec, compute, operands)?;
     let shape = shape(spec.name, operands)?;
+    let strides = common_strides(operands, &shape);
+    let program = &spec.traces().forward;
+    if strides.is_none() && may_wait(compute, result, operands, &shape) {
+        return wait(spec.name, program, (compute, result), operands, &shape);
+    }
     let output = Tensor::uninitialized(spec.name, &shape, result)?;
-    let output = match common_strides(operands, &shape) {
+    let output = match strides {
         Some(strides) => {
             let layout = Layout { shape: shape.clone(), strides, offset: 0 };
             Tensor::new(output.storage().clone(), layout, result, Versioning::fresh())
         }
         None => output,
     };
-    run(spec.name, &spec.traces().forward, compute, operands, &output)?;
+    run(spec.name, program, compute, operands, &output)?;
     Ok(output)
+}
+
+/// Whether an operation may wait until somebody looks at its result: it is large, computed as floats, and nobody outside
+/// can change what it reads.
+#[inline]
+fn may_wait(compute: DType, result: DType, operands: &[Operand], shape: &[usize]) -> bool {
+    let is_large = || shape.iter().product::<usize>() >= pending::threshold();
+    let is_ours = |o: &Operand| o.tensor().is_none_or(|t| !t.storage().is_exposed());
+    matches!(compute, DType::F32 | DType::F64)
+        && matches!(result, DType::Bool) | (result == compute)
+        && is_large()
+        && operands.iter().all(is_ours)
+}
+
+/// The result of an operation that waits.
+fn wait(
+    op: &'static str,
+    program: &'static Program,
+    dtypes: (DType, DType),
+    operands: &[Operand],
+    shape: &[usize],
+) -> Result<Tensor> {
+    let source = |(n, o): (usize, &Operand)| match o {
+        Operand::Tensor(t) if program.uses_input(n) => Source::of(t, shape),
+        Operand::Tensor(_) => Source::Number(Scalar::Int(0)),
+        Operand::Number(s) => Source::Number(*s),
+    };
+    pending::defer(op, program, dtypes, operands.iter().enumerate().map(source).collect(), shape)
 }
 
 /// The strides of the operands where all have the shape and one dense order other than row-major.
@@ -492,6 +526,9 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; 5])
     }
     if let Some(found) = one_derivative(spec, n, g, sources) {
         return found;
+    }
+    if may_wait(g.dtype(), g.dtype(), sources, g.shape()) {
+        return wait(spec.node, program, (g.dtype(), g.dtype()), sources, g.shape());
     }
     let output = Tensor::uninitialized(spec.node, g.shape(), g.dtype())?;
     run(spec.node, program, g.dtype(), sources, &output)?;
