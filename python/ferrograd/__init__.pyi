@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 
 from numpy import ndarray
 
-from . import autograd as autograd
+from . import autograd as autograd, config as config
 from ._functions import Generator, allclose, equal, is_tensor, isclose, manual_seed, numel
 from ._tensor_str import set_printoptions as set_printoptions
 from ._size import Size as Size
