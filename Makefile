@@ -16,6 +16,7 @@ test: $(VENV)/.built lint ## Everything: format, lint, Rust tests, Python tests,
 	cargo test --release
 	$(PIP) "pytest>=8" "hypothesis>=6.100"
 	$(PYTHON) -m pytest
+	FERROGRAD_FUSION_ELEMENTS=2 $(PYTHON) -m pytest
 
 test-all: test ## As test, and the slow exhaustive tests
 	cargo test --release -- --ignored

@@ -318,8 +318,8 @@ def test_gradcheck_finds_what_is_wrong():
     x = leaf(0.3, 0.7)
     assert fg.autograd.gradcheck(fg.sin, x)
     wrong = lambda t: t.detach().exp() * t  # noqa: E731 - the derivative of the detached part is missing
-    with pytest.raises(RuntimeError, match="Jacobian mismatch.*\nnumerical:.*\nanalytical:"):
+    with pytest.raises(RuntimeError, match=r"Jacobian mismatch.*\nnumerical:(.|\n)*\nanalytical:"):
         fg.autograd.gradcheck(wrong, x)
     assert not fg.autograd.gradcheck(wrong, x, raise_exception=False)
-    with pytest.raises(ValueError, match="requires grad"):
+    with pytest.raises(ValueError, match="require gradient"):
         fg.autograd.gradcheck(fg.sin, fg.ones(2))

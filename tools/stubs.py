@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 
 from numpy import ndarray
 
-from . import autograd as autograd
+from . import autograd as autograd, config as config
 from ._functions import Generator, allclose, equal, is_tensor, isclose, manual_seed, numel
 from ._tensor_str import set_printoptions as set_printoptions
 from ._size import Size as Size
@@ -128,13 +128,12 @@ def block(row: dict, method: bool) -> str:
     indent = "    " if method else ""
     lines = overloads(row, method)
     prefix = f"{indent}@overload\n" if len(lines) > 1 else ""
-    aliases = "".join(f"{indent}{alias} = {row['name']}\n" for alias in row["aliases"])
-    return "".join(f"{prefix}{indent}{line}\n" for line in lines) + aliases
+    return "".join(f"{prefix}{indent}{line}\n" for line in lines)
 
 
 def members() -> str:
     """Methods and properties of Tensor that are not in the table."""
-    table = {name for row in _ferrograd._operations() if row["method"] for name in (row["name"], *row["aliases"])}
+    table = {row["name"] for row in _ferrograd._operations() if row["method"]}
     text = ""
     for name, value in sorted(vars(ferrograd.Tensor).items()):
         if name in table and name != "to":
@@ -149,7 +148,7 @@ def members() -> str:
 def stubs() -> str:
     rows = _ferrograd._operations()
     names = {n: None for n, value in vars(_ferrograd).items() if isinstance(value, ferrograd.dtype)}
-    functions = "".join(block(row, False) for row in rows if row["function"] and row["home"] == "Package")
+    functions = "".join(block(row, False) for row in rows if row["function"])
     methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
     dtypes = "".join(f"{n}: dtype\n" for n in names)
     return f"{HEAD}{dtypes}\n{functions}\n\nclass Tensor:\n    def __init__(self, *data: Any) -> None: ...\n{members()}{methods}"

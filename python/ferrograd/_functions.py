@@ -1,5 +1,7 @@
 """Functions of the package that are written in terms of others."""
 
+from math import inf
+
 from ._ferrograd import Tensor, _manual_seed
 
 
@@ -44,7 +46,9 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """`|input - other| <= atol + rtol |other|`, element by element; equal infinities are close."""
-    close = (input == other).logical_or((input - other).abs() <= atol + rtol * other.abs())
+    size = other.abs()
+    near = ((input - other).abs() <= atol + rtol * size).logical_and(size < inf)
+    close = (input == other).logical_or(near)
     if equal_nan:
         close = close.logical_or(input.isnan().logical_and(other.isnan()))
     return close

@@ -51,6 +51,8 @@ pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
         && sum.is_unique()
         && sum.is_contiguous()
         && gradient.batch().is_none()
+        && !sum.is_pending()
+        && !gradient.is_pending()
     {
         ops::pointwise::add_into(&sum, gradient)?;
         return Ok(sum);
@@ -62,6 +64,10 @@ pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
 pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
     let meta = leaf.meta_or_new();
     let _alone = meta.accumulating();
+    if !is_grad_enabled() {
+        // The sum is whole: nothing would be gained by waiting, and what it reads can go.
+        gradient.settle()?;
+    }
     match leaf.grad() {
         None => {
             let owned = gradient.is_unique() && gradient.strides() == leaf.strides();

@@ -3,7 +3,6 @@
 pub mod dispatch;
 pub mod element;
 pub mod expr;
-pub mod function;
 pub mod gather;
 pub mod gemm;
 pub mod instructions;
@@ -12,5 +11,4 @@ pub mod math;
 pub mod parallel;
 pub mod pointwise;
 pub mod reduce;
-pub mod single;
 pub mod vector;

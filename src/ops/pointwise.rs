@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
-use super::formula::{Float, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule};
+use super::formula::{Float, NOT_IMPLEMENTED, Operand, Pointwise, RESULT, Rule};
 use super::registry::{Arguments, Output};
 use super::{batch, cast, copy, inplace, replay};
 use crate::error::{Error, Result};
@@ -14,11 +14,13 @@ use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Gradients, Node};
 use crate::graph::saved::Saved;
+use crate::kernels::dispatch::tier;
 use crate::kernels::expr::Program;
 use crate::kernels::pointwise::{self, Input};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType, Promotion};
 use crate::tensor::layout::{self, Layout, Shape, Strides};
+use crate::tensor::pending::{self, Source};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{Access, Buffer, Versioning};
 
@@ -44,9 +46,6 @@ pub fn apply(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     Ok(y)
 }
 
-/// What a derivative reads: the gradient, the operands, the result.
-const SOURCES: usize = OPERANDS + 2;
-
 /// The tangents of a result: the derivatives of the operands with their tangents in the gradient's place, added.
 #[cold]
 fn carry_tangents(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<()> {
@@ -59,7 +58,7 @@ fn carry_tangents(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) ->
             let Some(t) = operand.tensor().map(|x| x.tangent(level)).transpose()?.flatten() else { continue };
             tangent = Some(forward::outside(level, || {
                 let t = forward::spread(&t, y)?;
-                let mut sources = [Operand::Tensor(&t); SOURCES];
+                let mut sources = [Operand::Tensor(&t); 5];
                 sources[1..=operands.len()].copy_from_slice(operands);
                 sources[1 + RESULT] = Operand::Tensor(y);
                 forward::added(tangent.take(), derive(spec, n, &sources)?)
@@ -83,12 +82,12 @@ fn batched(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     // A single number is weak in promotion; with the batch it is none any more.
     let weak = |t: &Tensor| t.rank() == 0 && t.dtype() != compute && t.batch().is_some();
     let skip = usize::from(spec.rule == Rule::Where);
-    let casts: SmallVec<[Option<Tensor>; OPERANDS]> = operands
+    let casts: SmallVec<[Option<Tensor>; 3]> = operands
         .iter()
         .enumerate()
         .map(|(n, o)| o.tensor().filter(|t| n >= skip && weak(t)).map(|t| cast::to(t, compute)).transpose())
         .collect::<Result<_>>()?;
-    let operands: SmallVec<[Operand; OPERANDS]> =
+    let operands: SmallVec<[Operand; 3]> =
         operands.iter().zip(&casts).map(|(o, cast)| cast.as_ref().map_or(*o, Operand::Tensor)).collect();
     batch::pointwise(&operands, |operands| apply(spec, operands)).unwrap_or_else(|| apply(spec, &operands))
 }
@@ -104,7 +103,7 @@ fn special(spec: &Pointwise, operands: &[Operand]) -> Option<&'static Pointwise>
 }
 
 /// An operation and its operands.
-pub(super) type Chosen<'a> = (&'static Pointwise, SmallVec<[Operand<'a>; OPERANDS]>);
+pub(super) type Chosen<'a> = (&'static Pointwise, SmallVec<[Operand<'a>; 3]>);
 
 /// Finds the operation and the operands that the arguments of a call ask for; the first argument is the number of the
 /// signature that matched.
@@ -131,16 +130,49 @@ fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     let (compute, result) = dtypes(spec, operands)?;
     refuse(spec, compute, operands)?;
     let shape = shape(spec.name, operands)?;
+    let strides = common_strides(operands, &shape);
+    let program = &spec.traces().forward;
+    if strides.is_none() && may_wait(compute, result, operands, &shape) {
+        return wait(spec.name, program, (compute, result), operands, &shape);
+    }
     let output = Tensor::uninitialized(spec.name, &shape, result)?;
-    let output = match common_strides(operands, &shape) {
+    let output = match strides {
         Some(strides) => {
             let layout = Layout { shape: shape.clone(), strides, offset: 0 };
             Tensor::new(output.storage().clone(), layout, result, Versioning::fresh())
         }
         None => output,
     };
-    run(spec.name, &spec.traces().forward, compute, operands, &output)?;
+    run(spec.name, program, compute, operands, &output)?;
     Ok(output)
+}
+
+/// Whether an operation may wait until somebody looks at its result: it is large, computed as floats, and nobody outside
+/// can change what it reads.
+#[inline]
+fn may_wait(compute: DType, result: DType, operands: &[Operand], shape: &[usize]) -> bool {
+    let is_large = || shape.iter().product::<usize>() >= pending::threshold();
+    let is_ours = |o: &Operand| o.tensor().is_none_or(|t| !t.storage().is_exposed());
+    matches!(compute, DType::F32 | DType::F64)
+        && matches!(result, DType::Bool) | (result == compute)
+        && is_large()
+        && operands.iter().all(is_ours)
+}
+
+/// The result of an operation that waits.
+fn wait(
+    op: &'static str,
+    program: &'static Program,
+    dtypes: (DType, DType),
+    operands: &[Operand],
+    shape: &[usize],
+) -> Result<Tensor> {
+    let source = |(n, o): (usize, &Operand)| match o {
+        Operand::Tensor(t) if program.uses_input(n) => Source::of(t, shape),
+        Operand::Tensor(_) => Source::Number(Scalar::Int(0)),
+        Operand::Number(s) => Source::Number(*s),
+    };
+    pending::defer(op, program, dtypes, operands.iter().enumerate().map(source).collect(), shape)
 }
 
 /// The strides of the operands where all have the shape and one dense order other than row-major.
@@ -241,7 +273,7 @@ pub(super) fn run(
         .iter()
         .map(|o| o.tensor().map_or_else(Strides::new, |t| t.layout().broadcast_to(output.shape()).strides))
         .collect();
-    let inputs: SmallVec<[Input; SOURCES]> = operands
+    let inputs: SmallVec<[Input; 5]> = operands
         .iter()
         .zip(&layouts)
         .map(|(operand, strides)| match operand {
@@ -286,9 +318,11 @@ fn one_element(spec: &'static Pointwise, operands: &[Operand]) -> Option<Result<
 
 #[inline]
 fn one<T: Float>(spec: &'static Pointwise, operands: &[Operand], shape: &Tensor) -> Result<Tensor> {
-    let mut x = [T::from_i64(1); OPERANDS];
+    let mut x = [T::from_i64(1); 3];
     x.iter_mut().zip(operands).for_each(|(x, operand)| *x = element(operand));
-    single(T::one(spec)(x), shape.shape())
+    // SAFETY: the tier is one that the machine has.
+    let y = unsafe { T::one(spec, tier())(x) };
+    single(y, shape.shape())
 }
 
 /// The value of a one-element operand.
@@ -423,8 +457,8 @@ impl PointwiseDerivative {
         node: &NodeRef,
         g: &'a Tensor,
         unpacked: &'a mut [Option<Tensor>; 3],
-    ) -> Result<[Operand<'a>; SOURCES]> {
-        let mut sources = [Operand::Number(Scalar::Float(0.0)); SOURCES];
+    ) -> Result<[Operand<'a>; 5]> {
+        let mut sources = [Operand::Number(Scalar::Float(0.0)); 5];
         for (saved, slot) in self.saved.iter().zip(unpacked.iter_mut()) {
             if saved.source != u8::MAX {
                 *slot = Some(saved.unpack(node)?);
@@ -470,7 +504,7 @@ impl Derivative for PointwiseDerivative {
 }
 
 /// The gradient of operand `n`, from the gradient of the result, the operands and the result.
-pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOURCES]) -> Result<Tensor> {
+pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; 5]) -> Result<Tensor> {
     let Operand::Tensor(g) = sources[0] else {
         return Err(Error::Internal { op: spec.node, what: "a derivative without a gradient".into() });
     };
@@ -493,6 +527,9 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
     if let Some(found) = one_derivative(spec, n, g, sources) {
         return found;
     }
+    if may_wait(g.dtype(), g.dtype(), sources, g.shape()) {
+        return wait(spec.node, program, (g.dtype(), g.dtype()), sources, g.shape());
+    }
     let output = Tensor::uninitialized(spec.node, g.shape(), g.dtype())?;
     run(spec.node, program, g.dtype(), sources, &output)?;
     Ok(output)
@@ -500,7 +537,7 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
 
 /// The direct way of a derivative on one element.
 #[inline]
-fn one_derivative(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; SOURCES]) -> Option<Result<Tensor>> {
+fn one_derivative(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; 5]) -> Option<Result<Tensor>> {
     let fits = |o: &Operand| o.tensor().is_none_or(|t| t.numel() == 1 && t.dtype() == g.dtype());
     if !sources.iter().all(fits) {
         return None;
@@ -513,9 +550,11 @@ fn one_derivative(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; SO
 }
 
 #[inline]
-fn one_derivative_as<T: Float>(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; SOURCES]) -> Result<Tensor> {
-    let [gradient, a, b, c, d, y] = sources.each_ref().map(element::<T>);
-    single(T::derivative(spec, n)(gradient, [a, b, c, d], y), g.shape())
+fn one_derivative_as<T: Float>(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; 5]) -> Result<Tensor> {
+    let [gradient, a, b, c, y] = sources.each_ref().map(element::<T>);
+    // SAFETY: the tier is one that the machine has.
+    let found = unsafe { T::derivative(spec, n, tier())(gradient, [a, b, c], y) };
+    single(found, g.shape())
 }
 
 /// Runs an operation into its first operand: `x += y` and its kin.
@@ -534,7 +573,7 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
     if let Some(moved) = batch::in_place(op, target, &others) {
         let moved = moved?;
         let mut values = moved.iter();
-        let moved: SmallVec<[Operand; OPERANDS]> =
+        let moved: SmallVec<[Operand; 3]> =
             operands.iter().map(|o| o.tensor().and_then(|_| values.next()).map_or(*o, Operand::Tensor)).collect();
         apply_in_place(spec, op, &moved)?;
         return Ok(target.clone());
@@ -551,7 +590,7 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
     let linked = forward::is_active() || is_recorded(tensors);
     if linked && spec.is_differentiable() && target.dtype().is_floating_point() {
         let snapshot = inplace::snapshot(target)?;
-        let mut operands: SmallVec<[Operand; OPERANDS]> = operands.into();
+        let mut operands: SmallVec<[Operand; 3]> = operands.into();
         operands[0] = Operand::Tensor(&snapshot);
         let value = apply(spec, &operands)?;
         inplace::assign(target, &value, inplace::Origin::Target)?;
@@ -575,14 +614,14 @@ fn overwrite(
         let value = self::compute(spec, operands)?;
         return copy::write(target, &value);
     }
-    let copies: SmallVec<[Option<Tensor>; OPERANDS]> = operands
+    let copies: SmallVec<[Option<Tensor>; 3]> = operands
         .iter()
         .map(|o| match o.tensor() {
             Some(t) if inplace::overlaps(t, target) => copy::contiguous_copy(t).map(Some),
             _ => Ok(None),
         })
         .collect::<Result<_>>()?;
-    let safe: SmallVec<[Operand; OPERANDS]> =
+    let safe: SmallVec<[Operand; 3]> =
         operands.iter().zip(&copies).map(|(o, c)| c.as_ref().map_or(*o, Operand::Tensor)).collect();
     run(spec.name, &spec.traces().forward, compute, &safe, target)
 }

@@ -32,6 +32,10 @@ pub fn host_error(py: Python<'_>, exception: PyErr) -> Error {
 
 /// A panic of the core as an exception: a defect, but not the end of the process.
 pub fn from_panic(op: &'static str, payload: Box<dyn std::any::Any + Send>) -> PyErr {
+    let payload = match payload.downcast::<Error>() {
+        Ok(error) => return (*error).into(),
+        Err(other) => other,
+    };
     let what = payload
         .downcast_ref::<String>()
         .cloned()

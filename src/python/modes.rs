@@ -142,3 +142,22 @@ pub fn _increment_version(tensor: &Bound<'_, PyTensor>) {
     let t = tensor.get().get();
     t.storage().bump(t.versioning());
 }
+
+/// Elements from which element-wise operations wait to be fused; None where they never do.
+#[pyfunction]
+pub fn _fusion_elements() -> Option<usize> {
+    crate::tensor::pending::fusion_elements()
+}
+
+/// Sets the number of elements from which element-wise operations wait to be fused; None for never.
+#[pyfunction]
+#[pyo3(signature = (elements))]
+pub fn _set_fusion_elements(elements: Option<usize>) {
+    crate::tensor::pending::set_threshold(elements);
+}
+
+/// True as long as the elements of a tensor wait to be computed.
+#[pyfunction]
+pub fn _is_pending(tensor: &Bound<'_, super::tensor::PyTensor>) -> bool {
+    tensor.get().get().is_pending()
+}

@@ -180,8 +180,6 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
             row.set_item("name", entry.operation.name)?;
             row.set_item("doc", entry.operation.doc)?;
             row.set_item("signatures", entry.operation.signatures)?;
-            row.set_item("aliases", entry.operation.aliases)?;
-            row.set_item("home", format!("{:?}", entry.operation.home()))?;
             row.set_item("method", entry.operation.is_method())?;
             row.set_item("function", entry.operation.is_function())?;
             let in_place = entry.operation.name.ends_with('_');
@@ -260,6 +258,9 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(modes::_pass_reaches, module)?,
         wrap_pyfunction!(modes::_gradient_edge, module)?,
         wrap_pyfunction!(modes::_increment_version, module)?,
+        wrap_pyfunction!(modes::_fusion_elements, module)?,
+        wrap_pyfunction!(modes::_set_fusion_elements, module)?,
+        wrap_pyfunction!(modes::_is_pending, module)?,
     ] {
         module.add_function(function)?;
     }

@@ -121,7 +121,7 @@ pub fn to_array<'py>(py: Python<'py>, t: &Tensor) -> PyResult<Bound<'py, PyAny>>
     interface.set_item("shape", PyTuple::new(py, t.shape())?)?;
     interface.set_item("strides", PyTuple::new(py, strides)?)?;
     interface.set_item("typestr", type_string(t.dtype()))?;
-    interface.set_item("data", (t.data_ptr().expose_provenance(), t.storage().is_read_only()))?;
+    interface.set_item("data", (t.expose()?.expose_provenance(), t.storage().is_read_only()))?;
     let memory = Memory { _storage: t.storage().clone(), interface: interface.unbind() };
     py.import("numpy")?.call_method1("asarray", (Py::new(py, memory)?,))
 }

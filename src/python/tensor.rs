@@ -314,7 +314,7 @@ impl PyTensor {
     /// The address of the first element.
     fn data_ptr(&self) -> PyResult<usize> {
         ok(self.get().readable("reading the memory of a Tensor"))?;
-        Ok(self.get().data_ptr() as usize)
+        Ok(ok(self.get().expose())? as usize)
     }
 
     /// True for elements in row-major order without gaps.

@@ -3,6 +3,7 @@
 pub mod create;
 pub mod dtype;
 pub mod layout;
+pub mod pending;
 pub mod print;
 pub mod read;
 pub mod scalar;

@@ -54,6 +54,7 @@ impl Tensor {
         if self.numel() != 1 {
             return Err(Error::NotScalar { numel: self.numel() });
         }
+        self.settle()?;
         Ok(Reader::new(self).at(self.layout().offset))
     }
 
@@ -76,6 +77,7 @@ impl Tensor {
     /// For dtypes that have no kernels.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         self.readable("reading the elements of a Tensor")?;
+        self.settle()?;
         let _access = Access::lock([(&**self.storage(), false)]);
         dispatch!("to_vec", self.dtype(), S => {
             let data = self.storage().as_ptr().cast::<S>();
@@ -90,6 +92,7 @@ impl Tensor {
     /// For a batched tensor.
     pub fn to_scalars(&self) -> Result<Vec<Scalar>> {
         self.readable("reading the elements of a Tensor")?;
+        self.settle()?;
         let reader = Reader::new(self);
         Ok(self.layout().offsets().map(|o| reader.at(o)).collect())
     }

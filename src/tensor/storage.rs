@@ -3,12 +3,15 @@
 use std::any::Any;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
+use std::sync::{Arc, Weak};
 
-use parking_lot::RawRwLock;
 use parking_lot::lock_api::RawRwLock as _;
+use parking_lot::{Mutex, RawRwLock};
 use smallvec::SmallVec;
 
+use super::pending::Pending;
 use crate::error::{Error, Result};
 use crate::graph::{anomaly, mode};
 use crate::memory::pool;
@@ -44,11 +47,24 @@ impl Versioning {
 /// Who gave the memory.
 enum Owner {
     Pool,
-    /// Somebody outside, who frees it when this drops.
-    External {
-        _keep: Box<dyn Any + Send + Sync>,
-        read_only: bool,
-    },
+    /// Somebody outside.
+    External(Box<External>),
+    /// A value that is computed when somebody looks.
+    Waiting(Arc<Pending>),
+}
+
+/// Memory of somebody else, who frees it when this drops.
+struct External {
+    _keep: Box<dyn Any + Send + Sync>,
+    read_only: bool,
+}
+
+/// Who must compute before the memory changes.
+#[derive(Default)]
+struct Readers {
+    /// Set where somebody outside can write to the memory.
+    exposed: AtomicBool,
+    list: Mutex<Vec<Weak<Pending>>>,
 }
 
 /// A block of memory with its lock and versions.
@@ -58,6 +74,8 @@ pub struct Buffer {
     lock: RawRwLock,
     versions: [AtomicU32; 2],
     owner: Owner,
+    /// A `Box<Readers>` given up, or null as long as there are none.
+    readers: AtomicPtr<Readers>,
 }
 
 // SAFETY: the memory belongs to the buffer (or to its external owner, who is `Send + Sync`), and kernels reach it only
@@ -71,13 +89,25 @@ impl Buffer {
     #[inline]
     pub fn allocate(op: &'static str, bytes: usize) -> Result<Storage> {
         let data = pool::allocate(bytes).ok_or(Error::OutOfMemory { op, bytes })?;
-        Ok(Shared::new(Buffer {
+        Ok(Buffer::owned(data, bytes, Owner::Pool))
+    }
+
+    /// Memory for a value that is computed when somebody looks.
+    pub(super) fn waiting(pending: Arc<Pending>) -> Storage {
+        let bytes = pending.bytes();
+        Buffer::owned(NonNull::dangling(), bytes, Owner::Waiting(pending))
+    }
+
+    #[inline]
+    fn owned(data: NonNull<u8>, bytes: usize, owner: Owner) -> Storage {
+        Shared::new(Buffer {
             data,
             bytes,
             lock: RawRwLock::INIT,
             versions: [AtomicU32::new(0), AtomicU32::new(0)],
-            owner: Owner::Pool,
-        }))
+            owner,
+            readers: AtomicPtr::default(),
+        })
     }
 
     /// Memory of somebody else, kept alive by `keep`.
@@ -90,19 +120,90 @@ impl Buffer {
         keep: Box<dyn Any + Send + Sync>,
         read_only: bool,
     ) -> Storage {
-        Shared::new(Buffer {
-            data,
-            bytes,
-            lock: RawRwLock::INIT,
-            versions: [AtomicU32::new(0), AtomicU32::new(0)],
-            owner: Owner::External { _keep: keep, read_only },
-        })
+        Buffer::owned(data, bytes, Owner::External(Box::new(External { _keep: keep, read_only })))
     }
 
-    /// The first byte.
+    /// The first byte; what waits to be computed is.
     #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.data.as_ptr()
+        match &self.owner {
+            Owner::Waiting(pending) => pending.elements(),
+            _ => self.data.as_ptr(),
+        }
+    }
+
+    /// The value that waits, or waited, to be computed into this memory.
+    #[inline]
+    pub(super) fn pending(&self) -> Option<&Pending> {
+        match &self.owner {
+            Owner::Waiting(pending) => Some(pending),
+            _ => None,
+        }
+    }
+
+    /// True where somebody outside can write to the memory.
+    pub(crate) fn is_exposed(&self) -> bool {
+        matches!(self.owner, Owner::External(_)) || self.readers().is_some_and(|r| r.exposed.load(Relaxed))
+    }
+
+    /// Notes that somebody outside can write to the memory from now on.
+    pub(super) fn expose(&self) {
+        self.readers_or_new().exposed.store(true, Relaxed);
+        self.settle_readers();
+    }
+
+    /// Notes a value that must be computed before the memory changes.
+    pub(super) fn note_reader(&self, reader: &Arc<Pending>) {
+        let mut list = self.readers_or_new().list.lock();
+        if list.len() == list.capacity() {
+            list.retain(|r| r.strong_count() > 0);
+        }
+        list.push(Arc::downgrade(reader));
+    }
+
+    fn readers(&self) -> Option<&Readers> {
+        // SAFETY: once set, the list stays until the buffer drops.
+        unsafe { self.readers.load(Acquire).as_ref() }
+    }
+
+    fn readers_or_new(&self) -> &Readers {
+        if let Some(readers) = self.readers() {
+            return readers;
+        }
+        let fresh = Box::into_raw(Box::<Readers>::default());
+        let set = self.readers.compare_exchange(std::ptr::null_mut(), fresh, AcqRel, Acquire);
+        // SAFETY: the pointer came from a box and either is the buffer's now or was seen by nobody; the other one is the
+        // buffer's, which stays until the buffer drops.
+        unsafe {
+            match set {
+                Ok(_) => &*fresh,
+                Err(theirs) => {
+                    drop(Box::from_raw(fresh));
+                    &*theirs
+                }
+            }
+        }
+    }
+
+    /// Computes all that waits and reads this memory.
+    #[cold]
+    fn settle_readers(&self) {
+        let Some(readers) = self.readers() else { return };
+        let waiting = std::mem::take(&mut *readers.list.lock());
+        for reader in waiting.iter().filter_map(Weak::upgrade) {
+            reader.elements();
+        }
+    }
+
+    /// Computes what waits in this memory, and before it is written what reads it.
+    #[inline]
+    fn prepare(&self, write: bool) {
+        if let Owner::Waiting(pending) = &self.owner {
+            pending.elements();
+        }
+        if write && !self.readers.load(Relaxed).is_null() {
+            self.settle_readers();
+        }
     }
 
     /// How many bytes there are.
@@ -114,7 +215,7 @@ impl Buffer {
     /// True where writing is refused.
     #[inline]
     pub fn is_read_only(&self) -> bool {
-        matches!(self.owner, Owner::External { read_only: true, .. })
+        matches!(&self.owner, Owner::External(external) if external.read_only)
     }
 
     /// How often the memory was changed in place.
@@ -128,7 +229,7 @@ impl Buffer {
     pub fn bump(&self, counter: Versioning) {
         self.versions[counter.counter()].fetch_add(1, Relaxed);
         if anomaly::is_enabled() {
-            anomaly::note_change(self.data.as_ptr() as usize);
+            anomaly::note_change(self.as_ptr() as usize);
         }
     }
 }
@@ -139,6 +240,10 @@ impl Drop for Buffer {
         if let Owner::Pool = self.owner {
             // SAFETY: the block came from `pool::allocate` with this size, and the last owner is going.
             unsafe { pool::free(self.data, self.bytes) };
+        }
+        if let Some(readers) = NonNull::new(*self.readers.get_mut()) {
+            // SAFETY: the pointer came from a box, and the last owner is going.
+            drop(unsafe { Box::from_raw(readers.as_ptr()) });
         }
     }
 }
@@ -163,6 +268,7 @@ impl<'a> Access<'a> {
         // A writer sorts before the readers of the same storage, so that the entry which stays is the stronger.
         held.sort_unstable_by_key(|&(buffer, write)| (std::ptr::from_ref(buffer).addr(), !write));
         held.dedup_by_key(|&mut (buffer, _)| std::ptr::from_ref(buffer));
+        held.iter().for_each(|(buffer, write)| buffer.prepare(*write));
         for &(buffer, write) in &held {
             if write { buffer.lock.lock_exclusive() } else { buffer.lock.lock_shared() }
         }

@@ -1,0 +1,425 @@
+//! Values that are not computed yet. Element-wise operations on large tensors wait until somebody looks at a result; the
+//! operations that wait then run as one program, so that memory is read and written once for all of them.
+//!
+//! A value that waits holds what it reads. Whoever writes to memory first lets those compute that read it as it is
+//! ([`Access::lock`]); memory that others can write is never waited with.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::Tensor;
+use super::dtype::DType;
+use super::layout::{Layout, Shape, Strides, checked_numel};
+use super::scalar::Scalar;
+use super::storage::{Access, Buffer, Storage, Versioning};
+use crate::error::{Error, Result};
+use crate::kernels::expr::{Instruction, OpCode, Program};
+use crate::kernels::pointwise::{self, Input, Output};
+use crate::memory::pool;
+
+/// Steps of a program at the most: its registers stay in the first-level cache and its compilation cheap.
+const LONGEST: usize = 96;
+/// How often a value is computed on the way to another before it is kept.
+const PASSES: u8 = 2;
+/// Elements from which operations wait, where nobody set another number.
+const ELEMENTS: usize = 32 * 1024;
+/// The threshold that turns waiting off.
+const NEVER: usize = usize::MAX;
+
+static THRESHOLD: AtomicUsize = AtomicUsize::new(0);
+
+/// Elements from which operations wait: `FERROGRAD_FUSION_ELEMENTS`, or none where `FERROGRAD_FUSION` is 0.
+#[inline]
+pub fn threshold() -> usize {
+    match THRESHOLD.load(Ordering::Relaxed) {
+        0 => first_threshold(),
+        n => n,
+    }
+}
+
+#[cold]
+fn first_threshold() -> usize {
+    let given = std::env::var("FERROGRAD_FUSION_ELEMENTS").ok().and_then(|v| v.parse().ok());
+    let is_off = std::env::var("FERROGRAD_FUSION").is_ok_and(|v| v == "0");
+    let elements = if is_off { NEVER } else { given.unwrap_or(ELEMENTS) };
+    set_threshold(Some(elements));
+    elements
+}
+
+/// Sets the number of elements from which operations wait; `None` for never. What waits already is not affected.
+pub fn set_threshold(elements: Option<usize>) {
+    THRESHOLD.store(elements.unwrap_or(NEVER).max(2), Ordering::Relaxed);
+}
+
+/// The number of elements from which operations wait, if they do.
+pub fn fusion_elements() -> Option<usize> {
+    Some(threshold()).filter(|&n| n != NEVER)
+}
+
+/// A value that waits to be computed, or was.
+pub struct Pending {
+    /// The elements, once they are computed.
+    block: AtomicPtr<u8>,
+    bytes: usize,
+    /// Held while the value is computed.
+    running: Mutex<()>,
+    /// What the value is, until it is computed.
+    formula: Mutex<Option<Arc<Formula>>>,
+    /// How many programs have computed the value on their way to another.
+    passes: AtomicU8,
+}
+
+/// What a value is: one operation on memory, numbers, and values that may wait themselves.
+pub(crate) struct Formula {
+    op: &'static str,
+    program: &'static Program,
+    compute: DType,
+    result: DType,
+    shape: Shape,
+    sources: SmallVec<[Source; 3]>,
+    /// Moves with every formula: a value's sources have lower ones.
+    number: u64,
+    /// The steps of the program and of all that it waits for.
+    steps: usize,
+}
+
+/// What a formula reads.
+pub(crate) enum Source {
+    /// Elements in memory, under the strides of the formula's shape.
+    #[allow(missing_docs, reason = "the fields of a view of memory")]
+    Memory { storage: Storage, dtype: DType, offset: usize, strides: Strides },
+    /// The same number for all elements.
+    Number(Scalar),
+}
+
+impl Source {
+    /// What a formula of a shape reads of a tensor.
+    pub fn of(tensor: &Tensor, shape: &[usize]) -> Source {
+        let (storage, dtype, offset) = (tensor.storage().clone(), tensor.dtype(), tensor.layout().offset);
+        Source::Memory { storage, dtype, offset, strides: tensor.layout().broadcast_to(shape).strides }
+    }
+
+    /// The value behind this source with its formula, as long as it waits.
+    fn waiting(&self) -> Option<(&Pending, Arc<Formula>)> {
+        let Source::Memory { storage, .. } = self else { return None };
+        let pending = storage.pending()?;
+        let formula = pending.formula.lock().clone()?;
+        Some((pending, formula))
+    }
+}
+
+/// A tensor whose elements are the results of `program`, computed when somebody looks.
+///
+/// # Errors
+/// Where the tensor cannot have so many elements, or what must be computed first fails.
+pub(crate) fn defer(
+    op: &'static str,
+    program: &'static Program,
+    (compute, result): (DType, DType),
+    sources: SmallVec<[Source; 3]>,
+    shape: &[usize],
+) -> Result<Tensor> {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let numel = checked_numel(op, shape, result.size())?;
+    let layout = Layout::contiguous(shape);
+    let mut steps = program.steps.len();
+    let fits = |source: &Source, f: &Formula| {
+        let Source::Memory { offset, strides, .. } = source else { return false };
+        *offset == 0 && *strides == layout.strides && f.shape == layout.shape && f.compute == compute
+    };
+    for source in &sources {
+        if let Some((pending, formula)) = source.waiting() {
+            if fits(source, &formula) && steps + formula.steps <= LONGEST {
+                steps += formula.steps;
+            } else {
+                pending.settle()?;
+            }
+        }
+    }
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let shape = layout.shape.clone();
+    let formula = Arc::new(Formula { op, program, compute, result, shape, sources, number, steps });
+    let pending = Arc::new(Pending {
+        block: AtomicPtr::default(),
+        bytes: numel * result.size(),
+        running: Mutex::new(()),
+        formula: Mutex::new(Some(formula.clone())),
+        passes: AtomicU8::new(0),
+    });
+    for source in &formula.sources {
+        if let Source::Memory { storage, .. } = source {
+            storage.note_reader(&pending);
+        }
+    }
+    Ok(Tensor::new(Buffer::waiting(pending), layout, result, Versioning::fresh()))
+}
+
+impl Pending {
+    /// Bytes that the elements take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// True as long as the elements are not computed.
+    pub fn is_waiting(&self) -> bool {
+        self.block.load(Ordering::Acquire).is_null()
+    }
+
+    /// The elements, computed where they are not yet.
+    ///
+    /// # Panics
+    /// With an [`Error`] where there is no memory for them; [`Pending::settle`] gives the error.
+    #[inline]
+    pub fn elements(&self) -> *mut u8 {
+        let block = self.block.load(Ordering::Acquire);
+        if !block.is_null() {
+            return block;
+        }
+        if let Err(error) = self.settle() {
+            std::panic::panic_any(error);
+        }
+        self.block.load(Ordering::Acquire)
+    }
+
+    /// Computes the elements where they are not yet.
+    ///
+    /// # Errors
+    /// Where there is no memory for them. The value waits on.
+    #[cold]
+    pub fn settle(&self) -> Result<()> {
+        let _running = self.running.lock();
+        let Some(formula) = self.formula.lock().clone() else { return Ok(()) };
+        let fused = Fused::of(&formula)?;
+        let block = pool::allocate(self.bytes).ok_or(Error::OutOfMemory { op: formula.op, bytes: self.bytes })?;
+        if let Err(error) = fused.run(&formula, block.as_ptr()) {
+            // SAFETY: the block was just allocated with this size and nobody has seen it.
+            unsafe { pool::free(block, self.bytes) };
+            return Err(error);
+        }
+        self.block.store(block.as_ptr(), Ordering::Release);
+        let done = self.formula.lock().take();
+        drop(done);
+        Ok(())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(block) = std::ptr::NonNull::new(*self.block.get_mut()) {
+            // SAFETY: the block came from `pool::allocate` with this size, and the last owner is going.
+            unsafe { pool::free(block, self.bytes) };
+        }
+    }
+}
+
+/// The formula of a value and of all that it waits for, as one program.
+#[derive(Default)]
+struct Fused {
+    steps: Vec<Instruction>,
+    /// What the program reads, each once, with the step that reads it.
+    reads: Vec<(Read, u16)>,
+    /// The values that waited: where they are and the step that makes them.
+    values: Vec<(usize, u16)>,
+}
+
+/// One input of a fused program.
+enum Read {
+    Memory { storage: Storage, dtype: DType, offset: usize, strides: Strides },
+    Number(Scalar),
+}
+
+impl Fused {
+    fn of(root: &Arc<Formula>) -> Result<Fused> {
+        // All formulas that wait, found level by level, then each after those that it reads.
+        let mut members: Vec<(usize, Arc<Formula>)> = vec![(0, root.clone())];
+        let mut next = 0;
+        while let Some((_, formula)) = members.get(next).cloned() {
+            next += 1;
+            for source in &formula.sources {
+                let Some((pending, waiting)) = source.waiting() else { continue };
+                let address = std::ptr::from_ref(pending).addr();
+                if members.iter().any(|m| m.0 == address) {
+                    continue;
+                }
+                if pending.passes.fetch_add(1, Ordering::Relaxed) >= PASSES {
+                    pending.settle()?;
+                } else {
+                    members.push((address, waiting));
+                }
+            }
+        }
+        members.sort_by_key(|m| m.1.number);
+        let mut fused = Fused::default();
+        for (address, formula) in &members {
+            let result = fused.append(formula);
+            fused.values.push((*address, result));
+        }
+        Ok(fused)
+    }
+
+    /// Appends a formula; gives the step that makes its result.
+    fn append(&mut self, formula: &Formula) -> u16 {
+        let mut renamed: SmallVec<[u16; 32]> = SmallVec::new();
+        for step in &formula.program.steps {
+            let found = match step.op {
+                OpCode::Input(n) => self.read(&formula.sources[n as usize]),
+                op => {
+                    let args = step.args.map(|a| renamed.get(a as usize).copied().unwrap_or(0));
+                    self.push(op, if op.arity() == 0 { [0; 3] } else { args })
+                }
+            };
+            renamed.push(found);
+        }
+        renamed[formula.program.outputs[0] as usize]
+    }
+
+    fn push(&mut self, op: OpCode, args: [u16; 3]) -> u16 {
+        self.steps.push(Instruction { op, args });
+        (self.steps.len() - 1) as u16
+    }
+
+    /// The step that has what a source reads.
+    fn read(&mut self, source: &Source) -> u16 {
+        let known = match source {
+            Source::Memory { storage, dtype, offset, strides } => {
+                let address = storage.pending().map(|p| std::ptr::from_ref(p).addr());
+                if let Some((_, step)) = address.and_then(|a| self.values.iter().find(|v| v.0 == a)) {
+                    return *step;
+                }
+                let same = |r: &(Read, u16)| {
+                    matches!(&r.0, Read::Memory { storage: s, dtype: d, offset: o, strides: t }
+                        if s.same(storage) && d == dtype && o == offset && t == strides)
+                };
+                self.reads.iter().find(|r| same(r))
+            }
+            Source::Number(n) => self.reads.iter().find(|r| matches!(&r.0, Read::Number(m) if same_number(*m, *n))),
+        };
+        if let Some((_, step)) = known {
+            return *step;
+        }
+        let read = match source {
+            Source::Memory { storage, dtype, offset, strides } => {
+                Read::Memory { storage: storage.clone(), dtype: *dtype, offset: *offset, strides: strides.clone() }
+            }
+            Source::Number(n) => Read::Number(*n),
+        };
+        let step = self.push(OpCode::Input(self.reads.len() as u8), [0; 3]);
+        self.reads.push((read, step));
+        step
+    }
+
+    /// Computes the elements of the root into a block.
+    fn run(self, root: &Formula, block: *mut u8) -> Result<()> {
+        let output = self.values.last().map_or(0, |v| v.1);
+        let program = Program { steps: self.steps, outputs: vec![output] };
+        let storages = self.reads.iter().filter_map(|(read, _)| match read {
+            Read::Memory { storage, .. } => Some((&**storage, false)),
+            Read::Number(_) => None,
+        });
+        let _access = Access::lock(storages);
+        let inputs: SmallVec<[Input; 8]> = self
+            .reads
+            .iter()
+            .map(|(read, _)| match read {
+                Read::Memory { storage, dtype, offset, strides } => {
+                    let data = storage.as_ptr().wrapping_add(offset * dtype.size());
+                    Input::Array { data, dtype: *dtype, strides }
+                }
+                Read::Number(n) => Input::Number(*n),
+            })
+            .collect();
+        let layout = Layout::contiguous(&root.shape);
+        let target = Output { data: block, dtype: root.result, strides: &layout.strides };
+        // SAFETY: the sources' layouts lie in their storages, which are locked; the block is new and has the root's size.
+        unsafe { pointwise::run(root.op, &program, root.compute, &inputs, &[], &[target], &root.shape) }
+    }
+}
+
+/// The same number to the bit: zeros differ by their sign.
+fn same_number(a: Scalar, b: Scalar) -> bool {
+    match (a, b) {
+        (Scalar::Float(a), Scalar::Float(b)) => a.to_bits() == b.to_bits(),
+        _ => a == b,
+    }
+}
+
+impl Tensor {
+    /// True as long as the elements are not computed.
+    pub fn is_pending(&self) -> bool {
+        self.storage().pending().is_some_and(Pending::is_waiting)
+    }
+
+    /// Computes the elements where they wait to be.
+    ///
+    /// # Errors
+    /// Where there is no memory for them.
+    pub fn settle(&self) -> Result<()> {
+        match self.storage().pending() {
+            Some(pending) if pending.is_waiting() => pending.settle(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The address of the first element for somebody outside, who may write to it whenever they like: operations that
+    /// read this memory no longer wait.
+    ///
+    /// # Errors
+    /// Where there is no memory for elements that wait.
+    pub fn expose(&self) -> Result<*mut u8> {
+        self.settle()?;
+        self.storage().expose();
+        Ok(self.data_ptr())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{arithmetic, inplace, unary};
+
+    fn large() -> Tensor {
+        let numbers: Vec<f32> = (0..2 * ELEMENTS).map(|i| (i % 1000) as f32 / 500.0 - 1.0).collect();
+        Tensor::from_slice(&numbers)
+    }
+
+    #[test]
+    fn a_chain_waits_and_gives_the_same_bits() {
+        let x = large();
+        let y = arithmetic::mul(&unary::tanh(&arithmetic::add(&x, 0.5).unwrap()).unwrap(), &x).unwrap();
+        assert!(y.is_pending());
+        let expected: Vec<u32> = {
+            let a = arithmetic::add(&x, 0.5).unwrap();
+            a.settle().unwrap();
+            let b = unary::tanh(&a).unwrap();
+            b.settle().unwrap();
+            arithmetic::mul(&b, &x).unwrap().to_vec::<f32>().unwrap().iter().map(|v| v.to_bits()).collect()
+        };
+        let found: Vec<u32> = y.to_vec::<f32>().unwrap().iter().map(|v| v.to_bits()).collect();
+        assert!(!y.is_pending());
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_write_leaves_the_old_values_to_those_that_wait() {
+        let x = large();
+        let first = x.to_vec::<f32>().unwrap()[3];
+        let y = arithmetic::add(&x, 1.0).unwrap();
+        let z = arithmetic::mul(&y, 2.0).unwrap();
+        inplace::fill_(&x, 7.0.into()).unwrap();
+        assert_eq!(z.to_vec::<f32>().unwrap()[3], (first + 1.0) * 2.0);
+        assert_eq!(y.to_vec::<f32>().unwrap()[3], first + 1.0);
+    }
+
+    #[test]
+    fn long_chains_are_cut_and_freed_in_constant_stack() {
+        let mut y = large();
+        for _ in 0..10_000 {
+            y = arithmetic::add(&y, 1.0).unwrap();
+        }
+        assert!(y.is_pending());
+        drop(y);
+    }
+}

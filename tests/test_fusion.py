@@ -1,0 +1,194 @@
+"""Element-wise operations that wait: nothing but their speed may tell them from operations that do not."""
+
+import doctest
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ferrograd as fg
+from ferrograd import _ferrograd, config
+
+
+@pytest.fixture(autouse=True)
+def waiting():
+    """All but single elements wait."""
+    before = config.fusion_elements()
+    config.set_fusion(True, 2)
+    yield
+    config.set_fusion(before is not None, before or 2)
+
+
+def waits(t):
+    return _ferrograd._is_pending(t)
+
+
+def test_operations_wait_until_somebody_looks():
+    x = fg.tensor([0.5, 1.0, 2.0])
+    y = (x.sin() * x + 1).tanh()
+    assert waits(y)
+    assert y.shape == (3,) and y.dtype == fg.float32 and waits(y)
+    np.testing.assert_allclose(y.numpy(), np.tanh(np.sin(x.numpy()) * x.numpy() + 1), rtol=1e-6)
+    assert not waits(y)
+
+
+def test_errors_are_raised_at_the_call():
+    with pytest.raises(RuntimeError):
+        fg.ones(3) + fg.ones(4)
+    with pytest.raises(RuntimeError):
+        fg.tensor([True, False]) - fg.tensor([1.0, 2.0]).bool()
+
+
+@pytest.mark.parametrize("write", ["x.add_(1)", "x.zero_()", "x[1] = 9", "x.copy_(x * 2)", "x[1:].mul_(3)", "x.data.fill_(2)"])
+def test_writes_leave_the_old_values_to_those_that_wait(write):
+    x = fg.tensor([1.0, 2.0, 3.0])
+    y = x * 2
+    z = y + x
+    exec(write)
+    assert waits(fg.ones(3) * 2)
+    assert z.tolist() == [3.0, 6.0, 9.0]
+    assert y.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_writes_to_what_waits():
+    x = fg.tensor([1.0, 2.0, 3.0])
+    y = x * 2
+    z = y + 1
+    y += 10
+    assert z.tolist() == [3.0, 5.0, 7.0]
+    assert y.tolist() == [12.0, 14.0, 16.0]
+
+
+def test_views_of_what_waits_share_its_memory():
+    y = fg.tensor([[1.0, 2.0], [3.0, 4.0]]) * 2
+    row, turned = y[0], y.t()
+    assert waits(y)
+    row.fill_(7)
+    assert y.tolist() == [[7.0, 7.0], [6.0, 8.0]]
+    assert (turned + 1).tolist() == [[8.0, 7.0], [8.0, 9.0]]
+
+
+def test_memory_that_numpy_can_write_is_read_at_once():
+    array = np.ones(3, dtype=np.float32)
+    shared = fg.from_numpy(array)
+    y = shared * 2
+    assert not waits(y)
+    array[:] = 5
+    assert y.tolist() == [2.0, 2.0, 2.0]
+    x = fg.ones(3)
+    before = x + 1
+    seen = x.numpy()
+    assert not waits(before) and not waits(x + 1)
+    seen[:] = 8
+    assert before.tolist() == [2.0, 2.0, 2.0]
+    assert (x + 1).tolist() == [9.0, 9.0, 9.0]
+
+
+def test_masks_wait_too():
+    x = fg.tensor([-1.0, 0.0, 2.0])
+    mask = x > 0
+    y = fg.where(mask, x * 3, -x)
+    assert waits(mask) and waits(y)
+    assert y.tolist() == [1.0, 0.0, 6.0] and mask.tolist() == [False, False, True]
+
+
+def test_a_value_with_many_readers():
+    x = fg.tensor([0.25, 0.5])
+    y = x.exp()
+    readers = [(y * k).tolist() for k in range(1, 6)]
+    for k, found in enumerate(readers, 1):
+        np.testing.assert_allclose(found, np.exp([0.25, 0.5]) * k, rtol=1e-6)
+
+
+def test_signed_zeros_are_different_numbers():
+    x = fg.tensor([1.0, -1.0])
+    y = (x * 0.0) / (x * -0.0 + 1) + fg.tensor([-0.0, -0.0])
+    z = fg.where(x > 0, 0.0, -0.0)
+    assert np.signbit(z.numpy()).tolist() == [False, True]
+    assert y.tolist() == [0.0, 0.0]
+
+
+def test_backward_of_values_that_wait():
+    x = fg.tensor([0.5, -1.5, 2.0], dtype=fg.float64, requires_grad=True)
+    function = lambda x: ((x.sin() * (-x * x).exp() + x * x * x).tanh() * fg.tensor([1.0, 2.0, 3.0], dtype=fg.float64)).sum()
+    function(x).backward()
+    waited = x.grad.tolist()
+    config.set_fusion(False)
+    x.grad = None
+    function(x).backward()
+    assert x.grad.tolist() == waited
+    config.set_fusion(True, 2)
+    assert fg.autograd.gradcheck(function, x) and fg.autograd.gradgradcheck(function, x)
+
+
+def test_saved_values_are_checked():
+    x = fg.tensor([1.0, 2.0], requires_grad=True)
+    y = x.exp()
+    z = y * 2
+    w = z.sum() + y.sum()
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        w.backward()
+
+
+def test_threads_share_what_waits():
+    x = fg.linspace(-1, 1, 100_000)
+    y = (x * 2).tanh() + x
+    found = [None] * 8
+
+    def look(i):
+        found[i] = (y * 1.0).sum().item()
+
+    threads = [threading.Thread(target=look, args=(i,)) for i in range(8)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert len(set(found)) == 1
+
+
+UNARY = ["sin", "cos", "tanh", "exp", "neg", "abs", "sigmoid", "relu", "square"]
+BINARY = ["add", "sub", "mul", "maximum", "minimum"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_random_programs_have_the_same_bits(data):
+    """Programs of operations, broadcasts, views and writes, with fusion and without."""
+    steps = data.draw(
+        st.lists(
+            st.tuples(st.sampled_from(UNARY + BINARY + ["view", "write"]), st.integers(0, 9), st.integers(0, 9)),
+            min_size=3,
+            max_size=30,
+        )
+    )
+
+    def run():
+        leaf = fg.tensor([[0.3, -0.7, 1.1], [0.9, 0.2, -1.3]], requires_grad=True)
+        values = [leaf * 1.0, fg.tensor([0.5, -0.25, 0.75]) * 1.0]
+        for name, i, j in steps:
+            a, b = values[i % len(values)], values[j % len(values)]
+            if name in UNARY:
+                values.append(getattr(a, name)() * 0.5)
+            elif name in BINARY:
+                values.append(getattr(a, name)(b))
+            elif name == "view":
+                values.append(a.reshape(-1)[:3] if a.dim() == 2 else a.expand(2, 3))
+            else:
+                target = a.detach().clone()
+                values.append(target.mul_(0.5))
+        total = sum(((v * v).sum() for v in values), fg.tensor(0.0))
+        total.backward()
+        return [v.tolist() for v in values], leaf.grad.tolist()
+
+    config.set_fusion(True, 2)
+    waited = run()
+    config.set_fusion(False)
+    np.testing.assert_equal(run(), waited)
+
+
+def test_the_settings_module():
+    config.set_fusion(True)
+    assert doctest.testmod(config).failed == 0
+    with pytest.raises(ValueError, match="at least 2"):
+        config.set_fusion(True, 1)
