@@ -61,6 +61,20 @@ def test_writes_to_what_waits():
     assert y.tolist() == [12.0, 14.0, 16.0]
 
 
+def test_updates_in_place_run_with_what_waits():
+    p, g = fg.tensor([1.0, 2.0, 3.0]), fg.tensor([10.0, 20.0, 30.0])
+    step = g * 0.1
+    p -= step
+    assert waits(step)
+    assert p.tolist() == [0.0, 0.0, 0.0]
+    q = fg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    q += q.t() * 1.0
+    assert q.tolist() == [[2.0, 5.0], [5.0, 8.0]]
+    r = fg.tensor([1.0, 2.0])
+    r.mul_(r * 2 + 1)
+    assert r.tolist() == [3.0, 10.0]
+
+
 def test_views_of_what_waits_share_its_memory():
     y = fg.tensor([[1.0, 2.0], [3.0, 4.0]]) * 2
     row, turned = y[0], y.t()

@@ -167,12 +167,17 @@ fn wait(
     operands: &[Operand],
     shape: &[usize],
 ) -> Result<Tensor> {
+    pending::defer(op, program, dtypes, sources_of(program, operands, shape), shape)
+}
+
+/// What a program reads of its operands.
+fn sources_of(program: &Program, operands: &[Operand], shape: &[usize]) -> SmallVec<[Source; 3]> {
     let source = |(n, o): (usize, &Operand)| match o {
         Operand::Tensor(t) if program.uses_input(n) => Source::of(t, shape),
         Operand::Tensor(_) => Source::Number(Scalar::Int(0)),
         Operand::Number(s) => Source::Number(*s),
     };
-    pending::defer(op, program, dtypes, operands.iter().enumerate().map(source).collect(), shape)
+    operands.iter().enumerate().map(source).collect()
 }
 
 /// The strides of the operands where all have the shape and one dense order other than row-major.
@@ -614,6 +619,12 @@ fn overwrite(
         let value = self::compute(spec, operands)?;
         return copy::write(target, &value);
     }
+    let program = &spec.traces().forward;
+    if may_wait(compute, result, operands, target.shape())
+        && pending::run_into(spec.name, program, sources_of(program, operands, target.shape()), target)?
+    {
+        return Ok(());
+    }
     let copies: SmallVec<[Option<Tensor>; 3]> = operands
         .iter()
         .map(|o| match o.tensor() {
@@ -623,7 +634,7 @@ fn overwrite(
         .collect::<Result<_>>()?;
     let safe: SmallVec<[Operand; 3]> =
         operands.iter().zip(&copies).map(|(o, c)| c.as_ref().map_or(*o, Operand::Tensor)).collect();
-    run(spec.name, &spec.traces().forward, compute, &safe, target)
+    run(spec.name, program, compute, &safe, target)
 }
 
 /// Adds a gradient into a sum that nobody else holds, unrecorded.

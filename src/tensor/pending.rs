@@ -122,26 +122,9 @@ pub(crate) fn defer(
     sources: SmallVec<[Source; 3]>,
     shape: &[usize],
 ) -> Result<Tensor> {
-    static NUMBER: AtomicU64 = AtomicU64::new(1);
     let numel = checked_numel(op, shape, result.size())?;
     let layout = Layout::contiguous(shape);
-    let mut steps = program.steps.len();
-    let fits = |source: &Source, f: &Formula| {
-        let Source::Memory { offset, strides, .. } = source else { return false };
-        *offset == 0 && *strides == layout.strides && f.shape == layout.shape && f.compute == compute
-    };
-    for source in &sources {
-        if let Some((pending, formula)) = source.waiting() {
-            if fits(source, &formula) && steps + formula.steps <= LONGEST {
-                steps += formula.steps;
-            } else {
-                pending.settle()?;
-            }
-        }
-    }
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let shape = layout.shape.clone();
-    let formula = Arc::new(Formula { op, program, compute, result, shape, sources, number, steps });
+    let formula = Formula::new(op, program, (compute, result), sources, &layout)?;
     let pending = Arc::new(Pending {
         block: AtomicPtr::default(),
         bytes: numel * result.size(),
@@ -155,6 +138,70 @@ pub(crate) fn defer(
         }
     }
     Ok(Tensor::new(Buffer::waiting(pending), layout, result, Versioning::fresh()))
+}
+
+/// Runs `program` into a tensor of the type computed in, in one pass with all that its sources wait for: the in-place form
+/// of [`defer`]. False where nothing waits, or where the tensor is read otherwise than element on element.
+///
+/// # Errors
+/// Where what must be computed first fails.
+pub(crate) fn run_into(
+    op: &'static str,
+    program: &'static Program,
+    sources: SmallVec<[Source; 3]>,
+    target: &Tensor,
+) -> Result<bool> {
+    target.settle()?;
+    if sources.iter().all(|s| s.waiting().is_none()) {
+        return Ok(false);
+    }
+    let dtype = target.dtype();
+    let formula = Formula::new(op, program, (dtype, dtype), sources, &Layout::contiguous(target.shape()))?;
+    let fused = Fused::of(&formula)?;
+    let layout = target.layout();
+    let is_safe = |(read, _): &(Read, u16)| match read {
+        Read::Memory { storage, dtype, offset, strides } => {
+            !storage.same(target.storage())
+                || *offset == layout.offset && *strides == layout.strides && *dtype == target.dtype()
+        }
+        Read::Number(_) => true,
+    };
+    if !fused.reads.iter().all(is_safe) {
+        return Ok(false);
+    }
+    let output = Output { data: target.data_ptr(), dtype, strides: target.strides() };
+    fused.run(&formula, output, Some(target.storage()))?;
+    Ok(true)
+}
+
+impl Formula {
+    /// A formula whose sources wait only where they can be part of its program.
+    fn new(
+        op: &'static str,
+        program: &'static Program,
+        (compute, result): (DType, DType),
+        sources: SmallVec<[Source; 3]>,
+        layout: &Layout,
+    ) -> Result<Arc<Formula>> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let mut steps = program.steps.len();
+        let fits = |source: &Source, f: &Formula| {
+            let Source::Memory { offset, strides, .. } = source else { return false };
+            *offset == 0 && *strides == layout.strides && f.shape == layout.shape && f.compute == compute
+        };
+        for source in &sources {
+            if let Some((pending, formula)) = source.waiting() {
+                if fits(source, &formula) && steps + formula.steps <= LONGEST {
+                    steps += formula.steps;
+                } else {
+                    pending.settle()?;
+                }
+            }
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let shape = layout.shape.clone();
+        Ok(Arc::new(Formula { op, program, compute, result, shape, sources, number, steps }))
+    }
 }
 
 impl Pending {
@@ -194,7 +241,9 @@ impl Pending {
         let Some(formula) = self.formula.lock().clone() else { return Ok(()) };
         let fused = Fused::of(&formula)?;
         let block = pool::allocate(self.bytes).ok_or(Error::OutOfMemory { op: formula.op, bytes: self.bytes })?;
-        if let Err(error) = fused.run(&formula, block.as_ptr()) {
+        let layout = Layout::contiguous(&formula.shape);
+        let output = Output { data: block.as_ptr(), dtype: formula.result, strides: &layout.strides };
+        if let Err(error) = fused.run(&formula, output, None) {
             // SAFETY: the block was just allocated with this size and nobody has seen it.
             unsafe { pool::free(block, self.bytes) };
             return Err(error);
@@ -311,15 +360,15 @@ impl Fused {
         step
     }
 
-    /// Computes the elements of the root into a block.
-    fn run(self, root: &Formula, block: *mut u8) -> Result<()> {
+    /// Computes the elements of the root into new memory, or into that of a storage.
+    fn run(self, root: &Formula, target: Output, written: Option<&Storage>) -> Result<()> {
         let output = self.values.last().map_or(0, |v| v.1);
         let program = Program { steps: self.steps, outputs: vec![output] };
         let storages = self.reads.iter().filter_map(|(read, _)| match read {
             Read::Memory { storage, .. } => Some((&**storage, false)),
             Read::Number(_) => None,
         });
-        let _access = Access::lock(storages);
+        let _access = Access::lock(storages.chain(written.map(|s| (&**s, true))));
         let inputs: SmallVec<[Input; 8]> = self
             .reads
             .iter()
@@ -331,9 +380,8 @@ impl Fused {
                 Read::Number(n) => Input::Number(*n),
             })
             .collect();
-        let layout = Layout::contiguous(&root.shape);
-        let target = Output { data: block, dtype: root.result, strides: &layout.strides };
-        // SAFETY: the sources' layouts lie in their storages, which are locked; the block is new and has the root's size.
+        // SAFETY: the sources' layouts lie in their storages, which are locked; the target is new memory of the root's size
+        // or is locked and read only element on element.
         unsafe { pointwise::run(root.op, &program, root.compute, &inputs, &[], &[target], &root.shape) }
     }
 }
