@@ -25,6 +25,12 @@ def test_an_operand_can_be_the_target():
     assert x.tolist() == [1.0, 4.0, 9.0]
 
 
+def test_a_view_of_the_target_is_read_before_it_is_written():
+    x = fg.arange(16).reshape(4, 4)
+    fg.transpose(x, 0, 1, out=x)
+    assert x.tolist() == fg.arange(16).reshape(4, 4).t().tolist()
+
+
 def test_shapes_change_with_a_warning_unless_empty():
     y = fg.empty(0)
     fg.cat([fg.ones(2), fg.zeros(1)], out=y)

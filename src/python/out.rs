@@ -69,9 +69,7 @@ fn write(op: &'static str, target: &Bound<'_, PyTensor>, value: &Tensor) -> PyRe
     crate::ops::cast::check_result(op, value.dtype(), held.dtype())?;
     if held.shape() == value.shape() {
         ok(inplace::check(op, held))?;
-        ok(copy::write(held, value))?;
-        held.storage().bump(held.versioning());
-        return Ok(());
+        return ok(inplace::assign(held, value, inplace::Origin::Tensor("CopyBackwards")));
     }
     if held.numel() > 0 {
         let message = std::ffi::CString::new(format!(
