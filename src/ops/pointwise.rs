@@ -133,7 +133,7 @@ fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     let strides = common_strides(operands, &shape);
     let program = &spec.traces().forward;
     if strides.is_none() && may_wait(compute, result, operands, &shape) {
-        return wait(spec.name, program, (compute, result), operands, &shape);
+        return pending::defer(spec.name, program, (compute, result), sources_of(program, operands, &shape), &shape);
     }
     let output = Tensor::uninitialized(spec.name, &shape, result)?;
     let output = match strides {
@@ -157,17 +157,6 @@ fn may_wait(compute: DType, result: DType, operands: &[Operand], shape: &[usize]
         && matches!(result, DType::Bool) | (result == compute)
         && is_large()
         && operands.iter().all(is_ours)
-}
-
-/// The result of an operation that waits.
-fn wait(
-    op: &'static str,
-    program: &'static Program,
-    dtypes: (DType, DType),
-    operands: &[Operand],
-    shape: &[usize],
-) -> Result<Tensor> {
-    pending::defer(op, program, dtypes, sources_of(program, operands, shape), shape)
 }
 
 /// What a program reads of its operands.
@@ -533,7 +522,8 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; 5])
         return found;
     }
     if may_wait(g.dtype(), g.dtype(), sources, g.shape()) {
-        return wait(spec.node, program, (g.dtype(), g.dtype()), sources, g.shape());
+        let sources = sources_of(program, sources, g.shape());
+        return pending::defer(spec.node, program, (g.dtype(), g.dtype()), sources, g.shape());
     }
     let output = Tensor::uninitialized(spec.node, g.shape(), g.dtype())?;
     run(spec.node, program, g.dtype(), sources, &output)?;
@@ -620,7 +610,9 @@ fn overwrite(
         return copy::write(target, &value);
     }
     let program = &spec.traces().forward;
-    if may_wait(compute, result, operands, target.shape())
+    let waits = |o: &Operand| o.tensor().is_some_and(Tensor::is_pending);
+    if operands[1..].iter().any(waits)
+        && may_wait(compute, result, operands, target.shape())
         && pending::run_into(spec.name, program, sources_of(program, operands, target.shape()), target)?
     {
         return Ok(());

@@ -149,11 +149,11 @@ pub fn _fusion_elements() -> Option<usize> {
     crate::tensor::pending::fusion_elements()
 }
 
-/// Sets the number of elements from which element-wise operations wait to be fused; None for never.
+/// Lets element-wise operations on so many elements wait to be fused, or none.
 #[pyfunction]
-#[pyo3(signature = (elements))]
-pub fn _set_fusion_elements(elements: Option<usize>) {
-    crate::tensor::pending::set_threshold(elements);
+#[pyo3(signature = (enabled, elements=None))]
+pub fn _set_fusion(enabled: bool, elements: Option<usize>) {
+    crate::tensor::pending::set_fusion(enabled, elements);
 }
 
 /// True as long as the elements of a tensor wait to be computed.

@@ -259,7 +259,7 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(modes::_gradient_edge, module)?,
         wrap_pyfunction!(modes::_increment_version, module)?,
         wrap_pyfunction!(modes::_fusion_elements, module)?,
-        wrap_pyfunction!(modes::_set_fusion_elements, module)?,
+        wrap_pyfunction!(modes::_set_fusion, module)?,
         wrap_pyfunction!(modes::_is_pending, module)?,
     ] {
         module.add_function(function)?;

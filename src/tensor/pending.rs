@@ -50,8 +50,13 @@ fn first_threshold() -> usize {
 }
 
 /// Sets the number of elements from which operations wait; `None` for never. What waits already is not affected.
-pub fn set_threshold(elements: Option<usize>) {
+fn set_threshold(elements: Option<usize>) {
     THRESHOLD.store(elements.unwrap_or(NEVER).max(2), Ordering::Relaxed);
+}
+
+/// Lets operations on so many elements wait, those of a common size where no number is given; or none.
+pub fn set_fusion(enabled: bool, elements: Option<usize>) {
+    set_threshold(enabled.then(|| elements.unwrap_or(ELEMENTS)));
 }
 
 /// The number of elements from which operations wait, if they do.
@@ -87,6 +92,7 @@ pub(crate) struct Formula {
 }
 
 /// What a formula reads.
+#[derive(Clone)]
 pub(crate) enum Source {
     /// Elements in memory, under the strides of the formula's shape.
     #[allow(missing_docs, reason = "the fields of a view of memory")]
@@ -100,6 +106,19 @@ impl Source {
     pub fn of(tensor: &Tensor, shape: &[usize]) -> Source {
         let (storage, dtype, offset) = (tensor.storage().clone(), tensor.dtype(), tensor.layout().offset);
         Source::Memory { storage, dtype, offset, strides: tensor.layout().broadcast_to(shape).strides }
+    }
+
+    /// True where both give the same elements; zeros differ by their sign.
+    fn same(&self, other: &Source) -> bool {
+        match (self, other) {
+            (
+                Source::Memory { storage, dtype, offset, strides },
+                Source::Memory { storage: s, dtype: d, offset: o, strides: t },
+            ) => storage.same(s) && dtype == d && offset == o && strides == t,
+            (Source::Number(Scalar::Float(a)), Source::Number(Scalar::Float(b))) => a.to_bits() == b.to_bits(),
+            (Source::Number(a), Source::Number(b)) => a == b,
+            _ => false,
+        }
     }
 
     /// The value behind this source with its formula, as long as it waits.
@@ -141,7 +160,7 @@ pub(crate) fn defer(
 }
 
 /// Runs `program` into a tensor of the type computed in, in one pass with all that its sources wait for: the in-place form
-/// of [`defer`]. False where nothing waits, or where the tensor is read otherwise than element on element.
+/// of [`defer`]. False where the tensor is read otherwise than element on element.
 ///
 /// # Errors
 /// Where what must be computed first fails.
@@ -152,19 +171,16 @@ pub(crate) fn run_into(
     target: &Tensor,
 ) -> Result<bool> {
     target.settle()?;
-    if sources.iter().all(|s| s.waiting().is_none()) {
-        return Ok(false);
-    }
     let dtype = target.dtype();
     let formula = Formula::new(op, program, (dtype, dtype), sources, &Layout::contiguous(target.shape()))?;
     let fused = Fused::of(&formula)?;
     let layout = target.layout();
-    let is_safe = |(read, _): &(Read, u16)| match read {
-        Read::Memory { storage, dtype, offset, strides } => {
+    let is_safe = |(source, _): &(Source, u16)| match source {
+        Source::Memory { storage, dtype, offset, strides } => {
             !storage.same(target.storage())
                 || *offset == layout.offset && *strides == layout.strides && *dtype == target.dtype()
         }
-        Read::Number(_) => true,
+        Source::Number(_) => true,
     };
     if !fused.reads.iter().all(is_safe) {
         return Ok(false);
@@ -269,15 +285,9 @@ impl Drop for Pending {
 struct Fused {
     steps: Vec<Instruction>,
     /// What the program reads, each once, with the step that reads it.
-    reads: Vec<(Read, u16)>,
+    reads: Vec<(Source, u16)>,
     /// The values that waited: where they are and the step that makes them.
     values: Vec<(usize, u16)>,
-}
-
-/// One input of a fused program.
-enum Read {
-    Memory { storage: Storage, dtype: DType, offset: usize, strides: Strides },
-    Number(Scalar),
 }
 
 impl Fused {
@@ -332,31 +342,17 @@ impl Fused {
 
     /// The step that has what a source reads.
     fn read(&mut self, source: &Source) -> u16 {
-        let known = match source {
-            Source::Memory { storage, dtype, offset, strides } => {
-                let address = storage.pending().map(|p| std::ptr::from_ref(p).addr());
-                if let Some((_, step)) = address.and_then(|a| self.values.iter().find(|v| v.0 == a)) {
-                    return *step;
-                }
-                let same = |r: &(Read, u16)| {
-                    matches!(&r.0, Read::Memory { storage: s, dtype: d, offset: o, strides: t }
-                        if s.same(storage) && d == dtype && o == offset && t == strides)
-                };
-                self.reads.iter().find(|r| same(r))
-            }
-            Source::Number(n) => self.reads.iter().find(|r| matches!(&r.0, Read::Number(m) if same_number(*m, *n))),
-        };
-        if let Some((_, step)) = known {
+        if let Source::Memory { storage, .. } = source
+            && let Some(address) = storage.pending().map(|p| std::ptr::from_ref(p).addr())
+            && let Some((_, step)) = self.values.iter().find(|v| v.0 == address)
+        {
             return *step;
         }
-        let read = match source {
-            Source::Memory { storage, dtype, offset, strides } => {
-                Read::Memory { storage: storage.clone(), dtype: *dtype, offset: *offset, strides: strides.clone() }
-            }
-            Source::Number(n) => Read::Number(*n),
-        };
+        if let Some((_, step)) = self.reads.iter().find(|(read, _)| read.same(source)) {
+            return *step;
+        }
         let step = self.push(OpCode::Input(self.reads.len() as u8), [0; 3]);
-        self.reads.push((read, step));
+        self.reads.push((source.clone(), step));
         step
     }
 
@@ -364,33 +360,25 @@ impl Fused {
     fn run(self, root: &Formula, target: Output, written: Option<&Storage>) -> Result<()> {
         let output = self.values.last().map_or(0, |v| v.1);
         let program = Program { steps: self.steps, outputs: vec![output] };
-        let storages = self.reads.iter().filter_map(|(read, _)| match read {
-            Read::Memory { storage, .. } => Some((&**storage, false)),
-            Read::Number(_) => None,
+        let storages = self.reads.iter().filter_map(|(source, _)| match source {
+            Source::Memory { storage, .. } => Some((&**storage, false)),
+            Source::Number(_) => None,
         });
         let _access = Access::lock(storages.chain(written.map(|s| (&**s, true))));
         let inputs: SmallVec<[Input; 8]> = self
             .reads
             .iter()
-            .map(|(read, _)| match read {
-                Read::Memory { storage, dtype, offset, strides } => {
+            .map(|(source, _)| match source {
+                Source::Memory { storage, dtype, offset, strides } => {
                     let data = storage.as_ptr().wrapping_add(offset * dtype.size());
                     Input::Array { data, dtype: *dtype, strides }
                 }
-                Read::Number(n) => Input::Number(*n),
+                Source::Number(n) => Input::Number(*n),
             })
             .collect();
         // SAFETY: the sources' layouts lie in their storages, which are locked; the target is new memory of the root's size
         // or is locked and read only element on element.
         unsafe { pointwise::run(root.op, &program, root.compute, &inputs, &[], &[target], &root.shape) }
-    }
-}
-
-/// The same number to the bit: zeros differ by their sign.
-fn same_number(a: Scalar, b: Scalar) -> bool {
-    match (a, b) {
-        (Scalar::Float(a), Scalar::Float(b)) => a.to_bits() == b.to_bits(),
-        _ => a == b,
     }
 }
 
