@@ -48,6 +48,9 @@ pub enum Error {
     /// A dimension that the tensor does not have.
     #[error("{op}: Dimension out of range (expected to be in range of [{}, {}], but got {dim})", -(*.rank.max(&1) as isize), *.rank.max(&1) as isize - 1)]
     DimRange { op: &'static str, dim: isize, rank: usize },
+    /// A dimension of a tensor that has none.
+    #[error("{op}: Dimension specified as {dim} but tensor has no dimensions")]
+    NoDimensions { op: &'static str, dim: isize },
     /// The same dimension named twice.
     #[error("{op}: dim {dim} appears multiple times in the list of dims")]
     DimRepeated { op: &'static str, dim: usize },
@@ -94,12 +97,12 @@ pub enum Error {
     /// Sizes whose product does not fit, or negative sizes.
     #[error("{op}: sizes must be non-negative and their product must fit in memory's address range, got {shape:?}")]
     SizeOverflow { op: &'static str, shape: Vec<isize> },
-    /// A view outside of its storage.
-    #[error("{op}: sizes {size:?}, strides {strides:?} and offset {offset} reach beyond a storage of {len} elements")]
-    StorageBounds { op: &'static str, size: Vec<usize>, strides: Vec<isize>, offset: usize, len: usize },
     /// A dtype that the operation does not take.
     #[error("{op}: not implemented for dtype {dtype}: {hint}")]
     DTypeUnsupported { op: &'static str, dtype: DType, hint: &'static str },
+    /// A dtype for which the operation has no meaning.
+    #[error("{op}: {rule}, got {dtype}")]
+    DTypeInvalid { op: &'static str, dtype: DType, rule: &'static str },
     /// Operands whose dtypes had to agree.
     #[error("{op}: expected operands of the same dtype, got {left} and {right}")]
     DTypeMismatch { op: &'static str, left: DType, right: DType },
@@ -124,10 +127,11 @@ pub enum Error {
     #[error("{op}: integers to negative integer powers are not allowed")]
     NegativeIntegerPower { op: &'static str },
     /// A reduction with no identity over nothing.
-    #[error(
-        "{op}: expected reduction dim to be specified for input.numel() == 0, or the reduced dimension to have non-zero size, got shape {shape:?}"
-    )]
-    EmptyReduction { op: &'static str, shape: Vec<usize> },
+    #[error("{op}: Expected reduction dim {dims:?} to have non-zero size, got shape {shape:?}")]
+    EmptyReduction { op: &'static str, shape: Vec<usize>, dims: Vec<isize> },
+    /// A reduction with no identity over nothing and over all dimensions.
+    #[error("{op}: Expected reduction dim to be specified for input.numel() == 0, got shape {shape:?}")]
+    EmptyTotal { op: &'static str, shape: Vec<usize> },
     /// A conversion to one number of a tensor with more.
     #[error("a Tensor with {numel} elements cannot be converted to Scalar")]
     NotScalar { numel: usize },
@@ -155,15 +159,20 @@ pub enum Error {
     /// A number that an integer dtype does not hold.
     #[error("{op}: value cannot be converted to type {dtype} without overflow")]
     Overflow { op: &'static str, dtype: DType },
+    /// Indices side by side that do not broadcast.
+    #[error("shape mismatch: indexing tensors could not be broadcast together with shapes {shapes:?}")]
+    IndexShapes { shapes: Vec<Vec<usize>> },
+    /// A stretch of a dimension that reaches beyond it.
+    #[error(
+        "{op}: start ({start}) + length ({length}) exceeds dimension size ({size}); the length must be non-negative"
+    )]
+    Stretch { op: &'static str, start: isize, length: isize, size: usize },
     /// A mask of another shape.
     #[error("The shape of the mask {mask:?} does not match the shape of the indexed tensor {shape:?} at index {dim}")]
     MaskShape { mask: Vec<usize>, shape: Vec<usize>, dim: usize },
     /// A clamp to nothing.
     #[error("{op}: At least one of 'min' or 'max' must not be None")]
     NoBounds { op: &'static str },
-    /// A call that fits none of the operation's signatures.
-    #[error("{op}() received an invalid combination of arguments: {given}; expected {expected}")]
-    Signature { op: &'static str, given: String, expected: String },
     /// Data that is ragged or holds something that is not a number.
     #[error("{op}: {what}")]
     Data { op: &'static str, what: String },
@@ -356,15 +365,18 @@ impl Error {
         use Error::*;
         match self {
             DimRange { .. }
+            | NoDimensions { .. }
+            | IndexShapes { .. }
+            | EmptyTotal { op: "argmax" | "argmin", .. }
             | IndexRange { .. }
             | TooManyIndices { .. }
             | IndexDType { .. }
             | MaskShape { .. }
             | IndexScalar
             | EmptyReduction { .. } => Kind::Index,
-            ArgumentType { .. } | Signature { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
-            Argument { .. } | Data { .. } => Kind::Value,
-            NotImplemented { .. } => Kind::NotImplemented,
+            ArgumentType { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
+            Argument { .. } | Data { .. } | EmptyList { op: "cat" } => Kind::Value,
+            NotImplemented { .. } | DTypeUnsupported { .. } => Kind::NotImplemented,
             OutOfMemory { .. } => Kind::Memory,
             _ => Kind::Runtime,
         }

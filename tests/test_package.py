@@ -203,7 +203,7 @@ ERRORS = {
     "no gradient": (lambda: fg.ones(1).backward(), RuntimeError, "does not require grad and does not have a grad_fn"),
     "gradient count": (lambda: fg.autograd.backward([fg.ones(1, requires_grad=True)], [None, None]), RuntimeError, "1 tensors and 2 gradients"),
     "device": (lambda: fg.tensor([1.0], device="cuda"), RuntimeError, "CPU only"),
-    "seed": (lambda: fg.manual_seed(2**70), RuntimeError, "64 bits"),
+    "seed": (lambda: fg.manual_seed(2**70), ValueError, "64 bits"),
     "threads": (lambda: fg.set_num_threads(0), RuntimeError, "positive"),
     "memory": (lambda: fg.empty(2**58), MemoryError, "cannot allocate"),
     "0-d length": (lambda: len(fg.tensor(1.0)), TypeError, "0-d"),

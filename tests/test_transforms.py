@@ -34,7 +34,8 @@ def draw(name, *shapes):
     rng = np.random.default_rng(7)
     row = POINTWISE[name]
     dtype = fg.int64 if row["rule"] == "Bits" else fg.float64
-    return [fg.tensor(rng.uniform(*ends, size=shape)).to(dtype) for ends, shape in zip(row["domain"], shapes)]
+    drawn = [fg.tensor(rng.uniform(*ends, size=shape)).to(dtype) for ends, shape in zip(row["domain"], shapes)]
+    return [drawn[0] > 0, *drawn[1:]] if row["rule"] == "Where" else drawn
 
 
 ARITY = {name: row["arity"] for name, row in POINTWISE.items()}

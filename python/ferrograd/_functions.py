@@ -30,22 +30,45 @@ def manual_seed(seed: int) -> Generator:
 
 
 def is_tensor(obj: object) -> bool:
-    """True for tensors."""
+    """True for tensors.
+
+    >>> is_tensor([1.0])
+    False
+    """
     return isinstance(obj, Tensor)
 
 
 def numel(input: Tensor) -> int:
-    """The number of elements."""
+    """The number of elements.
+
+    >>> import ferrograd
+    >>> numel(ferrograd.zeros(2, 3))
+    6
+    """
     return input.numel()
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
-    """True for tensors of one shape whose elements are all equal."""
+    """True for tensors of one shape whose elements are all equal.
+
+    >>> import ferrograd
+    >>> equal(ferrograd.tensor([1, 2]), ferrograd.tensor([1.0, 2.0]))
+    True
+    """
     return input.shape == other.shape and bool((input == other).all())
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """`|input - other| <= atol + rtol |other|`, element by element; equal infinities are close."""
+    """`|input - other| <= atol + rtol |other|`, element by element; equal infinities are close.
+
+    Raises RuntimeError for tensors of two dtypes or of shapes that do not broadcast.
+
+    >>> import ferrograd
+    >>> isclose(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 2.1]))
+    tensor([ True, False])
+    """
+    if input.dtype != other.dtype:
+        raise RuntimeError(f"isclose: expected operands of the same dtype, got {input.dtype} and {other.dtype}")
     size = other.abs()
     near = ((input - other).abs() <= atol + rtol * size).logical_and(size < inf)
     close = (input == other).logical_or(near)
@@ -55,5 +78,12 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
 
 
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """True where all elements are close, as `isclose` has it."""
+    """True where all elements are close, as `isclose` has it.
+
+    Raises RuntimeError for tensors of two dtypes or of shapes that do not broadcast.
+
+    >>> import ferrograd
+    >>> allclose(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 2.0 + 1e-6]))
+    True
+    """
     return bool(isclose(input, other, rtol, atol, equal_nan).all())

@@ -303,7 +303,9 @@ pub(super) fn bounds<'a>(
     high: Option<Operand<'a>>,
 ) -> Result<(&'static Pointwise, [Operand<'a>; 2])> {
     for bound in [low, high] {
-        if let Some(Operand::Number(n @ Scalar::Int(_))) = bound {
+        if let Some(Operand::Number(n)) = bound
+            && n.dtype().category() <= x.dtype().category()
+        {
             n.check_fits(op, x.dtype())?;
         }
     }

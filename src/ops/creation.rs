@@ -230,7 +230,17 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
             d,
         );
     }
-    let count = ((e - s) / d).ceil();
+    if dtype == DType::Bool {
+        return Err(Error::DTypeUnsupported { op: "arange", dtype, hint: "truth values make no range" });
+    }
+    let count = if dtype.is_floating_point() {
+        ((e - s) / d).ceil()
+    } else {
+        // Exact, where floats would round.
+        let whole = |n: Scalar| i128::from(n.as_i64());
+        let (span, step) = (whole(end) - whole(start), whole(step));
+        ((span + step - step.signum()) / step) as f64
+    };
     if count > isize::MAX as f64 {
         return Err(Error::SizeOverflow { op: "arange", shape: vec![isize::MAX] });
     }

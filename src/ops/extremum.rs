@@ -24,7 +24,7 @@ enum End {
 /// The index along each line of the greatest or least element; the first NaN counts as both.
 fn positions(op: &'static str, lines: &Lines, end: End, keepdim: bool, shape: &[usize]) -> Result<Tensor> {
     if lines.length == 0 {
-        return Err(Error::EmptyReduction { op, shape: shape.to_vec() });
+        return Err(Error::EmptyReduction { op, shape: shape.to_vec(), dims: lines.dims.to_vec() });
     }
     let indices = Tensor::uninitialized(op, &lines.shape(keepdim), DType::I64)?;
     let _access = Access::lock([(&**lines.data.storage(), false)]);
@@ -40,6 +40,11 @@ fn positions(op: &'static str, lines: &Lines, end: End, keepdim: bool, shape: &[
         });
     });
     Ok(indices)
+}
+
+/// An error for a tensor without elements, all of which are asked for.
+fn not_empty(op: &'static str, x: &Tensor) -> Result<()> {
+    if x.numel() == 0 { Err(Error::EmptyTotal { op, shape: x.shape().to_vec() }) } else { Ok(()) }
 }
 
 /// The elements of the lines at the given positions.
@@ -67,6 +72,9 @@ fn shared(op: &'static str, node: &'static str, x: &Tensor, dims: &[isize], keep
     let rule = |x: &Tensor, dims: &[isize], keepdim| shared(op, node, x, dims, keepdim, end);
     if let Some(y) = batch::reduced(op, x, dims, keepdim, rule) {
         return y;
+    }
+    if dims.is_empty() {
+        not_empty(op, x)?;
     }
     let lines = lines(op, x, dims)?;
     let y = at(&lines, &positions(op, &lines, end, keepdim, x.shape())?)?;
@@ -163,7 +171,10 @@ operation! {
 fn position(op: &'static str, x: &Tensor, dim: Option<isize>, keepdim: bool, end: End) -> Result<Tensor> {
     let (flat, dims): (Tensor, SmallVec<[isize; 1]>) = match dim {
         Some(d) => (x.clone(), smallvec![d]),
-        None => (view::reshape(&x.detach(), &[-1])?, smallvec![0]),
+        None => {
+            not_empty(op, x)?;
+            (view::reshape(&x.detach(), &[-1])?, smallvec![0])
+        }
     };
     let kept = keepdim && dim.is_some();
     let rule = |x: &Tensor, dims: &[isize], keepdim| position(op, x, dims.first().copied(), keepdim, end);

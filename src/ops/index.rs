@@ -144,7 +144,11 @@ fn slice(x: &Tensor, dim: usize, start: Option<isize>, stop: Option<isize>, step
             given: step.to_string(),
         });
     }
-    let size = x.shape()[dim] as isize;
+    let (size, stride) = (x.shape()[dim] as isize, x.strides()[dim]);
+    // Far beyond every size, and the product of both must be a stride.
+    if stride.checked_mul(step).is_none_or(|s| s.checked_mul(16).is_none()) {
+        return Err(Error::Argument { op: OP, argument: "step", rule: "is too large", given: step.to_string() });
+    }
     let clamp = |i: isize| if i < 0 { (i + size).max(0) } else { i.min(size) };
     let (start, stop) = (clamp(start.unwrap_or(0)), clamp(stop.unwrap_or(size)));
     let count = (stop - start).max(0).unsigned_abs().div_ceil(step.unsigned_abs());
@@ -193,7 +197,10 @@ fn rows(parsed: &Parsed) -> Result<Rows> {
     let x = &parsed.view;
     let dims: SmallVec<[usize; 4]> = parsed.advanced.iter().map(|(d, _)| *d).collect();
     let rest_dims: SmallVec<[usize; 4]> = (0..x.rank()).filter(|d| !dims.contains(d)).collect();
-    let index_shape = parsed.advanced.iter().try_fold(Shape::new(), |s, (_, t)| broadcast(OP, &s, t.shape()))?;
+    let index_shape =
+        parsed.advanced.iter().try_fold(Shape::new(), |s, (_, t)| broadcast(OP, &s, t.shape())).map_err(|_| {
+            Error::IndexShapes { shapes: parsed.advanced.iter().map(|(_, t)| t.shape().to_vec()).collect() }
+        })?;
     let total = index_shape.iter().product();
     let mut rows = vec![0usize; total];
     for (d, index) in &parsed.advanced {
@@ -268,9 +275,9 @@ impl Rows {
         self.place.iter().map(|&d| self.front[d as usize]).collect()
     }
 
-    /// The chosen rows as the result.
+    /// The chosen rows as the result, contiguous.
     fn result(&self, chosen: &Tensor) -> Result<Tensor> {
-        view::permute(&view::reshape(chosen, &self.front)?, &self.place)
+        copy::to_contiguous(&view::permute(&view::reshape(chosen, &self.front)?, &self.place)?)
     }
 
     /// The result, or what broadcasts to it, as the chosen rows.
@@ -308,6 +315,9 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
         return batched_set(x, parts, value, level);
     }
     inplace::check("index_put_", x)?;
+    if indices(parts).next().is_some() && value.dtype() != x.dtype() {
+        return Err(Error::DTypeMismatch { op: "index_put_", left: x.dtype(), right: value.dtype() });
+    }
     let parsed = parse(x, parts)?;
     if parsed.advanced.is_empty() {
         if value.rank() == 0 {

@@ -2,6 +2,7 @@
 
 use smallvec::smallvec;
 
+use super::formula::Operand;
 use super::registry::operation;
 use super::{copy, window};
 use crate::error::{Error, Result};
@@ -11,6 +12,7 @@ use crate::graph::meta::Meta;
 use crate::graph::mode::{is_grad_enabled, is_inference_mode_enabled};
 use crate::graph::node::{Edge, Node};
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 use crate::tensor::layout;
 use crate::tensor::scalar::Scalar;
 
@@ -20,7 +22,13 @@ operation! {
     /// >>> ferrograd.zeros(2, 2).copy_(ferrograd.tensor([1.0, 2.0]))
     /// tensor([[1., 2.],
     ///         [1., 2.]])
-    function ["Tensor.copy_(Tensor self, Tensor src)"], |_, a| Ok(copy_(a.tensor(0)?, a.tensor(1)?)?.into())
+    function ["Tensor.copy_(Tensor self, Operand src, bool non_blocking=False)"], |_, a| {
+        let number = |n: Scalar| Tensor::scalar(n, if let Scalar::Float(_) = n { DType::F64 } else { n.dtype() });
+        Ok(match a.operand(1)? {
+            Operand::Tensor(src) => copy_(a.tensor(0)?, src)?,
+            Operand::Number(n) => copy_(a.tensor(0)?, &number(n)?)?,
+        }.into())
+    }
 }
 
 operation! {
@@ -81,7 +89,7 @@ fn filled(op: &'static str, node: &'static str, target: &Tensor, value: Scalar) 
         filled(op, node, &batch.value, value)?;
         return Ok(target.clone());
     }
-    check(op, target)?;
+    check_filled(op, target)?;
     value.check_fits(op, target.dtype())?;
     assign(target, &Tensor::scalar(value, target.dtype())?, Origin::Number(node))?;
     Ok(target.clone())
@@ -95,7 +103,7 @@ pub(super) fn fill_with(target: &Tensor, value: &Tensor) -> Result<Tensor> {
     if target.batch().is_some() || value.batch().is_some() {
         return copy_(target, value);
     }
-    check("fill_", target)?;
+    check_filled("fill_", target)?;
     assign(target, value, Origin::Tensor("FillBackward3"))?;
     Ok(target.clone())
 }
@@ -118,11 +126,20 @@ pub(crate) enum Origin {
 /// For leaves that require a gradient while gradients are recorded, views of them, views that cannot be rebased,
 /// read-only memory, and tensors whose elements share memory.
 pub fn check(op: &'static str, target: &Tensor) -> Result<()> {
-    if target.storage().is_read_only() {
-        return Err(Error::ReadOnly { op });
-    }
     if !target.layout().is_non_overlapping() {
         return Err(Error::Overlap { op });
+    }
+    check_history(op, target)
+}
+
+/// As [`check`] for a write of one number everywhere, which elements may share that stand outside of the graph.
+fn check_filled(op: &'static str, target: &Tensor) -> Result<()> {
+    if is_grad_enabled() && target.requires_grad() { check(op, target) } else { check_history(op, target) }
+}
+
+fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
+    if target.storage().is_read_only() {
+        return Err(Error::ReadOnly { op });
     }
     if target.is_inference() && !is_inference_mode_enabled() {
         return Err(Error::InPlaceInference { op });

@@ -218,11 +218,14 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
         })
     };
     if spec.rule == Rule::Subtract && any_bool() {
-        return Err(Error::DTypeUnsupported {
-            op: spec.name,
-            dtype: DType::Bool,
-            hint: "subtraction with a bool is not supported; use logical_xor, or ~ to invert a mask",
-        });
+        let rule = "subtraction with a bool is not supported; use logical_xor, or ~ to invert a mask";
+        return Err(Error::DTypeInvalid { op: spec.name, dtype: DType::Bool, rule });
+    }
+    if let (Rule::Where, Some(Operand::Tensor(condition))) = (spec.rule, operands.first())
+        && !matches!(condition.dtype(), DType::Bool | DType::U8)
+    {
+        let rule = "expected condition to be a boolean tensor";
+        return Err(Error::DTypeInvalid { op: spec.name, dtype: condition.dtype(), rule });
     }
     let unsupported = |hint| Err(Error::DTypeUnsupported { op: spec.name, dtype: promoted, hint });
     if !promoted.is_supported() {
@@ -234,7 +237,13 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
             Err(Error::NotImplemented { op: spec.name, what })
         }
         Rule::Bits => Ok((promoted, promoted)),
-        Rule::Promote | Rule::Subtract | Rule::Where => Ok((promoted, promoted)),
+        Rule::Where => {
+            let mut numbers =
+                operands[skip..].iter().filter_map(|o| if let Operand::Number(n) = o { Some(n) } else { None });
+            numbers.try_for_each(|n| n.check_fits(spec.name, promoted))?;
+            Ok((promoted, promoted))
+        }
+        Rule::Promote | Rule::Subtract => Ok((promoted, promoted)),
         Rule::Number | Rule::Quotient | Rule::Power if promoted == DType::Bool => {
             unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
         }

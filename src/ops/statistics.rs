@@ -14,10 +14,13 @@ use crate::tensor::layout::{dim_mask, wrap_dim};
 use crate::tensor::scalar::Scalar;
 
 fn float(op: &'static str, x: &Tensor) -> Result<()> {
-    if x.dtype().is_floating_point() {
-        return Ok(());
+    match x.dtype() {
+        d if d.is_floating_point() => Ok(()),
+        dtype if matches!(op, "var" | "std") => {
+            Err(Error::DTypeInvalid { op, dtype, rule: "std and var only support floating point dtypes" })
+        }
+        dtype => Err(Error::DTypeUnsupported { op, dtype, hint: "only floating point dtypes have one" }),
     }
-    Err(Error::DTypeUnsupported { op, dtype: x.dtype(), hint: "only floating point dtypes have one" })
 }
 
 /// What the derivatives below need of a reduction over `dims`.

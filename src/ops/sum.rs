@@ -189,11 +189,8 @@ fn averaged(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, nam
     }
     let target = dtype.unwrap_or(x.dtype());
     if !target.is_floating_point() {
-        return Err(Error::DTypeUnsupported {
-            op: "mean",
-            dtype: target,
-            hint: "could not infer output dtype: it must be a floating point dtype; pass dtype=float32 or convert",
-        });
+        let rule = "could not infer output dtype: it must be a floating point dtype; pass dtype=float32 or convert";
+        return Err(Error::DTypeInvalid { op: "mean", dtype: target, rule });
     }
     let (y, lines) = computed::<Sum>("mean", x, dims, keepdim, dtype)?;
     let count = lines.length as f64;

@@ -11,7 +11,7 @@ use crate::graph::arena::NodeRef;
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Edge, Gradients};
 use crate::tensor::Tensor;
-use crate::tensor::layout::{Layout, Shape, wrap_dim};
+use crate::tensor::layout::{Layout, Shape, wrap_dim, wrap_existing_dim};
 
 /// How the gradient of a view becomes one of its input.
 #[derive(Clone)]
@@ -430,10 +430,7 @@ operation! {
 /// # Errors
 /// For a dimension or an index out of range.
 pub fn select(x: &Tensor, dim: isize, index: isize) -> Result<Tensor> {
-    if x.rank() == 0 {
-        return Err(Error::TooManyIndices { rank: 0, given: 1 });
-    }
-    let dim = wrap_dim("select", dim, x.rank())?;
+    let dim = wrap_existing_dim("select", dim, x.rank())?;
     let size = x.shape()[dim];
     let wrapped = if index < 0 { index + size as isize } else { index };
     if wrapped < 0 || wrapped >= size as isize {
@@ -483,9 +480,12 @@ pub fn narrow(x: &Tensor, dim: isize, start: isize, length: isize) -> Result<Ten
     }
     let dim = wrap_dim("narrow", dim, x.rank())?;
     let size = x.shape()[dim] as isize;
+    if start < -size || start > size {
+        return Err(Error::IndexRange { op: "narrow", index: start as i64, dim, size: size as usize });
+    }
     let wrapped = if start < 0 { start + size } else { start };
-    if wrapped < 0 || length < 0 || wrapped + length > size {
-        return Err(Error::IndexRange { op: "narrow", index: (start + length) as i64, dim, size: size as usize });
+    if length < 0 || length > size - wrapped {
+        return Err(Error::Stretch { op: "narrow", start, length, size: size as usize });
     }
     slice(x, dim, wrapped as usize, length as usize, 1)
 }
@@ -503,10 +503,7 @@ operation! {
 /// # Errors
 /// For a tensor without dimensions and a dimension out of range.
 pub fn unbind(x: &Tensor, dim: isize) -> Result<Vec<Tensor>> {
-    if x.rank() == 0 {
-        return Err(Error::Rank { op: "unbind", expected: "at least one dimension", shape: vec![] });
-    }
-    let d = wrap_dim("unbind", dim, x.rank())?;
+    let d = wrap_existing_dim("unbind", dim, x.rank())?;
     if let Some(batch) = x.batch() {
         let parts = unbind(&batch.value, d as isize + 1)?;
         return Ok(parts.iter().map(|part| Tensor::batched(part, batch.level)).collect());

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyComplex, PyTuple};
 
 use super::convert::{self, ok};
+use super::data;
 use super::device::{self, PyDevice};
 use super::dtype;
 use super::tensor::{PyTensor, wrap};
@@ -180,11 +181,11 @@ pub fn construct(arguments: &Bound<'_, PyTuple>) -> PyResult<Tensor> {
     if convert::is_size(&data)? {
         return zeros(&data.extract::<Vec<isize>>()?);
     }
-    if convert::number(&data)?.is_some() {
+    if convert::number(&data)?.is_some() || data.is_none() {
         let given = data.get_type().name()?;
         return Err(PyTypeError::new_err(format!("new(): data must be a sequence (got {given})")));
     }
-    convert::tensor(&data, Some(default_dtype()))
+    data::tensor(&data, Some(default_dtype()))
 }
 
 fn zeros(sizes: &[isize]) -> PyResult<Tensor> {

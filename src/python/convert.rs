@@ -1,14 +1,13 @@
 //! Between Python's objects and the core's values.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList};
 
 use super::tensor::PyTensor;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::tensor::Tensor;
-use crate::tensor::dtype::{DType, Promotion};
 use crate::tensor::scalar::Scalar;
 
 /// A Python number, if the object is one: bool, int, float, a NumPy number, or what has `__index__`.
@@ -78,101 +77,6 @@ pub fn to_python(py: Python<'_>, value: Scalar) -> PyResult<Py<PyAny>> {
         Scalar::Int(i) => i.into_pyobject(py)?.into_any().unbind(),
         Scalar::Float(x) => PyFloat::new(py, x).into_any().unbind(),
     })
-}
-
-/// The numbers of nested sequences and their shape.
-struct Data {
-    numbers: Vec<Scalar>,
-    promotion: Promotion,
-    shape: Vec<usize>,
-    /// A float64 NumPy number or tensor among the numbers keeps its type.
-    dtype: Option<DType>,
-}
-
-const OP: &str = "tensor";
-
-/// A tensor of what Python calls data: a number, nested sequences of numbers and tensors, an array, or a tensor.
-///
-/// # Errors
-/// For ragged sequences and for what is not a number.
-pub fn tensor(object: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tensor> {
-    if let Ok(t) = object.cast::<PyTensor>() {
-        let t = t.get().get().detach();
-        let copy = crate::ops::copy::clone(&t)?;
-        return Ok(crate::ops::cast::to(&copy, dtype.unwrap_or(t.dtype()))?);
-    }
-    if super::numpy::is_array(object) {
-        let shared = super::numpy::from_array(object, true)?;
-        let copy = crate::ops::copy::contiguous_copy(&shared)?;
-        return Ok(crate::ops::cast::to(&copy, dtype.unwrap_or(shared.dtype()))?);
-    }
-    let mut data = Data { numbers: Vec::new(), promotion: Promotion::default(), shape: Vec::new(), dtype: None };
-    collect(object, 0, &mut data)?;
-    let empty = data.numbers.is_empty();
-    let inferred = if empty { crate::tensor::default_dtype() } else { data.promotion.result() };
-    Ok(Tensor::from_scalars(&data.numbers, &data.shape, dtype.or(data.dtype).unwrap_or(inferred))?)
-}
-
-/// Nesting that no tensor has; a list that holds itself reaches it.
-const DEEPEST: usize = 64;
-
-fn collect(object: &Bound<'_, PyAny>, depth: usize, data: &mut Data) -> PyResult<()> {
-    if let Some(n) = number(object)? {
-        return leaf(n, n.dtype(), depth, data);
-    }
-    if let Ok(t) = object.cast::<PyTensor>() {
-        let t = t.get().get();
-        if t.numel() == 1 && t.rank() == 0 {
-            return leaf(t.item()?, t.dtype(), depth, data);
-        }
-    }
-    let length = match object.len() {
-        Ok(n)
-            if !object.is_instance_of::<pyo3::types::PyString>()
-                && !object.is_instance_of::<pyo3::types::PyBytes>() =>
-        {
-            n
-        }
-        _ => {
-            let name = object.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("tensor: new(): data must be a sequence of numbers, got {name}")));
-        }
-    };
-    if depth >= DEEPEST {
-        return Err(PyValueError::new_err("tensor: too many dimensions: the data is nested deeper than 64 levels"));
-    }
-    match data.shape.get(depth) {
-        Some(&expected) if expected != length => {
-            let what = format!("expected sequence of length {expected} at dim {depth} (got {length})");
-            return Err(Error::Data { op: OP, what }.into());
-        }
-        Some(_) => {}
-        None if data.numbers.is_empty() => data.shape.push(length),
-        None => {
-            let what = format!("expected a number at dim {depth}, got a sequence");
-            return Err(PyTypeError::new_err(Error::Data { op: OP, what }.to_string()));
-        }
-    }
-    if let Ok(list) = object.cast::<PyList>() {
-        return list.iter().try_for_each(|item| collect(&item, depth + 1, data));
-    }
-    if let Ok(tuple) = object.cast::<PyTuple>() {
-        return tuple.iter().try_for_each(|item| collect(&item, depth + 1, data));
-    }
-    (0..length).try_for_each(|i| collect(&object.get_item(i)?, depth + 1, data))
-}
-
-fn leaf(n: Scalar, dtype: DType, depth: usize, data: &mut Data) -> PyResult<()> {
-    if depth != data.shape.len() {
-        let what = format!("expected sequence of length {} at dim {depth} (got a number)", data.shape[depth]);
-        return Err(PyTypeError::new_err(Error::Data { op: OP, what }.to_string()));
-    }
-    if n.dtype() != dtype {
-        data.dtype = Some(data.dtype.map_or(dtype, |d| d.promote(dtype)));
-    }
-    data.promotion.number(n.dtype());
-    data.numbers.push(n);
-    Ok(())
 }
 
 /// Nested lists of a tensor's numbers.

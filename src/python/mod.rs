@@ -5,6 +5,7 @@ mod attributes;
 mod autograd;
 mod batch;
 mod convert;
+mod data;
 mod device;
 mod dtype;
 mod error;

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::convert::{self, ok};
+use super::convert::ok;
 use super::dtype::{ALL, PyDType, object};
 use super::function::PyContext;
 use super::hooks::PyHandle;
@@ -11,7 +11,7 @@ use super::host::install_host;
 use super::node::PyNode;
 use super::signature::entries;
 use super::tensor::{PyTensor, wrap};
-use super::{autograd, batch, device, forward, function, functions, modes, numpy};
+use super::{autograd, batch, data, device, forward, function, functions, modes, numpy};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -27,7 +27,7 @@ fn tensor(
     pin_memory: bool,
 ) -> PyResult<Py<PyAny>> {
     check_device(device, pin_memory)?;
-    let t = convert::tensor(data, asked(dtype)?)?;
+    let t = data::tensor(data, asked(dtype)?)?;
     ok(t.set_requires_grad(requires_grad))?;
     wrap(py, t)
 }
@@ -77,7 +77,7 @@ fn as_tensor(
     let t: Tensor = match data.cast::<PyTensor>() {
         Ok(t) => t.get().get().clone(),
         Err(_) if numpy::is_array(data) => numpy::from_array(data, true)?,
-        Err(_) => convert::tensor(data, dtype)?,
+        Err(_) => data::tensor(data, dtype)?,
     };
     wrap(py, ok(crate::ops::cast::to(&t, dtype.unwrap_or(t.dtype())))?)
 }
@@ -85,8 +85,8 @@ fn as_tensor(
 /// A tensor on the memory of a NumPy array.
 #[pyfunction]
 fn from_numpy(py: Python<'_>, ndarray: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-    if !numpy::is_array(ndarray) {
-        let given = ndarray.get_type().name()?;
+    if !numpy::is_ndarray(ndarray)? {
+        let given = ndarray.get_type().fully_qualified_name()?;
         return Err(pyo3::exceptions::PyTypeError::new_err(format!("expected np.ndarray (got {given})")));
     }
     wrap(py, numpy::from_array(ndarray, false)?)
@@ -108,7 +108,7 @@ fn _manual_seed(seed: i128) -> PyResult<()> {
             Ok(())
         }
         None => {
-            Err(pyo3::exceptions::PyRuntimeError::new_err("Overflow when unpacking long: the seed must fit 64 bits"))
+            Err(pyo3::exceptions::PyValueError::new_err("Overflow when unpacking long long: the seed must fit 64 bits"))
         }
     }
 }

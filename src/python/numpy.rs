@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple};
 
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -17,9 +17,25 @@ pub fn is_array(object: &Bound<'_, PyAny>) -> bool {
     object.hasattr("__array_interface__").unwrap_or(false)
 }
 
+/// True for NumPy's own arrays and arrays of their subclasses.
+pub fn is_ndarray(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(is_array(object) && object.is_instance(&object.py().import("numpy")?.getattr("ndarray")?)?)
+}
+
+/// The dtype of a number of NumPy's; none for what is no such number.
+pub fn scalar_dtype(object: &Bound<'_, PyAny>) -> Option<DType> {
+    let is_python = object.is_exact_instance_of::<PyFloat>() || object.is_exact_instance_of::<PyInt>();
+    if is_python || object.is_exact_instance_of::<PyBool>() {
+        return None;
+    }
+    let interface = object.getattr("__array_interface__").ok()?;
+    dtype(&interface.get_item("typestr").ok()?.extract::<String>().ok()?).filter(|d| d.is_supported())
+}
+
+const NATIVE: char = if cfg!(target_endian = "little") { '<' } else { '>' };
+
 /// The dtype of a type string such as `<f4`.
 fn dtype(text: &str) -> Option<DType> {
-    let native = if cfg!(target_endian = "little") { '<' } else { '>' };
     let (order, kind) = text.split_at_checked(1)?;
     let known = match kind {
         "b1" => DType::Bool,
@@ -33,17 +49,11 @@ fn dtype(text: &str) -> Option<DType> {
         "f8" => DType::F64,
         _ => return None,
     };
-    (order == "|" || order.starts_with(native)).then_some(known)
+    (order == "|" || order.starts_with(NATIVE)).then_some(known)
 }
 
 fn type_string(dtype: DType) -> String {
-    let order = if dtype.size() == 1 {
-        "|"
-    } else if cfg!(target_endian = "little") {
-        "<"
-    } else {
-        ">"
-    };
+    let order = if dtype.size() == 1 { '|' } else { NATIVE };
     let kind = match dtype {
         DType::Bool => 'b',
         DType::U8 => 'u',
@@ -51,6 +61,30 @@ fn type_string(dtype: DType) -> String {
         _ => 'i',
     };
     format!("{order}{kind}{}", dtype.size())
+}
+
+/// The error for elements that no tensor has.
+fn unsupported(object: &Bound<'_, PyAny>, text: &str) -> PyErr {
+    let given = object.getattr("dtype").and_then(|d| d.getattr("type")?.getattr("__name__")?.extract::<String>());
+    let names: Vec<&str> = DType::SUPPORTED.iter().map(|d| d.name()).collect();
+    PyTypeError::new_err(format!(
+        "can't convert np.ndarray of type {}. The only supported types are: {}.",
+        given.map_or(text.into(), |name| format!("numpy.{name}")),
+        names.join(", ")
+    ))
+}
+
+/// Why no tensor has such steps, in bytes, if none has.
+fn odd(strides: &[isize], size: usize) -> Option<&'static str> {
+    if strides.iter().any(|&b| b < 0) {
+        return Some(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. (You can probably work around this by making a copy of your array with array.copy().)",
+        );
+    }
+    let uneven = strides.iter().any(|b| b % size as isize != 0);
+    uneven.then_some(
+        "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.",
+    )
 }
 
 /// A tensor on an array's memory; with `copy_odd`, arrays whose strides no tensor has are copied first.
@@ -61,12 +95,12 @@ pub fn from_array(object: &Bound<'_, PyAny>, copy_odd: bool) -> PyResult<Tensor>
         interface.get_item(name)?.ok_or_else(|| PyTypeError::new_err(format!("array interface without {name}")))
     };
     let text: String = field("typestr")?.extract()?;
-    let dtype = dtype(&text).filter(|d| d.is_supported()).ok_or_else(|| {
-        PyTypeError::new_err(format!(
-            "can't convert np.ndarray of type {}. The only supported types are: float64, float32, int64, int32, uint8, and bool.",
-            object.getattr("dtype").and_then(|d| d.str()).map_or(text.clone(), |s| format!("numpy.{s}"))
-        ))
-    })?;
+    if text.starts_with(['<', '>']) && !text.starts_with(NATIVE) {
+        return Err(PyValueError::new_err(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.",
+        ));
+    }
+    let dtype = dtype(&text).filter(|d| d.is_supported()).ok_or_else(|| unsupported(object, &text))?;
     let shape: Vec<usize> = field("shape")?.extract()?;
     let (address, read_only): (usize, bool) = field("data")?.extract()?;
     let size = dtype.size();
@@ -74,20 +108,22 @@ pub fn from_array(object: &Bound<'_, PyAny>, copy_odd: bool) -> PyResult<Tensor>
         None => crate::tensor::layout::contiguous_strides(&shape),
         Some(s) => {
             let bytes: Vec<isize> = s.extract()?;
-            let odd = bytes.iter().any(|b| *b < 0 || b % size as isize != 0);
-            if odd && copy_odd {
-                return from_array(&object.call_method0("copy")?, false);
-            }
-            if odd {
-                return Err(PyValueError::new_err(
-                    "At least one stride in the given numpy array is negative, or is no multiple of the element's size, and tensors with such strides are not supported. (You can probably work around this by making a copy of your array with array.copy().)",
-                ));
+            if let Some(why) = odd(&bytes, size) {
+                return if copy_odd {
+                    from_array(&object.call_method0("copy")?, false)
+                } else {
+                    Err(PyValueError::new_err(why))
+                };
             }
             bytes.iter().map(|b| b / size as isize).collect()
         }
     };
-    if !address.is_multiple_of(size) {
-        return from_array(&object.call_method0("copy")?, copy_odd);
+    if !address.is_multiple_of(size) && shape.iter().all(|&n| n > 0) {
+        return if copy_odd {
+            from_array(&object.call_method0("copy")?, false)
+        } else {
+            Err(PyValueError::new_err("given numpy array is not aligned to its elements. Copy it with array.copy()."))
+        };
     }
     let layout = Layout { shape: Shape::from_slice(&shape), strides, offset: 0 };
     let bytes = layout.end() * size;
@@ -115,7 +151,7 @@ impl Memory {
 /// A NumPy array on the tensor's memory.
 pub fn to_array<'py>(py: Python<'py>, t: &Tensor) -> PyResult<Bound<'py, PyAny>> {
     let size = t.dtype().size();
-    let strides: Vec<isize> = t.strides().iter().map(|s| s * size as isize).collect();
+    let strides: Vec<isize> = t.strides().iter().map(|s| s.wrapping_mul(size as isize)).collect();
     let interface = PyDict::new(py);
     interface.set_item("version", 3)?;
     interface.set_item("shape", PyTuple::new(py, t.shape())?)?;

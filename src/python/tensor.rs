@@ -3,11 +3,12 @@
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyEllipsis, PyList, PySequence, PySlice, PyString, PyTuple};
 
 use super::convert::{self, Other, ok};
+use super::data;
 use super::dtype::{self, PyDType};
 use super::node;
 use crate::engine::Options;
@@ -96,8 +97,11 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
     if let Some(i) = convert::integer(object) {
         return Ok(Index::Int(i));
     }
+    if object.is_instance_of::<pyo3::types::PyInt>() {
+        return Err(PyValueError::new_err(format!("Overflow when unpacking long long: the index {object}")));
+    }
     if object.cast::<PySequence>().is_ok() || super::numpy::is_array(object) {
-        let t = convert::tensor(object, None)?;
+        let t = data::tensor(object, None)?;
         let t = if t.numel() == 0 { ok(cast::to(&t, DType::I64))? } else { t };
         return Ok(Index::Tensor(t));
     }
@@ -119,17 +123,34 @@ fn clamped(value: &Bound<'_, PyAny>) -> PyResult<isize> {
 }
 
 fn parts(object: &Bound<'_, PyAny>) -> PyResult<Vec<Index>> {
-    match object.cast::<PyTuple>() {
-        Ok(tuple) => tuple.iter().map(|o| part(&o)).collect(),
-        Err(_) => Ok(vec![part(object)?]),
+    if let Ok(tuple) = object.cast::<PyTuple>() {
+        return tuple.iter().map(|o| part(&o)).collect();
     }
+    match object.cast::<PyList>() {
+        Ok(list) if stands_for_a_tuple(list) => list.iter().map(|o| part(&o)).collect(),
+        _ => Ok(vec![part(object)?]),
+    }
+}
+
+/// As in torch, a short list that holds anything but numbers is a tuple of indices: `x[[[0, 1], [1, 0]]]` is
+/// `x[[0, 1], [1, 0]]`.
+fn stands_for_a_tuple(list: &Bound<'_, PyList>) -> bool {
+    let is_part = |o: Bound<'_, PyAny>| {
+        let is_sequence = o.cast::<PySequence>().is_ok() && !o.is_instance_of::<PyString>();
+        is_sequence
+            || o.is_none()
+            || o.is_instance_of::<PyTensor>()
+            || o.is_instance_of::<PySlice>()
+            || o.is_instance_of::<PyEllipsis>()
+    };
+    list.len() < 32 && list.iter().any(is_part)
 }
 
 /// A tuple of sizes as `ferrograd.Size`.
 fn size_object<'py>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
-    static SIZE: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
-    let class = SIZE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("ferrograd._size")?.getattr("Size")?.unbind()))?;
-    class.bind(py).call1((PyTuple::new(py, shape)?,))
+    static MAKE: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+    let make = MAKE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("ferrograd._size")?.getattr("_size")?.unbind()))?;
+    make.bind(py).call1((PyTuple::new(py, shape)?,))
 }
 
 #[pymethods]
@@ -212,9 +233,18 @@ impl PyTensor {
         let t = self.get().clone();
         let value = match convert::other(value)? {
             Some(Other::Tensor(v)) => v.get().get().clone(),
-            Some(Other::Made(v)) => v,
-            Some(Other::Number(n)) => ok(Tensor::scalar(n, t.dtype()))?,
-            None => convert::tensor(value, Some(t.dtype()))?,
+            Some(Other::Made(v)) => ok(cast::to(&v, t.dtype()))?,
+            Some(Other::Number(n)) => {
+                ok(n.check_fits("index_put_", t.dtype()))?;
+                ok(Tensor::scalar(n, t.dtype()))?
+            }
+            None if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() => {
+                data::tensor(value, Some(t.dtype()))?
+            }
+            None => {
+                let name = value.get_type().name()?;
+                return Err(PyTypeError::new_err(format!("can't assign a {name} to a tensor of {}", t.dtype())));
+            }
         };
         ok(index::set(&t, &parts(index)?, &value))
     }
@@ -225,7 +255,7 @@ impl PyTensor {
 
     fn __format__<'py>(slf: &Bound<'py, Self>, spec: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         let t = slf.get().get();
-        if t.rank() == 0 && spec.len()? > 0 {
+        if t.rank() == 0 && t.batch().is_none() {
             let value = convert::to_python(slf.py(), ok(t.item())?)?;
             return value.bind(slf.py()).call_method1("__format__", (spec,));
         }
@@ -250,11 +280,8 @@ impl PyTensor {
         let t = self.get();
         match dim {
             None => size_object(py, t.shape()),
-            Some(_) if t.rank() == 0 => {
-                Err(crate::Error::DimRange { op: "size", dim: dim.unwrap_or(0), rank: 0 }.into())
-            }
             Some(d) => {
-                let d = ok(crate::tensor::layout::wrap_dim("size", d, t.rank()))?;
+                let d = ok(crate::tensor::layout::wrap_existing_dim("size", d, t.rank()))?;
                 Ok(t.shape()[d].into_pyobject(py)?.into_any())
             }
         }
@@ -267,9 +294,8 @@ impl PyTensor {
         match dim {
             None => Ok(PyTuple::new(py, t.strides())?.into_any()),
             Some(d) => {
-                let d = ok(crate::tensor::layout::wrap_dim("stride", d, t.rank()))?;
-                let step = t.strides().get(d).copied().unwrap_or(1);
-                Ok(step.into_pyobject(py)?.into_any())
+                let d = ok(crate::tensor::layout::wrap_existing_dim("stride", d, t.rank()))?;
+                Ok(t.strides()[d].into_pyobject(py)?.into_any())
             }
         }
     }
@@ -396,11 +422,29 @@ impl PyTensor {
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let array = self.numpy(py, false)?;
-        let array = match dtype {
-            Some(d) if !d.is_none() => array.call_method1("astype", (d, "K", "unsafe", true, copy == Some(true)))?,
-            _ => array,
+        let dtype = match dtype.filter(|d| !d.is_none()) {
+            Some(d) => py.import("numpy")?.getattr("dtype")?.call1((d,))?,
+            None => array.getattr("dtype")?,
         };
-        if copy == Some(true) && dtype.is_none() { array.call_method0("copy") } else { Ok(array) }
+        match copy {
+            Some(true) => array.call_method1("astype", (dtype,)),
+            Some(false) if !dtype.eq(array.getattr("dtype")?)? => Err(PyValueError::new_err(format!(
+                "Unable to avoid copy while creating an array of {dtype} from a tensor of {}",
+                self.get().dtype()
+            ))),
+            _ => array.call_method1("astype", (dtype, "K", "unsafe", true, false)),
+        }
+    }
+
+    /// The result of a function of NumPy's as a tensor.
+    #[pyo3(signature = (array, _context=None, _return_scalar=false))]
+    fn __array_wrap__(
+        &self,
+        array: &Bound<'_, PyAny>,
+        _context: Option<&Bound<'_, PyAny>>,
+        _return_scalar: bool,
+    ) -> PyResult<Py<PyAny>> {
+        wrap(array.py(), super::numpy::from_array(array, true)?)
     }
 
     /// Whether gradients flow to this tensor.

@@ -30,7 +30,8 @@ pub fn numel(shape: &[usize]) -> usize {
 pub fn checked_numel(op: &'static str, shape: &[usize], element: usize) -> Result<usize> {
     let overflow = || Error::SizeOverflow { op, shape: shape.iter().map(|&s| s as isize).collect() };
     // Zero sizes hide an overflow of the others, which torch's strides would still meet.
-    let product = shape.iter().try_fold(element.max(1), |n, &s| n.checked_mul(s.max(1)));
+    let element = if shape.contains(&0) { 1 } else { element.max(1) };
+    let product = shape.iter().try_fold(element, |n, &s| n.checked_mul(s.max(1)));
     match product {
         Some(bytes) if bytes <= isize::MAX as usize => Ok(numel(shape)),
         _ => Err(overflow()),
@@ -73,6 +74,11 @@ pub fn wrap_dim(op: &'static str, dim: isize, rank: usize) -> Result<usize> {
         return Err(Error::DimRange { op, dim, rank });
     }
     Ok(if dim < 0 { dim + bound } else { dim } as usize)
+}
+
+/// [`wrap_dim`] for what needs a dimension to be there.
+pub fn wrap_existing_dim(op: &'static str, dim: isize, rank: usize) -> Result<usize> {
+    if rank == 0 { Err(Error::NoDimensions { op, dim }) } else { wrap_dim(op, dim, rank) }
 }
 
 /// Dimensions to reduce over as a mask; none given means all.

@@ -44,7 +44,7 @@ impl Scalar {
         }
     }
 
-    /// Whether an integer dtype can hold the number; all others hold any.
+    /// Whether a dtype can hold the number: integers within the range, floats that do not become infinite.
     ///
     /// # Errors
     /// [`Error::Overflow`].
@@ -55,6 +55,7 @@ impl Scalar {
             DType::I32 => i32::MIN as f64..=i32::MAX as f64,
             // The greatest int64 is no float64; the next one up is the first that does not fit.
             DType::I64 => i64::MIN as f64..=(i64::MAX as f64).next_down(),
+            DType::F32 if self.as_f64().is_finite() => f32::MIN as f64..=f32::MAX as f64,
             _ => return Ok(()),
         };
         match self {

@@ -91,12 +91,14 @@ def grad(
     """
     if materialize_grads and allow_unused is False:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
-    outputs = list(_tuple(outputs))
+    outputs, inputs = list(_tuple(outputs)), list(_tuple(inputs))
+    if not inputs:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     gradients = _gradients(grad_outputs, len(outputs))
     options = (create_graph if retain_graph is None else retain_graph, create_graph, bool(allow_unused), materialize_grads)
     if is_grads_batched:
-        return _batched_grad(outputs, list(_tuple(inputs)), gradients, options)
-    return tuple(_ferrograd._grad(outputs, list(_tuple(inputs)), gradients, *options))
+        return _batched_grad(outputs, inputs, gradients, options)
+    return tuple(_ferrograd._grad(outputs, inputs, gradients, *options))
 
 
 def _batched_grad(outputs: list, inputs: list, gradients: list, options: tuple) -> tuple[Tensor | None, ...]:

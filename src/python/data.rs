@@ -1,0 +1,159 @@
+//! Tensors of what Python calls data: numbers, nested sequences of them, arrays and tensors.
+
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple};
+
+use super::convert::{number, ok};
+use super::numpy;
+use super::tensor::PyTensor;
+use crate::error::Error;
+use crate::ops::{cast, copy};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::scalar::Scalar;
+
+/// The operation that messages name.
+const OP: &str = "tensor";
+
+/// Nesting that no tensor has; a list that holds itself reaches it.
+const DEEPEST: usize = 64;
+
+/// The numbers of nested sequences and their shape.
+struct Data {
+    numbers: Vec<Scalar>,
+    shape: Vec<usize>,
+    /// The dtype asked for, and the one that holds what was found so far.
+    wanted: Option<DType>,
+    found: Option<DType>,
+}
+
+/// A tensor of data, copied: a number, nested sequences of numbers and tensors, an array, or a tensor.
+///
+/// # Errors
+/// For ragged sequences, for what is not a number, and for numbers that the dtype cannot hold.
+pub fn tensor(object: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tensor> {
+    if let Ok(t) = object.cast::<PyTensor>() {
+        let t = t.get().get().detach();
+        let copy = copy::clone(&t)?;
+        return Ok(cast::to(&copy, dtype.unwrap_or(t.dtype()))?);
+    }
+    if numpy::is_array(object) {
+        let shared = numpy::from_array(object, true)?;
+        let copy = copy::contiguous_copy(&shared)?;
+        return Ok(cast::to(&copy, dtype.unwrap_or(shared.dtype()))?);
+    }
+    if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
+        let name = object.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("new(): invalid data type '{name}': expected numbers or sequences")));
+    }
+    let mut data = Data { numbers: Vec::new(), shape: Vec::new(), wanted: dtype, found: None };
+    data.collect(object, 0)?;
+    let dtype = dtype.or(data.found).unwrap_or_else(crate::tensor::default_dtype);
+    if !dtype.is_floating_point() {
+        data.numbers.iter().try_for_each(|n| n.check_fits(OP, dtype))?;
+    }
+    Ok(Tensor::from_scalars(&data.numbers, &data.shape, dtype)?)
+}
+
+impl Data {
+    /// Adds an object, which stands `depth` sequences deep.
+    fn collect(&mut self, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
+        if let Some(n) = self.number(object)? {
+            return self.leaf(n, numpy::scalar_dtype(object).unwrap_or(n.dtype()), depth);
+        }
+        if let Ok(t) = object.cast::<PyTensor>() {
+            return self.tensor(t.get().get(), depth);
+        }
+        if !object.is_instance_of::<PyString>() && numpy::is_array(object) {
+            return self.tensor(&numpy::from_array(object, true)?, depth);
+        }
+        self.open(length(object, depth)?, depth)?;
+        if let Ok(list) = object.cast::<PyList>() {
+            return list.iter().try_for_each(|item| self.collect(&item, depth + 1));
+        }
+        if let Ok(tuple) = object.cast::<PyTuple>() {
+            return tuple.iter().try_for_each(|item| self.collect(&item, depth + 1));
+        }
+        (0..object.len()?).try_for_each(|i| self.collect(&object.get_item(i)?, depth + 1))
+    }
+
+    /// A Python number, if the object is one. Integers beyond int64 are numbers for floating-point tensors alone.
+    fn number(&self, object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
+        match number(object) {
+            Err(e) if e.is_instance_of::<PyOverflowError>(object.py()) && object.is_instance_of::<PyInt>() => {
+                if self.wanted.is_some_and(DType::is_floating_point) {
+                    return Ok(Some(Scalar::Float(object.extract()?)));
+                }
+                Err(PyValueError::new_err(format!("Overflow when unpacking long long: {object} does not fit int64")))
+            }
+            found => found,
+        }
+    }
+
+    /// Adds one number.
+    fn leaf(&mut self, n: Scalar, dtype: DType, depth: usize) -> PyResult<()> {
+        if depth != self.shape.len() {
+            let what = format!("expected sequence of length {} at dim {depth} (got a number)", self.shape[depth]);
+            return Err(PyTypeError::new_err(Error::Data { op: OP, what }.to_string()));
+        }
+        self.holds(dtype);
+        self.numbers.push(n);
+        Ok(())
+    }
+
+    /// Adds the numbers of a tensor; one that has a single number stands for it, whatever its shape.
+    fn tensor(&mut self, t: &Tensor, depth: usize) -> PyResult<()> {
+        if t.numel() == 1 {
+            return self.leaf(ok(t.item())?, t.dtype(), depth);
+        }
+        let open: Vec<usize> = t.shape().iter().scan(true, |more, &n| more.then(|| (*more = n > 0, n).1)).collect();
+        open.iter().enumerate().try_for_each(|(i, &size)| self.open(size, depth + i))?;
+        self.holds(t.dtype());
+        self.numbers.extend(ok(t.to_scalars())?);
+        Ok(())
+    }
+
+    /// A sequence of so many items begins.
+    fn open(&mut self, length: usize, depth: usize) -> PyResult<()> {
+        match self.shape.get(depth) {
+            Some(&expected) if expected != length => {
+                let what = format!("expected sequence of length {expected} at dim {depth} (got {length})");
+                Err(Error::Data { op: OP, what }.into())
+            }
+            Some(_) => Ok(()),
+            None if self.numbers.is_empty() => {
+                self.shape.push(length);
+                Ok(())
+            }
+            None => {
+                let what = format!("expected a number at dim {depth}, got a sequence");
+                Err(PyTypeError::new_err(Error::Data { op: OP, what }.to_string()))
+            }
+        }
+    }
+
+    fn holds(&mut self, dtype: DType) {
+        self.found = Some(self.found.map_or(dtype, |d| d.promote(dtype)));
+    }
+}
+
+/// The length of a sequence; an error for what is none.
+fn length(object: &Bound<'_, PyAny>, depth: usize) -> PyResult<usize> {
+    let name = object.get_type().name()?;
+    if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
+        return Err(PyValueError::new_err(format!("tensor: too many dimensions '{name}': expected numbers")));
+    }
+    // SAFETY: the object is alive.
+    let is_sequence = unsafe { ffi::PySequence_Check(object.as_ptr()) } == 1;
+    if !is_sequence {
+        return Err(PyRuntimeError::new_err(format!(
+            "tensor: Could not infer dtype of {name}: expected a number, a sequence of numbers, an array or a tensor"
+        )));
+    }
+    if depth >= DEEPEST {
+        return Err(PyValueError::new_err("tensor: too many dimensions: the data is nested deeper than 64 levels"));
+    }
+    object.len()
+}
