@@ -214,11 +214,11 @@ pub enum Error {
     SavedChanged { node: &'static str, dtype: DType, shape: Vec<usize>, found: u32, expected: u32, hint: String },
     /// An input that the outputs do not depend on.
     #[error(
-        "One of the differentiated Tensors (input {index}) appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior."
+        "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior. It is input {index}."
     )]
     UnusedInput { index: usize },
     /// An input of `grad` that requires no gradient.
-    #[error("One of the differentiated Tensors (input {index}) does not require grad")]
+    #[error("One of the differentiated Tensors does not require grad: input {index}")]
     InputWithoutGrad { index: usize },
     /// In place on a leaf.
     #[error("{op}: a leaf Variable that requires grad is being used in an in-place operation; do it under no_grad()")]
@@ -251,9 +251,14 @@ pub enum Error {
     SavedHooksDisabled { message: String },
     /// Numbers read within `vmap`, where there are as many as examples.
     #[error(
-        "vmap: It looks like you're {what}. We don't support vmap over that: the batch has many values where one is read; please try to rewrite what you're doing with other operations, such as where()"
+        "vmap: It looks like you're {what}. We don't support vmap over {what}: the batch has many values where one is read; please try to rewrite what you're doing with other operations, such as where()."
     )]
     BatchedRead { what: &'static str },
+    /// A mask that every example has its own of as an index.
+    #[error(
+        "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing with a boolean mask: how many elements it takes depends on the example; where() keeps the shape."
+    )]
+    BatchedMask,
     /// A change in place of a tensor that has no room for all examples.
     #[error(
         "vmap: {op}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that has more elements than `self`. This happened due to `other` being vmapped over but `self` not being vmapped over in a vmap. Please try to use out-of-place operators instead of {op}."
@@ -277,6 +282,11 @@ pub enum Error {
         "{op}: vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags on vmap or perform the randomness operation out of vmap"
     )]
     BatchedRandom { op: &'static str },
+    /// A gradient by what all examples of a map share, outside of the transforms that give each example its own.
+    #[error(
+        "grad: input {index} is the same for all examples of a vmap and the outputs are not: there are as many gradients as examples. func.grad and func.vjp give each example its own"
+    )]
+    SharedInput { index: usize },
     /// A gradient asked of integers.
     #[error("only Tensors of floating point dtype can require gradients, got {dtype}")]
     GradDType { dtype: DType },

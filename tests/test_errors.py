@@ -87,6 +87,11 @@ def nan_under_anomaly_mode():
         (x.sqrt() * 0).sum().backward()
 
 
+def gradient_by_what_is_shared():
+    x = leaf()
+    batched(lambda b: fg.autograd.grad((x * b).sum(), x), fg.ones(3, 2))
+
+
 def within_a_level(function):
     with forward_ad.dual_level():
         return function()
@@ -179,11 +184,13 @@ CALLS = {
     "InferenceGrad": (lambda: inference().requires_grad_(), RuntimeError),
     "SavedHooksDisabled": (saved_hooks_disabled, RuntimeError),
     "BatchedRead": (lambda: batched(lambda x: x.item(), fg.ones(2)), RuntimeError),
+    "BatchedMask": (lambda: batched(lambda x: x[x > 0], fg.ones(2, 3)), RuntimeError),
     "BatchedInPlace": (lambda: batched(lambda x: fg.zeros(1).add_(x), fg.ones(2, 1)), RuntimeError),
     "BatchedRandom": (lambda: batched(lambda x: fg.rand(1), fg.ones(2)), RuntimeError),
     "DualLevel": (lambda: within_a_level(lambda: _ferrograd._exit_dual_level(5)), RuntimeError),
     "NoDualLevel": (lambda: forward_ad.make_dual(fg.ones(1), fg.ones(1)), RuntimeError),
     "DualDType": (lambda: within_a_level(lambda: forward_ad.make_dual(fg.tensor([1]), fg.tensor([1]))), RuntimeError),
+    "SharedInput": (gradient_by_what_is_shared, RuntimeError),
     "GradDType": (lambda: fg.tensor([1]).requires_grad_(), RuntimeError),
     "NotLeaf": (lambda: (leaf() * 2).requires_grad_(False), RuntimeError),
     "RetainGrad": (lambda: fg.ones(2).retain_grad(), RuntimeError),

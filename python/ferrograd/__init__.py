@@ -32,7 +32,7 @@ from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None
 
-_LAZY = {"testing"}
+_LAZY = {"func", "testing"}
 
 
 def __getattr__(name: str):
@@ -41,4 +41,8 @@ def __getattr__(name: str):
         import importlib
 
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "vmap":
+        from .func import vmap
+
+        return vmap
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

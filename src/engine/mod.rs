@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::graph::NodeRef;
 use crate::graph::mode::{self, GradMode};
 use crate::graph::node::Edge;
+use crate::graph::transform::bare;
 use crate::host::host;
 use crate::ops::batch;
 use crate::tensor::Tensor;
@@ -198,7 +199,7 @@ fn starting_gradient(index: usize, output: &Place, given: Option<&Tensor>, creat
     match given {
         Some(g) if *g.shape() == shape[..] => {
             // Without history where none is recorded, so that the pass may not keep another graph alive.
-            Ok(if create_graph { g.clone() } else { g.detach() })
+            if create_graph { Ok(g.clone()) } else { bare(g) }
         }
         Some(g) => {
             let (grad, output) = (g.shape().to_vec(), shape.to_vec());
@@ -265,6 +266,39 @@ pub fn grad(
 ) -> Result<Vec<Option<Tensor>>> {
     let pass = Pass::new(&places(outputs), gradients, Some(&places(inputs)), options)?;
     check_used(pass.run()?, options)
+}
+
+/// The gradients as a transform of functions wants them: with a history where `recorded` and somebody outside of the
+/// transforms could differentiate by something they depend on; `None` for inputs that the outputs do not depend on.
+///
+/// # Errors
+/// As [`Pass::new`] and [`Pass::run`].
+pub fn transform(
+    outputs: &[Tensor],
+    inputs: &[Tensor],
+    gradients: &[Option<Tensor>],
+    recorded: bool,
+    retain_graph: bool,
+) -> Result<Pass> {
+    let options = Options { create_graph: recorded, retain_graph, allow_unused: true };
+    let mut pass = Pass::new(&places(outputs), gradients, Some(&places(inputs)), options)?;
+    let given = || gradients.iter().flatten().any(Tensor::requires_grad);
+    pass.options.create_graph = recorded && (given() || pass.plan.has_open_leaves());
+    Ok(pass)
+}
+
+/// An error where an input is the same for all examples of a map of which the outputs have different ones.
+///
+/// # Errors
+/// [`Error::SharedInput`].
+pub fn check_shared(outputs: &[Place], inputs: &[Place]) -> Result<()> {
+    let own = |level: u32, input: &Place| input.levels().iter().any(|l| l.0 == level);
+    for (level, _) in outputs.iter().flat_map(Place::levels).filter(|l| !mode::is_differentiated(l.0)) {
+        if let Some(index) = inputs.iter().position(|input| !own(level, input)) {
+            return Err(Error::SharedInput { index });
+        }
+    }
+    Ok(())
 }
 
 /// An error where an input was not reached and that is not allowed.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::graph::arena::NodeRef;
 use crate::graph::mode;
 use crate::graph::node::Edge;
+use crate::graph::transform;
 use crate::kernels::parallel;
 
 /// Elements from which a step is worth a thread of its own.
@@ -85,6 +86,10 @@ pub struct Plan {
     /// For every input asked for, its step and output; `None` for inputs that are not reached.
     pub(super) captures: Option<Vec<Option<(u32, u32)>>>,
     pub(super) outputs: u32,
+    /// Nodes recorded before this lead to nothing that is asked for.
+    floor: u64,
+    /// True where such nodes were left out.
+    is_cut: bool,
     overflow: HashMap<usize, u32>,
 }
 
@@ -107,7 +112,7 @@ impl Step {
 
 impl Plan {
     /// Finds all nodes behind the roots. With `captures`, marks those that lead to them.
-    pub(super) fn new<'a>(roots: impl Iterator<Item = &'a Edge>, captures: Option<&[Edge]>) -> Plan {
+    pub(crate) fn new<'a>(roots: impl Iterator<Item = &'a Edge>, captures: Option<&[Edge]>) -> Plan {
         let mut plan = Plan {
             number: Number::take(),
             steps: Vec::new(),
@@ -116,6 +121,9 @@ impl Plan {
             roots: Vec::new(),
             captures: None,
             outputs: 0,
+            // Edges lead to earlier records: what was recorded before all that is asked for cannot lead there.
+            floor: captures.and_then(|all| all.iter().map(|e| e.node.sequence()).min()).unwrap_or(0),
+            is_cut: false,
             overflow: HashMap::new(),
         };
         for root in roots {
@@ -139,6 +147,18 @@ impl Plan {
     /// True without nodes.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// True where the graph may lead to a leaf that somebody wants the gradient of: not to those alone that transforms
+    /// made for themselves. What was left out counts as if it did.
+    pub fn has_open_leaves(&self) -> bool {
+        let open = |s: &Step| s.node().leaf().is_none_or(|leaf| !transform::is_closed(&leaf));
+        self.is_cut || self.steps.iter().any(|s| s.is_accumulator && open(s))
+    }
+
+    /// True where the pass may call functions of the host language.
+    pub fn calls_host(&self) -> bool {
+        self.steps.iter().any(|s| s.node().calls_host())
     }
 
     /// The number of the pass.
@@ -173,10 +193,14 @@ impl Plan {
             self.steps[next].first_edge = self.targets.len() as u32;
             for edge in node.edges() {
                 let target = match edge {
-                    Some(edge) => {
+                    Some(edge) if edge.node.sequence() >= self.floor => {
                         let target = self.visit(&edge.node);
                         self.steps[target as usize].waiting += 1;
                         target
+                    }
+                    Some(_) => {
+                        self.is_cut = true;
+                        u32::MAX
                     }
                     None => u32::MAX,
                 };

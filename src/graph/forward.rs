@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 use super::arena::NodeRef;
 use super::mode::{self, enable_grad, is_grad_enabled};
 use super::node::Backward;
-use crate::engine::{self, Options, accumulate};
+use super::transform;
+use crate::engine::{self, accumulate};
 use crate::error::{Error, Result};
 use crate::ops::{arithmetic, batch, cast, view, window};
 use crate::tensor::Tensor;
@@ -40,6 +41,7 @@ pub fn enter_level() -> usize {
         all.len() - 1
     });
     VISIBLE.set(level + 1);
+    mode::enter_dual();
     level
 }
 
@@ -56,7 +58,14 @@ pub fn exit_level(level: usize) -> Result<()> {
         Ok(all.len())
     })?;
     VISIBLE.set(left);
+    mode::exit_dual();
     Ok(())
+}
+
+/// How many levels are seen.
+#[inline]
+pub(crate) fn depth() -> usize {
+    VISIBLE.get()
 }
 
 /// The innermost level, if there is one.
@@ -99,7 +108,7 @@ pub(super) fn restore((entered, visible): (Vec<u64>, usize)) -> (Vec<u64>, usize
 /// The levels that any of these tensors has a tangent of, from the outermost.
 pub(crate) fn levels<'a>(tensors: impl IntoIterator<Item = &'a Tensor> + Clone) -> SmallVec<[usize; 2]> {
     let seen = |level: &usize| tensors.clone().into_iter().any(|t| t.tangent(*level).is_ok_and(|t| t.is_some()));
-    (0..VISIBLE.get()).filter(seen).collect()
+    (0..depth()).filter(seen).collect()
 }
 
 impl Tensor {
@@ -135,7 +144,7 @@ impl Tensor {
 
     /// Sets the tangents that another tensor of the same elements has.
     pub(crate) fn copy_tangents(&self, from: &Tensor) -> Result<()> {
-        (0..VISIBLE.get()).try_for_each(|level| {
+        (0..depth()).try_for_each(|level| {
             self.set_tangent(level, from.tangent(level)?);
             Ok(())
         })
@@ -176,7 +185,7 @@ pub fn unpack_dual(dual: &Tensor, level: usize) -> Result<(Tensor, Option<Tensor
 }
 
 /// The value at the bottom of all batches: tangents live there, as histories do.
-fn bottom(t: &Tensor) -> &Tensor {
+pub(crate) fn bottom(t: &Tensor) -> &Tensor {
     let mut t = t;
     while let Some(batch) = t.batch() {
         t = &batch.value;
@@ -234,9 +243,11 @@ fn product(
     if ends.is_empty() {
         return Tensor::zeros(y.shape(), y.dtype());
     }
-    let options = Options { create_graph: is_grad_enabled(), allow_unused: true, ..Options::default() };
-    let found = engine::grad(&ends, &[u], &starts, options)?.pop().flatten();
-    found.map_or_else(|| Tensor::zeros(y.shape(), y.dtype()), Ok)
+    // Nobody else differentiates by `u`.
+    transform::close(&u);
+    let recorded = is_grad_enabled();
+    let found = engine::transform(&ends, &[u], &starts, recorded, false)?.run()?.pop().flatten();
+    found.map_or_else(|| Tensor::zeros(y.shape(), y.dtype()), |t| transform::released(&t, recorded))
 }
 
 /// A tangent as an operand of an element-wise operation has it: in the result's shape and dtype.

@@ -20,6 +20,8 @@ use crate::tensor::Tensor;
 pub struct Meta {
     /// Set for leaves that ask for gradients and for results of recorded operations.
     requires_grad: AtomicBool,
+    /// Set for the leaves of a transform that has run its function: nobody outside of it differentiates by them.
+    closed: AtomicBool,
     accumulating: Mutex<()>,
     state: Mutex<State>,
 }
@@ -50,12 +52,22 @@ impl Meta {
     #[inline]
     pub fn recorded(node: NodeRef, output: u32) -> Meta {
         let state = State { edge: Some(Edge { node, output }), ..State::default() };
-        Meta { requires_grad: AtomicBool::new(true), accumulating: Mutex::new(()), state: Mutex::new(state) }
+        Meta { requires_grad: AtomicBool::new(true), state: Mutex::new(state), ..Meta::default() }
     }
 
     #[inline]
     fn requires_grad(&self) -> bool {
         self.requires_grad.load(Ordering::Relaxed)
+    }
+
+    /// True for the leaves of a transform that has run its function.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Marks the leaf of a transform that has run its function.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     fn has_history(&self) -> bool {

@@ -10,6 +10,7 @@ pub mod meta;
 pub mod mode;
 pub mod node;
 pub mod saved;
+pub mod transform;
 
 pub use arena::{NodeId, NodeRef};
 pub use node::{Derivative, Edge, Gradients};

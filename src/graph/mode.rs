@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::forward;
 use super::saved::SavedHooks;
@@ -31,11 +32,21 @@ pub struct Mapping {
     pub size: usize,
     /// Which random numbers they see.
     pub randomness: Randomness,
+    /// A number that no other map has, ever.
+    number: u64,
+    /// How many transforms that differentiate run within this map and not within one further in.
+    transforms: u32,
+    /// As many levels of forward mode.
+    duals: u32,
 }
+
+static NEXT_MAPPING: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     /// The maps that run, the innermost last; a map's level is its place, counted from 1.
     static MAPPINGS: RefCell<Vec<Mapping>> = const { RefCell::new(Vec::new()) };
+    /// Transforms that differentiate, within maps and outside of them.
+    static TRANSFORMS: Cell<u32> = const { Cell::new(0) };
     static MODE: Cell<u32> = const { Cell::new(GRAD) };
     static HOOKS: RefCell<Stack> = const { RefCell::new(Stack { hooks: Vec::new(), disabled: None }) };
 }
@@ -100,10 +111,11 @@ pub fn is_multithreading_enabled() -> bool {
 }
 
 /// Begins a map over examples; gives its level.
-pub fn enter_mapping(mapping: Mapping) -> u32 {
+pub fn enter_mapping(size: usize, randomness: Randomness) -> u32 {
     set(MAPPING, true);
+    let number = NEXT_MAPPING.fetch_add(1, Ordering::Relaxed);
     MAPPINGS.with_borrow_mut(|all| {
-        all.push(mapping);
+        all.push(Mapping { size, randomness, number, transforms: 0, duals: 0 });
         all.len() as u32
     })
 }
@@ -115,6 +127,74 @@ pub fn exit_mapping() {
         all.len()
     });
     set(MAPPING, left > 0);
+}
+
+/// Runs a closure outside of the map of a level and of those within it.
+pub fn outside_mapping<R>(level: u32, f: impl FnOnce() -> R) -> R {
+    struct Restore(Vec<Mapping>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            MAPPINGS.with_borrow_mut(|all| all.append(&mut self.0));
+            set(MAPPING, true);
+        }
+    }
+    let outer = (level as usize).saturating_sub(1);
+    let hidden = MAPPINGS.with_borrow_mut(|all| all.split_off(outer.min(all.len())));
+    set(MAPPING, outer > 0);
+    let _restore = Restore(hidden);
+    f()
+}
+
+/// The number of the map of a level, by which it is known after its end.
+pub(crate) fn mapping_number(level: u32) -> Option<u64> {
+    MAPPINGS.with_borrow(|all| all.get((level as usize).checked_sub(1)?).map(|m| m.number))
+}
+
+/// The level of a map by its number, while it runs.
+pub(crate) fn mapping_level(number: u64) -> Option<u32> {
+    if !has(MAPPING) {
+        return None;
+    }
+    MAPPINGS.with_borrow(|all| all.iter().position(|m| m.number == number).map(|n| n as u32 + 1))
+}
+
+/// Begins a transform that differentiates a function.
+pub fn enter_transform() {
+    TRANSFORMS.set(TRANSFORMS.get() + 1);
+    MAPPINGS.with_borrow_mut(|all| all.last_mut().into_iter().for_each(|m| m.transforms += 1));
+}
+
+/// Ends the innermost such transform.
+pub fn exit_transform() {
+    TRANSFORMS.set(TRANSFORMS.get().saturating_sub(1));
+    MAPPINGS
+        .with_borrow_mut(|all| all.last_mut().into_iter().for_each(|m| m.transforms = m.transforms.saturating_sub(1)));
+}
+
+/// Notes that a level of forward mode begins.
+pub(super) fn enter_dual() {
+    MAPPINGS.with_borrow_mut(|all| all.last_mut().into_iter().for_each(|m| m.duals += 1));
+}
+
+/// Notes that a level of forward mode has ended.
+pub(super) fn exit_dual() {
+    MAPPINGS.with_borrow_mut(|all| all.last_mut().into_iter().for_each(|m| m.duals = m.duals.saturating_sub(1)));
+}
+
+/// True where a level of forward mode lives within the map of a level.
+pub fn is_carried(level: u32) -> bool {
+    MAPPINGS.with_borrow(|all| all.iter().skip((level as usize).saturating_sub(1)).any(|m| m.duals > 0))
+}
+
+/// True where a transform that differentiates runs within the map of a level.
+pub(crate) fn is_differentiated(level: u32) -> bool {
+    let within = |all: &Vec<Mapping>| all.iter().skip((level as usize).saturating_sub(1)).any(|m| m.transforms > 0);
+    TRANSFORMS.get() > 0 && MAPPINGS.with_borrow(within)
+}
+
+/// True within a map or a transform that differentiates.
+pub fn is_transforming() -> bool {
+    has(MAPPING) || TRANSFORMS.get() > 0
 }
 
 /// The maps that run, with their levels, the innermost last.
@@ -172,6 +252,7 @@ pub struct Snapshot {
     mode: u32,
     hooks: Option<Stack>,
     mappings: Option<Vec<Mapping>>,
+    transforms: u32,
     levels: Option<(Vec<u64>, usize)>,
 }
 
@@ -182,6 +263,7 @@ impl Snapshot {
             mode: MODE.get(),
             hooks: has(SAVED_HOOKS).then(|| HOOKS.with_borrow(Stack::clone)),
             mappings: has(MAPPING).then(|| MAPPINGS.with_borrow(Vec::clone)),
+            transforms: TRANSFORMS.get(),
             levels: forward::snapshot(),
         }
     }
@@ -192,12 +274,14 @@ impl Snapshot {
             mode: MODE.replace(self.mode),
             hooks: self.hooks.clone().map(|h| HOOKS.replace(h)),
             mappings: self.mappings.clone().map(|m| MAPPINGS.replace(m)),
+            transforms: TRANSFORMS.replace(self.transforms),
             levels: self.levels.clone().map(forward::restore),
         };
         struct Restore(Snapshot);
         impl Drop for Restore {
             fn drop(&mut self) {
                 MODE.set(self.0.mode);
+                TRANSFORMS.set(self.0.transforms);
                 if let Some(hooks) = self.0.hooks.take() {
                     HOOKS.set(hooks);
                 }

@@ -7,9 +7,9 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::formula::Operand;
-use super::view;
+use super::{shared, view};
 use crate::error::{Error, Result};
-use crate::graph::mode::{self, Mapping, Randomness};
+use crate::graph::mode::{self, Randomness};
 use crate::tensor::Tensor;
 use crate::tensor::layout::{dim_mask, wrap_dim};
 
@@ -53,7 +53,7 @@ pub fn vmap(f: impl FnOnce(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> R
             mode::exit_mapping();
         }
     }
-    let level = mode::enter_mapping(Mapping { size, randomness: Randomness::Error });
+    let level = mode::enter_mapping(size, Randomness::Error);
     let _exit = Exit;
     let examples: Vec<Tensor> = inputs.iter().map(|t| wrapped(t, level)).collect::<Result<_>>()?;
     unwrapped(&f(&examples)?, level, size)
@@ -67,11 +67,7 @@ pub(crate) fn unwrapped(t: &Tensor, level: u32, size: usize) -> Result<Tensor> {
             let inner = unwrapped(&batch.value, level, size)?;
             Ok(Tensor::batched(&view::transpose(&inner, 0, 1)?, batch.level))
         }
-        _ => {
-            let mut sizes = view::signed(t.shape());
-            sizes.insert(0, size as isize);
-            view::expand(t, &sizes)
-        }
+        _ => shared::repeated(t, level, size),
     }
 }
 
@@ -167,11 +163,21 @@ pub(super) fn along(
 pub(super) fn aligned(tensors: &[&Tensor]) -> Option<Result<(SmallVec<[Tensor; 3]>, u32)>> {
     let level = level(tensors.iter().copied())?;
     let rank = tensors.iter().map(|t| t.rank()).max().unwrap_or(0);
-    let one = |t: &&Tensor| match t.batch() {
-        Some(batch) if batch.level == level => padded(&batch.value, rank + 1),
-        _ => Ok((*t).clone()),
+    let size = size(level, tensors.iter().copied());
+    let one = |t: &&Tensor| match examples(t, level, size)? {
+        Some(value) => padded(&value, rank + 1),
+        None => Ok((*t).clone()),
     };
     Some(tensors.iter().map(one).collect::<Result<_>>().map(|all| (all, level)))
+}
+
+/// The value of a tensor at a level with the batch in front; `None` where it may stay as it is and broadcast.
+pub(crate) fn examples(t: &Tensor, level: u32, size: usize) -> Result<Option<Tensor>> {
+    match t.batch() {
+        Some(batch) if batch.level == level => Ok(Some(batch.value.clone())),
+        _ if shared::is_marked(t, level) => shared::repeated(t, level, size).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// With dimensions of size 1 behind the first, up to a rank.
@@ -227,10 +233,10 @@ pub(super) fn in_place(
     let Some(batch) = target.batch().filter(|b| b.level == level) else {
         return Some(Err(Error::BatchedInPlace { op }));
     };
-    let rank = batch.value.rank();
-    let one = |t: &&Tensor| match t.batch() {
-        Some(b) if b.level == level => padded(&b.value, rank),
-        _ => Ok((*t).clone()),
+    let (rank, size) = (batch.value.rank(), batch.value.shape()[0]);
+    let one = |t: &&Tensor| match examples(t, level, size)? {
+        Some(value) => padded(&value, rank),
+        None => Ok((*t).clone()),
     };
     let all: Result<SmallVec<[Tensor; 3]>> =
         std::iter::once(Ok(batch.value.clone())).chain(operands.iter().map(one)).collect();
@@ -244,9 +250,9 @@ pub(super) fn matmul(
     run: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Option<Result<Tensor>> {
     let level = level([a, b])?;
-    let at = |t: &Tensor| t.batch().filter(|x| x.level == level).map(|x| x.value.clone());
+    let size = size(level, [a, b]);
     let product = || {
-        let y = match (at(a), at(b)) {
+        let y = match (examples(a, level, size)?, examples(b, level, size)?) {
             // One matrix by many vectors is one product of matrices.
             (None, Some(v)) if a.rank() == 2 && b.rank() == 1 => run(&v, &view::transpose(a, 0, 1)?)?,
             (Some(v), None) if a.rank() == 1 && b.rank() <= 2 => run(&v, b)?,
@@ -289,18 +295,6 @@ pub(super) fn random(
     let levels: SmallVec<[(u32, usize); 2]> = different.map(|(level, m)| (level, m.size)).rev().collect();
     let full: SmallVec<[usize; 6]> = levels.iter().rev().map(|l| l.1).chain(shape.iter().copied()).collect();
     dressed(&run(&full)?, &levels)
-}
-
-/// A tensor that every map which runs has a batch of: a gradient with respect to it is one for each example.
-///
-/// # Errors
-/// Where there is no memory.
-pub fn in_every_map(t: &Tensor) -> Result<Tensor> {
-    let known = levels(t);
-    mode::mappings()
-        .iter()
-        .filter(|(level, _)| known.iter().all(|k| k.0 != *level))
-        .try_fold(t.clone(), |t, &(level, m)| wrapped(&unwrapped(&t, level, m.size)?, level))
 }
 
 /// Dimensions of an argument that counts from the front, moved behind the batch.

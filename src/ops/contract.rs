@@ -12,7 +12,7 @@ use crate::kernels::element::Element;
 use crate::kernels::gemm::{self, Matrix, Product};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-use crate::tensor::layout::{Shape, broadcast};
+use crate::tensor::layout::{Layout, Shape, broadcast};
 use crate::tensor::storage::Access;
 
 /// Operands must have one dtype that products exist for.
@@ -67,15 +67,47 @@ fn multiply<T: Element + Product>(a: &Tensor, b: &Tensor, c: &Tensor, batch: &Sh
         row_stride: t.strides()[t.rank() - 2],
         column_stride: t.strides()[t.rank() - 1],
     };
-    let offsets = |t: &Tensor| -> SmallVec<[isize; 4]> {
+    let lead = |t: &Tensor| {
         let mut lead = t.layout().clone();
         lead.shape.truncate(t.rank() - 2);
         lead.strides.truncate(t.rank() - 2);
         lead.offset = 0;
-        lead.broadcast_to(batch).offsets().map(|o| o as isize).collect()
+        lead.broadcast_to(batch)
     };
-    // SAFETY: the layouts lie in their storages, which are locked; `c` is new and row-major.
-    unsafe { gemm::batched::<T>(sizes, matrix(a), &offsets(a), matrix(b), &offsets(b), c.data_ptr().cast()) };
+    let (ma, mb, (la, lb), (m, n, k)) = (matrix(a), matrix(b), (lead(a), lead(b)), sizes);
+    let count: usize = batch.iter().product();
+    let out = c.data_ptr().cast();
+    // A matrix that all products share makes one product of them: the rows of all the others, one below another.
+    let one = |rows, left: Matrix<T>, right: Matrix<T>, width| {
+        // SAFETY: the layouts lie in their storages, which are locked; `c` is new and row-major.
+        unsafe { gemm::batched::<T>((rows, width, k), left, &[0], right, &[0], out) }
+    };
+    let rows = if count > 1 && is_shared(&lb) { rows_below(&la, m, ma.row_stride) } else { None };
+    if let Some(row_stride) = rows {
+        return one(count * m, Matrix { row_stride, ..ma }, mb, n);
+    }
+    let columns = if count > 1 && n == 1 && is_shared(&la) { rows_below(&lb, 1, 0) } else { None };
+    if let Some(row_stride) = columns {
+        let turned = |m: Matrix<T>| Matrix { row_stride: m.column_stride, column_stride: m.row_stride, ..m };
+        return one(count, Matrix { row_stride, ..turned(mb) }, turned(ma), m);
+    }
+    let offsets = |l: Layout| -> SmallVec<[isize; 4]> { l.offsets().map(|o| o as isize).collect() };
+    // SAFETY: as above.
+    unsafe { gemm::batched::<T>(sizes, ma, &offsets(la), mb, &offsets(lb), out) };
+}
+
+/// True where all products of a batch have the same matrix.
+fn is_shared(lead: &Layout) -> bool {
+    lead.shape.iter().zip(&lead.strides).all(|(&size, &stride)| size == 1 || stride == 0)
+}
+
+/// The step from row to row where the matrices of a batch, of `rows` rows each, lie one below another.
+fn rows_below(lead: &Layout, rows: usize, row_stride: isize) -> Option<isize> {
+    let matrix = (rows > 1).then_some((rows, row_stride));
+    let mut dims = lead.shape.iter().copied().zip(lead.strides.iter().copied()).chain(matrix).filter(|d| d.0 > 1).rev();
+    let (size, step) = dims.next()?;
+    let below = |next: isize, (size, stride): (usize, isize)| (stride == next).then(|| stride * size as isize);
+    dims.try_fold(step * size as isize, below).map(|_| step)
 }
 
 /// `c = a b` for matrices or batches of them, recorded.

@@ -1,5 +1,7 @@
 //! Indexing: integers, slices, None and Ellipsis as views; integer tensors and masks as copies.
 
+mod batched;
+
 use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
@@ -293,7 +295,7 @@ impl Rows {
 /// For indices out of range, too many of them, and forms that are none.
 pub fn get(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
     if let Some(level) = batch::level(indices(parts).chain([x])) {
-        return batched_get(x, parts, level);
+        return batched::get(x, parts, level);
     }
     if let ([Index::Slice { start, stop, step }], true) = (parts, x.rank() > 0) {
         return slice(x, 0, *start, *stop, *step);
@@ -312,7 +314,7 @@ pub fn get(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
 /// As [`get`], for values that do not broadcast to what is indexed, and as changes in place.
 pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     if let Some(level) = batch::level(indices(parts).chain([x, value])) {
-        return batched_set(x, parts, value, level);
+        return batched::set(x, parts, value, level);
     }
     inplace::check("index_put_", x)?;
     if indices(parts).next().is_some() && value.dtype() != x.dtype() {
@@ -338,93 +340,6 @@ fn indices(parts: &[Index]) -> impl Iterator<Item = &Tensor> {
         Index::Tensor(t) => Some(t),
         _ => None,
     })
-}
-
-const WHOLE: Index = Index::Slice { start: None, stop: None, step: 1 };
-
-/// [`get`] on every example of a batch: behind a whole first dimension, or, where the indices are batched themselves,
-/// behind an index that counts the examples.
-fn batched_get(x: &Tensor, parts: &[Index], level: u32) -> Result<Tensor> {
-    if let Some(mask) = indices(parts).find(|t| is_mask(t)) {
-        mask.readable("indexing with a mask: how many elements it takes depends on their values")?;
-    }
-    let size = batch::size(level, indices(parts).chain([x]));
-    let value = batch::unwrapped(x, level, size)?;
-    let count = indices(parts).map(Tensor::rank).max().unwrap_or(0);
-    let plain = batch::level(indices(parts)) != Some(level);
-    let moved = if plain {
-        std::iter::once(WHOLE).chain(parts.iter().cloned()).collect()
-    } else {
-        with_examples(parts, level, size, count)?
-    };
-    let found = get(&value, &moved)?;
-    let (place, adjacent) = place(x.rank(), parts);
-    // Where the indices' dimensions stand now and where they belong, the batch counted as the first dimension.
-    let found = match (plain, adjacent) {
-        _ if count == 0 || indices(parts).next().is_none() => found,
-        (true, true) | (false, false) => found,
-        (true, false) => view::movedim(&found, count as isize, 0)?,
-        (false, true) => (0..count).try_fold(found, |y, _| view::movedim(&y, 1, (place + count) as isize))?,
-    };
-    Ok(Tensor::batched(&found, level))
-}
-
-/// The parts of an index behind one that counts the examples.
-fn with_examples(parts: &[Index], level: u32, size: usize, count: usize) -> Result<Vec<Index>> {
-    let examples = Tensor::from_shape(&(0..size as i64).collect::<Vec<_>>(), &[size])?;
-    let mut column: SmallVec<[isize; 4]> = smallvec![1; count + 1];
-    column[0] = size as isize;
-    let one = |part: &Index| match part {
-        Index::Tensor(t) if t.batch().is_some_and(|b| b.level == level) => {
-            let aligned = batch::padded(&batch::unwrapped(t, level, size)?, count + 1)?;
-            Ok(Index::Tensor(aligned))
-        }
-        other => Ok(other.clone()),
-    };
-    std::iter::once(Ok(Index::Tensor(view::reshape(&examples, &column)?))).chain(parts.iter().map(one)).collect()
-}
-
-/// Where the dimensions of advanced indices stand in the result, and whether the indices stand side by side.
-fn place(rank: usize, parts: &[Index]) -> (usize, bool) {
-    let consumed: usize = parts.iter().map(consumes).sum();
-    let (mut dim, mut first, mut gap, mut adjacent) = (0, None, false, true);
-    for part in parts {
-        match part {
-            Index::Tensor(_) => {
-                adjacent &= first.is_none() || !gap;
-                first.get_or_insert(dim);
-                gap = false;
-            }
-            Index::Int(_) => {}
-            Index::Ellipsis => {
-                gap = true;
-                dim += rank.saturating_sub(consumed);
-            }
-            Index::Slice { .. } | Index::NewAxis => {
-                gap = true;
-                dim += 1;
-            }
-        }
-    }
-    (first.unwrap_or(0), adjacent)
-}
-
-/// [`set`] on every example of a batch.
-fn batched_set(x: &Tensor, parts: &[Index], value: &Tensor, level: u32) -> Result<()> {
-    let Some(target) = x.batch().filter(|b| b.level == level) else {
-        return Err(Error::BatchedInPlace { op: "index_put_" });
-    };
-    if indices(parts).next().is_some() {
-        return Err(Error::NotImplemented {
-            op: "index_put_",
-            what: "vmap over assignment to tensors as indices".into(),
-        });
-    }
-    let moved: Vec<Index> = std::iter::once(WHOLE).chain(parts.iter().cloned()).collect();
-    let view = get(&target.value, &moved)?;
-    let size = target.value.shape()[0];
-    let value = batch::padded(&batch::unwrapped(value, level, size)?, view.rank())?;
-    inplace::copy_(&view, &value).map(drop)
 }
 
 /// Without leading dimensions of size 1 beyond `rank`, as NumPy lets values have.

@@ -20,6 +20,7 @@ pub mod recorded;
 pub mod registry;
 pub mod replay;
 pub mod scaled;
+mod shared;
 pub mod statistics;
 pub mod sum;
 pub mod unary;

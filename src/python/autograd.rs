@@ -4,12 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyMapping, PyTuple};
 
 use super::convert::ok;
 use super::error::from_panic;
 use super::node::node_of;
 use super::tensor::{PyTensor, wrap};
+use super::transform::check_backward;
 use crate::engine::{self, Options, Pass, Place};
 use crate::graph::Edge;
 use crate::tensor::Tensor;
@@ -19,8 +20,25 @@ fn tensors(all: &[Bound<'_, PyTensor>]) -> Vec<Tensor> {
     all.iter().map(|t| t.get().get().clone()).collect()
 }
 
-fn gradients(all: &[Option<Bound<'_, PyTensor>>]) -> Vec<Option<Tensor>> {
-    all.iter().map(|t| t.as_ref().map(|t| t.get().get().clone())).collect()
+/// A gradient to start from, or None.
+///
+/// # Errors
+/// For what is neither.
+pub fn gradient(object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
+    if object.is_none() {
+        return Ok(None);
+    }
+    match object.cast::<PyTensor>() {
+        Ok(t) => Ok(Some(t.get().get().clone())),
+        Err(_) => {
+            let given = object.get_type().name()?;
+            Err(PyTypeError::new_err(format!("gradients can be either Tensors or None, but got {given}")))
+        }
+    }
+}
+
+fn gradients(all: &[Bound<'_, PyAny>]) -> PyResult<Vec<Option<Tensor>>> {
+    all.iter().map(gradient).collect()
 }
 
 /// A tensor, or a pair of a node and the number of one of its outputs.
@@ -44,7 +62,7 @@ fn place(object: &Bound<'_, PyAny>) -> PyResult<Place> {
     }
 }
 
-/// The argument `inputs` of `backward`: one place, or several.
+/// The argument `inputs` of `backward`: one place, several, or a dict of them.
 ///
 /// # Errors
 /// For none, and for what is not a place.
@@ -52,11 +70,20 @@ pub fn inputs(object: &Bound<'_, PyAny>) -> PyResult<Vec<Place>> {
     if let Ok(one) = place(object) {
         return Ok(vec![one]);
     }
-    let all = places(&object.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
+    let all: Vec<Bound<'_, PyAny>> = match object.cast_exact::<PyDict>() {
+        Ok(named) => named.values().iter().collect(),
+        Err(_) if object.cast::<PyMapping>().is_ok() => {
+            let given = object.get_type().name()?;
+            return Err(PyTypeError::new_err(format!(
+                "`inputs` argument to `backward()` must be a dict, not {given}. Other Mapping types are not supported."
+            )));
+        }
+        Err(_) => object.try_iter()?.collect::<PyResult<_>>()?,
+    };
     if all.is_empty() {
-        return Err(PyRuntimeError::new_err("'inputs' argument to backward() cannot be empty."));
+        return Err(PyRuntimeError::new_err("`inputs` argument to `backward()` cannot be empty."));
     }
-    Ok(all)
+    places(&all)
 }
 
 fn places(all: &[Bound<'_, PyAny>]) -> PyResult<Vec<Place>> {
@@ -64,7 +91,7 @@ fn places(all: &[Bound<'_, PyAny>]) -> PyResult<Vec<Place>> {
 }
 
 /// Runs a pass; a long one without the interpreter's lock, so that other threads of Python run meanwhile.
-fn run(py: Python<'_>, pass: Pass) -> PyResult<Vec<Option<Tensor>>> {
+pub fn run(py: Python<'_>, pass: Pass) -> PyResult<Vec<Option<Tensor>>> {
     let is_long = pass.is_long();
     let work = || catch_unwind(AssertUnwindSafe(|| pass.run()));
     let done = if is_long { py.detach(work) } else { work() };
@@ -79,14 +106,14 @@ fn run(py: Python<'_>, pass: Pass) -> PyResult<Vec<Option<Tensor>>> {
 pub fn _backward(
     py: Python<'_>,
     outputs: Vec<Bound<'_, PyAny>>,
-    gradients: Vec<Option<Bound<'_, PyTensor>>>,
+    gradients: Vec<Bound<'_, PyAny>>,
     retain_graph: bool,
     create_graph: bool,
     inputs: Option<Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let options = Options { retain_graph, create_graph, allow_unused: true };
     let inputs = inputs.map(|i| self::inputs(&i)).transpose()?;
-    backward(py, &places(&outputs)?, &self::gradients(&gradients), inputs.as_deref(), options)
+    backward(py, &places(&outputs)?, &self::gradients(&gradients)?, inputs.as_deref(), options)
 }
 
 /// Accumulates gradients into leaves, or into `inputs`.
@@ -97,6 +124,7 @@ pub fn backward(
     inputs: Option<&[Place]>,
     options: Options,
 ) -> PyResult<()> {
+    check_backward()?;
     let pass = ok(Pass::new(outputs, gradients, inputs, options))?;
     let found = run(py, pass)?;
     ok(engine::finish_backward(inputs, found, options))
@@ -109,28 +137,41 @@ pub fn _grad(
     py: Python<'_>,
     outputs: Vec<Bound<'_, PyAny>>,
     inputs: Vec<Bound<'_, PyAny>>,
-    gradients: Vec<Option<Bound<'_, PyTensor>>>,
+    gradients: Vec<Bound<'_, PyAny>>,
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
     materialize: bool,
 ) -> PyResult<Vec<Option<Py<PyAny>>>> {
     let options = Options { retain_graph, create_graph, allow_unused: allow_unused || materialize };
-    let inputs = places(&inputs)?;
-    let pass = ok(Pass::new(&places(&outputs)?, &self::gradients(&gradients), Some(&inputs), options))?;
+    let (outputs, inputs) = (places(&outputs)?, places(&inputs)?);
+    let gradients = self::gradients(&gradients)?;
+    ok(engine::check_shared(&outputs, &inputs))?;
+    let pass = ok(Pass::new(&outputs, &gradients, Some(&inputs), options))?;
     let found = ok(engine::check_used(run(py, pass)?, options))?;
-    found
-        .into_iter()
-        .zip(&inputs)
-        .map(|(g, x)| match g {
-            Some(g) => wrap(py, g).map(Some),
-            None if materialize => {
-                let (shape, dtype) = x.look();
-                wrap(py, ok(Tensor::zeros(&shape, dtype))?).map(Some)
-            }
-            None => Ok(None),
-        })
-        .collect()
+    found.into_iter().zip(&inputs).map(|(g, x)| found_or_zeros(py, g, x, materialize, create_graph)).collect()
+}
+
+/// A gradient as Python has it; zeros in the place of none where `materialize`.
+fn found_or_zeros(
+    py: Python<'_>,
+    found: Option<Tensor>,
+    input: &Place,
+    materialize: bool,
+    recorded: bool,
+) -> PyResult<Option<Py<PyAny>>> {
+    match (found, input) {
+        (Some(g), _) => wrap(py, g).map(Some),
+        (None, _) if !materialize => Ok(None),
+        (None, Place::Edge(_)) => {
+            Err(PyRuntimeError::new_err("materialize_grads cannot be used when the given input is a GradientEdge"))
+        }
+        (None, Place::Tensor(x)) => {
+            let zeros = ok(Tensor::zeros(x.shape(), x.dtype()))?;
+            ok(zeros.set_requires_grad(recorded))?;
+            wrap(py, zeros).map(Some)
+        }
+    }
 }
 
 /// Runs the core's check of derivatives on a Python function.

@@ -5,8 +5,9 @@ use pyo3::prelude::*;
 
 use super::convert::ok;
 use super::tensor::{PyTensor, wrap};
-use crate::graph::mode::{self, Mapping, Randomness};
+use crate::graph::mode::{self, Randomness};
 use crate::ops::{batch, view};
+use crate::random::{self, Generator};
 use crate::tensor::layout::wrap_dim;
 
 /// Begins a map over `size` examples; gives its level.
@@ -22,7 +23,7 @@ pub fn _vmap_enter(size: usize, randomness: &str) -> PyResult<u32> {
             )));
         }
     };
-    Ok(mode::enter_mapping(Mapping { size, randomness }))
+    Ok(mode::enter_mapping(size, randomness))
 }
 
 /// Ends the innermost map.
@@ -59,8 +60,60 @@ pub fn _is_batched(tensor: &Bound<'_, PyTensor>, level: u32) -> bool {
     batch::levels(tensor.get().get()).iter().any(|l| l.0 == level)
 }
 
-/// The tensor with a batch of every map that runs: gradients with respect to it are one for each example.
+/// All examples of a batched tensor, or None.
 #[pyfunction]
-pub fn _batch_like_active(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> PyResult<Py<PyAny>> {
-    wrap(py, ok(batch::in_every_map(tensor.get().get()))?)
+pub fn _batched_value(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> PyResult<Option<Py<PyAny>>> {
+    tensor.get().get().batch().map(|b| wrap(py, b.value.clone())).transpose()
+}
+
+/// The default generator as it is, to be set again.
+#[pyclass(module = "ferrograd._ferrograd", frozen)]
+pub struct RandomState(Generator);
+
+/// The default generator as it is.
+#[pyfunction]
+pub fn _random_state() -> RandomState {
+    RandomState(random::with_default(|g| g.clone()))
+}
+
+/// Sets the default generator to what it was.
+#[pyfunction]
+pub fn _set_random_state(state: &RandomState) {
+    random::with_default(|g| *g = state.0.clone());
+}
+
+/// The level of the innermost map that the tensor is batched at, or 0.
+#[pyfunction]
+pub fn _batch_level(tensor: &Bound<'_, PyTensor>) -> u32 {
+    tensor.get().get().batch().map_or(0, |b| b.level)
+}
+
+/// The number of examples of the map of a level, and its randomness.
+#[pyfunction]
+pub fn _map_info(level: u32) -> Option<(usize, &'static str)> {
+    let (_, map) = mode::mappings().into_iter().find(|m| m.0 == level)?;
+    let randomness = match map.randomness {
+        Randomness::Error => "error",
+        Randomness::Same => "same",
+        Randomness::Different => "different",
+    };
+    Some((map.size, randomness))
+}
+
+/// All examples of a tensor at a level, in its first dimension; None where it may stay as it is.
+#[pyfunction]
+pub fn _examples(py: Python<'_>, tensor: &Bound<'_, PyTensor>, level: u32, size: usize) -> PyResult<Option<Py<PyAny>>> {
+    ok(batch::examples(tensor.get().get(), level, size))?.map(|t| wrap(py, t)).transpose()
+}
+
+/// Whether something differentiates within the map of a level.
+#[pyfunction]
+pub fn _is_differentiated(level: u32) -> bool {
+    mode::is_differentiated(level) || mode::is_carried(level)
+}
+
+/// Calls a function outside of the map of a level.
+#[pyfunction]
+pub fn _outside_map<'py>(level: u32, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    mode::outside_mapping(level, || function.call0())
 }

@@ -127,9 +127,16 @@ impl PyContext {
     /// What `save_for_backward` kept.
     #[getter]
     fn saved_tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let for_forward = {
+            let state = self.state.lock();
+            if state.running.is_empty() { state.to_save_forward.as_ref().map(|t| t.clone_ref(py)) } else { None }
+        };
+        if let Some(saved) = for_forward {
+            return Ok(saved.into_bound(py));
+        }
         let Some((node, kept)) = self.kept()? else {
             let state = self.state.lock();
-            let saved = state.to_save_forward.as_ref().or(state.to_save.as_ref());
+            let saved = state.to_save.as_ref();
             return Ok(saved.map_or_else(|| PyTuple::empty(py), |t| t.bind(py).clone()));
         };
         let unpacked = kept.iter().map(|saved| match saved {
@@ -306,8 +313,11 @@ pub fn _apply_function<'py>(
     arguments: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = function.py();
-    let context = function.getattr("_backward_cls")?.call0()?;
     let inputs: Vec<Option<Tensor>> = arguments.iter().map(|a| tensor_of(&a)).collect();
+    if inputs.iter().flatten().any(|t| t.batch().is_some()) {
+        return py.import("ferrograd.autograd._mapped")?.call_method1("apply", (function, arguments));
+    }
+    let context = function.getattr("_backward_cls")?.call0()?;
     let needs: Vec<bool> = inputs.iter().map(|t| t.as_ref().is_some_and(Tensor::requires_grad)).collect();
     let recorded = is_grad_enabled() && needs.contains(&true);
     // Before forward, which may change inputs in place.
@@ -375,6 +385,8 @@ impl<'py> Finishing<'_, 'py> {
         if forward::is_active() {
             self.carry_tangents(py, &outputs, is_tuple)?;
         }
+        let done = self.context.get().state.lock().to_save_forward.take();
+        drop(done);
         let wrapped = |(o, t): (&Bound<'py, PyAny>, Option<Tensor>)| match t {
             Some(t) => wrap(py, t),
             None => Ok(o.clone().unbind()),

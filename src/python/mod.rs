@@ -22,3 +22,4 @@ mod operators;
 mod out;
 mod signature;
 mod tensor;
+mod transform;

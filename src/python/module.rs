@@ -11,7 +11,7 @@ use super::host::install_host;
 use super::node::PyNode;
 use super::signature::entries;
 use super::tensor::{PyTensor, wrap};
-use super::{autograd, batch, data, device, forward, function, functions, modes, numpy};
+use super::{autograd, batch, data, device, forward, function, functions, modes, numpy, transform};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -236,7 +236,21 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(batch::_add_batch_dim, module)?,
         wrap_pyfunction!(batch::_remove_batch_dim, module)?,
         wrap_pyfunction!(batch::_is_batched, module)?,
-        wrap_pyfunction!(batch::_batch_like_active, module)?,
+        wrap_pyfunction!(batch::_batch_level, module)?,
+        wrap_pyfunction!(batch::_map_info, module)?,
+        wrap_pyfunction!(batch::_examples, module)?,
+        wrap_pyfunction!(batch::_is_differentiated, module)?,
+        wrap_pyfunction!(batch::_outside_map, module)?,
+        wrap_pyfunction!(batch::_batched_value, module)?,
+        wrap_pyfunction!(batch::_random_state, module)?,
+        wrap_pyfunction!(batch::_set_random_state, module)?,
+        wrap_pyfunction!(transform::_enter_transform, module)?,
+        wrap_pyfunction!(transform::_exit_transform, module)?,
+        wrap_pyfunction!(transform::_fresh, module)?,
+        wrap_pyfunction!(transform::_close, module)?,
+        wrap_pyfunction!(transform::_released, module)?,
+        wrap_pyfunction!(transform::_transform_grad, module)?,
+        wrap_pyfunction!(transform::_graph_info, module)?,
         wrap_pyfunction!(forward::_enter_dual_level, module)?,
         wrap_pyfunction!(forward::_exit_dual_level, module)?,
         wrap_pyfunction!(forward::_current_dual_level, module)?,

@@ -85,7 +85,7 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
     if let Ok(t) = object.cast::<PyTensor>() {
         let t = t.get().get();
         let is_int = t.rank() == 0 && !t.dtype().is_floating_point() && t.dtype() != DType::Bool;
-        return Ok(if is_int && !t.requires_grad() {
+        return Ok(if is_int && !t.requires_grad() && t.batch().is_none() {
             Index::Int(ok(t.item())?.as_i64() as isize)
         } else {
             Index::Tensor(t.clone())
@@ -461,6 +461,7 @@ impl PyTensor {
     /// Asks for gradients, or no longer.
     #[pyo3(signature = (requires_grad=true))]
     fn requires_grad_(slf: Bound<'_, Self>, requires_grad: bool) -> PyResult<Bound<'_, Self>> {
+        super::transform::check_requires_grad(requires_grad)?;
         ok(slf.get().get().set_requires_grad(requires_grad))?;
         Ok(slf)
     }
@@ -552,14 +553,14 @@ impl PyTensor {
     fn backward(
         &self,
         py: Python<'_>,
-        gradient: Option<Bound<'_, PyTensor>>,
+        gradient: Option<Bound<'_, PyAny>>,
         retain_graph: Option<bool>,
         create_graph: bool,
         inputs: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let options = Options { retain_graph: retain_graph.unwrap_or(create_graph), create_graph, allow_unused: true };
         let inputs = inputs.map(super::autograd::inputs).transpose()?;
-        let gradient = gradient.map(|g| g.get().get().clone());
+        let gradient = gradient.as_ref().map(super::autograd::gradient).transpose()?.flatten();
         super::autograd::backward(py, &[self.get().into()], &[gradient], inputs.as_deref(), options)
     }
 }

@@ -87,7 +87,7 @@ def pushed(place: Place, source: int, tangent: Tensor, missing: tuple[int, ...] 
     with forward_ad.dual_level():
         inputs = list(place.inputs)
         for i in place.wanted:
-            primal = inputs[i].detach().requires_grad_()
+            (primal,) = _ferrograd._fresh([inputs[i].detach()])
             if i == source:
                 inputs[i] = forward_ad.make_dual(primal, tangent)
             else:

@@ -1,0 +1,778 @@
+"""Transforms of functions, held against torch.func: the same expression in both libraries, nested in every way."""
+
+import collections
+import doctest
+import importlib
+import itertools
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+
+import ferrograd as fg
+from ferrograd import func as fgf
+from ferrograd.utils import _pytree
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=5)
+BATCH = RNG.normal(size=(3, 5))
+W = RNG.normal(size=(4, 5))
+V = RNG.normal(size=(2, 4))
+
+
+def leaves(found):
+    if isinstance(found, dict):
+        return [leaf for key in sorted(found) for leaf in leaves(found[key])]
+    if isinstance(found, (tuple, list)):
+        return [leaf for part in found for leaf in leaves(part)]
+    return [found]
+
+
+def same(ours, theirs, rtol=1e-7):
+    ours, theirs = leaves(ours), leaves(theirs)
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs):
+        if not hasattr(b, "requires_grad"):
+            assert a == b
+            continue
+        assert tuple(a.shape) == tuple(b.shape) and str(a.dtype).split(".")[-1] == str(b.dtype).split(".")[-1]
+        assert a.requires_grad == b.requires_grad
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=rtol, atol=1e-9)
+
+
+def both(expression, *arrays):
+    """The expression of the library and its transforms, in ferrograd and in torch."""
+    torch = pytest.importorskip("torch")
+    given = [np.array(a) for a in arrays]
+    return expression(fg, fgf, *map(fg.tensor, given)), expression(torch, torch.func, *map(torch.tensor, given))
+
+
+def agree(expression, *arrays):
+    same(*both(expression, *arrays))
+
+
+def failure(call):
+    try:
+        call()
+    except Exception as error:
+        return error
+    return None
+
+
+def fail_alike(expression, *arrays, message=None):
+    """Both raise an error of one class whose message has the given part."""
+    torch = pytest.importorskip("torch")
+    errors = [
+        failure(lambda: expression(T, F, *[T.tensor(np.array(a)) for a in arrays])) for T, F in ((fg, fgf), (torch, torch.func))
+    ]
+    assert errors[1] is not None and type(errors[0]) is type(errors[1]), errors
+    assert message is None or all(message in str(e) for e in errors), errors
+
+
+SCALARS = {
+    "polynomial": lambda T: lambda x: (x**3 + 2 * x).sum(),
+    "product": lambda T: lambda x: x[:3].prod() * x.sum(),
+    "exponential": lambda T: lambda x: (T.exp(0.3 * x) * T.sin(x)).sum(),
+    "norm": lambda T: lambda x: (x * x).sum().sqrt(),
+    "softmax": lambda T: lambda x: (x.softmax(0) * T.arange(5.0, dtype=T.float64)).sum(),
+    "logsumexp": lambda T: lambda x: x.logsumexp(0),
+    "quadratic": lambda T: lambda x: x @ (T.tensor(W).t() @ T.tensor(W)) @ x,
+    "network": lambda T: lambda x: (T.tensor(V) @ T.tanh(T.tensor(W) @ x)).pow(2).sum(),
+    "indexing": lambda T: lambda x: (x[T.tensor([0, 2, 2])] * x[1:4]).sum() + x[-1] ** 2,
+    "matrix": lambda T: lambda x: (x[:, None] * x[None, :]).tanh().mean(),
+    "joins": lambda T: lambda x: T.cat([x * 2, T.stack([x[0], x[1]])]).pow(3).sum(),
+    "variance": lambda T: lambda x: x.var() * x.std(),
+    "kinks": lambda T: lambda x: (x.relu() * x.abs() + x.clamp(-0.5, 0.5)).sum(),
+    "change in place": lambda T: lambda x: in_place(x).pow(2).sum(),
+    "branches": lambda T: lambda x: T.where(x > 0, x.sin(), x**3).sum(),
+}
+
+
+def in_place(x):
+    y = x * 1
+    y[1:].mul_(x[:-1])
+    y[0] = x[3] * x[4]
+    return y
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_gradients(name):
+    f = SCALARS[name]
+    agree(lambda T, F, x: F.grad(f(T))(x), X)
+    agree(lambda T, F, x: F.grad_and_value(f(T))(x), X)
+    agree(lambda T, F, x: F.vmap(F.grad(f(T)))(x), BATCH)
+    agree(lambda T, F, x: F.vjp(f(T), x)[1](T.tensor(2.0, dtype=T.float64)), X)
+    agree(lambda T, F, x: F.jvp(f(T), (x,), (x.flip(0),)), X)
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_gradients_are_those_of_differences(name):
+    f = SCALARS[name](fg)
+    found = fgf.grad(f)(fg.tensor(X)).numpy()
+    step = 1e-6 * np.eye(5)
+    expected = [(f(fg.tensor(X + e)).item() - f(fg.tensor(X - e)).item()) / 2e-6 for e in step]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("outer, inner", [*itertools.product(["jacrev", "jacfwd"], repeat=2)])
+@pytest.mark.parametrize("name", SCALARS)
+def test_second_derivatives(name, outer, inner):
+    f = SCALARS[name]
+    twice = lambda T, F: getattr(F, outer)(getattr(F, inner)(f(T)))
+    if (name, outer, inner) != ("change in place", "jacfwd", "jacfwd"):  # torch cannot
+        agree(lambda T, F, x: twice(T, F)(x), X)
+    found, batched = fgf.hessian(f(fg)), fgf.vmap(twice(fg, fgf))(fg.tensor(BATCH))
+    same(twice(fg, fgf)(fg.tensor(X)), found(fg.tensor(X)))
+    for n, x in enumerate(BATCH):
+        same(batched[n], found(fg.tensor(x)), rtol=1e-6)
+
+
+TRANSFORMS = {
+    "grad": lambda F, f: F.grad(lambda x: f(x).sum()),
+    "jacrev": lambda F, f: lambda x: F.jacrev(f)(x).sum(0),
+    "jacfwd": lambda F, f: lambda x: F.jacfwd(f)(x).sum(0),
+    "jvp": lambda F, f: lambda x: F.jvp(f, (x,), (x * 2,))[1],
+    "vjp": lambda F, f: lambda x: F.vjp(f, x)[1](x * 2)[0],
+    "vmap": lambda F, f: lambda x: F.vmap(lambda s: f(x * s))(x[:2]).sum(0),
+    "linearize": lambda F, f: lambda x: F.linearize(f, x)[1](x),
+}
+
+
+@pytest.mark.parametrize("names", [*itertools.product([n for n in TRANSFORMS if n != "linearize"], repeat=3)], ids="-".join)
+def test_transforms_nest_in_any_order(names):
+    """Three deep, on a function from vectors to vectors."""
+
+    def build(T, F):
+        f = lambda x: T.sin(x) * x.flip(0) + 0.1 * x**3
+        for name in names:
+            f = TRANSFORMS[name](F, f)
+        return f
+
+    agree(lambda T, F, x: build(T, F)(x), X[:3])
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_linear_approximations_nest(name):
+    f = lambda x: fg.sin(x) * x.flip(0)
+    pushed = lambda f: lambda x: fgf.jvp(f, (x,), (x,))[1]
+    x = fg.tensor(X)
+    same(TRANSFORMS["linearize"](fgf, TRANSFORMS[name](fgf, f))(x), pushed(TRANSFORMS[name](fgf, f))(x))
+    same(TRANSFORMS[name](fgf, TRANSFORMS["linearize"](fgf, f))(x), TRANSFORMS[name](fgf, pushed(f))(x))
+
+
+def test_four_derivatives():
+    f = lambda x: x**5
+    for choice in itertools.product([fgf.grad, fgf.jacfwd, fgf.jacrev], repeat=4):
+        g = f
+        for transform in choice:
+            g = transform(g)
+        assert g(fg.tensor(2.0)).item() == 240.0
+        assert fgf.vmap(g)(fg.tensor([2.0, 1.0])).tolist() == [240.0, 120.0]
+
+
+def loss(T):
+    def of(params, x, t):
+        hidden = T.tanh(params["layer"]["w"] @ x + params["layer"]["b"])
+        return ((params["out"][0] @ hidden - t) ** 2).sum()
+
+    return of
+
+
+def parameters(T, requires_grad=False):
+    tensors = [T.tensor(np.array(a)) for a in (W, W[:, 0], V)]
+    if requires_grad:
+        tensors = [t.requires_grad_() for t in tensors]
+    return {"layer": {"w": tensors[0], "b": tensors[1]}, "out": (tensors[2],)}
+
+
+TARGETS = RNG.normal(size=(3, 2))
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_gradients_of_each_example(requires_grad):
+    per_example = lambda T, F, x, t: F.vmap(F.grad(loss(T)), (None, 0, 0))(parameters(T, requires_grad), x, t)
+    agree(per_example, BATCH, TARGETS)
+    found = per_example(fg, fgf, fg.tensor(BATCH), fg.tensor(TARGETS))
+    for n in range(3):
+        single = fgf.grad(loss(fg))(parameters(fg, requires_grad), fg.tensor(BATCH[n]), fg.tensor(TARGETS[n]))
+        same([leaf[n] for leaf in leaves(found)], single)
+    agree(lambda T, F, x, t: F.vmap(F.hessian(loss(T)), (None, 0, 0))(parameters(T), x, t), BATCH, TARGETS)
+    agree(lambda T, F, x, t: F.vmap(F.jacrev(F.jacfwd(loss(T))), (None, 0, 0))(parameters(T), x, t), BATCH, TARGETS)
+
+
+def test_gradients_of_each_example_in_chunks():
+    whole = fgf.vmap(fgf.grad(loss(fg)), (None, 0, 0))(parameters(fg), fg.tensor(BATCH), fg.tensor(TARGETS))
+    parts = fgf.vmap(fgf.grad(loss(fg)), (None, 0, 0), chunk_size=2)(parameters(fg), fg.tensor(BATCH), fg.tensor(TARGETS))
+    same(parts, whole)
+
+
+def test_a_gradient_of_the_gradients_of_each_example():
+    """A penalty on the examples' gradients, differentiated by the parameters that all of them share."""
+
+    def penalty(T, F):
+        gradients = F.vmap(F.grad(lambda w, x: T.tanh(w @ x).sum()), (None, 0))
+        return lambda w, x: (gradients(w, x) ** 2).sum((1, 2)).sqrt().sum()
+
+    agree(lambda T, F, w, x: F.grad(penalty(T, F))(w, x), W, BATCH)
+    agree(lambda T, F, w, x: F.vmap(F.grad(penalty(T, F)), (None, 0))(w, x[:, None]), W, BATCH)
+
+    def leaf(T, F, w, x):
+        w.requires_grad_()
+        penalty(T, F)(w, x).backward()
+        return w.grad
+
+    agree(leaf, W, BATCH)
+
+
+def test_parameters_outside_of_a_map_get_the_sum_of_all_examples():
+    def training(T, F, w, x):
+        w.requires_grad_()
+        F.vmap(lambda x: T.tanh(w @ x).sum())(x).sum().backward()
+        return w.grad
+
+    agree(training, W, BATCH)
+
+
+def test_random_numbers_within_gradients_of_each_example():
+    noisy = lambda w, x: (w * x * fg.rand(5)).sum()
+    for randomness, count in (("different", 15), ("same", 5)):
+        fg.manual_seed(4)
+        found = fgf.vmap(fgf.grad(noisy), (None, 0), randomness=randomness)(fg.ones(5), fg.ones(3, 5))
+        fg.manual_seed(4)
+        assert found.tolist() == fg.rand(count).reshape(-1, 5).expand(3, 5).tolist()
+
+
+ARGUMENTS = [0, 1, 2, -1, (0,), (1, 0), (0, 2), (-1,)]
+
+
+@pytest.mark.parametrize("argnums", ARGUMENTS, ids=str)
+def test_chosen_arguments(argnums):
+    f = lambda a, b, c: (a * b).sum() * c["c"].sum() + (a**2).sum()
+    g = lambda a, b, c: {"y": a * b, "z": c["c"] ** 2 * a[0]}
+    for transform in ("grad", "grad_and_value", "jacrev"):
+        function = g if transform == "jacrev" else f
+        agree(lambda T, F, a, b, c: getattr(F, transform)(function, argnums=argnums)(a, b, {"c": c}), X, X[::-1], X[:2])
+    # torch takes no arguments counted from the end here.
+    positive = {-1: 2, (-1,): (2,)}.get(argnums, argnums)
+    for transform, function in (("jacfwd", g), ("hessian", f)):
+        agree(lambda T, F, a, b, c: getattr(F, transform)(function, positive)(a, b, {"c": c}), X, X[::-1], X[:2])
+        given = fg.tensor(X), fg.tensor(X[::-1].copy()), {"c": fg.tensor(X[:2])}
+        same(getattr(fgf, transform)(function, argnums)(*given), getattr(fgf, transform)(function, positive)(*given))
+
+
+def test_something_beside_the_result():
+    f = lambda x: ((x**2).sum(), {"half": x / 2, "value": (x, [x.sum()])})
+    g = lambda x: (x**2, (x / 2, {"sum": x.sum()}))
+    for requires_grad in (False, True):
+        prepared = lambda x: x.requires_grad_(requires_grad)
+        agree(lambda T, F, x: F.grad(f, has_aux=True)(prepared(x)), X)
+        agree(lambda T, F, x: F.grad_and_value(f, has_aux=True)(prepared(x)), X)
+        agree(lambda T, F, x: F.jacrev(g, has_aux=True)(prepared(x)), X)
+        agree(lambda T, F, x: F.jvp(g, (prepared(x),), (x.detach() * 3,), has_aux=True), X)
+
+        def pulled(T, F, x):
+            y, pull, aux = F.vjp(g, prepared(x), has_aux=True)
+            return y, pull(T.ones_like(y)), aux
+
+        agree(pulled, X)
+    agree(lambda T, F, x: F.jacfwd(g, has_aux=True)(x), X)
+    agree(lambda T, F, x: F.jvp(g, (x,), (x * 3,), has_aux=True), X)
+
+
+def test_keyword_arguments_and_other_values():
+    f = lambda x, n, *, scale=1.0, shift=None: ((x**n) * scale + (0 if shift is None else shift)).sum()
+    agree(lambda T, F, x: F.grad(f)(x, 3, scale=2.0), X)
+    agree(lambda T, F, x: F.grad(f)(x, 3, shift=x * 2), X)
+    agree(lambda T, F, x: F.vmap(f, (0, None))(x, 2, scale=3.0), BATCH)
+    agree(lambda T, F, x: F.vmap(lambda x, *, other: x @ other)(x, other=x[0]), BATCH)
+
+
+def test_chunks_of_rows():
+    f = lambda T: lambda x: (T.sin(x), x[:2] * x[1:3])
+    for size in (None, 1, 2, 3, 100):
+        agree(lambda T, F, x: F.jacrev(f(T), chunk_size=size)(x), X)
+    fail_alike(lambda T, F, x: F.jacrev(f(T), chunk_size=0), X, message="`chunk_size` should be greater than 0")
+    seen = []
+    rows = fgf.jacrev(lambda x: x * counted(seen, x), chunk_size=2)(fg.tensor(X))
+    same(rows, fgf.jacrev(lambda x: x * x)(fg.tensor(X)))
+    assert len(seen) == 3
+
+
+def counted(seen, x):
+    y = x * 1
+    if y.requires_grad:
+        y.register_hook(lambda g: seen.append(g.shape))
+    return y
+
+
+def test_results_without_dependence_and_without_elements():
+    agree(lambda T, F, x: F.grad(lambda x: T.ones((), dtype=T.float64))(x), X)
+    agree(lambda T, F, x: F.jacrev(lambda x: (x * 0 + 1, T.ones(2, dtype=T.float64)))(x), X)
+    agree(lambda T, F, x: F.jacfwd(lambda x: (x * 2, T.ones(2, dtype=T.float64)))(x), X)
+    agree(lambda T, F, x: F.grad(lambda a, b: (a * 2).sum(), argnums=(0, 1))(x, x), X)
+    agree(lambda T, F, x: F.vmap(lambda x: x.sum())(x), np.zeros((0, 3)))
+    agree(lambda T, F, x: F.jacrev(lambda x: x[:0])(x), X)
+    agree(lambda T, F, x: F.jacfwd(lambda x: x * 2)(x), np.zeros(0))
+    agree(lambda T, F, x: F.jacrev(lambda x: x * 2)(x), np.zeros(0))
+    agree(lambda T, F, x: F.vmap(F.grad(lambda x: T.ones((), dtype=T.float64)))(x), BATCH)
+
+
+def test_results_belong_to_the_history_outside():
+    """What the transforms differentiate by leaves no trace; what was there before stays."""
+    scaled = lambda w: lambda x: (w * x * x).sum()
+
+    def captured(T, F, x):
+        w = T.ones(5, dtype=T.float64, requires_grad=True)
+        g = F.grad(scaled(w))(x)
+        return g, T.autograd.grad(g.sum(), w)
+
+    agree(captured, X)
+
+    def given(T, F, x):
+        x.requires_grad_()
+        g, y = F.grad_and_value(lambda x: (x**3).sum())(x)
+        return g, y, T.autograd.grad(g.sum(), x), T.autograd.grad(y, x)
+
+    agree(given, X)
+    agree(lambda T, F, x: F.grad(lambda x: (T.ones(5, dtype=T.float64, requires_grad=True) + x * x).sum())(x), X)
+
+    def one_of_two(T, F, x):
+        w = T.ones(5, dtype=T.float64, requires_grad=True)
+        return F.grad(lambda a, b: (a**2).sum() + (w * b).sum(), (0, 1))(x, x)
+
+    agree(one_of_two, X)
+    x = fg.tensor(X)
+    values = fgf.grad_and_value(lambda x: (x * 2).sum())(x)
+    assert x.grad is None and not x.requires_grad and not any(v.requires_grad for v in values)
+    assert fgf.vjp(lambda x: x, x)[0] is not x and x.is_leaf
+
+
+def stopped(T, x):
+    with T.no_grad():
+        return x**2
+
+
+def test_no_grad():
+    f = lambda T: lambda x: (x * stopped(T, x)).sum()
+    for outer, inner in itertools.product(["jacrev", "jacfwd"], repeat=2):
+        agree(lambda T, F, x: getattr(F, outer)(getattr(F, inner)(f(T)))(x), X)
+    agree(lambda T, F, x: F.grad(f(T))(x), X)
+
+    def outside(T, F, x):
+        x.requires_grad_()
+        with T.no_grad():
+            g, y = F.grad_and_value(lambda x: (x**3).sum())(x)
+            out, pull = F.vjp(lambda x: x**2, x)
+            (cotangent,) = pull(T.ones_like(x))
+        return g, y, out, cotangent
+
+    agree(outside, X)
+
+    def pulled_outside(T, F, x):
+        x.requires_grad_()
+        with T.no_grad():
+            out, pull = F.vjp(lambda x: x**2, x)
+        (g,) = pull(T.ones_like(x))
+        return out, g, T.autograd.grad(g.sum(), x)
+
+    agree(pulled_outside, X)
+
+    def pulled_inside(T, F, x):
+        x.requires_grad_()
+        out, pull = F.vjp(lambda x: x**2, x)
+        with T.no_grad():
+            (g,) = pull(T.ones_like(x))
+        return out, g, T.autograd.grad(out.sum(), x)
+
+    agree(pulled_inside, X)
+
+    def shifted(T, F):
+        def of(x):
+            with T.no_grad():
+                shift = F.grad(lambda x: 0.25 * (x**4).sum())(x)
+            return (x**3 - shift).sum()
+
+        return of
+
+    agree(lambda T, F, x: F.grad(shifted(T, F))(x), X)
+    agree(lambda T, F, x: F.grad(lambda x: F.grad(shifted(T, F))(x).sum())(x), X)
+    fg.set_grad_enabled(True)
+    assert fg.is_grad_enabled()
+
+
+def test_detached_values():
+    f = lambda x: (x.detach() * x * x).sum()
+    agree(lambda T, F, x: F.grad(f)(x), X)
+    agree(lambda T, F, x: F.jacfwd(f)(x), X)
+    agree(lambda T, F, x: F.hessian(f)(x), X)
+
+
+def test_several_cotangents():
+    def pulled(T, F, x):
+        out, pull = F.vjp(lambda x: {"a": x**2, "b": (x.sum(), x[:2])}, x)
+        ones = {"a": T.ones_like(x), "b": (T.tensor(2.0, dtype=T.float64), x[1:3])}
+        return out, pull(ones), pull(ones)
+
+    agree(pulled, X)
+    agree(lambda T, F, x: F.vmap(F.vjp(T.sin, x)[1])(T.eye(5, dtype=T.float64)), X)
+    agree(lambda T, F, x: F.vjp(lambda a, b: a * b, x, x * 2)[1](x), X)
+    agree(lambda T, F, x: F.jvp(lambda c: F.vjp(lambda x: T.sin(x) * x, x)[1](c)[0], (x,), (x * 2,)), X)
+    fail_alike(lambda T, F, x: F.vjp(T.sin, x)[1]((x,)), X, message="Expected pytree structure of cotangents to be the same")
+    fail_alike(lambda T, F, x: F.vjp(T.sin, x)[1](x[:2]), X, message="Mismatch in shape")
+
+
+def test_linear_approximation():
+    calls = []
+
+    def f(x, y):
+        calls.append(1)
+        return {"a": fg.sin(x["x"]) * y, "b": y.sum() * 2, "c": (y > 0).to(fg.int64)}
+
+    x, y = fg.tensor(X), fg.tensor(X[::-1].copy())
+    value, push = fgf.linearize(f, {"x": x}, y)
+    tangents = {"x": y * 2}, x
+    expected = fgf.jvp(lambda a, b: {k: v for k, v in f(a, b).items() if k != "c"}, ({"x": x}, y), tangents)
+    found = push(*tangents)
+    same({k: value[k] for k in "ab"}, expected[0])
+    same({k: found[k] for k in "ab"}, expected[1])
+    assert found["c"].tolist() == [0] * 5 and len(calls) == 2
+    for wrong in (({"x": x},), ({"x": x}, x[:2]), ({"x": x}, x.to(fg.float32))):
+        with pytest.raises(RuntimeError, match="argspec|doesn't match"):
+            push(*wrong)
+
+
+Pair = collections.namedtuple("Pair", ["first", "second"])
+
+
+def test_maps_over_nested_values():
+    f = lambda t: {"sum": t["a"] + t["b"][0], "more": [t["b"][1] * 2, (t["a"].sum(),)]}
+    value = lambda x: {"a": x, "b": (x * 2, x[..., 0])}
+    agree(lambda T, F, x: F.vmap(f)(value(x)), BATCH)
+    agree(lambda T, F, x: F.vmap(f, ({"a": 0, "b": (None, 0)},))({"a": x, "b": (x[0], x[:, 0])}), BATCH)
+    agree(lambda T, F, x: F.vmap(f, ({"a": 0, "b": 0},), {"sum": 1, "more": [0, (0,)]})(value(x)), BATCH)
+    agree(lambda T, F, x: F.vmap(lambda p: Pair(p.first * p.second, p.first))(Pair(x, x + 1)), BATCH)
+    assert isinstance(fgf.vmap(lambda p: Pair(p.first, p.second))(Pair(fg.ones(2), fg.ones(2))), Pair)
+    agree(lambda T, F, x: F.vmap(lambda x, n, s: x * n, (0, None, None))(x, 3, "text"), BATCH)
+    agree(lambda T, F, x: F.vmap(lambda x, none: x if none is None else x * 2, (0, None))(x, None), BATCH)
+    agree(lambda T, F, x: F.vmap(lambda x: (x, 3, None), out_dims=(0, None, None))(x), BATCH)
+    agree(lambda T, F, x: F.vmap(lambda x: x.max(0))(x), BATCH)
+    agree(lambda T, F, x: F.vmap(lambda x: collections.OrderedDict(b=x, a=x * 2))(x), BATCH)
+    agree(lambda T, F, x: F.vmap(partial(T.mul, T.tensor(2.0, dtype=T.float64)))(x), BATCH)
+
+
+def test_dimensions_of_maps():
+    matrices = RNG.normal(size=(2, 3, 4))
+    for dim, out in itertools.product([0, 1, 2, -1, -3], [0, 1, 2, -1, -2]):
+        agree(lambda T, F, x: F.vmap(lambda x: T.sin(x) * x.sum(), dim, out)(x), matrices)
+    agree(lambda T, F, x: F.vmap(lambda a, b: a @ b, (0, 2), -1)(x, x.reshape(4, 3, 2)), matrices)
+    agree(lambda T, F, x: F.vmap(lambda a, b: a @ b, (None, 0))(x[0], x.reshape(3, 4, 2)), matrices)
+    agree(lambda T, F, x: F.vmap(F.vmap(F.vmap(T.sin, 0, 0), 1, 1), -1, 0)(x), matrices)
+    agree(lambda T, F, x: F.vmap(lambda a: F.vmap(lambda b: a @ b)(x[0]))(x[1]), matrices)
+    agree(lambda T, F, x: F.vmap(lambda a: T.ones(3))(x), matrices)
+    agree(lambda T, F, x: F.vmap(lambda a: (a, T.ones(2)), out_dims=(1, 1))(x), matrices)
+
+
+def test_chunks_of_maps():
+    data = RNG.normal(size=(7, 3))
+    f = lambda T: lambda x, y: {"a": T.sin(x) * y, "b": (x.sum(), x[:, None] * y)}
+    for size in (1, 2, 3, 7, 10):
+        agree(lambda T, F, x, y: F.vmap(f(T), (0, None), chunk_size=size)(x, y), data, data[0])
+        agree(lambda T, F, x, y: F.vmap(f(T), (1, None), {"a": 1, "b": (0, -1)}, chunk_size=size)(x.t(), y), data, data[0])
+    rows = []
+    fgf.vmap(lambda x: (rows.append(1), x)[1], chunk_size=3)(fg.tensor(data))
+    assert len(rows) == 3
+    fail_alike(lambda T, F, x: F.vmap(T.sin, chunk_size=0), data, message="chunk_size should be None or greater than 0")
+
+
+def test_randomness_of_maps():
+    def drawn(randomness, **options):
+        fg.manual_seed(0)
+        return fgf.vmap(lambda x: x + fg.randn(2), randomness=randomness, **options)(fg.zeros(4, 1)).tolist()
+
+    fg.manual_seed(0)
+    first = fg.randn(2).tolist()
+    assert drawn("same") == drawn("same", chunk_size=3) == [first] * 4
+    assert len({tuple(row) for row in drawn("different")}) == 4
+    for x, randomness in (("zeros(4)", "error"), ("zeros(4)", "some")):
+        fail_alike(lambda T, F: F.vmap(lambda x: T.rand(2), randomness=randomness)(T.zeros(4)), message="randomness")
+    torch = pytest.importorskip("torch")
+    for T, F in ((fg, fgf), (torch, torch.func)):
+        T.manual_seed(0)
+    assert fgf.vmap(lambda x: fg.rand(2), randomness="different")(fg.zeros(4)).shape == (4, 2)
+
+
+WRONG = {
+    "no arguments": (lambda T, F: F.vmap(lambda: 1)(), "got no inputs"),
+    "nothing to map": (lambda T, F: F.vmap(lambda x: x, None if T is fg else None)(T.ones(2)), "expected `in_dims` to be int or a"),
+    "all shared": (lambda T, F: F.vmap(lambda x: x, (None,))(T.ones(2)), "Expected at least one Tensor to vmap over"),
+    "a list of dims": (lambda T, F: F.vmap(lambda x: x, [0])(T.ones(2)), "expected `in_dims` to be int or a"),
+    "structure": (lambda T, F: F.vmap(lambda x: x, (0, 0))(T.ones(2)), "in_dims is not compatible with the structure of `inputs`"),
+    "a dim that is none": (lambda T, F: F.vmap(lambda x: x, ("a",))(T.ones(2)), "in_dim must be either an integer dimension or None"),
+    "no tensor": (lambda T, F: F.vmap(lambda x: x)(1.0), "We cannot vmap over non-Tensor arguments"),
+    "no dimension": (lambda T, F: F.vmap(lambda x: x)(T.tensor(1.0)), "is a Tensor of dimensionality 0"),
+    "dimension": (lambda T, F: F.vmap(lambda x: x, 2)(T.ones(2, 2)), "so expected in_dim to satisfy -2 <= in_dim < 2"),
+    "sizes": (lambda T, F: F.vmap(lambda x, y: x)(T.ones(2), T.ones(3)), "Expected all tensors to have the same size in the mapped dimension"),
+    "result": (lambda T, F: F.vmap(lambda x: 1)(T.ones(2)), "must only return Tensors, got type"),
+    "results": (lambda T, F: F.vmap(lambda x: (x, None))(T.ones(2)), "must only return Tensors, got type"),
+    "batched result": (lambda T, F: F.vmap(lambda x: x, out_dims=None)(T.ones(2)), "can not return a BatchedTensor when out_dim is None"),
+    "out_dims": (lambda T, F: F.vmap(lambda x: (x, x), out_dims=(0, 0, 0))(T.ones(2)), "out_dims is not compatible with the structure of `outputs`"),
+    "out_dims of one": (lambda T, F: F.vmap(lambda x: x, out_dims=(0, 0))(T.ones(2)), "out_dims is not compatible with the structure of `outputs`"),
+    "out_dims of words": (lambda T, F: F.vmap(lambda x: x, out_dims="a")(T.ones(2)), "`out_dims` must be an int, None or a python collection of ints"),
+    "out_dim range": (lambda T, F: F.vmap(lambda x: x, out_dims=3)(T.ones(2)), "Dimension out of range"),
+    "item": (lambda T, F: F.vmap(lambda x: x.item())(T.ones(2)), "It looks like you're calling .item() on a Tensor"),
+    "float": (lambda T, F: F.vmap(lambda x: float(x))(T.ones(2)), "It looks like you're calling .item() on a Tensor"),
+    "condition": (lambda T, F: F.vmap(lambda x: x if x > 0 else -x)(T.ones(2)), "attempting to use a Tensor in some data-dependent control flow"),
+    "mask": (lambda T, F: F.vmap(lambda x: x[x > 0])(T.ones(2, 2)), "Attempting to batch over indexing with a boolean mask"),
+    "in place": (lambda T, F: F.vmap(lambda x, y: y.add_(x), (0, None))(T.ones(2, 3), T.ones(3)), None),
+    "assignment": (lambda T, F: F.vmap(lambda x, y: y.__setitem__(0, x), (0, None))(T.ones(2), T.ones(3)), "other` being vmapped over but `self` not being vmapped over"),
+    "requires_grad_": (lambda T, F: F.vmap(lambda x: x.requires_grad_())(T.ones(2)), "You are attempting to call Tensor.requires_grad_()"),
+    "requires_grad_ in grad": (lambda T, F: F.grad(lambda x: x.requires_grad_().sum())(T.ones(2)), "You are attempting to call Tensor.requires_grad_()"),
+    "backward": (lambda T, F: F.grad(lambda x: x.sum().backward())(T.ones(2)), "backward() called inside a functorch transform"),
+    "backward of a list": (lambda T, F: F.grad(lambda x: T.autograd.backward([x.sum()]))(T.ones(2)), "backward() called inside a functorch transform"),
+    "integers": (lambda T, F: F.grad(lambda x: x.sum())(T.tensor([1])), "only Tensors of floating point dtype can require gradients"),
+    "grad of a number": (lambda T, F: F.grad(lambda x: x)(1.0), "Thing passed to transform API must be Tensor"),
+    "grad of a vector": (lambda T, F: F.grad(lambda x: x)(T.ones(2)), "to return a scalar Tensor, got tensor with 1 dims"),
+    "grad without a tensor": (lambda T, F: F.grad(lambda x: 1.0)(T.ones(2)), "to return a Tensor, got <class 'float'>"),
+    "grad without aux": (lambda T, F: F.grad(lambda x: x.sum(), has_aux=True)(T.ones(2)), "should be a tuple: (output, aux)"),
+    "argnums": (lambda T, F: F.grad(lambda x: x.sum(), argnums=3)(T.ones(2)), "Got argnum=3, but only 1 positional inputs"),
+    "argnums none": (lambda T, F: F.grad(lambda x: x.sum(), argnums=())(T.ones(2)), "argnums must be non-empty"),
+    "argnums twice": (lambda T, F: F.grad(lambda x: x.sum(), argnums=(0, 0))(T.ones(2)), "argnums elements must be unique"),
+    "argnums type": (lambda T, F: F.grad(lambda x: x.sum(), argnums=[0])(T.ones(2)), "argnums must be int or Tuple[int, ...]"),
+    "argnum type": (lambda T, F: F.grad(lambda x: x.sum(), argnums=(0.0,))(T.ones(2)), "argnum must be int, got: <class 'float'>"),
+    "vjp without aux": (lambda T, F: F.vjp(lambda x: x, T.ones(2), has_aux=True), "should be a tuple: (output, aux)"),
+    "vjp of nothing": (lambda T, F: F.vjp(lambda x: None, T.ones(2)), "Expected f to be a function that has non-empty output"),
+    "vjp of numbers": (lambda T, F: F.vjp(lambda x: 1.0, T.ones(2)), "expected f(*primals) to return only tensors"),
+    "vjp of integers": (lambda T, F: F.vjp(lambda x: x > 0, T.ones(2)), "All outputs of f must be floating-point or complex Tensors"),
+    "vjp argument": (lambda T, F: F.vjp(lambda x: x, 1.0), "Thing passed to transform API must be Tensor"),
+    "jvp primals": (lambda T, F: F.jvp(lambda x: x, T.ones(2), T.ones(2)), "Expected primals to be a tuple"),
+    "jvp structure": (lambda T, F: F.jvp(lambda x: x, (T.ones(2),), T.ones(2)), "Expected primals and tangents to have the same python structure"),
+    "jvp of nothing": (lambda T, F: F.jvp(lambda x: x, (), ()), "Expected primals to contain at least one Tensor"),
+    "jvp of numbers": (lambda T, F: F.jvp(lambda x: x, (1.0,), (1.0,)), "Expected primals to only contain Tensors"),
+    "jvp result": (lambda T, F: F.jvp(lambda x: None, (T.ones(2),), (T.ones(2),)), "Expected f to be a function that has non-empty output"),
+    "jvp shape": (lambda T, F: F.jvp(lambda x: x, (T.ones(2),), (T.ones(3),)), None),
+    "jvp strict": (lambda T, F: F.jvp(lambda x: T.ones(2), (T.ones(2),), (T.ones(2),), strict=True), "The output of f is independent of the inputs"),
+    "jvp aux": (lambda T, F: F.jvp(lambda x: x, (T.ones(2),), (T.ones(2),), has_aux=True), "should be a tuple: (output, aux)"),
+    "jacfwd of a number": (lambda T, F: F.jacrev(lambda x: x)(1.0), "Thing passed to transform API must be Tensor"),
+    "leaf in place": (lambda T, F: F.grad(lambda x: x.add_(1).sum())(T.ones(2)), "a leaf Variable that requires grad is being used in an in-place operation"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_calls(name):
+    expression, message = WRONG[name]
+    fail_alike(expression, message=message)
+    # Nothing of what was begun stays.
+    assert fgf.vmap(fgf.grad(lambda x: x**2))(fg.ones(2)).tolist() == [2.0, 2.0]
+    assert fg.ones(1).requires_grad_().requires_grad and fg.is_grad_enabled()
+
+
+def test_results_in_place_and_gradients_by_shared_tensors():
+    w = fg.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="as many gradients as examples"):
+        fgf.vmap(lambda x: fg.autograd.grad((w * x).sum(), w)[0])(fg.ones(2, 3))
+    per_example = fgf.vmap(fgf.grad(lambda w, x: fg.autograd.grad((w * w * x).sum(), w, create_graph=True)[0].sum()), (None, 0))
+    assert per_example(fg.ones(3), fg.tensor([[1.0] * 3, [2.0] * 3])).tolist() == [[2.0] * 3, [4.0] * 3]
+
+
+#: The index, the value, the dimensions of the tensor, and whether torch does the same (some forms are errors there, and
+#: one takes the value in the wrong order).
+ASSIGNMENTS = {
+    "a number": (lambda i: i, lambda x: 5.0, 3, True),
+    "one element": (lambda i: i, lambda x: x[0, 0, 0] * 2, 3, True),
+    "rows": (lambda i: i, lambda x: x[:2] * 2, 3, True),
+    "columns": (lambda i: (slice(None), i), lambda x: x[:, :2] * 3, 2, False),
+    "slice and tensor": (lambda i: (slice(1, None), i), lambda x: x[1:, :2] ** 2, 2, False),
+    "two": (lambda i: (i, i), lambda x: x[:2, 0] * 2, 2, True),
+    "apart": (lambda i: (i, slice(None), i), lambda x: x[:2, :, 0] * 2, 3, True),
+    "negative": (lambda i: i - 3, lambda x: x[:2] * 2, 3, True),
+    "ellipsis": (lambda i: (..., i), lambda x: x[..., :2] * 2, 3, False),
+    "none": (lambda i: (None, i), lambda x: x[:2] * 2, 3, False),
+    "integer": (lambda i: (1, i), lambda x: x[0, :2] * 2, 3, True),
+    "leading ones": (lambda i: i, lambda x: (x[:2] * 2)[None, None], 3, False),
+}
+
+
+@pytest.mark.parametrize("form", ASSIGNMENTS)
+def test_assignment_to_indices_in_a_map(form):
+    index, value, rank, is_torchs = ASSIGNMENTS[form]
+
+    def change(x, i):
+        y = x * 1
+        y[index(i)] = value(x)
+        return y
+
+    data = RNG.normal(size=(4, 3, 3, 3)[: rank + 1])
+    indices = np.array([[0, 2], [1, 0], [2, 1], [0, 1]])
+    weights = fg.tensor(RNG.normal(size=data.shape[1:]))
+    x, i = fg.tensor(data), fg.tensor(indices)
+    for f in (change, fgf.grad(lambda x, i: (change(x, i) * weights).pow(2).sum())):
+        same(fgf.vmap(f)(x, i), fg.stack([f(a, b) for a, b in zip(x, i)]))
+        same(fgf.vmap(f, (0, None))(x, i[1]), fg.stack([f(a, i[1]) for a in x]))
+    nested = fgf.vmap(lambda j: fgf.vmap(lambda a: change(a + j.sum() * 0, j))(x))(i)
+    same(nested, fg.stack([fg.stack([change(a, j) for a in x]) for j in i]))
+    if is_torchs:
+        agree(lambda T, F, x, i: F.vmap(change)(x, i), data, indices)
+
+
+def test_assignment_to_a_single_index_and_to_a_shared_mask():
+    def put(T, x, i):
+        y = x * 1
+        y[i] = x.sum()
+        y[T.tensor([True, False, True])] = y[:2] * 2
+        return y
+
+    agree(lambda T, F, x, i: F.vmap(lambda x, i: put(T, x, i))(x, i), RNG.normal(size=(2, 3)), np.array([0, 2]))
+    agree(lambda T, F, x, i: F.vmap(lambda x, i: x[i])(x, i), RNG.normal(size=(2, 3)), np.array([0, 2]))
+
+
+class Layer:
+    def __init__(self, T, seed):
+        rng = np.random.default_rng(seed)
+        self.weight, self.scale = T.tensor(rng.normal(size=(2, 5)), requires_grad=True), T.tensor(rng.normal(size=2))
+        self.tied = self.weight
+
+    def named_parameters(self, remove_duplicate=True):
+        return [("weight", self.weight)] + ([] if remove_duplicate else [("tied", self.tied)])
+
+    def named_buffers(self, remove_duplicate=True):
+        return [("scale", self.scale)]
+
+    def __call__(self, x, power=1):
+        self.scale = self.scale + 1
+        return (self.weight @ x) ** power * self.scale + self.tied.sum()
+
+
+class Model:
+    training = True
+
+    def __init__(self, T=fg, seed=0):
+        self.layers, self.T = [Layer(T, seed), Layer(T, seed + 1)], T
+
+    def _all(self, listing, **options):
+        return [(f"layers.{n}.{name}", t) for n, l in enumerate(self.layers) for name, t in getattr(l, listing)(**options)]
+
+    def named_parameters(self, **options):
+        return self._all("named_parameters", **options)
+
+    def named_buffers(self, **options):
+        return self._all("named_buffers", **options)
+
+    def __call__(self, x, power=1):
+        return self.layers[0](x, power) + self.T.tanh(self.layers[1](x))
+
+
+def test_modules_as_functions():
+    model, x = Model(), fg.tensor(X)
+    before = dict(model.named_parameters()), dict(model.named_buffers())
+    params = {name: t.detach() * 2 for name, t in model.named_parameters()}
+    found = fgf.functional_call(model, params, x)
+    assert dict(model.named_parameters()) == before[0]
+    for layer in model.layers:
+        layer.weight = layer.tied = layer.weight.detach() * 2
+        layer.scale = layer.scale - 1
+    same(found, model(x))
+
+
+def test_the_attributes_of_modules_as_functions():
+    x = fg.tensor(X)
+    model = Model()
+    buffers = {"layers.0.scale": fg.zeros(2, dtype=fg.float64)}
+    params = {"layers.0.weight": fg.ones(2, 5, dtype=fg.float64)}
+    scale = model.layers[0].scale
+    fgf.functional_call(model, (params, buffers), (x,), {"power": 2})
+    assert buffers["layers.0.scale"].tolist() == [1.0, 1.0] and model.layers[0].scale is scale
+    one = lambda **options: fgf.functional_call(model, {"layers.0.weight": fg.ones(2, 5), "layers.0.tied": fg.zeros(2, 5)}, x.to(fg.float32), **options)
+    with pytest.raises(ValueError, match="which are tied"):
+        one()
+    with pytest.raises(RuntimeError, match="Missing key"):
+        one(tie_weights=False, strict=True)
+    with pytest.raises(RuntimeError, match="Unexpected key.*'other'"):
+        fgf.functional_call(model, {"other": x}, x, strict=True)
+    with pytest.raises(ValueError, match="appeared in multiple dictionaries"):
+        fgf.functional_call(model, (params, params), x)
+    with pytest.raises(ValueError, match="to be dictionaries"):
+        fgf.functional_call(model, (params, 1), x)
+    with pytest.raises(ValueError, match="to be a dict, or a list/tuple of dicts"):
+        fgf.functional_call(model, 1, x)
+    with pytest.raises(TypeError, match="not an instance of torch.Tensor"):
+        fgf.functional_call(model, {"layers.0.weight": 1.0}, x)
+
+    class Broken(Model):
+        def __call__(self, x):
+            raise KeyError("broken")
+
+    broken = Broken()
+    weight = broken.layers[0].weight
+    with pytest.raises(KeyError, match="broken"):
+        fgf.functional_call(broken, params, x)
+    assert broken.layers[0].weight is weight
+
+
+def test_gradients_of_modules_for_each_example_and_of_several_modules():
+    model = Model()
+    params = {name: t.detach() for name, t in model.named_parameters()}
+    f = lambda params, x: fgf.functional_call(model, dict(params), x).pow(2).sum()
+    x = fg.tensor(BATCH)
+    scale = [layer.scale for layer in model.layers]
+    found = fgf.vmap(fgf.grad(f), (None, 0))(params, x)
+    for n, one in enumerate(x):
+        for layer, s in zip(model.layers, scale):
+            layer.scale = s
+        same([found[name][n] for name in params], list(fgf.grad(f)(params, one).values()))
+    models = [Model(seed=s) for s in (0, 5)]
+    stacked = fgf.stack_module_state(models)
+    assert all(t.requires_grad and t.is_leaf for t in stacked[0].values()) and not any(t.requires_grad for t in stacked[1].values())
+    together = fgf.vmap(lambda p, b: fgf.functional_call(models[0], (dict(p), dict(b)), x[0]))(*stacked)
+    same(together, fg.stack([m(x[0]) for m in models]))
+    with pytest.raises(RuntimeError, match="at least one model"):
+        fgf.stack_module_state([])
+    with pytest.raises(RuntimeError, match="of the same class"):
+        fgf.stack_module_state([Model(), Layer(fg, 0)])
+    models[1].training = False
+    with pytest.raises(RuntimeError, match="same training/eval mode"):
+        fgf.stack_module_state(models)
+
+
+def test_trees():
+    tree = {"a": 1, "b": (2, [3, Pair(4, {})]), "c": collections.deque([5], maxlen=3), "d": None}
+    found, spec = _pytree.tree_flatten(tree)
+    assert found == [1, 2, 3, 4, 5, None] and spec.unflatten(found) == tree and spec == _pytree.tree_structure(tree)
+    assert spec.unflatten(found)["c"].maxlen == 3
+    assert spec != _pytree.tree_structure({**tree, "b": [2]})
+    assert _pytree.tree_map(lambda x: x, collections.defaultdict(list, x=[1])).default_factory is list
+    assert _pytree.tree_map_only(int, lambda x: -x, (1, "a")) == (-1, "a")
+    assert _pytree.tree_all(lambda x: x, (1, 1)) and not _pytree.tree_any(lambda x: x, (0, 0))
+    assert repr(_pytree.tree_structure((1, {"a": 2}))) == "TreeSpec(tuple, None, [*, TreeSpec(dict, ['a'], [*])])"
+    assert _pytree.treespec_pprint(_pytree.tree_structure((1, {"a": 2}))) == "(*, {'a': *})"
+    with pytest.raises(ValueError, match="holds 2 items"):
+        _pytree.tree_structure((1, 2)).unflatten([1])
+    for other in ((1,), [1, 2], 3):
+        with pytest.raises(ValueError, match="mismatch"):
+            _pytree.tree_map(max, (1, 2), other)
+
+    class Box:
+        def __init__(self, inside):
+            self.inside = inside
+
+    _pytree.register_pytree_node(Box, lambda b: ([b.inside], None), lambda parts, _: Box(*parts))
+    assert fgf.vmap(lambda b: Box(b.inside.sum()))(Box(fg.ones(2, 3))).inside.tolist() == [3.0, 3.0]
+    with pytest.raises(ValueError, match="already registered"):
+        _pytree.register_pytree_node(Box, None, None)
+
+
+def test_names_of_the_package():
+    assert fg.vmap is fgf.vmap and "vmap" in fgf.__all__
+    f = fgf.grad(math.sin)
+    assert f.__name__ == "sin"
+    seen = []
+    fgf.vmap(lambda x: (seen.append(fgf.debug_unwrap(x)), x)[1])(fg.tensor([[1.0, 2.0]]))
+    assert seen[0].tolist() == [[1.0, 2.0]] and fgf.debug_unwrap(seen[0]) is seen[0]
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        fg.nothing
+
+
+@pytest.mark.parametrize("name", ["func", "func._vmap", "func._grad", "func._jvp", "func._jacobian", "func._call", "utils._pytree", "autograd._grad", "autograd.functional"])
+def test_examples_run(name):
+    found = doctest.testmod(importlib.import_module(f"ferrograd.{name}"), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.failed == 0 and found.attempted > 0

@@ -1,0 +1,266 @@
+"""Functions written in Python under vmap: by a rule of their own, and by maps over their forward and backward."""
+
+import numpy as np
+import pytest
+from test_func import agree, fail_alike, same
+
+import ferrograd as fg
+from ferrograd import func as fgf
+
+RNG = np.random.default_rng(12)
+A, B = RNG.normal(size=(4, 3)), RNG.normal(size=(4, 3))
+
+
+def array(x):
+    return x.detach().numpy()
+
+
+def front(x, dim):
+    dims = list(range(x.dim()))
+    return x.permute(dims.pop(dim), *dims)
+
+
+def generated(T):
+    """`x**2 * y` and a mask, with a derivative of its own that keeps tensors, shapes and settings."""
+
+    class Scaled(T.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x, y, power):
+            return x**power * y, x > 0
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            x, y, ctx.power = inputs
+            ctx.shape = x.shape
+            ctx.mark_non_differentiable(output[1])
+            ctx.save_for_backward(x, y)
+            ctx.save_for_forward(x, y)
+
+        @staticmethod
+        def backward(ctx, g, _):
+            x, y = ctx.saved_tensors
+            assert x.shape == ctx.shape
+            gx = ctx.power * x ** (ctx.power - 1) * y * g if ctx.needs_input_grad[0] else None
+            return gx, x**ctx.power * g, None
+
+        @staticmethod
+        def jvp(ctx, tx, ty, _):
+            x, y = ctx.saved_tensors
+            zero = T.zeros_like(x)
+            tx, ty = zero if tx is None else tx, zero if ty is None else ty
+            return ctx.power * x ** (ctx.power - 1) * y * tx + x**ctx.power * ty, None
+
+    return lambda x, y: Scaled.apply(x, y, 3)[0]
+
+
+def ruled(T):
+    """A sort by NumPy, which no transform sees through."""
+
+    def numpy(a):
+        return T.tensor(np.array(a))
+
+    class Sort(T.autograd.Function):
+        @staticmethod
+        def forward(x, dim):
+            order = np.argsort(array(x), axis=dim)
+            return numpy(np.take_along_axis(array(x), order, dim)), numpy(order)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            x, ctx.dim = inputs
+            ctx.mark_non_differentiable(output[1])
+            ctx.save_for_backward(output[1])
+            ctx.save_for_forward(output[1])
+
+        @staticmethod
+        def backward(ctx, g, _):
+            (order,) = ctx.saved_tensors
+            return Take.apply(g, order, ctx.dim, True), None
+
+        @staticmethod
+        def jvp(ctx, t, _):
+            (order,) = ctx.saved_tensors
+            return Take.apply(t, order, ctx.dim, False), None
+
+        @staticmethod
+        def vmap(info, in_dims, x, dim):
+            assert info.batch_size == x.shape[in_dims[0]] and info.randomness == "error"
+            x = front(x, in_dims[0])
+            return Sort.apply(x, dim + 1 if dim >= 0 else dim), (0, 0)
+
+    class Take(T.autograd.Function):
+        @staticmethod
+        def forward(x, order, dim, back):
+            order = array(order)
+            order = np.argsort(order, axis=dim) if back else order
+            return numpy(np.take_along_axis(array(x), order, dim))
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            _, order, ctx.dim, ctx.back = inputs
+            ctx.save_for_backward(order)
+            ctx.save_for_forward(order)
+
+        @staticmethod
+        def backward(ctx, g):
+            return Take.apply(g, ctx.saved_tensors[0], ctx.dim, not ctx.back), None, None, None
+
+        @staticmethod
+        def jvp(ctx, t, *_):
+            return Take.apply(t, ctx.saved_tensors[0], ctx.dim, ctx.back)
+
+        @staticmethod
+        def vmap(info, in_dims, x, order, dim, back):
+            size = info.batch_size
+            x, order = (
+                front(t, d) if d is not None else t.unsqueeze(0).expand(size, *t.shape)
+                for t, d in zip((x, order), in_dims)
+            )
+            return Take.apply(x, order, dim + 1 if dim >= 0 else dim, back), 0
+
+    return lambda x, y: Sort.apply(x, 0)[0] * y
+
+
+FUNCTIONS = {"generated": generated, "ruled": ruled}
+CALLS = {
+    "map": lambda F, f: F.vmap(f),
+    "map of one": lambda F, f: lambda x, y: F.vmap(f, (0, None))(x, y[0]),
+    "map of the other": lambda F, f: lambda x, y: F.vmap(f, (None, 0))(x[0], y),
+    "nested": lambda F, f: lambda x, y: F.vmap(F.vmap(f, (0, None)), (None, 0))(x, y),
+    "map of columns": lambda F, f: F.vmap(f, 1, 1),
+    "gradients": lambda F, f: F.vmap(F.grad(lambda x, y: f(x, y).sum(), (0, 1))),
+    "gradients by what is shared": lambda F, f: lambda x, y: F.vmap(F.grad(lambda x, y: f(x, y).pow(2).sum(), (0, 1)), (None, 0))(x[0], y),
+    "gradient of a map": lambda F, f: F.grad(lambda x, y: F.vmap(f)(x, y).pow(2).sum(), (0, 1)),
+    "gradient of a map by what is shared": lambda F, f: F.grad(lambda x, y: F.vmap(f, (0, None))(x, y[0]).pow(2).sum(), (0, 1)),
+    "jacobians": lambda F, f: F.vmap(F.jacrev(f, (0, 1))),
+    "jacobian": lambda F, f: lambda x, y: F.jacrev(f, (0, 1))(x[0], y[0]),
+    "second": lambda F, f: F.vmap(F.jacrev(F.jacrev(lambda x, y: f(x, y).pow(2).sum()))),
+    "tangents": lambda F, f: F.vmap(lambda x, y: F.jvp(f, (x, y), (y, x))),
+    "tangents of a map": lambda F, f: lambda x, y: F.jvp(F.vmap(f), (x, y), (y, x)),
+    "forward jacobian": lambda F, f: lambda x, y: F.jacfwd(f)(x[0], y[0]),
+    "hessians": lambda F, f: F.vmap(F.hessian(lambda x, y: f(x, y).pow(2).sum())),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("call", CALLS)
+def test_transforms_of_functions_written_in_python(name, call):
+    agree(lambda T, F, x, y: CALLS[call](F, FUNCTIONS[name](T))(x, y), A, B)
+
+
+def test_gradients_are_accumulated_outside_of_a_map():
+    def accumulated(T, F, x, y):
+        x.requires_grad_()
+        y.requires_grad_()
+        F.vmap(generated(T), (0, None))(x, y[0]).sum().backward()
+        return x.grad, y.grad
+
+    agree(accumulated, A, B)
+
+
+def test_a_rule_that_is_not_differentiable():
+    """Within a gradient the function's own backward counts, whatever its rule does."""
+
+    def build(T):
+        class Sine(T.autograd.Function):
+            @staticmethod
+            def forward(x):
+                return T.tensor(np.sin(array(x)))
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
+                ctx.save_for_backward(*inputs)
+
+            @staticmethod
+            def backward(ctx, g):
+                return g * ctx.saved_tensors[0].cos()
+
+            @staticmethod
+            def vmap(info, in_dims, x):
+                return T.tensor(np.sin(array(x))), in_dims[0]
+
+        return Sine.apply
+
+    agree(lambda T, F, x: F.vmap(F.grad(lambda x: build(T)(x).sum()))(x), A)
+    agree(lambda T, F, x: F.vmap(build(T), 1)(x), A)
+
+
+def test_functions_that_change_their_argument():
+    class Double(fg.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x):
+            return x.mul_(2)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.mark_dirty(inputs[0])
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    seen = []
+
+    def change(x):
+        y = x * 1
+        z = Double.apply(y)
+        seen.append(z is y)
+        return z
+
+    x = fg.tensor(A)
+    same(fgf.vmap(change)(x), x * 2)
+    same(fgf.grad(lambda x: fgf.vmap(change)(x).sum())(x), fg.full_like(x, 2.0))
+    assert seen == [True, True]
+
+
+def test_broadcast_gradients_are_summed():
+    def build(T):
+        class Add(T.autograd.Function):
+            generate_vmap_rule = True
+
+            @staticmethod
+            def forward(x, y):
+                return x + y
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
+                pass
+
+            @staticmethod
+            def backward(ctx, g):
+                return g, g
+
+        return Add.apply
+
+    agree(lambda T, F, x, y: F.vmap(F.grad(lambda x, y: build(T)(x, y).sum(), (0, 1)))(x[:, :1], y), A, B)
+    agree(lambda T, F, x, y: F.grad(lambda x, y: F.vmap(build(T))(x[:, :1], y).sum(), (0, 1))(x, y), A, B)
+    agree(lambda T, F, x, y: F.grad(lambda x, y: F.vmap(build(T), (0, None))(x, y).sum(), (0, 1))(x, y[0]), A, B)
+
+
+def wrong(T, rule=None, separate=True, generate=False):
+    attributes = {"forward": staticmethod(lambda x: x * 1), "setup_context": staticmethod(lambda ctx, i, o: None)}
+    if not separate:
+        attributes = {"forward": staticmethod(lambda ctx, x: x * 1)}
+    if rule is not None:
+        attributes["vmap"] = staticmethod(rule)
+    return type("Wrong", (T.autograd.Function,), {**attributes, "generate_vmap_rule": generate}).apply
+
+
+WRONG = {
+    "no rule": (dict(), "does not have vmap support"),
+    "two rules": (dict(rule=lambda info, dims, x: (x, 0), generate=True), "both generate_vmap_rule=True and an overridden vmap"),
+    "one form": (dict(separate=False, generate=True), "must override the setup_context staticmethod"),
+    "one return": (dict(rule=lambda info, dims, x: x), "to have two returns"),
+    "three returns": (dict(rule=lambda info, dims, x: (x, 0, 0)), "Got 3 returns"),
+    "dims": (dict(rule=lambda info, dims, x: (x, (0, 0))), "returned an incompatible (output, out_dims) tuple"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_functions(name):
+    options, message = WRONG[name]
+    fail_alike(lambda T, F, x: F.vmap(wrong(T, **options))(x), A, message=message)
