@@ -1,32 +1,31 @@
-//! Where nodes live: chunks that never move and are never given back, so that a stale id can be looked at and told.
+//! Where nodes live: slots of a slab whose addresses stay readable, so that a stale id can be looked at and told.
 
 use std::cell::{Cell, UnsafeCell};
-use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use parking_lot::Mutex;
+use super::node::{Derivative, Edges, Node, Outputs};
+use super::saved::{self, Packed};
+use crate::error::Result;
+use crate::memory::slab::{FreeList, Slab};
+use crate::tensor::dtype::DType;
 
-use super::node::Node;
-
-/// A place for a node. The header outlives the nodes that use it one after another.
-#[repr(align(16))]
+/// A place for a node.
+#[repr(C)]
 pub struct Slot {
-    /// How many [`NodeRef`]s there are; 0 for a free slot.
-    refs: AtomicU32,
-    /// Moves each time the slot is freed.
-    generation: AtomicU32,
-    /// For the backward pass that visits the node: its number and the node's place in its plan.
+    /// For the backward pass that visits the node: its number and the node's place in its plan. In a free slot, the
+    /// link to the next.
     pub(crate) mark: AtomicU64,
-    /// The next free slot, where this one is free.
-    next: Cell<*mut Slot>,
-    node: UnsafeCell<Option<Node>>,
+    /// The node's place in the order of recording, which no other node ever has; 0 in a free slot.
+    sequence: AtomicU64,
+    /// How many [`NodeRef`]s there are.
+    refs: AtomicU32,
+    node: UnsafeCell<MaybeUninit<Node>>,
 }
 
-// SAFETY: `next` is only touched by whoever holds the free slot; `node` is written before the first reference to it is
-// given out and cleared after the last is gone.
-unsafe impl Sync for Slot {}
-// SAFETY: as above.
-unsafe impl Send for Slot {}
+/// With room for what its operation keeps, a node stays within two and a half cache lines.
+const _: () = assert!(size_of::<Slot>() <= 160);
 
 /// Shared ownership of a node.
 pub struct NodeRef(NonNull<Slot>);
@@ -35,157 +34,185 @@ pub struct NodeRef(NonNull<Slot>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeId {
     slot: NonNull<Slot>,
-    generation: u32,
+    sequence: u64,
 }
 
-// SAFETY: slots are `Sync` and never freed.
+// SAFETY: the node is written before the first reference to it is given out and cleared after the last is gone; nodes
+// are `Send` and `Sync`.
 unsafe impl Send for NodeRef {}
 // SAFETY: as above.
 unsafe impl Sync for NodeRef {}
-// SAFETY: as above.
+// SAFETY: an id only looks at the atomics of a slot, whose address stays readable.
 unsafe impl Send for NodeId {}
 // SAFETY: as above.
 unsafe impl Sync for NodeId {}
 
-const CHUNK: usize = 1024;
-/// Free slots that a thread keeps before it hands half of them to the others.
-const THREAD_SLOTS: u32 = 1 << 20;
+static SLOTS: Slab = Slab::new(size_of::<Slot>());
+/// Free slots that a thread takes at once, and keeps before it hands half of them to the others.
+const BATCH: usize = 64;
+const THREAD_SLOTS: usize = 1 << 14;
 
-/// Free slots as a list threaded through them.
-struct FreeList {
-    head: Cell<*mut Slot>,
-    count: Cell<u32>,
+static SEQUENCE: AtomicU64 = AtomicU64::new(1);
+
+/// What a thread has for itself. Nothing of it is dropped when the thread ends, so it can be reached until the very end;
+/// [`Guard`] hands the slots on.
+struct Local {
+    free: UnsafeCell<FreeList>,
+    /// True while the thread may keep slots.
+    open: Cell<bool>,
+    /// True while a node is being dropped. Nodes whose last reference goes meanwhile are freed one after another, not
+    /// one inside the other.
+    dropping: Cell<bool>,
+    doomed: UnsafeCell<FreeList>,
 }
 
-// SAFETY: a list owns its slots, which belong to no thread.
-unsafe impl Send for FreeList {}
-
-impl FreeList {
-    const fn new() -> Self {
-        FreeList { head: Cell::new(null_mut()), count: Cell::new(0) }
-    }
-
-    #[inline]
-    fn push(&self, slot: NonNull<Slot>) {
-        // SAFETY: the slot is free and ours.
-        unsafe { slot.as_ref() }.next.set(self.head.get());
-        self.head.set(slot.as_ptr());
-        self.count.set(self.count.get() + 1);
-    }
-
-    #[inline]
-    fn pop(&self) -> Option<NonNull<Slot>> {
-        let slot = NonNull::new(self.head.get())?;
-        // SAFETY: slots in the list are free and hold their successor.
-        self.head.set(unsafe { slot.as_ref() }.next.get());
-        self.count.set(self.count.get() - 1);
-        Some(slot)
-    }
-}
-
-impl Drop for FreeList {
-    fn drop(&mut self) {
-        let shared = SHARED.lock();
-        while let Some(slot) = self.pop() {
-            shared.push(slot);
-        }
-    }
-}
+/// Gives the slots of a thread to the others when it ends.
+struct Guard;
 
 thread_local! {
-    static FREE: FreeList = const { FreeList::new() };
-    /// Nodes whose last reference went while another node was being dropped: freed one after another, not one inside
-    /// the other.
-    static DROPPING: Cell<bool> = const { Cell::new(false) };
-    static DOOMED: FreeList = const { FreeList::new() };
+    static LOCAL: Local = const {
+        Local {
+            free: UnsafeCell::new(FreeList::new()),
+            open: Cell::new(false),
+            dropping: Cell::new(false),
+            doomed: UnsafeCell::new(FreeList::new()),
+        }
+    };
+    static GUARD: Guard = const { Guard };
 }
 
-static SHARED: Mutex<std::mem::ManuallyDrop<FreeList>> = Mutex::new(std::mem::ManuallyDrop::new(FreeList::new()));
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-/// How many nodes there are room for.
-pub fn capacity() -> usize {
-    LIVE.load(Ordering::Relaxed)
-}
-
-fn take_slot() -> NonNull<Slot> {
-    if let Ok(Some(slot)) = FREE.try_with(FreeList::pop) {
-        return slot;
+impl Drop for Guard {
+    fn drop(&mut self) {
+        LOCAL.with(|local| {
+            local.open.set(false);
+            local.flush(0);
+        });
     }
-    refill()
 }
 
-/// Takes from the slots that other threads gave up, else makes a chunk of new ones.
-#[cold]
-fn refill() -> NonNull<Slot> {
-    let shared = SHARED.lock();
-    let fresh = shared.pop();
-    for _ in 0..CHUNK {
-        let Some(slot) = shared.pop() else { break };
-        if FREE.try_with(|free| free.push(slot)).is_err() {
-            shared.push(slot);
-            break;
+impl Local {
+    #[inline]
+    fn take(&self) -> NonNull<Slot> {
+        // SAFETY: only this thread reaches the list, and nothing that reaches it again is called meanwhile.
+        match unsafe { (*self.free.get()).pop() } {
+            Some(slot) => slot.cast(),
+            None => self.refill(),
         }
     }
-    drop(shared);
-    fresh.unwrap_or_else(|| {
-        LIVE.fetch_add(CHUNK, Ordering::Relaxed);
-        let chunk: Vec<Slot> = (0..CHUNK)
-            .map(|_| Slot {
-                refs: AtomicU32::new(0),
-                generation: AtomicU32::new(0),
-                mark: AtomicU64::new(0),
-                next: Cell::new(null_mut()),
-                node: UnsafeCell::new(None),
-            })
-            .collect();
-        let mut slots = Vec::leak(chunk).iter_mut().map(NonNull::from);
-        let first = slots.next().unwrap_or(NonNull::dangling());
-        for slot in slots {
-            give_slot(slot);
-        }
-        first
-    })
-}
 
-#[inline]
-fn give_slot(slot: NonNull<Slot>) {
-    let kept = FREE.try_with(|free| {
-        let room = free.count.get() < THREAD_SLOTS;
-        if room {
-            free.push(slot);
+    #[cold]
+    #[inline(never)]
+    fn refill(&self) -> NonNull<Slot> {
+        if GUARD.try_with(|_| ()).is_ok() {
+            self.open.set(true);
         }
-        room
-    });
-    if kept != Ok(true) {
-        SHARED.lock().push(slot);
+        // SAFETY: as in `take`.
+        let free = unsafe { &mut *self.free.get() };
+        SLOTS.take(free, if self.open.get() { BATCH } else { 1 });
+        match free.pop() {
+            Some(slot) => slot.cast(),
+            None => std::alloc::handle_alloc_error(std::alloc::Layout::new::<Slot>()),
+        }
+    }
+
+    #[inline]
+    fn give(&self, slot: NonNull<Slot>) {
+        // SAFETY: as in `take`; the slot is free and ours.
+        let count = unsafe {
+            let free = &mut *self.free.get();
+            free.push(slot.cast());
+            free.len()
+        };
+        if count > THREAD_SLOTS || !self.open.get() {
+            self.flush(if self.open.get() { THREAD_SLOTS / 2 } else { 0 });
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn flush(&self, left: usize) {
+        // SAFETY: as in `take`.
+        SLOTS.give(unsafe { &mut *self.free.get() }, left);
+    }
+
+    /// Frees a node, and then all that lost their last reference by it, in constant stack.
+    fn bury(&self, slot: NonNull<Slot>) {
+        // SAFETY: as in `take`; the last reference to the slot is gone, so only this thread reaches its link.
+        let push = |slot: NonNull<Slot>| unsafe { (*self.doomed.get()).push(slot.cast()) };
+        if self.dropping.replace(true) {
+            return push(slot);
+        }
+        let mut next = Some(slot);
+        while let Some(slot) = next {
+            // SAFETY: the last reference is gone; only this thread reaches the node.
+            unsafe {
+                slot.as_ref().sequence.store(0, Ordering::Release);
+                (*slot.as_ref().node.get()).assume_init_drop();
+            }
+            self.give(slot);
+            // SAFETY: as in `take`.
+            next = unsafe { (*self.doomed.get()).pop() }.map(NonNull::cast);
+        }
+        self.dropping.set(false);
     }
 }
 
 impl NodeRef {
-    /// Moves a node into the arena.
+    /// A node of one output whose derivative keeps no values.
     #[inline]
-    pub fn new(node: Node) -> NodeRef {
-        let slot = take_slot();
+    pub fn new<D: Derivative>(derivative: D, edges: Edges, shape: &[usize], dtype: DType) -> NodeRef {
+        NodeRef::with(derivative, edges, Outputs::new(&[(shape, dtype)]))
+    }
+
+    /// A node whose derivative keeps values, which the hooks of the present mode may see.
+    ///
+    /// # Errors
+    /// What the hooks raise, and for tensors made in inference mode.
+    #[inline]
+    pub fn keeping<D: Derivative>(derivative: D, edges: Edges, outputs: &[(&[usize], DType)]) -> Result<NodeRef> {
+        let (derivative, hooks) = saved::admitted(derivative)?;
+        let outputs = Outputs::new(outputs);
+        match hooks {
+            None => Ok(NodeRef::with(derivative, edges, outputs)),
+            Some(hooks) => Ok(NodeRef::with(Packed::new(derivative, hooks)?, edges, outputs)),
+        }
+    }
+
+    #[inline]
+    fn with<D: Derivative>(derivative: D, edges: Edges, outputs: Outputs) -> NodeRef {
+        let slot = LOCAL.with(Local::take);
         // SAFETY: the slot is free and ours until the reference exists.
         unsafe {
-            slot.as_ref().node.get().write(Some(node));
-            slot.as_ref().refs.store(1, Ordering::Relaxed);
+            Node::write((*slot.as_ref().node.get()).as_mut_ptr(), derivative, edges, outputs);
+            let slot = slot.as_ref();
+            slot.mark.store(0, Ordering::Relaxed);
+            slot.refs.store(1, Ordering::Relaxed);
+            // Taken after those of all nodes that this one points to, so numbers fall along edges whichever threads
+            // made the nodes.
+            slot.sequence.store(SEQUENCE.fetch_add(1, Ordering::Relaxed), Ordering::Release);
         }
-        NodeRef(slot)
+        let node = NodeRef(slot);
+        node.note_origin();
+        node
     }
 
     /// The slot's header.
     #[inline]
     pub(crate) fn slot(&self) -> &Slot {
-        // SAFETY: slots are never freed.
+        // SAFETY: slots stay readable.
         unsafe { self.0.as_ref() }
     }
 
     /// The node's name.
     #[inline]
     pub fn id(&self) -> NodeId {
-        NodeId { slot: self.0, generation: self.slot().generation.load(Ordering::Relaxed) }
+        NodeId { slot: self.0, sequence: self.sequence() }
+    }
+
+    /// The node's place in the order of recording.
+    #[inline]
+    pub fn sequence(&self) -> u64 {
+        self.slot().sequence.load(Ordering::Relaxed)
     }
 
     /// True where both refer to one node.
@@ -205,15 +232,17 @@ impl std::ops::Deref for NodeRef {
     type Target = Node;
     #[inline]
     fn deref(&self) -> &Node {
-        // SAFETY: this reference keeps the node in its slot from `new` to the last drop.
-        unsafe { (*self.slot().node.get()).as_ref().unwrap_unchecked() }
+        // SAFETY: this reference keeps the node in its slot from `with` to the last drop.
+        unsafe { (*self.slot().node.get()).assume_init_ref() }
     }
 }
 
 impl Clone for NodeRef {
     #[inline]
     fn clone(&self) -> Self {
-        self.slot().refs.fetch_add(1, Ordering::Relaxed);
+        if self.slot().refs.fetch_add(1, Ordering::Relaxed) > i32::MAX as u32 {
+            std::process::abort();
+        }
         NodeRef(self.0)
     }
 }
@@ -221,11 +250,12 @@ impl Clone for NodeRef {
 impl NodeId {
     /// The node, if it still lives.
     pub fn upgrade(self) -> Option<NodeRef> {
-        // SAFETY: slots are never freed.
+        // SAFETY: slots stay readable.
         let slot = unsafe { self.slot.as_ref() };
+        let is_same = || slot.sequence.load(Ordering::Acquire) == self.sequence;
         let mut refs = slot.refs.load(Ordering::Relaxed);
         loop {
-            if refs == 0 || slot.generation.load(Ordering::Acquire) != self.generation {
+            if refs == 0 || !is_same() {
                 return None;
             }
             match slot.refs.compare_exchange_weak(refs, refs + 1, Ordering::Acquire, Ordering::Relaxed) {
@@ -235,7 +265,7 @@ impl NodeId {
         }
         let node = NodeRef(self.slot);
         // The slot may have been freed and used again between the two looks at it.
-        (slot.generation.load(Ordering::Acquire) == self.generation).then_some(node)
+        is_same().then_some(node)
     }
 }
 
@@ -244,27 +274,44 @@ impl Drop for NodeRef {
     fn drop(&mut self) {
         if self.slot().refs.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
-            bury(self.0);
+            LOCAL.with(|local| local.bury(self.0));
         }
     }
 }
 
-/// Frees a node, and then all that lost their last reference by it, in constant stack.
-fn bury(slot: NonNull<Slot>) {
-    let outermost = DROPPING.try_with(|d| !d.replace(true)).unwrap_or(true);
-    if !outermost {
-        DOOMED.with(|doomed| doomed.push(slot));
-        return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::accumulator::AccumulateGrad;
+    use crate::tensor::Tensor;
+
+    fn node() -> NodeRef {
+        let leaf = Tensor::from_slice(&[1.0f32]);
+        NodeRef::new(AccumulateGrad { leaf }, Edges::new(), &[1], DType::F32)
     }
-    let mut next = Some(slot);
-    while let Some(slot) = next {
-        // SAFETY: the last reference is gone; only this thread reaches the slot.
-        let header = unsafe { slot.as_ref() };
-        header.generation.fetch_add(1, Ordering::Release);
-        // SAFETY: as above.
-        drop(unsafe { (*header.node.get()).take() });
-        give_slot(slot);
-        next = DOOMED.try_with(FreeList::pop).ok().flatten();
+
+    #[test]
+    fn a_stale_id_is_told() {
+        let node = node();
+        let id = node.id();
+        assert!(id.upgrade().is_some_and(|n| n.same(&node)));
+        let address = node.address();
+        drop(node);
+        assert!(id.upgrade().is_none());
+        let next = self::node();
+        assert_eq!(next.address(), address);
+        assert!(id.upgrade().is_none());
     }
-    let _ = DROPPING.try_with(|d| d.set(false));
+
+    #[test]
+    fn a_chain_is_freed_in_constant_stack() {
+        let build = || {
+            let x = Tensor::from_slice(&[1.0f32]).requiring_grad().unwrap();
+            let mut y = x.clone();
+            for _ in 0..200_000 {
+                y = (&y * 1.0).unwrap();
+            }
+        };
+        std::thread::Builder::new().stack_size(64 << 10).spawn(build).unwrap().join().unwrap();
+    }
 }

@@ -209,7 +209,7 @@ pub(crate) fn through(node: &NodeRef, inputs: &[&Tensor], outputs: &[&Tensor]) -
 /// Sets the tangent of an output, also where the node keeps the output for backward.
 pub(crate) fn carry(node: &NodeRef, output: usize, y: &Tensor, level: usize, tangent: Tensor) {
     for saved in node.saved() {
-        if let Some(kept) = saved.tensor().filter(|_| saved.is_output(output)) {
+        if let Some(kept) = saved.tensor(node).filter(|_| saved.is_output(output)) {
             kept.set_tangent(level, Some(tangent.clone()));
         }
     }

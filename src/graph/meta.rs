@@ -1,18 +1,18 @@
 //! A tensor's place in the graph: whether it requires gradients, the node that made it, the gradient it gathered.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
-use smallvec::SmallVec;
 
 use super::accumulator::AccumulateGrad;
 use super::arena::{NodeId, NodeRef};
 use super::forward::Tangents;
 use super::hooks::{All, HookHandle, Hooks, LeafHook, TensorHook};
 use super::mode;
-use super::node::{Edge, Node};
+use super::node::{Edge, Edges};
 use crate::error::{Error, Result};
+use crate::memory::spin::Spin;
 use crate::tensor::Tensor;
 
 /// The autograd state of a tensor, shared by the tensors that are one variable.
@@ -22,22 +22,50 @@ pub struct Meta {
     requires_grad: AtomicBool,
     /// Set for the leaves of a transform that has run its function: nobody outside of it differentiates by them.
     closed: AtomicBool,
+    retains_grad: AtomicBool,
     accumulating: Mutex<()>,
-    state: Mutex<State>,
+    /// For views: the version of the memory that the edge belongs to.
+    version: AtomicU32,
+    state: Spin<State>,
 }
+
+/// With its count it takes a cache line.
+const _: () = assert!(size_of::<Meta>() <= 56);
 
 #[derive(Default)]
 struct State {
-    /// The node that made the tensor; `None` for leaves.
-    edge: Option<Edge>,
-    /// For views: the version of the memory that `edge` belongs to.
-    version: u32,
+    origin: Origin,
     grad: Option<Tensor>,
-    /// The leaf's node, as long as some graph has it.
-    accumulator: Option<NodeId>,
-    retains_grad: bool,
-    hooks: Option<Box<LeafHooks>>,
-    tangents: Option<Box<Tangents>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// Where a tensor comes from.
+#[derive(Default)]
+enum Origin {
+    /// It is a leaf.
+    #[default]
+    Leaf,
+    /// A leaf that had this node in some graph.
+    Accumulated(NodeId),
+    /// A recorded operation made it.
+    Made(Edge),
+}
+
+impl Origin {
+    #[inline]
+    fn edge(&self) -> Option<&Edge> {
+        match self {
+            Origin::Made(edge) => Some(edge),
+            _ => None,
+        }
+    }
+}
+
+/// What few tensors have.
+#[derive(Default)]
+struct Rare {
+    hooks: LeafHooks,
+    tangents: Tangents,
 }
 
 /// The hooks of a leaf: they stay when the graph goes.
@@ -51,8 +79,15 @@ impl Meta {
     /// The state of a recorded operation's result.
     #[inline]
     pub fn recorded(node: NodeRef, output: u32) -> Meta {
-        let state = State { edge: Some(Edge { node, output }), ..State::default() };
-        Meta { requires_grad: AtomicBool::new(true), state: Mutex::new(state), ..Meta::default() }
+        let origin = Origin::Made(Edge { node, output });
+        Meta {
+            requires_grad: AtomicBool::new(true),
+            closed: AtomicBool::new(false),
+            retains_grad: AtomicBool::new(false),
+            accumulating: Mutex::new(()),
+            version: AtomicU32::new(0),
+            state: Spin::new(State { origin, grad: None, rare: None }),
+        }
     }
 
     #[inline]
@@ -71,7 +106,7 @@ impl Meta {
     }
 
     fn has_history(&self) -> bool {
-        self.requires_grad() && self.state.lock().edge.is_some()
+        self.requires_grad() && self.state.lock().origin.edge().is_some()
     }
 
     /// Held while a gradient is added to, so that no addition is lost between two backward passes.
@@ -82,22 +117,40 @@ impl Meta {
     /// The tangent of a level by its number, with the version it belongs to.
     pub(super) fn tangent(&self, number: u64) -> Option<(u32, Tensor)> {
         let state = self.state.lock();
-        state.tangents.as_ref()?.iter().find(|t| t.0 == number).map(|(_, version, t)| (*version, t.clone()))
+        let rare = state.rare.as_ref()?;
+        rare.tangents.iter().find(|t| t.0 == number).map(|(_, version, t)| (*version, t.clone()))
     }
 
     /// Sets or removes a tangent.
     pub(super) fn set_tangent(&self, number: u64, version: u32, tangent: Option<Tensor>) {
         let mut state = self.state.lock();
-        let all = state.tangents.get_or_insert_default();
+        let all = &mut state.rare.get_or_insert_default().tangents;
         let old = all.iter().position(|t| t.0 == number).map(|at| all.remove(at));
         all.extend(tangent.map(|t| (number, version, t)));
         drop(state);
         drop(old);
     }
 
+    /// Replaces what the tensor comes from.
+    fn replace_origin(&self, origin: Origin) {
+        let before = std::mem::replace(&mut self.state.lock().origin, origin);
+        drop(before);
+    }
+
     /// The gradient taken away, to be dropped by the caller outside of the lock.
     fn replace_grad(&self, grad: Option<Tensor>) -> Option<Tensor> {
         std::mem::replace(&mut self.state.lock().grad, grad)
+    }
+}
+
+impl Drop for Meta {
+    /// Gradients may have gradients, and so on: they are freed one after another, not one inside the other.
+    #[inline]
+    fn drop(&mut self) {
+        let mut next = self.state.get_mut().grad.take();
+        while let Some(grad) = next {
+            next = grad.last_meta().and_then(|m| m.replace_grad(None));
+        }
     }
 }
 
@@ -152,9 +205,12 @@ impl Tensor {
         if let Some(batch) = self.batch() {
             return batch.value.grad().map(|g| Tensor::batched(&g, batch.level));
         }
-        let state = self.meta()?.state.lock();
-        match &state.edge {
-            Some(edge) if state.retains_grad && state.grad.is_none() => {
+        let meta = self.meta()?;
+        let state = meta.state.lock();
+        match &state.origin {
+            Origin::Made(edge) if state.grad.is_none() && meta.retains_grad.load(Ordering::Relaxed) => {
+                let edge = edge.clone();
+                drop(state);
                 edge.node.extras().and_then(|e| e.retained(edge.output))
             }
             _ => state.grad.clone(),
@@ -188,11 +244,13 @@ impl Tensor {
             return;
         }
         let meta = self.meta_or_new();
-        let edge = meta.state.lock().edge.clone();
-        if let Some(edge) = edge
-            && let Some(extras) = edge.node.extras()
-        {
-            extras.store_retained(edge.output, None);
+        if meta.retains_grad.load(Ordering::Relaxed) {
+            let edge = meta.state.lock().origin.edge().cloned();
+            if let Some(edge) = edge
+                && let Some(extras) = edge.node.extras()
+            {
+                extras.store_retained(edge.output, None);
+            }
         }
         drop(meta.replace_grad(grad));
     }
@@ -201,12 +259,8 @@ impl Tensor {
     pub(crate) fn set_history(&self, edge: Edge) {
         let meta = self.meta_or_new();
         meta.requires_grad.store(true, Ordering::Relaxed);
-        let version = self.version();
-        let mut state = meta.state.lock();
-        state.version = version;
-        let before = state.edge.replace(edge);
-        drop(state);
-        drop(before);
+        meta.version.store(self.version(), Ordering::Relaxed);
+        meta.replace_origin(Origin::Made(edge));
     }
 
     /// Cuts the tensor off from its history, in place.
@@ -222,8 +276,7 @@ impl Tensor {
         }
         if let Some(meta) = self.meta() {
             meta.requires_grad.store(false, Ordering::Relaxed);
-            let before = meta.state.lock().edge.take();
-            drop(before);
+            meta.replace_origin(Origin::Leaf);
         }
         Ok(())
     }
@@ -235,8 +288,8 @@ impl Tensor {
             return batch.value.grad_fn();
         }
         let own = self.meta().and_then(|m| {
-            let state = m.state.lock();
-            state.edge.clone().map(|e| (e, state.version))
+            let edge = m.state.lock().origin.edge().cloned();
+            edge.map(|e| (e, m.version.load(Ordering::Relaxed)))
         });
         let Some(view) = self.view_of().filter(|v| v.writable) else { return own.map(|(e, _)| e) };
         match own {
@@ -251,7 +304,7 @@ impl Tensor {
         let Some(base_edge) = base.grad_fn() else { return own };
         let node = crate::ops::view::window_node(base, base_edge, self.layout());
         self.set_history(Edge { node, output: 0 });
-        self.meta()?.state.lock().edge.clone()
+        self.meta()?.state.lock().origin.edge().cloned()
     }
 
     /// Where the gradient of this tensor is sent: its node, or for a leaf the node that accumulates.
@@ -264,9 +317,8 @@ impl Tensor {
             return None;
         }
         if self.view_of().is_none() {
-            let state = self.meta()?.state.lock();
-            if state.edge.is_some() {
-                return state.edge.clone();
+            if let Some(edge) = self.meta()?.state.lock().origin.edge() {
+                return Some(edge.clone());
             }
         } else if let Some(edge) = self.grad_fn() {
             return Some(edge);
@@ -277,14 +329,26 @@ impl Tensor {
     /// The node that accumulates into this leaf: one for all graphs that are alive.
     pub(crate) fn accumulator(&self) -> NodeRef {
         let meta = self.meta_or_new();
-        let mut state = meta.state.lock();
-        if let Some(node) = state.accumulator.and_then(NodeId::upgrade) {
-            return node;
+        let known = |state: &State| match state.origin {
+            Origin::Accumulated(id) => Some(id),
+            _ => None,
+        };
+        loop {
+            let id = known(&meta.state.lock());
+            if let Some(node) = id.and_then(NodeId::upgrade) {
+                return node;
+            }
+            let leaf = AccumulateGrad { leaf: self.clone() };
+            let fresh = NodeRef::new(leaf, Edges::new(), self.shape(), self.dtype());
+            let mut state = meta.state.lock();
+            // Another thread may have been faster.
+            if known(&state) == id {
+                if state.origin.edge().is_none() {
+                    state.origin = Origin::Accumulated(fresh.id());
+                }
+                return fresh;
+            }
         }
-        let leaf = AccumulateGrad { leaf: self.clone() };
-        let node = NodeRef::new(Node::new(leaf, SmallVec::new(), self.shape(), self.dtype()));
-        state.accumulator = Some(node.id());
-        node
     }
 
     /// Keeps the gradient of a result, as leaves do.
@@ -296,7 +360,7 @@ impl Tensor {
             return Err(Error::RetainGrad);
         }
         let Some(edge) = self.grad_fn() else { return Ok(()) };
-        self.meta_or_new().state.lock().retains_grad = true;
+        self.meta_or_new().retains_grad.store(true, Ordering::Relaxed);
         edge.node.extras_or_new().retain(edge.output);
         Ok(())
     }
@@ -311,7 +375,7 @@ impl Tensor {
         }
         match self.grad_fn() {
             Some(edge) => Ok(edge.node.extras_or_new().hook_tensor(edge.output, hook)),
-            None => Ok(self.meta_or_new().state.lock().hooks.get_or_insert_default().tensor.add(hook)),
+            None => Ok(self.meta_or_new().state.lock().rare.get_or_insert_default().hooks.tensor.add(hook)),
         }
     }
 
@@ -326,18 +390,18 @@ impl Tensor {
         if !self.is_leaf() {
             return Err(Error::HookNotLeaf);
         }
-        Ok(self.meta_or_new().state.lock().hooks.get_or_insert_default().accumulated.add(hook))
+        Ok(self.meta_or_new().state.lock().rare.get_or_insert_default().hooks.accumulated.add(hook))
     }
 
     /// The hooks on this leaf's gradient, and those after its accumulation.
     pub(crate) fn leaf_hooks(&self) -> Option<(All<TensorHook>, All<LeafHook>)> {
         let state = self.meta()?.state.lock();
-        state.hooks.as_ref().map(|h| (h.tensor.all(), h.accumulated.all()))
+        state.rare.as_ref().map(|r| (r.hooks.tensor.all(), r.hooks.accumulated.all()))
     }
 
     /// True after [`Tensor::retain_grad`] on a result.
     pub fn retains_grad(&self) -> bool {
-        self.meta().is_some_and(|m| m.state.lock().retains_grad)
+        self.meta().is_some_and(|m| m.retains_grad.load(Ordering::Relaxed))
     }
 }
 

@@ -241,6 +241,12 @@ pub fn disable_saved_hooks(message: Option<String>) -> Result<Option<String>> {
     })
 }
 
+/// True where there are hooks on saved values.
+#[inline]
+pub(crate) fn has_saved_hooks() -> bool {
+    has(SAVED_HOOKS)
+}
+
 /// The innermost hooks on saved values.
 #[inline]
 pub(crate) fn saved_hooks() -> Option<Arc<dyn SavedHooks>> {

@@ -1,9 +1,10 @@
 //! A recorded operation: what it was, where its inputs came from, what its outputs look like.
 
 use std::any::Any;
-use std::mem::MaybeUninit;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::cell::UnsafeCell;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -12,7 +13,7 @@ use smallvec::SmallVec;
 use super::anomaly::{self, Origin};
 use super::arena::NodeRef;
 use super::hooks::{HookHandle, Hooks, PostHook, PreHook, TensorHook};
-use super::saved::{self, Packed, Saved};
+use super::saved::Saved;
 use crate::error::Result;
 use crate::memory::pool;
 use crate::tensor::Tensor;
@@ -92,7 +93,7 @@ pub trait Derivative: Clone + Send + Sync + 'static {
 }
 
 /// Room inside of a node for what its operation keeps.
-const INLINE: usize = 10;
+const INLINE: usize = 8;
 type Payload = [MaybeUninit<u64>; INLINE];
 
 /// Who looks at the values that a derivative keeps.
@@ -194,41 +195,107 @@ impl Drop for Taken {
     }
 }
 
-/// What one output, or each of several, looked like.
-enum Outputs {
-    /// The common case: one output of few dimensions.
-    One {
-        dtype: DType,
-        rank: u8,
-        sizes: [u32; 5],
-    },
-    Many(Box<[(DType, Shape)]>),
+/// The edges of a node that is being made.
+pub type Edges = SmallVec<[Option<Edge>; 4]>;
+
+/// Edges that a node has within itself.
+const INLINE_EDGES: usize = 2;
+
+/// The edges: within the node, or where there are more of them in a block of the pool.
+union EdgeStore {
+    inline: ManuallyDrop<[MaybeUninit<Option<Edge>>; INLINE_EDGES]>,
+    block: NonNull<Option<Edge>>,
 }
+
+impl EdgeStore {
+    #[inline]
+    fn new(edges: Edges) -> EdgeStore {
+        let count = edges.len();
+        let mut store = EdgeStore { inline: ManuallyDrop::new([const { MaybeUninit::uninit() }; INLINE_EDGES]) };
+        if count > INLINE_EDGES {
+            let Some(block) = pool::allocate(count * size_of::<Option<Edge>>()) else {
+                std::alloc::handle_alloc_error(std::alloc::Layout::new::<Edge>())
+            };
+            store = EdgeStore { block: block.cast() };
+        }
+        let to = store.first(count).cast_mut();
+        for (n, edge) in edges.into_iter().enumerate() {
+            // SAFETY: there is room for `count` edges.
+            unsafe { to.add(n).write(edge) };
+        }
+        store
+    }
+
+    /// The first of `count` edges.
+    #[inline]
+    fn first(&self, count: usize) -> *const Option<Edge> {
+        // SAFETY: more edges than fit are in a block, fewer are inline.
+        unsafe { if count > INLINE_EDGES { self.block.as_ptr() } else { (&raw const self.inline).cast() } }
+    }
+
+    /// # Safety
+    /// There are `count` edges, which nobody uses any more.
+    #[inline]
+    unsafe fn free(&mut self, count: usize) {
+        let first = self.first(count).cast_mut();
+        // SAFETY: as the caller says.
+        unsafe {
+            std::ptr::slice_from_raw_parts_mut(first, count).drop_in_place();
+            if count > INLINE_EDGES {
+                pool::free(self.block.cast(), count * size_of::<Option<Edge>>());
+            }
+        }
+    }
+}
+
+/// What one output, or each of several, looked like.
+pub(super) struct Outputs {
+    dtype: DType,
+    /// [`MANY`] where `sizes` has the address of a box.
+    rank: u8,
+    /// The common case: one output of few dimensions.
+    sizes: [u32; 4],
+}
+
+/// The sizes of an output as they are kept.
+enum Sizes<'a> {
+    Few(&'a [u32]),
+    Any(&'a [usize]),
+}
+
+type Many = Box<[(DType, Shape)]>;
+const MANY: u8 = u8::MAX;
 
 impl Outputs {
     #[inline]
-    fn new(outputs: &[(&[usize], DType)]) -> Outputs {
+    pub fn new(outputs: &[(&[usize], DType)]) -> Outputs {
         if let [(shape, dtype)] = *outputs
-            && shape.len() <= 5
+            && shape.len() <= 4
             && shape.iter().all(|&s| s <= u32::MAX as usize)
         {
-            let mut sizes = [0u32; 5];
+            let mut sizes = [0u32; 4];
             sizes.iter_mut().zip(shape).for_each(|(to, &from)| *to = from as u32);
-            return Outputs::One { dtype, rank: shape.len() as u8, sizes };
+            return Outputs { dtype, rank: shape.len() as u8, sizes };
         }
-        Outputs::Many(outputs.iter().map(|&(shape, dtype)| (dtype, Shape::from_slice(shape))).collect())
+        let many: Many = outputs.iter().map(|&(shape, dtype)| (dtype, Shape::from_slice(shape))).collect();
+        let mut sizes = [0u32; 4];
+        // SAFETY: the address has room, at any alignment.
+        unsafe { sizes.as_mut_ptr().cast::<*mut Many>().write_unaligned(Box::into_raw(Box::new(many))) };
+        Outputs { dtype: DType::F32, rank: MANY, sizes }
     }
 }
 
 /// A recorded operation.
 pub struct Node {
     functions: &'static Functions,
-    sequence: u64,
+    extras: AtomicPtr<Extras>,
+    payload: UnsafeCell<Payload>,
+    edges: EdgeStore,
+    sizes: [u32; 4],
+    edge_count: u32,
+    dtype: DType,
+    rank: u8,
     lock: AtomicBool,
-    payload: std::cell::UnsafeCell<Payload>,
-    outputs: Outputs,
-    edges: SmallVec<[Option<Edge>; 2]>,
-    extras: OnceLock<Box<Extras>>,
 }
 
 /// What belongs to one output or another.
@@ -256,69 +323,61 @@ unsafe impl Send for Node {}
 // SAFETY: as above.
 unsafe impl Sync for Node {}
 
-static SEQUENCE: AtomicU64 = AtomicU64::new(0);
-
 impl Node {
-    /// A node of one output whose derivative keeps no values.
-    #[inline]
-    pub fn new<D: Derivative>(
-        derivative: D,
-        edges: SmallVec<[Option<Edge>; 2]>,
-        shape: &[usize],
-        dtype: DType,
-    ) -> Node {
-        Node::with(derivative, edges, Outputs::new(&[(shape, dtype)]))
-    }
-
-    /// A node whose derivative keeps values, which the hooks of the present mode may see.
+    /// Writes a node into its slot.
     ///
-    /// # Errors
-    /// What the hooks raise, and for tensors made in inference mode.
+    /// # Safety
+    /// `at` is room for a node, and nobody else's.
     #[inline]
-    pub fn keeping<D: Derivative>(
-        derivative: D,
-        edges: SmallVec<[Option<Edge>; 2]>,
-        outputs: &[(&[usize], DType)],
-    ) -> Result<Node> {
-        let (derivative, hooks) = saved::admitted(derivative)?;
-        let outputs = Outputs::new(outputs);
-        match hooks {
-            None => Ok(Node::with(derivative, edges, outputs)),
-            Some(hooks) => Ok(Node::with(Packed::new(derivative, hooks)?, edges, outputs)),
+    pub(super) unsafe fn write<D: Derivative>(at: *mut Node, derivative: D, edges: Edges, outputs: Outputs) {
+        // SAFETY: as the caller says; every field is written.
+        unsafe {
+            (&raw mut (*at).functions).write(const { &Table::<D>::FUNCTIONS });
+            (&raw mut (*at).extras).write(AtomicPtr::new(null_mut()));
+            store(derivative, &mut *(&raw mut (*at).payload).cast::<Payload>());
+            (&raw mut (*at).edge_count).write(edges.len() as u32);
+            (&raw mut (*at).edges).write(EdgeStore::new(edges));
+            (&raw mut (*at).sizes).write(outputs.sizes);
+            (&raw mut (*at).dtype).write(outputs.dtype);
+            (&raw mut (*at).rank).write(outputs.rank);
+            (&raw mut (*at).lock).write(AtomicBool::new(false));
         }
     }
 
+    /// Keeps the lines of the program that record the node, where the mode asks for them.
     #[inline]
-    fn with<D: Derivative>(derivative: D, edges: SmallVec<[Option<Edge>; 2]>, outputs: Outputs) -> Node {
-        let mut payload: Payload = [MaybeUninit::uninit(); INLINE];
-        store(derivative, &mut payload);
-        let node = Node {
-            functions: const { &Table::<D>::FUNCTIONS },
-            // Made after all the nodes it points to, so numbers fall along edges whichever threads made the nodes.
-            sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
-            lock: AtomicBool::new(false),
-            payload: std::cell::UnsafeCell::new(payload),
-            outputs,
-            edges,
-            extras: OnceLock::new(),
-        };
+    pub(super) fn note_origin(&self) {
         if anomaly::is_enabled()
             && let Some(origin) = anomaly::origin()
         {
-            let _ = node.extras_or_new().origin.set(origin);
+            let _ = self.extras_or_new().origin.set(origin);
         }
-        node
     }
 
     /// What few nodes have, if this one does.
     #[inline]
     pub fn extras(&self) -> Option<&Extras> {
-        self.extras.get().map(Box::as_ref)
+        // SAFETY: once set, the extras stay until the node drops.
+        unsafe { self.extras.load(Ordering::Acquire).as_ref() }
     }
 
     /// What few nodes have, made where it is not there yet.
     pub fn extras_or_new(&self) -> &Extras {
-        self.extras.get_or_init(Box::default)
+        if let Some(extras) = self.extras() {
+            return extras;
+        }
+        let fresh = Box::into_raw(Box::<Extras>::default());
+        let set = self.extras.compare_exchange(null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire);
+        // SAFETY: a pointer that was set stays until the node drops; one that was not is ours alone.
+        unsafe {
+            match set {
+                Ok(_) => &*fresh,
+                Err(theirs) => {
+                    drop(Box::from_raw(fresh));
+                    &*theirs
+                }
+            }
+        }
     }
 
     /// Runs `f` on the payload, alone.
@@ -376,66 +435,83 @@ impl Node {
         (self.functions.type_id)() == std::any::TypeId::of::<super::accumulator::AccumulateGrad>()
     }
 
-    /// The node's place in the order of recording.
-    #[inline]
-    pub fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
     /// Where the inputs came from; `None` for those that need no gradient.
     #[inline]
     pub fn edges(&self) -> &[Option<Edge>] {
-        &self.edges
+        let count = self.edge_count as usize;
+        // SAFETY: there are as many, and they never change.
+        unsafe { std::slice::from_raw_parts(self.edges.first(count), count) }
+    }
+
+    /// Where the outputs are several, or of many dimensions: what they look like.
+    #[inline]
+    fn many(&self) -> Option<*mut Many> {
+        // SAFETY: `Outputs::new` wrote the address.
+        if self.rank == MANY { Some(unsafe { self.sizes.as_ptr().cast::<*mut Many>().read_unaligned() }) } else { None }
+    }
+
+    /// What output `n` looks like: the sizes of the common case, or the shape of one of many.
+    #[inline]
+    fn look(&self, n: usize) -> (DType, Sizes<'_>) {
+        let Some(many) = self.many() else { return (self.dtype, Sizes::Few(&self.sizes[..self.rank as usize])) };
+        // SAFETY: the box lives as long as the node.
+        unsafe { &*many }.get(n).map_or((DType::F32, Sizes::Any(&[])), |(dtype, shape)| (*dtype, Sizes::Any(shape)))
     }
 
     /// How many outputs there are.
+    #[inline]
     pub fn output_count(&self) -> usize {
-        match &self.outputs {
-            Outputs::One { .. } => 1,
-            Outputs::Many(all) => all.len(),
-        }
+        // SAFETY: as in `look`.
+        self.many().map_or(1, |many| unsafe { &*many }.len())
     }
 
     /// Shape and dtype of an output.
     pub fn output(&self, n: usize) -> (Shape, DType) {
-        match &self.outputs {
-            Outputs::One { dtype, rank, sizes } => {
-                (sizes[..*rank as usize].iter().map(|&s| s as usize).collect(), *dtype)
-            }
-            Outputs::Many(all) => all.get(n).map_or((Shape::new(), DType::F32), |(d, s)| (s.clone(), *d)),
+        match self.look(n) {
+            (dtype, Sizes::Few(sizes)) => (sizes.iter().map(|&s| s as usize).collect(), dtype),
+            (dtype, Sizes::Any(shape)) => (shape.into(), dtype),
         }
     }
 
     /// How many elements the first output has.
     #[inline]
     pub fn output_numel(&self) -> usize {
-        match &self.outputs {
-            Outputs::One { rank, sizes, .. } => sizes[..*rank as usize].iter().map(|&s| s as usize).product(),
-            Outputs::Many(all) => all.first().map_or(0, |(_, s)| s.iter().product()),
+        match self.look(0).1 {
+            Sizes::Few(sizes) => sizes.iter().map(|&s| s as usize).product(),
+            Sizes::Any(shape) => shape.iter().product(),
+        }
+    }
+
+    /// True where an output is a single element of this dtype.
+    #[inline]
+    pub fn is_single(&self, n: usize, dtype: DType) -> bool {
+        match self.look(n) {
+            (d, Sizes::Few(sizes)) => d == dtype && sizes.iter().all(|&s| s == 1),
+            (d, Sizes::Any(shape)) => d == dtype && shape.iter().all(|&s| s == 1),
+        }
+    }
+
+    /// True where a gradient of this shape and dtype is an output's without change.
+    #[inline]
+    pub fn output_is(&self, n: usize, shape: &[usize], dtype: DType) -> bool {
+        match self.look(n) {
+            (d, Sizes::Few(sizes)) => {
+                d == dtype && sizes.len() == shape.len() && sizes.iter().zip(shape).all(|(&a, &b)| a as usize == b)
+            }
+            (d, Sizes::Any(sizes)) => d == dtype && sizes == shape,
         }
     }
 
     /// True where running the node may call functions of the host language.
     #[inline]
     pub fn calls_host(&self) -> bool {
-        self.functions.calls_host || self.extras.get().is_some()
+        self.functions.calls_host || self.extras().is_some()
     }
 
     /// True where the derivative runs even if none of its outputs has a gradient.
     #[inline]
     pub fn takes_undefined(&self) -> bool {
         self.functions.takes_undefined
-    }
-
-    /// True where a gradient of this shape and dtype is an output's without change.
-    #[inline]
-    pub fn output_is(&self, n: usize, shape: &[usize], dtype: DType) -> bool {
-        match &self.outputs {
-            Outputs::One { dtype: d, rank, sizes } => {
-                *d == dtype && *rank as usize == shape.len() && sizes.iter().zip(shape).all(|(&a, &b)| a as usize == b)
-            }
-            Outputs::Many(all) => all.get(n).is_some_and(|(d, s)| *d == dtype && s.as_slice() == shape),
-        }
     }
 }
 
@@ -484,10 +560,17 @@ impl Extras {
 impl Drop for Node {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the payload was stored beside these functions and is not used after.
-        unsafe { (self.functions.drop)(self.payload.get().cast()) }
+        let extras = *self.extras.get_mut();
+        // SAFETY: the payload was stored beside these functions, the extras came from a box, and none of it is used after.
+        unsafe {
+            (self.functions.drop)(self.payload.get().cast());
+            self.edges.free(self.edge_count as usize);
+            if let Some(many) = self.many() {
+                drop(Box::from_raw(many));
+            }
+            if !extras.is_null() {
+                drop(Box::from_raw(extras));
+            }
+        }
     }
 }
-
-/// Nodes are to stay near two cache lines.
-const _: () = assert!(size_of::<super::arena::Slot>() <= 208);

@@ -1,6 +1,8 @@
 //! Values kept for backward, with the version they had.
 
 use std::any::Any;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::anomaly;
@@ -8,32 +10,57 @@ use super::arena::NodeRef;
 use super::forward;
 use super::meta::Meta;
 use super::mode;
-use super::node::{Backward, Derivative, Edge, Gradients};
+use super::node::{Backward, Derivative, Edge, Gradients, Node};
 use crate::error::{Error, Result};
+use crate::kernels::element::Element;
 use crate::tensor::Tensor;
+use crate::tensor::layout::Layout;
+use crate::tensor::storage::{Buffer, Storage, Versioning};
 
-/// A tensor kept for backward, or the place of one that is not needed or no longer there.
-#[derive(Clone)]
+/// A value kept for backward, or the place of one that is not needed or no longer there.
+#[repr(C)]
 pub struct Saved {
-    tensor: Option<Tensor>,
+    /// A pointer or the bits of a number, as `kind` tells.
+    held: u64,
     version: u32,
     /// Which output of the node the value is, plus one; 0 for other values.
     output: u16,
     /// For the owner of the value: which operand it is.
     pub source: u8,
+    kind: Kind,
 }
 
+/// What a [`Saved`] holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Nothing,
+    /// A tensor.
+    Tensor,
+    /// The memory of an output of the node, which knows its shape and dtype.
+    Memory,
+    /// A number.
+    Number,
+}
+
+/// Outputs of up to this many bytes are kept by their memory alone.
+const SMALL_OUTPUT: usize = 1024;
+
 impl Saved {
+    #[inline]
+    const fn new(kind: Kind, held: u64, version: u32, output: u16) -> Self {
+        Saved { held, version, output, source: u8::MAX, kind }
+    }
+
     /// Nothing.
     #[inline]
-    pub fn nothing() -> Self {
-        Saved { tensor: None, version: 0, output: 0, source: u8::MAX }
+    pub const fn nothing() -> Self {
+        Saved::new(Kind::Nothing, 0, 0, 0)
     }
 
     /// An input, with its history.
     #[inline]
     pub fn input(tensor: &Tensor) -> Self {
-        Saved { tensor: Some(tensor.clone()), version: tensor.version(), output: 0, source: u8::MAX }
+        Saved::new(Kind::Tensor, bits(tensor.clone().into_raw()), tensor.version(), 0)
     }
 
     /// The node's own output: kept without its history, which would be a circle.
@@ -45,7 +72,29 @@ impl Saved {
     /// One of the outputs of the node.
     #[inline]
     pub fn nth_output(tensor: &Tensor, n: u16) -> Self {
-        Saved { tensor: Some(tensor.detach()), version: tensor.version(), output: n + 1, source: u8::MAX }
+        let plain = tensor.is_plain() && tensor.numel() * tensor.dtype().size() <= SMALL_OUTPUT;
+        if plain && !forward::is_active() && !mode::has_saved_hooks() {
+            return Saved::new(Kind::Memory, bits(tensor.storage().clone().into_raw()), tensor.version(), n + 1);
+        }
+        Saved::new(Kind::Tensor, bits(tensor.detach().into_raw()), tensor.version(), n + 1)
+    }
+
+    /// A number.
+    #[inline]
+    pub const fn number(number: f64) -> Self {
+        Saved::new(Kind::Number, number.to_bits(), 0, 0)
+    }
+
+    /// The number, where it is one.
+    #[inline]
+    pub fn as_number(&self) -> Option<f64> {
+        if self.kind == Kind::Number { Some(f64::from_bits(self.held)) } else { None }
+    }
+
+    /// True where no value is or was here.
+    #[inline]
+    pub fn is_nothing(&self) -> bool {
+        self.kind == Kind::Nothing
     }
 
     /// True for this output of the node.
@@ -53,15 +102,68 @@ impl Saved {
         usize::from(self.output) == n + 1
     }
 
-    /// The value as it lies here, unchecked; `None` where it was freed.
-    pub fn tensor(&self) -> Option<&Tensor> {
-        self.tensor.as_ref()
+    #[inline]
+    fn pointer(&self) -> NonNull<()> {
+        // Kinds with a pointer were made of one that is not null.
+        NonNull::new(std::ptr::with_exposed_provenance_mut(self.held as usize)).unwrap_or(NonNull::dangling())
+    }
+
+    /// The tensor, where it is kept as one.
+    #[inline]
+    fn as_tensor(&self) -> Option<&Tensor> {
+        // SAFETY: the pointer was given up by a tensor, and is taken up when this drops.
+        if self.kind == Kind::Tensor { Some(unsafe { Tensor::borrow_raw(&self.held) }) } else { None }
+    }
+
+    /// The memory, where the value is kept by it alone.
+    #[inline]
+    fn as_memory(&self) -> Option<&Buffer> {
+        // SAFETY: the pointer was given up by a storage, and is taken up when this drops.
+        if self.kind == Kind::Memory { Some(unsafe { Storage::borrow_raw(self.pointer()) }) } else { None }
+    }
+
+    /// The value as it lies here, unchecked; `None` where it was freed, and for numbers.
+    pub fn tensor(&self, node: &Node) -> Option<Tensor> {
+        if self.kind != Kind::Memory {
+            return self.as_tensor().cloned();
+        }
+        // SAFETY: as in `as_memory`; the storage is given up again.
+        let memory = ManuallyDrop::new(unsafe { Storage::from_raw(self.pointer()) });
+        let (shape, dtype) = node.output(usize::from(self.output) - 1);
+        Some(Tensor::new(Storage::clone(&memory), Layout::contiguous(&shape), dtype, Versioning::Tracked))
     }
 
     /// The value for a backward pass; it stays only where `keep`.
     #[inline]
     pub fn take(&mut self, keep: bool) -> Self {
-        if keep { self.clone() } else { Saved { tensor: self.tensor.take(), ..*self } }
+        if keep || self.kind == Kind::Number {
+            return self.clone();
+        }
+        let freed = Saved { held: 0, kind: Kind::Nothing, ..*self };
+        std::mem::replace(self, freed)
+    }
+
+    /// The value where it is a single element of type `T`, checked to be the one that was saved: `None` for others, and
+    /// where something is wrong, which [`Saved::unpack`] then tells.
+    #[inline]
+    pub(crate) fn peek<T: Element>(&self, node: &Node) -> Option<T> {
+        let (memory, offset, version) = match self.kind {
+            Kind::Number => return Some(T::from_f64(f64::from_bits(self.held))),
+            Kind::Nothing => return None,
+            Kind::Tensor => {
+                let t = self.as_tensor().filter(|t| t.numel() == 1 && t.dtype() == T::DTYPE && t.batch().is_none())?;
+                (&**t.storage(), t.layout().offset, t.version())
+            }
+            Kind::Memory => {
+                let memory = self.as_memory().filter(|_| node.is_single(usize::from(self.output) - 1, T::DTYPE))?;
+                (memory, 0, memory.version(Versioning::Tracked))
+            }
+        };
+        if version != self.version {
+            return None;
+        }
+        // SAFETY: the element lies in the memory, aligned for its type.
+        Some(unsafe { memory.read_element(offset) })
     }
 
     /// The value, checked to be the one that was saved.
@@ -70,13 +172,13 @@ impl Saved {
     /// Where it was freed by an earlier backward pass, or changed in place.
     #[inline]
     pub fn unpack(&self, node: &NodeRef) -> Result<Tensor> {
-        let Some(tensor) = &self.tensor else {
+        let Some(tensor) = self.tensor(node) else {
             return Err(Error::GraphFreed { node: node.name() });
         };
         if tensor.version() != self.version {
-            return Err(self.changed(node, tensor));
+            return Err(self.changed(node, &tensor));
         }
-        if self.output > 0 && mode::is_grad_enabled() { Ok(self.recorded(tensor, node)) } else { Ok(tensor.clone()) }
+        if self.output > 0 && mode::is_grad_enabled() { Ok(self.recorded(&tensor, node)) } else { Ok(tensor) }
     }
 
     /// As [`Saved::unpack`], with its history also while nothing is recorded: for those who look at it.
@@ -99,6 +201,21 @@ impl Saved {
         output
     }
 
+    /// Takes the tensor out; `None` for other values.
+    fn take_tensor(&mut self) -> Option<Tensor> {
+        let tensor = self.as_tensor().cloned()?;
+        drop(self.take(false));
+        Some(tensor)
+    }
+
+    /// Puts a tensor in the place of what was here.
+    fn set_tensor(&mut self, tensor: Option<Tensor>) {
+        let (kind, version) = tensor.as_ref().map_or((Kind::Nothing, 0), |t| (Kind::Tensor, t.version()));
+        let held = tensor.map_or(0, |t| bits(t.into_raw()));
+        let (output, source) = (self.output, self.source);
+        *self = Saved { held, version, output, source, kind };
+    }
+
     #[cold]
     fn changed(&self, node: &NodeRef, tensor: &Tensor) -> Error {
         let hint = match anomaly::change(tensor.storage().as_ptr() as usize) {
@@ -114,6 +231,40 @@ impl Saved {
             found: tensor.version(),
             expected: self.version,
             hint,
+        }
+    }
+}
+
+#[inline]
+fn bits(pointer: *mut ()) -> u64 {
+    pointer.expose_provenance() as u64
+}
+
+impl Clone for Saved {
+    #[inline]
+    fn clone(&self) -> Self {
+        if let Some(tensor) = self.as_tensor() {
+            std::mem::forget(tensor.clone());
+        }
+        if self.kind == Kind::Memory {
+            // SAFETY: as in `as_memory`; the storage is given up again, and so is its clone.
+            let memory = ManuallyDrop::new(unsafe { Storage::from_raw(self.pointer()) });
+            std::mem::forget(Storage::clone(&memory));
+        }
+        Saved { ..*self }
+    }
+}
+
+impl Drop for Saved {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the pointer was given up when this was made, and is taken up once, here.
+        unsafe {
+            match self.kind {
+                Kind::Nothing | Kind::Number => {}
+                Kind::Tensor => drop(Tensor::from_raw(self.pointer())),
+                Kind::Memory => drop(Storage::from_raw(self.pointer())),
+            }
         }
     }
 }
@@ -142,7 +293,7 @@ pub type Pack = Arc<dyn Any + Send + Sync>;
 #[inline]
 pub(super) fn admitted<D: Derivative>(mut derivative: D) -> Result<(D, Option<Arc<dyn SavedHooks>>)> {
     let mut inference = false;
-    derivative.visit(&mut |saved| inference |= saved.tensor.as_ref().is_some_and(Tensor::is_inference));
+    derivative.visit(&mut |saved| inference |= saved.as_tensor().is_some_and(Tensor::is_inference));
     if inference { Err(Error::SavedInference) } else { Ok((derivative, mode::saved_hooks())) }
 }
 
@@ -167,7 +318,7 @@ impl<D: Derivative> Packed<D> {
         let mut packs = Vec::new();
         let mut failed = None;
         inner.visit(&mut |saved| {
-            let kept = saved.tensor.take().filter(|_| failed.is_none()).map(|value| {
+            let kept = saved.take_tensor().filter(|_| failed.is_none()).map(|value| {
                 let pack = hooks.pack(&value)?;
                 Ok(Kept { pack, edge: value.gradient_edge() })
             });
@@ -213,8 +364,7 @@ impl<D: Derivative> Derivative for Packed<D> {
         let mut values = values.into_iter();
         let mut inner = self.inner.clone();
         inner.visit(&mut |saved| {
-            saved.tensor = values.next().flatten();
-            saved.version = saved.tensor.as_ref().map_or(0, Tensor::version);
+            saved.set_tensor(values.next().flatten());
         });
         inner.backward(call)
     }

@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn sums_do_not_depend_on_threads() {
-        let data: Vec<f32> = (0..300_000).map(|i| ((i * 7919) % 1000) as f32 * 0.01 - 4.0).collect();
+        let data: Vec<f32> = (0..300_000u64).map(|i| ((i * 7919) % 1000) as f32 * 0.01 - 4.0).collect();
         let run = |threads: usize, outer: usize, length: usize, inner: usize| {
             parallel::set_num_threads(threads);
             let mut out = vec![0.0; outer * inner];

@@ -2,3 +2,5 @@
 
 pub mod pool;
 pub mod shared;
+pub mod slab;
+pub mod spin;

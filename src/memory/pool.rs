@@ -4,27 +4,37 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::UnsafeCell;
-use std::ptr::{NonNull, null_mut};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-/// Alignment of every block: a cache line, and the widest vector.
-pub const ALIGN: usize = 64;
+use super::slab::{self, FreeList, Slab};
 
+/// Alignment of blocks of at least this size: a cache line, and the widest vector.
+pub const ALIGN: usize = 64;
+/// Alignment of every block.
+pub const LEAST_ALIGN: usize = 16;
+
+/// Sizes up to this many bytes are cut out of chunks.
+const TINY: usize = 512;
 /// Sizes up to this many bytes are kept by threads.
 const SMALL: usize = 64 << 10;
-/// Free bytes that a thread keeps of one class before it hands blocks to the others.
+/// Free bytes that a thread keeps of one class before it hands half of them to the others.
 const THREAD_BYTES: usize = 256 << 10;
+/// Bytes that a thread takes at once.
+const BATCH: usize = 8 << 10;
 /// Free bytes that all threads together keep.
 const LIMIT: usize = 1 << 30;
 /// Classes of blocks: four to a doubling, from `1 << FIRST`.
 const CLASSES: usize = 4 * (64 - FIRST as usize);
 const SMALL_CLASSES: usize = class_of(SMALL) + 1;
+const TINY_CLASSES: usize = class_of(TINY) + 1;
 const FIRST: u32 = 6;
 
 /// The class that holds `bytes`.
-const fn class_of(bytes: usize) -> usize {
+#[inline]
+pub const fn class_of(bytes: usize) -> usize {
     if bytes <= 1 << FIRST {
         return 0;
     }
@@ -35,106 +45,161 @@ const fn class_of(bytes: usize) -> usize {
     (top - FIRST) as usize * 4 + quarter + 1
 }
 
-/// The bytes that a block of the class has, a multiple of [`ALIGN`].
-const fn class_bytes(class: usize) -> usize {
+/// The bytes that a block of the class has.
+pub const fn class_bytes(class: usize) -> usize {
     if class == 0 {
         return 1 << FIRST;
     }
     let (doubling, quarter) = ((class - 1) / 4, (class - 1) % 4);
-    let bytes = (1usize << FIRST << doubling) / 4 * (5 + quarter);
-    bytes.div_ceil(ALIGN) * ALIGN
+    (1usize << FIRST << doubling) / 4 * (5 + quarter)
 }
 
-/// Free blocks as a list threaded through the blocks themselves.
-struct FreeList {
-    head: *mut Free,
-    count: usize,
+/// The alignment that blocks of a size have.
+const fn alignment(bytes: usize) -> usize {
+    if bytes.is_multiple_of(ALIGN) { ALIGN } else { LEAST_ALIGN }
 }
 
-struct Free {
-    next: *mut Free,
+/// The lists of a thread. Nothing is dropped here when the thread ends, so the lists can be reached until the very end;
+/// [`Guard`] hands the blocks on.
+struct Local {
+    lists: [UnsafeCell<FreeList>; SMALL_CLASSES],
+    /// Blocks of a class that the thread keeps; none before its guard is there and after it is gone.
+    open: UnsafeCell<bool>,
 }
 
-impl FreeList {
-    const fn new() -> Self {
-        FreeList { head: null_mut(), count: 0 }
-    }
-
-    #[inline]
-    fn push(&mut self, block: NonNull<u8>) {
-        let block = block.cast::<Free>().as_ptr();
-        // SAFETY: the block is free, at least 64 bytes and aligned; nobody else refers to it.
-        unsafe { (*block).next = self.head };
-        self.head = block;
-        self.count += 1;
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Option<NonNull<u8>> {
-        let block = NonNull::new(self.head)?;
-        // SAFETY: blocks in the list are free and hold their successor since `push`.
-        self.head = unsafe { (*block.as_ptr()).next };
-        self.count -= 1;
-        Some(block.cast())
-    }
-}
-
-// SAFETY: a list owns its blocks, which belong to no thread.
-unsafe impl Send for FreeList {}
-
-struct Local([UnsafeCell<FreeList>; SMALL_CLASSES]);
+/// Gives the blocks of a thread to the others when it ends.
+struct Guard;
 
 thread_local! {
-    static LOCAL: Local = const { Local([const { UnsafeCell::new(FreeList::new()) }; SMALL_CLASSES]) };
+    static LOCAL: Local = const {
+        Local { lists: [const { UnsafeCell::new(FreeList::new()) }; SMALL_CLASSES], open: UnsafeCell::new(false) }
+    };
+    static GUARD: Guard = const { Guard };
 }
+
+/// How many free blocks of each class a thread keeps.
+static ROOM: [usize; SMALL_CLASSES] = {
+    let mut room = [8; SMALL_CLASSES];
+    let mut class = 0;
+    while class < SMALL_CLASSES {
+        let fits = THREAD_BYTES / class_bytes(class);
+        room[class] = if fits > 8 { fits } else { 8 };
+        class += 1;
+    }
+    room
+};
 
 impl Local {
     #[inline]
     fn pop(&self, class: usize) -> Option<NonNull<u8>> {
         // SAFETY: only this thread reaches the list, and neither `pop` nor `push` calls anything that reaches it again.
-        unsafe { (*self.0[class].get()).pop() }
+        unsafe { (*self.lists[class].get()).pop() }
     }
 
     /// Keeps the block unless this thread has enough of its class.
     #[inline]
     fn push(&self, class: usize, block: NonNull<u8>) -> bool {
         // SAFETY: as in `pop`.
-        let list = unsafe { &mut *self.0[class].get() };
-        let room = list.count < (THREAD_BYTES / class_bytes(class)).max(8);
+        let (list, open) = unsafe { (&mut *self.lists[class].get(), *self.open.get()) };
+        let room = open && list.len() < ROOM[class];
         if room {
-            list.push(block);
+            // SAFETY: the caller gives the block up; it has the bytes of its class.
+            unsafe { list.push(block) };
         }
         room
     }
+
+    /// Takes blocks of a class from those of all threads, and hands out one.
+    fn refill(&self, class: usize) -> Option<NonNull<u8>> {
+        // SAFETY: as in `pop`.
+        let (list, open) = unsafe { (&mut *self.lists[class].get(), *self.open.get()) };
+        let count = if open { (BATCH / class_bytes(class)).max(1) } else { 1 };
+        if class < TINY_CLASSES {
+            TINY_SLABS[class].take(list, count);
+        } else {
+            let mut shared = SHARED[class].lock();
+            while list.len() < count
+                && let Some(block) = shared.pop()
+            {
+                KEPT.fetch_sub(class_bytes(class), Relaxed);
+                // SAFETY: the block was free and is of this class.
+                unsafe { list.push(block) };
+            }
+        }
+        list.pop()
+    }
+
+    /// Hands blocks of a class to all threads until `left` are here.
+    fn flush(&self, class: usize, left: usize) {
+        // SAFETY: as in `pop`.
+        let list = unsafe { &mut *self.lists[class].get() };
+        if class < TINY_CLASSES {
+            TINY_SLABS[class].give(list, left);
+        }
+        while list.len() > left
+            && let Some(block) = list.pop()
+        {
+            give_back(class, block);
+        }
+    }
+
+    fn set_open(&self, open: bool) {
+        // SAFETY: as in `pop`.
+        unsafe { *self.open.get() = open };
+    }
 }
 
-impl Drop for Local {
-    fn drop(&mut self) {
-        for class in 0..SMALL_CLASSES {
-            while let Some(block) = self.pop(class) {
-                give_back(class, block);
-            }
+impl Guard {
+    /// Lets the thread keep blocks, as long as it can be told of its end.
+    fn watch() {
+        if GUARD.try_with(|_| ()).is_ok() {
+            LOCAL.with(|local| local.set_open(true));
         }
     }
 }
 
-static GLOBAL: [Mutex<FreeList>; CLASSES] = [const { Mutex::new(FreeList::new()) }; CLASSES];
+impl Drop for Guard {
+    fn drop(&mut self) {
+        LOCAL.with(|local| {
+            local.set_open(false);
+            (0..SMALL_CLASSES).for_each(|class| local.flush(class, 0));
+        });
+    }
+}
+
+static TINY_SLABS: [Slab; TINY_CLASSES] = {
+    let mut slabs = [const { Slab::new(0) }; TINY_CLASSES];
+    let mut class = 0;
+    while class < TINY_CLASSES {
+        slabs[class] = Slab::new(class_bytes(class));
+        class += 1;
+    }
+    slabs
+};
+/// Free blocks of all threads, by class.
+static SHARED: [Mutex<FreeList>; CLASSES] = [const { Mutex::new(FreeList::new()) }; CLASSES];
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
-fn system_layout(class: usize) -> Option<Layout> {
-    Layout::from_size_align(class_bytes(class), ALIGN).ok()
+fn system_layout(bytes: usize) -> Option<Layout> {
+    Layout::from_size_align(bytes, alignment(bytes)).ok()
 }
 
-/// A block of at least `bytes` bytes, aligned to [`ALIGN`], its contents anything; `None` when there is no memory.
+/// A block of at least `bytes` bytes, its contents anything; `None` when there is no memory. It is aligned to
+/// [`LEAST_ALIGN`], and from 256 bytes to [`ALIGN`].
 #[inline]
 pub fn allocate(bytes: usize) -> Option<NonNull<u8>> {
     if bytes > isize::MAX as usize / 2 {
         return None;
     }
-    let class = class_of(bytes);
+    allocate_class(class_of(bytes))
+}
+
+/// As [`allocate`] for a class.
+#[inline]
+pub fn allocate_class(class: usize) -> Option<NonNull<u8>> {
     if class < SMALL_CLASSES
-        && let Ok(Some(block)) = LOCAL.try_with(|local| local.pop(class))
+        && let Some(block) = LOCAL.with(|local| local.pop(class))
     {
         return Some(block);
     }
@@ -142,19 +207,34 @@ pub fn allocate(bytes: usize) -> Option<NonNull<u8>> {
 }
 
 #[cold]
+#[inline(never)]
 fn allocate_shared(class: usize) -> Option<NonNull<u8>> {
-    if let Some(block) = GLOBAL[class].lock().pop() {
+    Guard::watch();
+    if class < SMALL_CLASSES
+        && let Some(block) = LOCAL.with(|local| local.refill(class))
+    {
+        return Some(block);
+    }
+    if class < TINY_CLASSES {
+        return None;
+    }
+    let kept = SHARED[class].lock().pop();
+    if let Some(block) = kept {
         KEPT.fetch_sub(class_bytes(class), Relaxed);
         return Some(block);
     }
-    let layout = system_layout(class)?;
+    from_system(class_bytes(class))
+}
+
+fn from_system(bytes: usize) -> Option<NonNull<u8>> {
+    let layout = system_layout(bytes)?;
     // SAFETY: the layout has a size above zero.
     let fresh = || NonNull::new(unsafe { alloc(layout) });
     let block = fresh().or_else(|| {
         trim();
         fresh()
     })?;
-    TAKEN.fetch_add(class_bytes(class), Relaxed);
+    TAKEN.fetch_add(bytes, Relaxed);
     Some(block)
 }
 
@@ -164,18 +244,47 @@ fn allocate_shared(class: usize) -> Option<NonNull<u8>> {
 /// `block` came from [`allocate`] with a size of the same class, and nobody uses it any more.
 #[inline]
 pub unsafe fn free(block: NonNull<u8>, bytes: usize) {
-    let class = class_of(bytes);
-    if class < SMALL_CLASSES && LOCAL.try_with(|local| local.push(class, block)) == Ok(true) {
-        return;
+    // SAFETY: as for this function.
+    unsafe { free_class(block, class_of(bytes)) }
+}
+
+/// As [`free`] where the class is known.
+///
+/// # Safety
+/// As [`free`].
+#[inline]
+pub unsafe fn free_class(block: NonNull<u8>, class: usize) {
+    if class >= SMALL_CLASSES || !LOCAL.with(|local| local.push(class, block)) {
+        free_shared(class, block);
+    }
+}
+
+/// Takes back a block that its thread has no room for.
+#[cold]
+#[inline(never)]
+fn free_shared(class: usize, block: NonNull<u8>) {
+    if class < SMALL_CLASSES {
+        Guard::watch();
+        LOCAL.with(|local| local.flush(class, ROOM[class] / 2));
+        if LOCAL.with(|local| local.push(class, block)) {
+            return;
+        }
+    }
+    if class < TINY_CLASSES {
+        let mut single = FreeList::new();
+        // SAFETY: the block is free and of this class.
+        unsafe { single.push(block) };
+        return TINY_SLABS[class].give(&mut single, 0);
     }
     give_back(class, block);
 }
 
-#[cold]
+/// Keeps a block for all threads, or where enough are kept gives it to the system.
 fn give_back(class: usize, block: NonNull<u8>) {
     let bytes = class_bytes(class);
     if KEPT.fetch_add(bytes, Relaxed) + bytes <= LIMIT {
-        GLOBAL[class].lock().push(block);
+        // SAFETY: the block is free and of this class.
+        unsafe { SHARED[class].lock().push(block) };
     } else {
         KEPT.fetch_sub(bytes, Relaxed);
         release(class, block);
@@ -183,16 +292,17 @@ fn give_back(class: usize, block: NonNull<u8>) {
 }
 
 fn release(class: usize, block: NonNull<u8>) {
-    TAKEN.fetch_sub(class_bytes(class), Relaxed);
-    if let Some(layout) = system_layout(class) {
-        // SAFETY: the block was made by `allocate_shared` with this layout and is free.
+    let bytes = class_bytes(class);
+    TAKEN.fetch_sub(bytes, Relaxed);
+    if let Some(layout) = system_layout(bytes) {
+        // SAFETY: the block was made by `from_system` with this layout and is free.
         unsafe { dealloc(block.as_ptr(), layout) };
     }
 }
 
-/// Gives the system every free block that no thread holds for itself.
+/// Gives the system every free block that no thread holds for itself, but for the smallest, which see to it themselves.
 pub fn trim() {
-    for (class, list) in GLOBAL.iter().enumerate() {
+    for (class, list) in SHARED.iter().enumerate().skip(TINY_CLASSES) {
         let mut blocks = std::mem::replace(&mut *list.lock(), FreeList::new());
         while let Some(block) = blocks.pop() {
             KEPT.fetch_sub(class_bytes(class), Relaxed);
@@ -203,7 +313,8 @@ pub fn trim() {
 
 /// Bytes taken from the system, and those of them that are free and shared by all threads.
 pub fn stats() -> (usize, usize) {
-    (TAKEN.load(Relaxed), KEPT.load(Relaxed))
+    let (chunks, empty) = slab::stats();
+    (TAKEN.load(Relaxed) + chunks, KEPT.load(Relaxed) + empty)
 }
 
 #[cfg(test)]
@@ -215,11 +326,18 @@ mod tests {
         for bytes in (1..5000).chain([65535, 65536, 65537, 1 << 20, (1 << 20) + 1, 1 << 40]) {
             let class = class_of(bytes);
             assert!(class_bytes(class) >= bytes, "{bytes}");
-            assert!(class_bytes(class) <= (bytes + bytes / 4).max(64) + ALIGN, "{bytes}");
-            assert!(
-                class == 0 || class_bytes(class - 1) < bytes || class_bytes(class - 1) == class_bytes(class),
-                "{bytes}"
-            );
+            assert!(class_bytes(class) <= (bytes + bytes / 4).max(64), "{bytes}");
+            assert!(class == 0 || class_bytes(class - 1) < bytes, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_aligned() {
+        for bytes in (1..3000).step_by(7) {
+            let block = allocate(bytes).unwrap();
+            assert!(block.addr().get().is_multiple_of(if bytes > 224 { ALIGN } else { LEAST_ALIGN }), "{bytes}");
+            // SAFETY: the block was just allocated with this size.
+            unsafe { free(block, bytes) };
         }
     }
 

@@ -3,17 +3,23 @@
 use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::pool;
 
 /// Shared ownership of a `T`, as `std::sync::Arc` without weak references, in pooled memory.
 pub struct Shared<T>(NonNull<Counted<T>>);
 
+#[repr(C)]
 struct Counted<T> {
-    count: AtomicUsize,
+    count: AtomicU32,
+    /// The class of the block.
+    class: u32,
     value: T,
 }
+
+/// More pointers than this to one value are a defect.
+const MOST: u32 = i32::MAX as u32;
 
 // SAFETY: as for `Arc`: the value is reached through shared references from any thread and dropped by one.
 unsafe impl<T: Send + Sync> Send for Shared<T> {}
@@ -27,15 +33,25 @@ impl<T> Shared<T> {
     /// Aborts the process as `Arc::new` does where not even these few bytes can be had.
     #[inline]
     pub fn new(value: T) -> Self {
-        const { assert!(align_of::<Counted<T>>() <= pool::ALIGN) };
-        let bytes = size_of::<Counted<T>>();
-        let Some(block) = pool::allocate(bytes) else {
-            std::alloc::handle_alloc_error(std::alloc::Layout::new::<Counted<T>>())
-        };
+        match Shared::with_tail(0, |_| value) {
+            Some(shared) => shared,
+            None => std::alloc::handle_alloc_error(std::alloc::Layout::new::<Counted<T>>()),
+        }
+    }
+
+    /// Makes a value in pooled memory with `bytes` bytes behind it, whose address it is told and whose contents are
+    /// anything; `None` where there is no memory.
+    #[inline]
+    pub fn with_tail(bytes: usize, make: impl FnOnce(NonNull<u8>) -> T) -> Option<Self> {
+        const { assert!(align_of::<Counted<T>>() <= pool::LEAST_ALIGN) };
+        let class = pool::class_of(size_of::<Counted<T>>() + bytes);
+        let block = pool::allocate_class(class)?;
+        // SAFETY: the block has room for the counted value and the bytes behind it.
+        let tail = unsafe { block.add(size_of::<Counted<T>>()) };
         let block = block.cast::<Counted<T>>();
         // SAFETY: the block is large and aligned enough, and ours.
-        unsafe { block.write(Counted { count: AtomicUsize::new(1), value }) };
-        Shared(block)
+        unsafe { block.write(Counted { count: AtomicU32::new(1), class: class as u32, value: make(tail) }) };
+        Some(Shared(block))
     }
 
     #[inline]
@@ -48,6 +64,12 @@ impl<T> Shared<T> {
     #[inline]
     pub fn is_unique(&self) -> bool {
         self.counted().count.load(Ordering::Acquire) == 1
+    }
+
+    /// How many pointers there are to the value.
+    #[inline]
+    pub fn count(&self) -> u32 {
+        self.counted().count.load(Ordering::Acquire)
     }
 
     /// True where both point to one value.
@@ -79,6 +101,16 @@ impl<T> Shared<T> {
         Shared(raw.cast())
     }
 
+    /// How many pointers there are to a value, the one that was given up among them.
+    ///
+    /// # Safety
+    /// As [`Self::borrow_raw`].
+    #[inline]
+    pub unsafe fn count_raw(raw: NonNull<()>) -> u32 {
+        // SAFETY: the caller keeps the value alive.
+        unsafe { raw.cast::<Counted<T>>().as_ref().count.load(Ordering::Acquire) }
+    }
+
     /// Looks at a value whose pointer was given up.
     ///
     /// # Safety
@@ -93,7 +125,9 @@ impl<T> Shared<T> {
 impl<T> Clone for Shared<T> {
     #[inline]
     fn clone(&self) -> Self {
-        self.counted().count.fetch_add(1, Ordering::Relaxed);
+        if self.counted().count.fetch_add(1, Ordering::Relaxed) > MOST {
+            std::process::abort();
+        }
         Shared(self.0)
     }
 }
@@ -109,14 +143,16 @@ impl<T> Deref for Shared<T> {
 impl<T> Drop for Shared<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.counted().count.fetch_sub(1, Ordering::Release) != 1 {
+        let count = &self.counted().count;
+        // Where this is the only pointer nobody can make another one meanwhile.
+        if count.load(Ordering::Acquire) != 1 && count.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
-        fence(Ordering::Acquire);
+        let class = self.counted().class as usize;
         // SAFETY: the last pointer is going; nobody else can reach the value.
         unsafe {
             self.0.drop_in_place();
-            pool::free(self.0.cast(), size_of::<Counted<T>>());
+            pool::free_class(self.0.cast(), class);
         }
     }
 }
@@ -130,7 +166,20 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn a_tail_is_memory_behind_the_value() {
+        let mut address = None;
+        let shared = Shared::with_tail(40, |tail| {
+            // SAFETY: the tail has 40 bytes.
+            unsafe { tail.write_bytes(7, 40) };
+            address = Some(tail);
+            5u64
+        });
+        assert_eq!(shared.as_deref(), Some(&5));
+        // SAFETY: the value keeps the tail.
+        assert_eq!(address.map(|a| unsafe { a.add(39).read() }), Some(7));
+    }
 
     #[test]
     fn the_last_pointer_drops_the_value() {

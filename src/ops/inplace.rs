@@ -10,7 +10,7 @@ use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::Meta;
 use crate::graph::mode::{is_grad_enabled, is_inference_mode_enabled};
-use crate::graph::node::{Edge, Node};
+use crate::graph::node::Edge;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout;
@@ -231,7 +231,7 @@ fn history<'a>(target: &'a Tensor, value: &Tensor, origin: Origin) -> Result<(&'
         (Origin::Tensor(name), value) => (name, smallvec![target.gradient_edge(), value]),
         (Origin::Number(name), _) => (name, smallvec![target.gradient_edge()]),
     };
-    let node = NodeRef::new(Node::new(window::Overwrite { name }, edges, target.shape(), target.dtype()));
+    let node = NodeRef::new(window::Overwrite { name }, edges, target.shape(), target.dtype());
     Ok((target, Edge { node, output: 0 }))
 }
 

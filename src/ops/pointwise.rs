@@ -1,7 +1,5 @@
 //! The one way of element-wise operations: promote, broadcast, run the program, record.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
 use smallvec::SmallVec;
 
 use super::formula::{Float, NOT_IMPLEMENTED, Operand, Pointwise, RESULT, Rule};
@@ -12,7 +10,7 @@ use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::mode::is_grad_enabled;
-use crate::graph::node::{Backward, Derivative, Gradients, Node};
+use crate::graph::node::{Backward, Derivative, Edges, Gradients};
 use crate::graph::saved::Saved;
 use crate::kernels::dispatch::tier;
 use crate::kernels::expr::Program;
@@ -338,34 +336,18 @@ fn element<T: Float>(operand: &Operand) -> T {
     }
 }
 
-/// The only element of a tensor of type `T`, read as an atomic, so that no lock is needed.
+/// The only element of a tensor of type `T`.
 #[inline]
 pub(super) fn peek<T: Float>(t: &Tensor) -> T {
-    let data = t.data_ptr();
-    // SAFETY: the element lies in the storage, aligned for its type; atomics of its size read the same bytes.
-    unsafe {
-        if size_of::<T>() == 4 {
-            let bits = AtomicU32::from_ptr(data.cast()).load(Ordering::Relaxed);
-            std::mem::transmute_copy(&bits)
-        } else {
-            let bits = AtomicU64::from_ptr(data.cast()).load(Ordering::Relaxed);
-            std::mem::transmute_copy(&bits)
-        }
-    }
+    // SAFETY: the element lies in the storage, aligned for its type, which has four or eight bytes.
+    unsafe { t.storage().read_element(t.layout().offset) }
 }
 
-/// Writes the only element of a tensor of type `T`, as [`peek`] reads it.
+/// Writes the only element of a tensor of type `T`.
 #[inline]
 fn poke<T: Float>(t: &Tensor, value: T) {
-    let data = t.data_ptr();
     // SAFETY: as in `peek`.
-    unsafe {
-        if size_of::<T>() == 4 {
-            AtomicU32::from_ptr(data.cast()).store(std::mem::transmute_copy(&value), Ordering::Relaxed);
-        } else {
-            AtomicU64::from_ptr(data.cast()).store(std::mem::transmute_copy(&value), Ordering::Relaxed);
-        }
-    }
+    unsafe { t.storage().write_element(t.layout().offset, value) }
 }
 
 /// A tensor of one element.
@@ -387,7 +369,7 @@ fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<
     let number = spec.form_of(operands);
     let form = spec.form(number);
     let uses = spec.traces().uses;
-    let (mut edges, mut inputs, mut kept) = (SmallVec::<[_; 2]>::new(), 0, 0);
+    let (mut edges, mut inputs, mut kept) = (Edges::new(), 0, 0);
     for n in (0..spec.arity).filter(|n| form.edges & 1 << n != 0) {
         let edge = operands[n].tensor().and_then(Tensor::gradient_edge);
         if edge.is_none() && form.node == NOT_IMPLEMENTED {
@@ -398,7 +380,7 @@ fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<
         edges.push(edge);
     }
     let derivative = PointwiseDerivative { form: number, inputs, ..PointwiseDerivative::new(spec, operands, y, kept) };
-    let node = NodeRef::new(Node::keeping(derivative, edges, &[(y.shape(), y.dtype())])?);
+    let node = NodeRef::keeping(derivative, edges, &[(y.shape(), y.dtype())])?;
     y.set_meta(Meta::recorded(node, 0));
     Ok(())
 }
@@ -412,44 +394,29 @@ struct PointwiseDerivative {
     /// Which of the operation's forms the node has, and which operands it has edges for, bit by bit.
     form: u8,
     inputs: u8,
-    /// Up to two operands that are numbers, and which operands they are.
-    numbers: [f64; 2],
-    number_sources: [u8; 2],
 }
 
 impl PointwiseDerivative {
     #[inline]
     fn new(spec: &'static Pointwise, operands: &[Operand], y: &Tensor, kept: u8) -> Self {
-        let mut this = PointwiseDerivative {
-            spec,
-            saved: [Saved::nothing(), Saved::nothing(), Saved::nothing()],
-            form: 0,
-            inputs: 0,
-            numbers: [0.0; 2],
-            number_sources: [u8::MAX; 2],
-        };
-        let (mut next, mut numbers) = (0, 0);
-        for (n, operand) in operands.iter().enumerate() {
-            if kept & 1 << n == 0 {
-                continue;
+        let saved = [const { Saved::nothing() }; 3];
+        let mut this = PointwiseDerivative { spec, saved, form: 0, inputs: 0 };
+        let mut next = this.saved.iter_mut();
+        let mut keep = |value: Saved, source: usize| {
+            // A formula that reads three operands and its result does not exist.
+            if let Some(slot) = next.next() {
+                *slot = value;
+                slot.source = source as u8;
             }
+        };
+        for (n, operand) in operands.iter().enumerate().filter(|(n, _)| kept & 1 << n != 0) {
             match operand {
-                Operand::Tensor(t) => {
-                    this.saved[next] = Saved::input(t);
-                    this.saved[next].source = n as u8;
-                    next += 1;
-                }
-                Operand::Number(s) => {
-                    this.numbers[numbers] = s.as_f64();
-                    this.number_sources[numbers] = n as u8;
-                    numbers += 1;
-                }
+                Operand::Tensor(t) => keep(Saved::input(t), n),
+                Operand::Number(s) => keep(Saved::number(s.as_f64()), n),
             }
         }
-        // A formula that reads three operands and its result does not exist; two numbers leave room for the result.
-        if kept & 1 << RESULT != 0 && next < 3 {
-            this.saved[next] = Saved::output(y);
-            this.saved[next].source = RESULT as u8;
+        if kept & 1 << RESULT != 0 {
+            keep(Saved::output(y), RESULT);
         }
         this
     }
@@ -462,18 +429,11 @@ impl PointwiseDerivative {
         unpacked: &'a mut [Option<Tensor>; 3],
     ) -> Result<[Operand<'a>; 5]> {
         let mut sources = [Operand::Number(Scalar::Float(0.0)); 5];
-        for (saved, slot) in self.saved.iter().zip(unpacked.iter_mut()) {
-            if saved.source != u8::MAX {
-                *slot = Some(saved.unpack(node)?);
-            }
-        }
-        for (saved, slot) in self.saved.iter().zip(unpacked.iter()) {
-            if let Some(t) = slot {
-                sources[1 + saved.source as usize] = Operand::Tensor(t);
-            }
-        }
-        for (&number, &source) in self.numbers.iter().zip(&self.number_sources).filter(|(_, s)| **s != u8::MAX) {
-            sources[1 + source as usize] = Operand::Number(Scalar::Float(number));
+        for (saved, slot) in self.saved.iter().zip(unpacked.iter_mut()).filter(|(saved, _)| saved.source != u8::MAX) {
+            sources[1 + saved.source as usize] = match saved.as_number() {
+                Some(number) => Operand::Number(Scalar::Float(number)),
+                None => Operand::Tensor(slot.insert(saved.unpack(node)?)),
+            };
         }
         sources[0] = Operand::Tensor(g);
         Ok(sources)
@@ -491,10 +451,13 @@ impl Derivative for PointwiseDerivative {
     }
 
     fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
-        self.saved.iter_mut().filter(|s| s.source != u8::MAX).for_each(f);
+        self.saved.iter_mut().filter(|s| s.source != u8::MAX && s.as_number().is_none()).for_each(f);
     }
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {
+        if let Some(found) = self.on_one_element(call) {
+            return found;
+        }
         let g = call.gradient()?;
         let mut unpacked = [None, None, None];
         let sources = self.sources(call.node, &g, &mut unpacked)?;
@@ -503,6 +466,51 @@ impl Derivative for PointwiseDerivative {
             .enumerate()
             .map(|(edge, n)| if call.needs(edge) { derive(self.spec, n, &sources).map(Some) } else { Ok(None) })
             .collect()
+    }
+}
+
+impl PointwiseDerivative {
+    /// The direct way on one element, where nothing is recorded.
+    #[inline]
+    fn on_one_element(&self, call: &Backward) -> Option<Result<Gradients>> {
+        let g = call.gradients.first()?.as_ref()?;
+        if g.numel() != 1 || g.batch().is_some() || is_grad_enabled() || forward::is_active() {
+            return None;
+        }
+        match g.dtype() {
+            DType::F32 => self.one::<f32>(g, call),
+            DType::F64 => self.one::<f64>(g, call),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn one<T: Float>(&self, g: &Tensor, call: &Backward) -> Option<Result<Gradients>> {
+        let mut values = [T::from_i64(0); 4];
+        for saved in self.saved.iter().filter(|s| s.source != u8::MAX) {
+            values[saved.source as usize] = saved.peek(call.node)?;
+        }
+        let [a, b, c, y] = values;
+        let gradient = peek::<T>(g);
+        let programs = &self.spec.traces().derivatives;
+        let (mut found, mut edge) = (Gradients::new(), 0);
+        for n in (0..self.spec.arity).filter(|n| self.inputs & 1 << n != 0) {
+            let wanted = call.needs(edge);
+            edge += 1;
+            found.push(if !wanted {
+                None
+            } else if programs[n].is_input() == Some(0) {
+                Some(g.clone())
+            } else {
+                // SAFETY: the tier is one that the machine has.
+                let value = unsafe { T::derivative(self.spec, n, tier())(gradient, [a, b, c], y) };
+                match single(value, g.shape()) {
+                    Ok(t) => Some(t),
+                    Err(error) => return Some(Err(error)),
+                }
+            });
+        }
+        Some(Ok(found))
     }
 }
 
@@ -641,7 +649,7 @@ fn overwrite(
 /// Adds a gradient into a sum that nobody else holds, unrecorded.
 #[inline]
 pub(crate) fn add_into(sum: &Tensor, gradient: &Tensor) -> Result<()> {
-    let one = |t: &Tensor| t.numel() == 1 && t.dtype() == sum.dtype();
+    let one = |t: &Tensor| t.numel() == 1 && t.dtype() == sum.dtype() && t.batch().is_none();
     if one(sum) && one(gradient) {
         match sum.dtype() {
             DType::F32 => poke::<f32>(sum, peek::<f32>(sum) + peek::<f32>(gradient)),

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::is_recorded;
-use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node};
+use crate::graph::node::{Backward, Derivative, Edge, Gradients};
 use crate::graph::saved::Saved;
 use crate::tensor::Tensor;
 use crate::tensor::layout::Shape;
@@ -127,7 +127,7 @@ pub(super) fn link_all(derivative: impl Derivative, inputs: &[&Tensor], results:
     let recorded = is_recorded(inputs.iter().copied());
     let edges = inputs.iter().map(|x| if recorded { x.gradient_edge() } else { None }).collect();
     let looks: SmallVec<[_; 1]> = results.iter().map(|y| (y.shape(), y.dtype())).collect();
-    let node = NodeRef::new(Node::keeping(derivative, edges, &looks)?);
+    let node = NodeRef::keeping(derivative, edges, &looks)?;
     if recorded {
         for (n, y) in results.iter().enumerate() {
             y.set_history(Edge { node: node.clone(), output: n as u32 });

@@ -1,13 +1,13 @@
 //! A window on memory laid out as another tensor: cutting it out, setting it into zeros, replacing it. The first two are
 //! linear and each other's derivative; the third is what a change in place of a view is to its base.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 use super::recorded::link;
 use super::{batch, copy};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
-use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node};
+use crate::graph::node::{Backward, Derivative, Edge, Edges, Gradients};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::Layout;
@@ -149,7 +149,7 @@ impl Derivative for Extract {
 /// The node of a window on a base, for a view whose base was changed in place.
 pub(super) fn extract_node(outer: &Layout, inner: &Layout, edge: Edge, dtype: DType) -> NodeRef {
     let derivative = Extract { window: Window::new(outer, inner) };
-    NodeRef::new(Node::new(derivative, smallvec![Some(edge)], &inner.shape, dtype))
+    NodeRef::new(derivative, smallvec![Some(edge)], &inner.shape, dtype)
 }
 
 /// The node of a base whose window was replaced by a value.
@@ -161,17 +161,17 @@ pub(super) fn splice_node(
     dtype: DType,
 ) -> NodeRef {
     let derivative = Splice { window: Window::new(outer, inner), source: Source::Value };
-    NodeRef::new(Node::new(derivative, smallvec![base, value], &outer.shape, dtype))
+    NodeRef::new(derivative, smallvec![base, value], &outer.shape, dtype)
 }
 
 /// The node of a base on whose window an operation was done in place: it has the operation's edges, but for the first,
 /// which is to the base in place of the window.
 pub(super) fn applied_node(base: &Tensor, inner: &Layout, operation: &Edge) -> NodeRef {
-    let mut edges: SmallVec<[_; 2]> = operation.node.edges().into();
+    let mut edges: Edges = operation.node.edges().into();
     edges[0] = base.gradient_edge();
     let window = Window::new(base.layout(), inner);
     let derivative = Splice { window, source: Source::Operation(operation.node.clone()) };
-    NodeRef::new(Node::new(derivative, edges, base.shape(), base.dtype()))
+    NodeRef::new(derivative, edges, base.shape(), base.dtype())
 }
 
 /// A base with a window replaced: its gradient goes to the value within the window and to the base outside of it.

@@ -16,7 +16,7 @@ use super::tensor::{PyTensor, wrap};
 use crate::error::Result;
 use crate::graph::forward::{self, unrecorded};
 use crate::graph::mode::is_grad_enabled;
-use crate::graph::node::{Backward, Derivative, Node};
+use crate::graph::node::{Backward, Derivative, Edges};
 use crate::graph::saved::Saved;
 use crate::graph::{Edge, Gradients, NodeId, NodeRef};
 use crate::ops::{inplace, view};
@@ -479,7 +479,7 @@ impl<'py> Finishing<'_, 'py> {
     }
 
     fn node(&self, py: Python<'py>, outputs: &[Option<Tensor>]) -> PyResult<NodeRef> {
-        let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
+        let mut edges = Edges::new();
         let mut arguments = Vec::new();
         for edge in &self.edges {
             arguments.push(edge.as_ref().map(|_| edges.len()));
@@ -499,7 +499,7 @@ impl<'py> Finishing<'_, 'py> {
         };
         let derivative = PythonFunction { call: Arc::new(call), saved: self.saved(py, outputs)? };
         let looks: Vec<(&[usize], DType)> = looks.iter().map(|(s, d)| (&s[..], *d)).collect();
-        Ok(NodeRef::new(ok(Node::keeping(derivative, edges, &looks))?))
+        ok(NodeRef::keeping(derivative, edges, &looks))
     }
 
     /// What forward asked to keep: inputs with their history, outputs without.

@@ -10,7 +10,7 @@ pub mod scalar;
 pub mod storage;
 
 use std::fmt;
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ struct Inner {
 impl Drop for Inner {
     #[inline]
     fn drop(&mut self) {
-        if let Some(raw) = std::ptr::NonNull::new(*self.meta.get_mut()) {
+        if let Some(raw) = NonNull::new(*self.meta.get_mut()) {
             // SAFETY: `raw` was given up by `set_meta` and is taken up once, here.
             drop(unsafe { Shared::<Meta>::from_raw(raw) });
         }
@@ -288,13 +288,21 @@ impl Tensor {
         self.0.is_unique() && self.0.storage.is_unique()
     }
 
+    /// The autograd state, where nobody else holds this tensor or its state.
+    #[inline]
+    pub(crate) fn last_meta(&self) -> Option<&Meta> {
+        let raw = NonNull::new(self.0.meta.load(Ordering::Acquire)).filter(|_| self.0.is_unique())?;
+        // SAFETY: once set, the state stays until the tensor drops.
+        unsafe { if Shared::<Meta>::count_raw(raw) == 1 { Some(Shared::<Meta>::borrow_raw(raw)) } else { None } }
+    }
+
     /// The autograd state, if there is one.
     #[inline]
     pub(crate) fn meta(&self) -> Option<&Meta> {
         if let Some(batch) = self.batch() {
             return batch.value.meta();
         }
-        let raw = std::ptr::NonNull::new(self.0.meta.load(Ordering::Acquire))?;
+        let raw = NonNull::new(self.0.meta.load(Ordering::Acquire))?;
         // SAFETY: once set, the state stays until the tensor drops.
         Some(unsafe { Shared::<Meta>::borrow_raw(raw) })
     }
@@ -304,23 +312,23 @@ impl Tensor {
         if let Some(batch) = self.batch() {
             return batch.value.meta_or_new();
         }
-        let present = |raw: std::ptr::NonNull<()>| {
+        let present = |raw: NonNull<()>| {
             // SAFETY: the tensor's own count keeps the state alive; the clone is ours and the original is given up again.
             let meta = unsafe { Shared::<Meta>::from_raw(raw) };
             let clone = meta.clone();
             meta.into_raw();
             clone
         };
-        if let Some(raw) = std::ptr::NonNull::new(self.0.meta.load(Ordering::Acquire)) {
+        if let Some(raw) = NonNull::new(self.0.meta.load(Ordering::Acquire)) {
             return present(raw);
         }
         let fresh = Shared::new(Meta::default()).into_raw();
         match self.0.meta.compare_exchange(null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => std::ptr::NonNull::new(fresh).map(present),
+            Ok(_) => NonNull::new(fresh).map(present),
             Err(theirs) => {
                 // SAFETY: `fresh` was given up above and nobody else saw it.
-                std::ptr::NonNull::new(fresh).into_iter().for_each(|f| drop(unsafe { Shared::<Meta>::from_raw(f) }));
-                std::ptr::NonNull::new(theirs).map(present)
+                NonNull::new(fresh).into_iter().for_each(|f| drop(unsafe { Shared::<Meta>::from_raw(f) }));
+                NonNull::new(theirs).map(present)
             }
         }
         .unwrap_or_else(|| Shared::new(Meta::default()))
@@ -331,6 +339,45 @@ impl Tensor {
     pub(crate) fn set_meta(&self, meta: Meta) {
         debug_assert!(self.meta().is_none());
         self.0.meta.store(Shared::new(meta).into_raw(), Ordering::Release);
+    }
+
+    /// True for a row-major tensor that has the whole of its memory, in the common mode and without a batch: its
+    /// memory, shape and dtype say all there is about its elements.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        let inner = &*self.0;
+        inner.contiguous
+            && inner.layout.offset == 0
+            && inner.versioning == Versioning::Tracked
+            && inner.view.is_none()
+            && inner.batch.is_none()
+    }
+
+    /// Gives up the tensor; [`Self::from_raw`] takes it up again.
+    #[inline]
+    pub(crate) fn into_raw(self) -> *mut () {
+        self.0.into_raw()
+    }
+
+    /// Takes up a tensor given up by [`Self::into_raw`].
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw`, and is taken up once.
+    #[inline]
+    pub(crate) unsafe fn from_raw(raw: NonNull<()>) -> Self {
+        // SAFETY: as the caller says.
+        Tensor(unsafe { Shared::from_raw(raw) })
+    }
+
+    /// Looks at a tensor given up by [`Self::into_raw`] by the place where the pointer is kept.
+    ///
+    /// # Safety
+    /// The place holds what `into_raw` gave, not taken up while the reference lives.
+    #[inline]
+    pub(crate) unsafe fn borrow_raw(place: &u64) -> &Self {
+        const { assert!(size_of::<Tensor>() == size_of::<u64>()) };
+        // SAFETY: a tensor is the pointer that `into_raw` gave.
+        unsafe { &*std::ptr::from_ref(place).cast::<Tensor>() }
     }
 
     /// The object that stands for this tensor in a host language, or null.

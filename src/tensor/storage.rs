@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 use std::sync::{Arc, Weak};
 
 use parking_lot::lock_api::RawRwLock as _;
@@ -44,19 +44,15 @@ impl Versioning {
     }
 }
 
-/// Who gave the memory.
+/// Who gave the memory, where it is not the pool.
 enum Owner {
-    Pool,
-    /// Somebody outside.
-    External(Box<External>),
+    /// Somebody outside, who frees it when this drops.
+    External {
+        _keep: Box<dyn Any + Send + Sync>,
+        read_only: bool,
+    },
     /// A value that is computed when somebody looks.
     Waiting(Arc<Pending>),
-}
-
-/// Memory of somebody else, who frees it when this drops.
-struct External {
-    _keep: Box<dyn Any + Send + Sync>,
-    read_only: bool,
 }
 
 /// Who must compute before the memory changes.
@@ -67,16 +63,22 @@ struct Readers {
     list: Mutex<Vec<Weak<Pending>>>,
 }
 
+/// Up to this many bytes lie behind the buffer itself.
+const INLINE: usize = 464;
+
 /// A block of memory with its lock and versions.
 pub struct Buffer {
     data: NonNull<u8>,
     bytes: usize,
     lock: RawRwLock,
     versions: [AtomicU32; 2],
-    owner: Owner,
+    owner: Option<Box<Owner>>,
     /// A `Box<Readers>` given up, or null as long as there are none.
     readers: AtomicPtr<Readers>,
 }
+
+/// One cache line with the count and an element.
+const _: () = assert!(size_of::<Buffer>() <= 48);
 
 // SAFETY: the memory belongs to the buffer (or to its external owner, who is `Send + Sync`), and kernels reach it only
 // through `read` and `write` guards or, for one element, through atomics.
@@ -88,26 +90,30 @@ impl Buffer {
     /// Memory from the pool, its contents anything.
     #[inline]
     pub fn allocate(op: &'static str, bytes: usize) -> Result<Storage> {
-        let data = pool::allocate(bytes).ok_or(Error::OutOfMemory { op, bytes })?;
-        Ok(Buffer::owned(data, bytes, Owner::Pool))
+        let none = || Error::OutOfMemory { op, bytes };
+        if bytes <= INLINE {
+            return Shared::with_tail(bytes, |data| Buffer::new(data, bytes, None)).ok_or_else(none);
+        }
+        let data = pool::allocate(bytes).ok_or_else(none)?;
+        Ok(Shared::new(Buffer::new(data, bytes, None)))
     }
 
     /// Memory for a value that is computed when somebody looks.
     pub(super) fn waiting(pending: Arc<Pending>) -> Storage {
         let bytes = pending.bytes();
-        Buffer::owned(NonNull::dangling(), bytes, Owner::Waiting(pending))
+        Shared::new(Buffer::new(NonNull::dangling(), bytes, Some(Owner::Waiting(pending))))
     }
 
     #[inline]
-    fn owned(data: NonNull<u8>, bytes: usize, owner: Owner) -> Storage {
-        Shared::new(Buffer {
+    fn new(data: NonNull<u8>, bytes: usize, owner: Option<Owner>) -> Buffer {
+        Buffer {
             data,
             bytes,
             lock: RawRwLock::INIT,
             versions: [AtomicU32::new(0), AtomicU32::new(0)],
-            owner,
+            owner: owner.map(Box::new),
             readers: AtomicPtr::default(),
-        })
+        }
     }
 
     /// Memory of somebody else, kept alive by `keep`.
@@ -120,14 +126,14 @@ impl Buffer {
         keep: Box<dyn Any + Send + Sync>,
         read_only: bool,
     ) -> Storage {
-        Buffer::owned(data, bytes, Owner::External(Box::new(External { _keep: keep, read_only })))
+        Shared::new(Buffer::new(data, bytes, Some(Owner::External { _keep: keep, read_only })))
     }
 
     /// The first byte; what waits to be computed is.
     #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
-        match &self.owner {
-            Owner::Waiting(pending) => pending.elements(),
+        match self.owner.as_deref() {
+            Some(Owner::Waiting(pending)) => pending.elements(),
             _ => self.data.as_ptr(),
         }
     }
@@ -135,15 +141,15 @@ impl Buffer {
     /// The value that waits, or waited, to be computed into this memory.
     #[inline]
     pub(super) fn pending(&self) -> Option<&Pending> {
-        match &self.owner {
-            Owner::Waiting(pending) => Some(pending),
+        match self.owner.as_deref() {
+            Some(Owner::Waiting(pending)) => Some(pending),
             _ => None,
         }
     }
 
     /// True where somebody outside can write to the memory.
     pub(crate) fn is_exposed(&self) -> bool {
-        matches!(self.owner, Owner::External(_)) || self.readers().is_some_and(|r| r.exposed.load(Relaxed))
+        matches!(self.owner.as_deref(), Some(Owner::External { .. })) || self.readers().is_some_and(|r| r.exposed.load(Relaxed))
     }
 
     /// Notes that somebody outside can write to the memory from now on.
@@ -198,11 +204,46 @@ impl Buffer {
     /// Computes what waits in this memory, and before it is written what reads it.
     #[inline]
     fn prepare(&self, write: bool) {
-        if let Owner::Waiting(pending) = &self.owner {
+        if let Some(Owner::Waiting(pending)) = self.owner.as_deref() {
             pending.elements();
         }
         if write && !self.readers.load(Relaxed).is_null() {
             self.settle_readers();
+        }
+    }
+
+    /// An element, read as an atomic, so that no lock is needed.
+    ///
+    /// # Safety
+    /// Element `at` of type `T`, of four or eight bytes, lies in the memory.
+    #[inline]
+    pub(crate) unsafe fn read_element<T: Copy>(&self, at: usize) -> T {
+        // SAFETY: as the caller says; the memory is aligned for its elements, and atomics of their size read the same
+        // bytes.
+        unsafe {
+            let place = self.as_ptr().add(at * size_of::<T>());
+            if size_of::<T>() == 4 {
+                std::mem::transmute_copy(&AtomicU32::from_ptr(place.cast()).load(Relaxed))
+            } else {
+                std::mem::transmute_copy(&AtomicU64::from_ptr(place.cast()).load(Relaxed))
+            }
+        }
+    }
+
+    /// Writes an element as [`Buffer::read_element`] reads it.
+    ///
+    /// # Safety
+    /// As [`Buffer::read_element`].
+    #[inline]
+    pub(crate) unsafe fn write_element<T: Copy>(&self, at: usize, value: T) {
+        // SAFETY: as in `read_element`.
+        unsafe {
+            let place = self.as_ptr().add(at * size_of::<T>());
+            if size_of::<T>() == 4 {
+                AtomicU32::from_ptr(place.cast()).store(std::mem::transmute_copy(&value), Relaxed);
+            } else {
+                AtomicU64::from_ptr(place.cast()).store(std::mem::transmute_copy(&value), Relaxed);
+            }
         }
     }
 
@@ -215,7 +256,7 @@ impl Buffer {
     /// True where writing is refused.
     #[inline]
     pub fn is_read_only(&self) -> bool {
-        matches!(&self.owner, Owner::External(external) if external.read_only)
+        matches!(self.owner.as_deref(), Some(Owner::External { read_only: true, .. }))
     }
 
     /// How often the memory was changed in place.
@@ -237,7 +278,7 @@ impl Buffer {
 impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
-        if let Owner::Pool = self.owner {
+        if self.owner.is_none() && self.bytes > INLINE {
             // SAFETY: the block came from `pool::allocate` with this size, and the last owner is going.
             unsafe { pool::free(self.data, self.bytes) };
         }
