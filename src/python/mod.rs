@@ -18,6 +18,7 @@ mod modes;
 mod module;
 mod node;
 mod numpy;
+mod object;
 mod operators;
 mod out;
 mod signature;

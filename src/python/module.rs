@@ -205,6 +205,7 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyNode>()?;
     module.add_class::<PyHandle>()?;
     module.add_class::<PyContext>()?;
+    super::object::install(py)?;
     install_host();
     for (dtype, aliases) in ALL {
         for name in std::iter::once(dtype.name()).chain(aliases.iter().copied()) {

@@ -1,8 +1,5 @@
 //! `ferrograd.Tensor`.
 
-use std::cell::UnsafeCell;
-use std::ptr::null_mut;
-
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyEllipsis, PyList, PySequence, PySlice, PyString, PyTuple};
@@ -11,61 +8,13 @@ use super::convert::{self, Other, ok};
 use super::data;
 use super::dtype::{self, PyDType};
 use super::node;
+pub use super::object::{PyTensor, wrap};
 use crate::engine::Options;
 use crate::ops::index::{self, Index};
 use crate::ops::{cast, compare, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
-
-/// An n-dimensional array with a place in the graph.
-#[pyclass(name = "Tensor", module = "ferrograd", subclass, frozen, weakref, dict)]
-pub struct PyTensor(UnsafeCell<Tensor>);
-
-// SAFETY: the cell is written only by `replace`, which holds the interpreter's lock, and references handed out by `get`
-// are not kept while Python code runs.
-unsafe impl Sync for PyTensor {}
-
-impl PyTensor {
-    /// The tensor.
-    #[inline]
-    pub fn get(&self) -> &Tensor {
-        // SAFETY: see the impl of `Sync`.
-        unsafe { &*self.0.get() }
-    }
-}
-
-impl PyTensor {
-    /// Lets the object stand for another tensor.
-    pub fn replace(slf: &Bound<'_, Self>, tensor: Tensor) {
-        let this = slf.get();
-        tensor.set_host(slf.as_ptr().cast());
-        this.get().set_host(null_mut());
-        // SAFETY: the interpreter's lock is held and no reference to the old tensor is in use; see the impl of `Sync`.
-        let old = unsafe { std::mem::replace(&mut *this.0.get(), tensor) };
-        drop(old);
-    }
-}
-
-impl Drop for PyTensor {
-    fn drop(&mut self) {
-        // The object is going: the tensor, which may live on in a graph, will be given a new one.
-        self.get().set_host(null_mut());
-    }
-}
-
-/// The object that stands for a tensor: the one it has, or a new one.
-#[inline]
-pub fn wrap(py: Python<'_>, tensor: Tensor) -> PyResult<Py<PyAny>> {
-    let host = tensor.host();
-    if !host.is_null() {
-        // SAFETY: an object clears this note before it goes, under the interpreter's lock.
-        return Ok(unsafe { Bound::from_borrowed_ptr(py, host.cast()) }.unbind());
-    }
-    let object = Py::new(py, PyTensor(UnsafeCell::new(tensor)))?;
-    object.get().get().set_host(object.as_ptr().cast());
-    Ok(object.into_any())
-}
 
 /// One part of an index.
 fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
@@ -158,7 +107,16 @@ impl PyTensor {
     #[new]
     #[pyo3(signature = (*arguments))]
     fn new(arguments: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        Ok(PyTensor(UnsafeCell::new(super::attributes::construct(arguments)?)))
+        Ok(PyTensor::of(super::attributes::construct(arguments)?))
+    }
+
+    /// The object is known from here on to be the tensor's.
+    #[pyo3(signature = (*_arguments, **_named))]
+    fn __init__(slf: &Bound<'_, Self>, _arguments: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyAny>>) {
+        let t = slf.get().get();
+        if t.host().is_null() {
+            t.set_host(slf.as_ptr().cast());
+        }
     }
 
     #[classattr]

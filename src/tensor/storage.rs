@@ -47,10 +47,7 @@ impl Versioning {
 /// Who gave the memory, where it is not the pool.
 enum Owner {
     /// Somebody outside, who frees it when this drops.
-    External {
-        _keep: Box<dyn Any + Send + Sync>,
-        read_only: bool,
-    },
+    External { _keep: Box<dyn Any + Send + Sync>, read_only: bool },
     /// A value that is computed when somebody looks.
     Waiting(Arc<Pending>),
 }
@@ -149,7 +146,8 @@ impl Buffer {
 
     /// True where somebody outside can write to the memory.
     pub(crate) fn is_exposed(&self) -> bool {
-        matches!(self.owner.as_deref(), Some(Owner::External { .. })) || self.readers().is_some_and(|r| r.exposed.load(Relaxed))
+        matches!(self.owner.as_deref(), Some(Owner::External { .. }))
+            || self.readers().is_some_and(|r| r.exposed.load(Relaxed))
     }
 
     /// Notes that somebody outside can write to the memory from now on.

@@ -1,0 +1,90 @@
+//! The objects that stand for tensors in Python: one for a tensor, made when Python first sees it.
+
+use std::cell::UnsafeCell;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::tensor::Tensor;
+
+/// An n-dimensional array with a place in the graph.
+#[pyclass(name = "Tensor", module = "ferrograd", subclass, frozen, weakref, dict)]
+pub struct PyTensor(UnsafeCell<Tensor>);
+
+// SAFETY: the cell is written only by `replace`, which holds the interpreter's lock, and references handed out by `get`
+// are not kept while Python code runs.
+unsafe impl Sync for PyTensor {}
+
+impl PyTensor {
+    /// An object that is about to be made.
+    pub fn of(tensor: Tensor) -> Self {
+        PyTensor(UnsafeCell::new(tensor))
+    }
+
+    /// The tensor.
+    #[inline]
+    pub fn get(&self) -> &Tensor {
+        // SAFETY: see the impl of `Sync`.
+        unsafe { &*self.0.get() }
+    }
+
+    /// Lets the object stand for another tensor.
+    pub fn replace(slf: &Bound<'_, Self>, tensor: Tensor) {
+        let this = slf.get();
+        tensor.set_host(slf.as_ptr().cast());
+        this.get().set_host(null_mut());
+        // SAFETY: the interpreter's lock is held and no reference to the old tensor is in use; see the impl of `Sync`.
+        let old = unsafe { std::mem::replace(&mut *this.0.get(), tensor) };
+        drop(old);
+    }
+}
+
+impl Drop for PyTensor {
+    #[inline]
+    fn drop(&mut self) {
+        // The object is going: the tensor, which may live on in a graph, will be given a new one.
+        self.get().set_host(null_mut());
+    }
+}
+
+/// The class, and where within its objects the tensor lies.
+static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+static PLACE: AtomicUsize = AtomicUsize::new(0);
+
+/// Looks at an object, so that others can be made without PyO3's general way, which on Python 3.11 and 3.12 makes a
+/// dictionary for each.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    let sample = Py::new(py, PyTensor::of(Tensor::from_slice(&[0.0f32])))?;
+    PLACE.store(std::ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr(), Relaxed);
+    CLASS.store(py.get_type::<PyTensor>().as_type_ptr(), Relaxed);
+    Ok(())
+}
+
+/// A new object for a tensor that has none.
+#[inline]
+fn make(py: Python<'_>, tensor: Tensor) -> PyResult<Py<PyAny>> {
+    // SAFETY: the class is one that `install` saw an object of. What PyO3 keeps beside the value, the pointers to a
+    // dictionary and to weak references, are null at first, as the zeroed memory has them.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(CLASS.load(Relaxed), 0);
+        if object.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        tensor.set_host(object.cast());
+        object.byte_add(PLACE.load(Relaxed)).cast::<PyTensor>().write(PyTensor::of(tensor));
+        Ok(Bound::from_owned_ptr(py, object).unbind())
+    }
+}
+
+/// The object that stands for a tensor: the one it has, or a new one.
+#[inline]
+pub fn wrap(py: Python<'_>, tensor: Tensor) -> PyResult<Py<PyAny>> {
+    let host = tensor.host();
+    if host.is_null() {
+        return make(py, tensor);
+    }
+    // SAFETY: an object clears this note before it goes, under the interpreter's lock.
+    Ok(unsafe { Bound::from_borrowed_ptr(py, host.cast()) }.unbind())
+}
