@@ -2,5 +2,5 @@
 
 pub mod pool;
 pub mod shared;
-pub mod slab;
+pub(crate) mod slab;
 pub mod spin;
