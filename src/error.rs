@@ -57,6 +57,12 @@ pub enum Error {
     /// An index beyond the size.
     #[error("{op}: index {index} is out of bounds for dimension {dim} with size {size}")]
     IndexRange { op: &'static str, index: i64, dim: usize, size: usize },
+    /// An index beyond the size, of `gather` and its kin.
+    #[error("{op}: index {index} is out of bounds for dimension {dim} with size {size}")]
+    GatherRange { op: &'static str, index: i64, dim: usize, size: usize },
+    /// Indices, or what stands beside them, of a shape that does not fit.
+    #[error("{op}: {what}: expected shape {expected:?}, got {given:?}")]
+    IndexShape { op: &'static str, what: &'static str, expected: Vec<usize>, given: Vec<usize> },
     /// More indices than dimensions.
     #[error("too many indices for tensor of dimension {rank}: got {given}")]
     TooManyIndices { rank: usize, given: usize },
@@ -97,6 +103,9 @@ pub enum Error {
     /// Sizes whose product does not fit, or negative sizes.
     #[error("{op}: sizes must be non-negative and their product must fit in memory's address range, got {shape:?}")]
     SizeOverflow { op: &'static str, shape: Vec<isize> },
+    /// A view outside of its storage.
+    #[error("{op}: sizes {size:?}, strides {strides:?} and offset {offset} reach beyond a storage of {len} elements")]
+    StorageBounds { op: &'static str, size: Vec<usize>, strides: Vec<isize>, offset: usize, len: usize },
     /// A dtype that the operation does not take.
     #[error("{op}: not implemented for dtype {dtype}: {hint}")]
     DTypeUnsupported { op: &'static str, dtype: DType, hint: &'static str },
@@ -117,6 +126,11 @@ pub enum Error {
         "{op}: more than one element of the written-to tensor refers to a single memory location; clone() the tensor before the in-place operation"
     )]
     Overlap { op: &'static str },
+    /// An operand that shares memory with the tensor that is written to.
+    #[error(
+        "{op}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. Please clone() the tensor before performing the operation."
+    )]
+    SharedMemory { op: &'static str },
     /// A write to memory that NumPy marked as read-only.
     #[error("{op}: the tensor's memory is read-only")]
     ReadOnly { op: &'static str },
@@ -144,6 +158,9 @@ pub enum Error {
     /// Memory for a device that there is not.
     #[error("{op}: pin_memory=True requires an accelerator; this library computes on the CPU only")]
     PinMemory { op: &'static str },
+    /// Values that do not go together, or that the operation does not take.
+    #[error("{op}: {what}")]
+    Invalid { op: &'static str, what: String },
     /// A value that its argument does not allow.
     #[error("{op}: {argument} {rule}, got {given}")]
     Argument { op: &'static str, argument: &'static str, rule: &'static str, given: String },
@@ -163,10 +180,13 @@ pub enum Error {
     #[error("shape mismatch: indexing tensors could not be broadcast together with shapes {shapes:?}")]
     IndexShapes { shapes: Vec<Vec<usize>> },
     /// A stretch of a dimension that reaches beyond it.
-    #[error(
-        "{op}: start ({start}) + length ({length}) exceeds dimension size ({size}); the length must be non-negative"
-    )]
+    #[error("{op}: start ({start}) + length ({length}) exceeds dimension size ({size})")]
     Stretch { op: &'static str, start: isize, length: isize, size: usize },
+    /// A value that does not broadcast to what is indexed.
+    #[error(
+        "shape mismatch: value tensor of shape {value:?} cannot be broadcast to indexing result of shape {result:?}"
+    )]
+    IndexedShape { value: Vec<usize>, result: Vec<usize> },
     /// A mask of another shape.
     #[error("The shape of the mask {mask:?} does not match the shape of the indexed tensor {shape:?} at index {dim}")]
     MaskShape { mask: Vec<usize>, shape: Vec<usize>, dim: usize },
@@ -228,6 +248,11 @@ pub enum Error {
         "{op}: a view of a leaf Variable that requires grad is being used in an in-place operation; do it under no_grad()"
     )]
     InPlaceLeafView { op: &'static str },
+    /// In place on a view that was made while gradients were not recorded.
+    #[error(
+        "{op}: a view was created in no_grad mode and is being modified inplace with grad mode enabled; make the view where gradients are recorded, or write under no_grad()"
+    )]
+    InPlaceUnrecordedView { op: &'static str },
     /// In place on one of several outputs of one operation.
     #[error(
         "{op}: output {output} of {node} is a view and is being modified inplace; this view is the output of a function that returns multiple views, which cannot be modified inplace; clone() it first"
@@ -383,6 +408,7 @@ impl Error {
             | IndexDType { .. }
             | MaskShape { .. }
             | IndexScalar
+            | IndexShape { .. }
             | EmptyReduction { .. } => Kind::Index,
             ArgumentType { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
             Argument { .. } | Data { .. } | EmptyList { op: "cat" } => Kind::Value,

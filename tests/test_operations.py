@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import broadcastable_shapes, mutually_broadcastable_shapes
-from samples import FUNCTIONS, NUMPY, WITHOUT_DERIVATIVE
+from samples import ARGUMENTS, FUNCTIONS, NUMPY, WITHOUT_DERIVATIVE
 
 import ferrograd as fg
 from ferrograd import _ferrograd
 
 TABLE = {row["name"]: row for row in _ferrograd._operations()}
 POINTWISE = {name: row for name, row in TABLE.items() if "arity" in row}
+#: Which operand is a condition or a mask.
+MASKED = {"where": 0, "masked_fill": 1}
 DIFFERENTIABLE = sorted(n for n, r in POINTWISE.items() if r["differentiable"] and n != "floor_divide")
 
 def test_every_operation_has_a_reference():
@@ -35,6 +37,16 @@ def draw(data, row, shapes, dtype):
     return arrays
 
 
+def operands(name, arrays):
+    """The operands of a call: a condition and a mask are truth values, what fills is one number."""
+    arrays = list(arrays)
+    if name in MASKED:
+        arrays[MASKED[name]] = np.asarray(arrays[MASKED[name]] > 1.0)
+    if name == "masked_fill":
+        arrays[2] = np.asarray(arrays[2].ravel()[:1].sum(), arrays[2].dtype)
+    return arrays
+
+
 def tensors(arrays):
     return [fg.from_numpy(a) if isinstance(a, np.ndarray) else fg.tensor(a) for a in arrays]
 
@@ -46,9 +58,7 @@ def test_value_is_numpys(name, data):
     row = POINTWISE[name]
     shapes = data.draw(mutually_broadcastable_shapes(num_shapes=row["arity"], max_dims=4, max_side=5, min_side=0)).input_shapes
     dtype = data.draw(st.sampled_from(["int32", "int64"] if row["rule"] == "Bits" else ["float32", "float64"]))
-    arrays = draw(data, row, shapes, dtype)
-    if row["rule"] == "Where":
-        arrays[0] = arrays[0] > 0
+    arrays = operands(name, draw(data, row, shapes, dtype))
     ours = getattr(fg, name)(*tensors(arrays)).numpy()
     theirs = NUMPY[name](*arrays)
     assert ours.shape == theirs.shape
@@ -65,9 +75,13 @@ def test_derivatives_are_those_of_differences(name, data):
     # Differences straddle kinks and jumps: keep away from ties and whole numbers.
     inputs = [fg.tensor(np.round(a * 2) / 2 + 0.11 + 0.07 * i, requires_grad=True) for i, a in enumerate(arrays)]
     function = getattr(fg, name)
-    if name == "where":
-        condition = fg.tensor(arrays[0] > 0)
-        assert fg.autograd.gradcheck(lambda a, b: function(condition, a, b), inputs[1:])
+    if name in MASKED:
+        at = MASKED[name]
+        mask = fg.tensor(arrays[at] > 0)
+        rest = inputs[:at] + inputs[at + 1 :]
+        if name == "masked_fill":
+            rest[1] = fg.tensor(0.7, dtype=fg.float64, requires_grad=True)
+        assert fg.autograd.gradcheck(lambda *others: function(*others[:at], mask, *others[at:]), rest)
         return
     assert fg.autograd.gradcheck(function, inputs)
     assert fg.autograd.gradgradcheck(function, inputs)
@@ -96,9 +110,10 @@ IN_PLACE = sorted(
 def test_in_place_is_the_operation(name):
     """The in-place form gives the values and gradients of the operation that it is named after."""
     plain = name[:-1]
-    others = {"clamp_": (0.6, 0.9), "clamp_min_": (0.7,), "clamp_max_": (0.7,), "pow_": (1.5,)}.get(name)
+    others = ARGUMENTS.get(plain)
     if others is None:
-        others = (fg.tensor([1.25, 0.5], dtype=fg.float64),) if POINTWISE[plain]["arity"] == 2 else ()
+        two = plain in POINTWISE and POINTWISE[plain]["arity"] == 2
+        others = (fg.tensor([1.25, 0.5], dtype=fg.float64),) if two else ()
     found = []
     for in_place in (True, False):
         x = fg.tensor([[0.5, 0.75], [0.25, 1.1]], dtype=fg.float64, requires_grad=True)

@@ -11,6 +11,7 @@ TYPES = {
     "Tensor": "Tensor",
     "Operand": "Tensor | Number | ndarray",
     "Tensor[]": "Sequence[Tensor]",
+    "Tensor...": "Tensor",
     "Number": "Number",
     "Number[]": "Number | Sequence[Number]",
     "int": "int",
@@ -22,8 +23,12 @@ TYPES = {
     "Device": "device | str",
     "MemoryFormat": "memory_format",
 }
-RETURNS = {"unbind": "tuple[Tensor, ...]"}
-VARIADIC = {"size", "shape", "dims"}
+SEVERAL = (
+    "unbind split split_with_sizes chunk tensor_split hsplit vsplit dsplit unsafe_split unsafe_split_with_sizes unsafe_chunk "
+    "broadcast_tensors meshgrid"
+)
+RETURNS = dict.fromkeys(SEVERAL.split(), "tuple[Tensor, ...]")
+VARIADIC = {"size", "shape", "dims", "repeats"}
 
 HEAD = '''"""Types of the package; written by tools/stubs.py."""
 
@@ -33,7 +38,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 from numpy import ndarray
 
 from . import autograd as autograd, config as config
-from ._functions import Generator, allclose, equal, is_tensor, isclose, manual_seed, numel
+from ._functions import Generator, allclose, broadcast_shapes, detach, equal, is_tensor, isclose, manual_seed, numel
 from ._tensor_str import set_printoptions as set_printoptions
 from ._size import Size as Size
 from .autograd.grad_mode import enable_grad as enable_grad, no_grad as no_grad, set_grad_enabled as set_grad_enabled
@@ -96,7 +101,7 @@ def parameter(text: str) -> tuple[str, bool]:
     head, _, default = text.partition("=")
     kind, _, name = head.partition(" ")
     annotation = TYPES[kind.removesuffix("?")] + (" | None" if kind.endswith("?") else "")
-    if kind == "int[]" and name in VARIADIC and not default:
+    if (kind == "int[]" and name in VARIADIC and not default) or kind == "Tensor...":
         return f"*{name}: {annotation}", True
     return f"{name}: {annotation}" + (f" = {default}" if default else ""), False
 

@@ -3,6 +3,7 @@
 from math import inf
 
 from ._ferrograd import Tensor, _manual_seed
+from ._size import Size
 
 
 class Generator:
@@ -27,6 +28,34 @@ def manual_seed(seed: int) -> Generator:
     seed = int(seed)
     _manual_seed(seed)
     return Generator(seed)
+
+
+def broadcast_shapes(*shapes) -> Size:
+    """The shape that shapes, or sizes of vectors, broadcast to.
+
+    >>> broadcast_shapes((2, 1), (3, 1, 7), 7)
+    torch.Size([3, 2, 7])
+    """
+    result: list[int] = []
+    for position, shape in enumerate(shapes):
+        sizes = [shape] if isinstance(shape, int) else list(shape)
+        if any(size < 0 for size in sizes):
+            raise ValueError(f"broadcast_shapes: sizes must not be negative, got {tuple(sizes)}")
+        result = [1] * (len(sizes) - len(result)) + result
+        for at in range(-1, -len(sizes) - 1, -1):
+            if result[at] == 1:
+                result[at] = sizes[at]
+            elif sizes[at] not in (1, result[at]):
+                raise RuntimeError(
+                    f"broadcast_shapes: argument {position}, {tuple(sizes)}, does not broadcast to {result}: sizes must be "
+                    f"equal or 1, got {sizes[at]} at dimension {at}"
+                )
+    return Size(result)
+
+
+def detach(input: Tensor) -> Tensor:
+    """`Tensor.detach`: the same elements without history."""
+    return input.detach()
 
 
 def is_tensor(obj: object) -> bool:

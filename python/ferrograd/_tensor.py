@@ -51,30 +51,21 @@ for _name, _target in {
     setattr(Tensor, _name, _converter(_name, _target))
 
 
-def _view_as(self: Tensor, other: Tensor) -> Tensor:
-    """`view(other.shape)`"""
-    return self.view(other.shape)
-
-
-def _reshape_as(self: Tensor, other: Tensor) -> Tensor:
-    """`reshape(other.shape)`"""
-    return self.reshape(other.shape)
-
-
-def _expand_as(self: Tensor, other: Tensor) -> Tensor:
-    """`expand(other.shape)`"""
-    return self.expand(other.shape)
-
-
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of another."""
     return _cast(self, other.dtype)
 
 
-for _name, _method in {
-    "view_as": _view_as,
-    "reshape_as": _reshape_as,
-    "expand_as": _expand_as,
-    "type_as": _type_as,
-}.items():
+def _where(self: Tensor, condition: Tensor, other) -> Tensor:
+    """`where(condition, self, other)`"""
+    return _ferrograd.where(condition, self, other)
+
+
+def _new_tensor(self: Tensor, data, *, dtype=None, device=None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A tensor of data, in the dtype of this tensor where none is given."""
+    made = _ferrograd.tensor(data, dtype=dtype or self.dtype, device=device, pin_memory=pin_memory)
+    return made.requires_grad_(requires_grad) if requires_grad else made
+
+
+for _name, _method in {"new_tensor": _new_tensor, "type_as": _type_as, "where": _where}.items():
     setattr(Tensor, _name, _method)

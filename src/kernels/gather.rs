@@ -60,6 +60,52 @@ impl Walk {
         offset
     }
 
+    /// Calls `run(offsets, length)` for each stretch of the innermost dimension within elements `start..end`, with the offsets
+    /// of the given operands.
+    #[inline]
+    pub fn each<const N: usize>(
+        &self,
+        operands: [usize; N],
+        start: usize,
+        end: usize,
+        mut run: impl FnMut([isize; N], usize),
+    ) {
+        if start >= end {
+            return;
+        }
+        let (inner, last) = (self.inner(), self.shape.len() - 1);
+        let mut within = start % inner;
+        let mut at = operands.map(|o| self.offset(o, start));
+        // The index of all dimensions but the innermost, which counts on like the digits of a number.
+        let mut index: SmallVec<[usize; 4]> = SmallVec::from_elem(0, last);
+        let mut rest = start / inner;
+        for d in (0..last).rev() {
+            index[d] = rest % self.shape[d];
+            rest /= self.shape[d];
+        }
+        let mut left = end - start;
+        loop {
+            let length = (inner - within).min(left);
+            run(at, length);
+            left -= length;
+            if left == 0 {
+                return;
+            }
+            operands.iter().zip(&mut at).for_each(|(&o, at)| *at -= self.inner_stride(o) * within as isize);
+            within = 0;
+            for d in (0..last).rev() {
+                index[d] += 1;
+                operands.iter().zip(&mut at).for_each(|(&o, at)| *at += self.strides[o][d]);
+                if index[d] < self.shape[d] {
+                    break;
+                }
+                let back = self.shape[d] as isize;
+                operands.iter().zip(&mut at).for_each(|(&o, at)| *at -= self.strides[o][d] * back);
+                index[d] = 0;
+            }
+        }
+    }
+
     /// Calls `run(offset, length)` for each stretch of the innermost dimension within elements `start..end`.
     #[inline]
     pub fn runs(&self, operand: usize, start: usize, end: usize, mut run: impl FnMut(isize, usize)) {
@@ -95,5 +141,14 @@ mod tests {
         let mut seen = Vec::new();
         walk.runs(0, 2, 11, |offset, n| (0..n).for_each(|i| seen.push(offset + 3 * i as isize)));
         assert_eq!(seen, vec![6, 9, 1, 4, 7, 10, 2, 5, 8]);
+    }
+
+    #[test]
+    fn runs_of_several_operands() {
+        let walk = Walk::new(&[3, 2, 4], &[&[1, 100, 3], &[8, 4, 1]]);
+        let mut seen = Vec::new();
+        walk.each([1, 0], 3, 20, |[b, a], n| (0..n as isize).for_each(|i| seen.push((a + 3 * i, b + i))));
+        let all: Vec<_> = (3..20).map(|i| (walk.offset(0, i), i as isize)).collect();
+        assert_eq!(seen, all);
     }
 }

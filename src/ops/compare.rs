@@ -7,6 +7,7 @@ use super::registry::operation;
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
 /// A comparison as a number: one where it holds.
@@ -165,12 +166,27 @@ impl Unary for IsNan {
 }
 
 operation! {
-    /// `a` where the condition holds, else `b`, element by element; the gradient goes to the side taken.
+    /// `input` where the condition (bool) holds, else `other`, element by element; the gradient goes to the side taken. With
+    /// the condition alone, where it holds: `nonzero(condition, as_tuple=True)`.
     ///
     /// >>> ferrograd.where(ferrograd.tensor([True, False]), ferrograd.tensor([1.0, 2.0]), 0.0)
     /// tensor([1., 0.])
+    /// >>> ferrograd.where(ferrograd.tensor([True, False, True]))
+    /// (tensor([0, 2]),)
     ternary Where, where_, "WhereBackward0", Rule::Where,
-        ["where(Tensor condition, Operand input, Operand other)"]
+        ["where(Tensor condition)", "where(Tensor condition, Operand input, Operand other)"],
+    run |n, a| {
+        let condition = a.tensor(0)?;
+        if n == 0 {
+            return super::mask::nonzero_tuple(condition);
+        }
+        if !matches!(condition.dtype(), DType::Bool | DType::U8) {
+            let what = format!("expected condition to be a boolean tensor, but got a tensor with dtype {}", condition.dtype());
+            return Err(Error::Invalid { op: a.op, what });
+        }
+        Ok(where_(condition, a.operand(1)?, a.operand(2)?)?.into())
+    },
+    None
 }
 impl Ternary for Where {
     const IN_PLACE: bool = false;

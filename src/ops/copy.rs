@@ -5,21 +5,24 @@ use smallvec::smallvec;
 use super::batch;
 use super::recorded::link;
 use super::registry::operation;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::node::{Backward, Derivative, Gradients};
 use crate::kernels::element::{Element, convert, dispatch};
 use crate::kernels::gather::Walk;
 use crate::kernels::parallel;
 use crate::tensor::Tensor;
 use crate::tensor::layout::Layout;
-use crate::tensor::storage::{Access, Versioning};
+use crate::tensor::storage::Access;
 
 operation! {
     /// A copy with memory of its own and the history of a function: the gradient passes through.
     ///
     /// >>> ferrograd.clone(ferrograd.tensor([1.0, 2.0]))
     /// tensor([1., 2.])
-    function ["clone(Tensor self)"], |_, a| Ok(clone(a.tensor(0)?)?.into())
+    function ["clone(Tensor self, *, MemoryFormat? memory_format=None)"], |_, a| {
+        let x = a.tensor(0)?;
+        Ok(if a.text(1)? == Some("contiguous_format") { clone_contiguous(x)? } else { clone(x)? }.into())
+    }
 }
 
 operation! {
@@ -27,10 +30,20 @@ operation! {
     ///
     /// >>> ferrograd.zeros(2, 3).t().contiguous().stride()
     /// (2, 1)
-    function ["Tensor.contiguous(Tensor self)"], |_, a| {
-        let x = a.tensor(0)?;
-        Ok(if x.is_contiguous() { x.clone() } else { clone_contiguous(x)? }.into())
+    function ["Tensor.contiguous(Tensor self, *, MemoryFormat? memory_format=None)"], |_, a| {
+        if a.text(1)? == Some("preserve_format") {
+            return Err(Error::Invalid { op: a.op, what: "preserve memory format is unsupported by the contiguous operator".into() });
+        }
+        Ok(contiguous(a.tensor(0)?)?.into())
     }
+}
+
+/// The tensor itself where it is contiguous, else a copy that is.
+///
+/// # Errors
+/// Where there is no memory.
+pub fn contiguous(x: &Tensor) -> Result<Tensor> {
+    if x.is_contiguous() { Ok(x.clone()) } else { clone_contiguous(x) }
 }
 
 /// A copy in row-major order, recorded.
@@ -80,18 +93,26 @@ pub(crate) fn contiguous_copy(x: &Tensor) -> Result<Tensor> {
     Ok(copy)
 }
 
-/// The elements in new memory laid out as `like` where that is dense, without history.
+/// The elements in new memory in the order that those of `like`, of the same shape, have in memory, without history.
 pub(crate) fn clone_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
-    let layout = like.layout();
-    let dense = layout.is_non_overlapping() && layout.end() - layout.offset == layout.numel();
-    if like.is_contiguous() || !dense || like.shape() != x.shape() {
+    if like.is_contiguous() || like.shape() != x.shape() {
         return contiguous_copy(x);
     }
     let block = Tensor::uninitialized("clone", x.shape(), x.dtype())?;
-    let layout = Layout { offset: 0, ..layout.clone() };
-    let copy = Tensor::new(block.storage().clone(), layout, x.dtype(), Versioning::fresh());
+    let copy = laid_out_as(like, block);
     write(&copy, x)?;
     Ok(copy)
+}
+
+/// A new contiguous tensor with its elements in the order that those of `like`, of the same shape, have in memory.
+pub(super) fn laid_out_as(like: &Tensor, new: Tensor) -> Tensor {
+    if like.is_contiguous() {
+        return new;
+    }
+    let from = like.layout();
+    let strides = if from.is_dense() { from.strides.clone() } else { from.dense_strides() };
+    let layout = Layout { shape: from.shape.clone(), strides, offset: 0 };
+    Tensor::new(new.storage().clone(), layout, new.dtype(), new.versioning())
 }
 
 /// The tensor, or a copy in row-major order, without history.

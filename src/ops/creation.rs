@@ -8,18 +8,17 @@ use crate::tensor::create::number;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::Layout;
 use crate::tensor::scalar::Scalar;
-use crate::tensor::storage::Versioning;
 use crate::tensor::{Tensor, default_dtype};
 
 /// Sizes as they are, none of them negative.
-fn sizes(op: &'static str, shape: &[isize]) -> Result<Vec<usize>> {
+pub(super) fn sizes(op: &'static str, shape: &[isize]) -> Result<Vec<usize>> {
     let size = |&s: &isize| usize::try_from(s).map_err(|_| Error::SizeOverflow { op, shape: shape.to_vec() });
     shape.iter().map(size).collect()
 }
 
 /// The result of a creation, asked for gradients where the call says so. Its last arguments from the dtype, argument `n`,
 /// on are those of all creations: layout and device, of which there is one each, pinning, and gradients.
-fn finish(tensor: Tensor, a: &Arguments, n: usize) -> Result<Output> {
+pub(super) fn finish(tensor: Tensor, a: &Arguments, n: usize) -> Result<Output> {
     if !a.is_none(n + 3) && a.bool(n + 3)? {
         return Err(Error::PinMemory { op: a.op });
     }
@@ -27,18 +26,15 @@ fn finish(tensor: Tensor, a: &Arguments, n: usize) -> Result<Output> {
     Ok(tensor.into())
 }
 
-/// A new tensor with its elements in the order that those of `x` have in memory, where these lie without gaps.
-fn laid_out_as(x: &Tensor, new: Tensor) -> Tensor {
-    let from = x.layout();
-    if x.is_contiguous() || !from.is_non_overlapping() || from.end() - from.offset != from.numel() {
-        return new;
-    }
-    let layout = Layout { offset: 0, ..from.clone() };
-    Tensor::new(new.storage().clone(), layout, new.dtype(), Versioning::fresh())
+/// As [`finish`], for a tensor that is like another: its elements are in the same order in memory, unless the last argument
+/// asks for the row-major one.
+fn finish_like(like: &Tensor, new: Tensor, a: &Arguments, n: usize) -> Result<Output> {
+    let row_major = a.text(n + 5)? == Some("contiguous_format");
+    finish(if row_major { new } else { super::copy::laid_out_as(like, new) }, a, n)
 }
 
 /// A tensor with the same number everywhere, which must fit the dtype.
-fn full(shape: &[usize], value: Scalar, dtype: DType) -> Result<Tensor> {
+pub(super) fn full(shape: &[usize], value: Scalar, dtype: DType) -> Result<Tensor> {
     value.check_fits("full", dtype)?;
     Tensor::full(shape, value, dtype)
 }
@@ -58,7 +54,7 @@ macro_rules! creations {
             function [$like], |_, a| {
                 let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
                 let x = a.tensor(0)?;
-                finish(laid_out_as(x, make(a.op, x.shape(), a.dtype(1)?.unwrap_or(x.dtype()))?), a, 1)
+                finish_like(x, make(a.op, x.shape(), a.dtype(1)?.unwrap_or(x.dtype()))?, a, 1)
             }
         }
     )*};
@@ -94,7 +90,7 @@ creations! {
     ///
     /// >>> ferrograd.empty(2, 3).shape
     /// torch.Size([2, 3])
-    "empty(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
+    "empty(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)",
     /// A tensor in the shape and dtype of another whose elements are anything.
     ///
     /// >>> ferrograd.empty_like(ferrograd.tensor([1, 2])).shape
@@ -127,7 +123,7 @@ creations! {
     => |op, shape, dtype| random_of(op, shape, dtype, random::normal_f32, random::normal_f64);
 }
 
-fn supported(op: &'static str, dtype: DType) -> Result<DType> {
+pub(super) fn supported(op: &'static str, dtype: DType) -> Result<DType> {
     if dtype.is_supported() {
         return Ok(dtype);
     }
@@ -185,7 +181,7 @@ operation! {
     /// tensor([7., 7.])
     function ["full_like(Tensor input, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"], |_, a| {
         let x = a.tensor(0)?;
-        finish(laid_out_as(x, full(x.shape(), a.number(1)?, a.dtype(2)?.unwrap_or(x.dtype()))?), a, 2)
+        finish_like(x, full(x.shape(), a.number(1)?, a.dtype(2)?.unwrap_or(x.dtype()))?, a, 2)
     }
 }
 

@@ -32,23 +32,6 @@ operation! {
 }
 
 operation! {
-    /// Writes one number into every element.
-    ///
-    /// >>> ferrograd.zeros(2).fill_(7)
-    /// tensor([7., 7.])
-    function ["fill_(Tensor self, Operand value)"], |_, a| {
-        let x = a.tensor(0)?;
-        Ok(match a.operand(1)? {
-            super::formula::Operand::Number(value) => fill_(x, value)?,
-            super::formula::Operand::Tensor(t) if t.rank() == 0 => fill_with(x, t)?,
-            super::formula::Operand::Tensor(t) => return Err(Error::Rank {
-                op: "fill_", expected: "a number or a tensor without dimensions", shape: t.shape().to_vec(),
-            }),
-        }.into())
-    }
-}
-
-operation! {
     /// Writes zero into every element.
     ///
     /// >>> ferrograd.ones(2).zero_()
@@ -72,6 +55,7 @@ pub fn copy_(target: &Tensor, source: &Tensor) -> Result<Tensor> {
         return Err(Error::InPlaceShape { op: OP, target: target.shape().to_vec(), result: shape.to_vec() });
     }
     check(OP, target)?;
+    apart_or_same(OP, target, source)?;
     assign(target, source, Origin::Tensor("CopyBackwards"))?;
     Ok(target.clone())
 }
@@ -129,23 +113,37 @@ pub fn check(op: &'static str, target: &Tensor) -> Result<()> {
     if !target.layout().is_non_overlapping() {
         return Err(Error::Overlap { op });
     }
-    check_history(op, target)
+    check_writable(op, target)
 }
 
 /// As [`check`] for a write of one number everywhere, which elements may share that stand outside of the graph.
 fn check_filled(op: &'static str, target: &Tensor) -> Result<()> {
-    if is_grad_enabled() && target.requires_grad() { check(op, target) } else { check_history(op, target) }
+    if is_grad_enabled() && target.requires_grad() { check(op, target) } else { check_writable(op, target) }
 }
 
-fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
+fn check_writable(op: &'static str, target: &Tensor) -> Result<()> {
     if target.storage().is_read_only() {
         return Err(Error::ReadOnly { op });
     }
     if target.is_inference() && !is_inference_mode_enabled() {
         return Err(Error::InPlaceInference { op });
     }
-    if !is_grad_enabled() || !target.requires_grad() {
+    check_history(op, target)
+}
+
+/// Whether the history of `target` may be rewritten.
+///
+/// # Errors
+/// For leaves that require a gradient while gradients are recorded, views of them, and views that cannot be rebased.
+pub(super) fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
+    if !is_grad_enabled() {
         return Ok(());
+    }
+    if !target.requires_grad() {
+        return match target.view_of() {
+            Some(view) if !view.writable && view.base.requires_grad() => Err(Error::InPlaceUnrecordedView { op }),
+            _ => Ok(()),
+        };
     }
     match target.view_of() {
         None if target.is_leaf() => Err(Error::InPlaceLeaf { op }),
@@ -159,6 +157,39 @@ fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
     }
 }
 
+/// Writes what a function of `target` gives into it: an operation in place that needs a copy of what was there.
+pub(super) fn replaced(op: &'static str, target: &Tensor, f: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    if let Some(batch) = target.batch() {
+        let value = f(target)?;
+        let Some(value) = value.batch().filter(|v| v.level == batch.level) else {
+            return Err(Error::BatchedInPlace { op });
+        };
+        replaced(op, &batch.value, &|_| Ok(value.value.clone()))?;
+        return Ok(target.clone());
+    }
+    check(op, target)?;
+    let value = f(&snapshot(target)?)?;
+    if value.shape() != target.shape() {
+        let (target, result) = (target.shape().to_vec(), value.shape().to_vec());
+        return Err(Error::InPlaceShape { op, target, result });
+    }
+    super::cast::check_result(op, value.dtype(), target.dtype())?;
+    assign(target, &value, Origin::Target)?;
+    Ok(target.clone())
+}
+
+/// Changes `target` by an operation that writes into its memory: `record` links the operation to the tensor that it is
+/// given, which stands for the result. [`check`] was passed.
+pub(super) fn update(
+    target: &Tensor,
+    record: impl FnOnce(&Tensor) -> Result<()>,
+    write: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let result = target.detach();
+    record(&result)?;
+    changed(target, &result, Origin::Target, write)
+}
+
 /// Writes `value` (broadcast) into `target`, and gives target the history of the value; a view hands it on to its base.
 /// [`check`] was passed.
 pub(crate) fn assign(target: &Tensor, value: &Tensor, origin: Origin) -> Result<()> {
@@ -167,11 +198,16 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, origin: Origin) -> Result<
     } else {
         value.clone()
     };
+    changed(target, value, origin, || copy::write(target, &safe))
+}
+
+/// Runs `write`, which changes the memory of `target`, and gives target the history of `value`.
+fn changed(target: &Tensor, value: &Tensor, origin: Origin, write: impl FnOnce() -> Result<()>) -> Result<()> {
     let recorded =
         is_grad_enabled() && target.dtype().is_floating_point() && (value.requires_grad() || target.requires_grad());
     let written = if recorded { Some(history(target, value, origin)?) } else { None };
     let tangents = if forward::is_active() { tangents(target, value)? } else { Vec::new() };
-    copy::write(target, &safe)?;
+    write()?;
     target.storage().bump(target.versioning());
     for (level, holder, tangent) in tangents {
         holder.set_tangent(level, tangent);
@@ -259,15 +295,56 @@ pub(super) fn snapshot(target: &Tensor) -> Result<Tensor> {
     Ok(copy)
 }
 
-/// True where two tensors share memory otherwise than element on element.
-pub(super) fn overlaps(a: &Tensor, b: &Tensor) -> bool {
-    let same = a.layout() == b.layout() && a.dtype() == b.dtype();
+/// True where the memory of two tensors, from the first element to the last, meets.
+fn meets(a: &Tensor, b: &Tensor) -> bool {
+    // Blocks of our own are apart; those that are known outside can be the same memory.
+    let may_meet = a.storage().same(b.storage()) || a.storage().is_exposed() && b.storage().is_exposed();
+    if !may_meet {
+        return false;
+    }
     let extent = |t: &Tensor| {
         let size = t.dtype().size();
-        (t.layout().offset * size, t.layout().end() * size)
+        let start = t.storage().as_ptr() as usize;
+        (start + t.layout().offset * size, start + t.layout().end() * size)
     };
     let ((a_start, a_end), (b_start, b_end)) = (extent(a), extent(b));
-    let base = |t: &Tensor| t.storage().as_ptr() as usize;
-    let shares = base(a) + a_start < base(b) + b_end && base(b) + b_start < base(a) + a_end;
-    shares && !(same && a.storage().same(b.storage()))
+    a_start < b_end && b_start < a_end
+}
+
+/// True where two tensors are element on element the same memory.
+fn coincides(a: &Tensor, b: &Tensor) -> bool {
+    a.layout() == b.layout() && a.dtype() == b.dtype() && a.storage().same(b.storage())
+}
+
+/// True where two tensors share memory otherwise than element on element.
+pub(super) fn overlaps(a: &Tensor, b: &Tensor) -> bool {
+    meets(a, b) && !coincides(a, b)
+}
+
+/// What an operation reads while it writes into `target`: the tensor, or a copy where the two share memory and cannot be
+/// told apart.
+///
+/// # Errors
+/// Where both are without gaps and share memory.
+pub(super) fn apart(op: &'static str, target: &Tensor, other: &Tensor) -> Result<Tensor> {
+    if !meets(target, other) {
+        return Ok(other.clone());
+    }
+    if target.layout().is_dense() && other.layout().is_dense() {
+        return Err(Error::SharedMemory { op });
+    }
+    copy::contiguous_copy(other)
+}
+
+/// As [`apart`], for operations that read an element before they write the same one.
+///
+/// # Errors
+/// Where both are without gaps and share a part of their memory.
+pub(super) fn apart_or_same(op: &'static str, target: &Tensor, other: &Tensor) -> Result<()> {
+    let dense = || target.layout().is_dense() && other.layout().is_dense();
+    let shifted = || {
+        let start = |t: &Tensor| t.storage().as_ptr() as usize + t.layout().offset * t.dtype().size();
+        start(target) != start(other) || target.numel() * target.dtype().size() != other.numel() * other.dtype().size()
+    };
+    if meets(target, other) && dense() && shifted() { Err(Error::SharedMemory { op }) } else { Ok(()) }
 }

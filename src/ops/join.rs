@@ -2,13 +2,13 @@
 
 use smallvec::SmallVec;
 
-use super::recorded::{Settings, record};
-use super::registry::operation;
+use super::recorded::{Settings, link_simple, record};
+use super::registry::{Arguments, Output, operation};
 use super::{batch, cast, copy, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::tensor::Tensor;
-use crate::tensor::dtype::Promotion;
+use crate::tensor::dtype::{DType, Promotion};
 use crate::tensor::layout::{Shape, wrap_dim};
 
 operation! {
@@ -17,6 +17,22 @@ operation! {
     /// >>> ferrograd.cat([ferrograd.tensor([1, 2]), ferrograd.tensor([3])])
     /// tensor([1, 2, 3])
     function ["cat(Tensor[] tensors, int dim=0)"], |_, a| Ok(cat(a.tensors(0)?, a.int(1)?)?.into())
+}
+
+operation! {
+    /// Tensors one after another along a dimension: the same as `cat`.
+    ///
+    /// >>> ferrograd.concat([ferrograd.tensor([1, 2]), ferrograd.tensor([3])])
+    /// tensor([1, 2, 3])
+    function ["concat(Tensor[] tensors, int dim=0)"], |_, a| Ok(cat(a.tensors(0)?, a.int(1)?)?.into())
+}
+
+operation! {
+    /// Tensors one after another along a dimension: `cat` under NumPy's name.
+    ///
+    /// >>> ferrograd.concatenate([ferrograd.tensor([1, 2]), ferrograd.tensor([3])])
+    /// tensor([1, 2, 3])
+    function ["concatenate(Tensor[] tensors, int dim=0)"], |_, a| Ok(cat(a.tensors(0)?, a.int(1)?)?.into())
 }
 
 /// Tensors one after another along a dimension.
@@ -33,14 +49,13 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
         let dim = wrap_dim(OP, dim, tensors[0].rank())? as isize + 1;
         return cat(&moved, dim).map(|y| Tensor::batched(&y, level));
     }
-    let mut promotion = Promotion::default();
-    tensors.iter().for_each(|t| promotion.tensor(t.dtype(), t.rank().max(1)));
-    let dtype = promotion.result();
+    let dtype = promoted(tensors);
     // Vectors of no elements fit anywhere: what an empty list was before it had a shape.
     let fits_anywhere = |t: &&Tensor| t.shape() != [0];
     let first = tensors.iter().find(fits_anywhere).unwrap_or(&tensors[0]);
-    if first.rank() == 0 {
-        return Err(Error::Rank { op: OP, expected: "tensors of at least one dimension", shape: vec![] });
+    if let Some(position) = tensors.iter().position(|t| t.rank() == 0) {
+        let what = format!("zero-dimensional tensor (at position {position}) cannot be concatenated");
+        return Err(Error::Invalid { op: OP, what });
     }
     let dim = wrap_dim(OP, dim, first.rank())?;
     let mut shape = Shape::from_slice(first.shape());
@@ -100,7 +115,7 @@ operation! {
 /// For an empty list, shapes that differ, and a dimension out of range.
 pub fn stack(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
     const OP: &str = "stack";
-    let Some(first) = tensors.first() else { return Err(Error::EmptyList { op: OP }) };
+    let Some(first) = tensors.first() else { return Err(expected_some(OP)) };
     let dim = wrap_dim(OP, dim, first.rank() + 1)? as isize;
     if let Some(other) = tensors.iter().find(|t| t.shape() != first.shape()) {
         return Err(Error::Shape {
@@ -134,4 +149,304 @@ pub fn stack(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
         },
     )?;
     Ok(y)
+}
+
+fn expected_some(op: &'static str) -> Error {
+    Error::EmptyList { op }
+}
+
+operation! {
+    /// Tensors side by side: vectors and numbers one after another, all others along the second dimension.
+    ///
+    /// >>> ferrograd.hstack([ferrograd.tensor([[1], [2]]), ferrograd.tensor([[3], [4]])])
+    /// tensor([[1, 3],
+    ///         [2, 4]])
+    function ["hstack(Tensor[] tensors)"], |_, a| {
+        let all = at_least(a, 1)?;
+        Ok(cat(&all, isize::from(all[0].rank() > 1))?.into())
+    }
+}
+
+operation! {
+    /// Tensors one below the other: vectors as rows, all others along the first dimension.
+    ///
+    /// >>> ferrograd.vstack([ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4])])
+    /// tensor([[1, 2],
+    ///         [3, 4]])
+    function ["vstack(Tensor[] tensors)"], |_, a| Ok(cat(&at_least(a, 2)?, 0)?.into())
+}
+
+operation! {
+    /// Tensors one below the other: the same as `vstack`.
+    ///
+    /// >>> ferrograd.row_stack([ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4])])
+    /// tensor([[1, 2],
+    ///         [3, 4]])
+    function ["row_stack(Tensor[] tensors)"], |_, a| Ok(cat(&at_least(a, 2)?, 0)?.into())
+}
+
+operation! {
+    /// Tensors one behind the other, along the third dimension.
+    ///
+    /// >>> ferrograd.dstack([ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4])])
+    /// tensor([[[1, 3],
+    ///          [2, 4]]])
+    function ["dstack(Tensor[] tensors)"], |_, a| Ok(cat(&at_least(a, 3)?, 2)?.into())
+}
+
+operation! {
+    /// Tensors side by side, vectors as columns.
+    ///
+    /// >>> ferrograd.column_stack([ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4])])
+    /// tensor([[1, 3],
+    ///         [2, 4]])
+    function ["column_stack(Tensor[] tensors)"], |_, a| {
+        let column = |t: &Tensor| if t.rank() <= 1 { view::reshape(t, &[t.numel() as isize, 1]) } else { Ok(t.clone()) };
+        let all: Vec<Tensor> = a.tensors(0)?.iter().map(column).collect::<Result<_>>()?;
+        if all.is_empty() { Err(expected_some(a.op)) } else { Ok(cat(&all, 1)?.into()) }
+    }
+}
+
+/// The tensors of a call, all of at least so many dimensions.
+fn at_least(a: &Arguments, rank: usize) -> Result<Vec<Tensor>> {
+    let all: Vec<Tensor> = a.tensors(0)?.iter().map(|t| raised(t, rank)).collect::<Result<_>>()?;
+    if all.is_empty() { Err(expected_some(a.op)) } else { Ok(all) }
+}
+
+/// With dimensions of size 1 up to a rank of at most 3: vectors become rows, and matrices get one behind.
+fn raised(x: &Tensor, rank: usize) -> Result<Tensor> {
+    match (x.rank(), rank) {
+        (0, 1..) => view::reshape(x, &[1, 1, 1][..rank]),
+        (1, 2) => view::unsqueeze(x, 0),
+        (1, 3) => view::unsqueeze(&view::unsqueeze(x, 0)?, -1),
+        (2, 3) => view::unsqueeze(x, -1),
+        _ => Ok(x.clone()),
+    }
+}
+
+/// `atleast_1d` and its kind: one tensor for one, a tuple for several or for a sequence.
+fn called(n: usize, a: &Arguments, rank: usize) -> Result<Output> {
+    match n {
+        0 => Ok(raised(a.tensor(0)?, rank)?.into()),
+        _ => a.tensors(0)?.iter().map(|t| raised(t, rank)).collect::<Result<_>>().map(Output::Tensors),
+    }
+}
+
+operation! {
+    /// Tensors with at least one dimension, as views: several give a tuple.
+    ///
+    /// >>> ferrograd.atleast_1d(ferrograd.tensor(1))
+    /// tensor([1])
+    function ["atleast_1d(Tensor input)", "atleast_1d(Tensor[] tensors)", "atleast_1d(Tensor... tensors)"], |n, a| called(n, a, 1)
+}
+
+operation! {
+    /// Tensors with at least two dimensions, as views: vectors become rows; several tensors give a tuple.
+    ///
+    /// >>> ferrograd.atleast_2d(ferrograd.tensor([1, 2]))
+    /// tensor([[1, 2]])
+    function ["atleast_2d(Tensor input)", "atleast_2d(Tensor[] tensors)", "atleast_2d(Tensor... tensors)"], |n, a| called(n, a, 2)
+}
+
+operation! {
+    /// Tensors with at least three dimensions, as views: matrices get one behind, vectors one on either side; several
+    /// tensors give a tuple.
+    ///
+    /// >>> ferrograd.atleast_3d(ferrograd.tensor([1, 2])).shape
+    /// torch.Size([1, 2, 1])
+    function ["atleast_3d(Tensor input)", "atleast_3d(Tensor[] tensors)", "atleast_3d(Tensor... tensors)"], |n, a| called(n, a, 3)
+}
+
+operation! {
+    /// The grid that vectors span: for each of them a view that repeats it along the dimensions of the others. With the
+    /// indexing 'xy' the first two dimensions are swapped.
+    ///
+    /// >>> ferrograd.meshgrid(ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4]), indexing="ij")
+    /// (tensor([[1, 1],
+    ///         [2, 2]]), tensor([[3, 4],
+    ///         [3, 4]]))
+    function ["meshgrid(Tensor[] tensors, *, str? indexing=None)", "meshgrid(Tensor... tensors, *, str? indexing=None)"], |_, a| {
+        Ok(Output::Tensors(meshgrid(a.tensors(0)?, a.text(1)?.unwrap_or("ij"))?))
+    }
+}
+
+/// The grid that vectors span.
+///
+/// # Errors
+/// For no tensors, tensors of more than one dimension or of different dtypes, and another indexing than "ij" and "xy".
+pub fn meshgrid(tensors: &[Tensor], indexing: &str) -> Result<Vec<Tensor>> {
+    const OP: &str = "meshgrid";
+    let Some(first) = tensors.first() else { return Err(expected_some(OP)) };
+    for t in tensors {
+        if t.dtype() != first.dtype() {
+            return Err(Error::DTypeMismatch { op: OP, left: first.dtype(), right: t.dtype() });
+        }
+        if t.rank() > 1 {
+            return Err(Error::Rank {
+                op: OP,
+                expected: "tensors of at most one dimension",
+                shape: t.shape().to_vec(),
+            });
+        }
+    }
+    let swaps = match indexing {
+        "ij" => false,
+        "xy" => tensors.len() > 1,
+        other => {
+            let what = format!("indexing must be one of \"xy\" or \"ij\", but received: {other}");
+            return Err(Error::Invalid { op: OP, what });
+        }
+    };
+    let mut order: SmallVec<[usize; 4]> = (0..tensors.len()).collect();
+    if swaps {
+        order.swap(0, 1);
+    }
+    let sizes: SmallVec<[isize; 4]> = order.iter().map(|&n| tensors[n].numel() as isize).collect();
+    let one = |(n, t): (usize, &Tensor)| {
+        let mut own: SmallVec<[isize; 4]> = SmallVec::from_elem(1, tensors.len());
+        own[order.iter().position(|&o| o == n).unwrap_or(n)] = t.numel() as isize;
+        view::expand(&view::reshape(t, &own)?, &sizes)
+    };
+    tensors.iter().enumerate().map(one).collect()
+}
+
+operation! {
+    /// All combinations of one element of each vector, as rows.
+    ///
+    /// >>> ferrograd.cartesian_prod(ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4]))
+    /// tensor([[1, 3],
+    ///         [1, 4],
+    ///         [2, 3],
+    ///         [2, 4]])
+    function ["cartesian_prod(Tensor... tensors)"], |_, a| Ok(cartesian_prod(a.tensors(0)?)?.into())
+}
+
+/// All combinations of one element of each vector; of a single vector the vector itself.
+///
+/// # Errors
+/// For no tensors, and others than vectors.
+pub fn cartesian_prod(tensors: &[Tensor]) -> Result<Tensor> {
+    const OP: &str = "cartesian_prod";
+    if let Some(t) = tensors.iter().find(|t| t.rank() != 1) {
+        return Err(Error::Rank { op: OP, expected: "1D vectors", shape: t.shape().to_vec() });
+    }
+    match tensors {
+        [] => Err(expected_some(OP)),
+        [only] => Ok(only.clone()),
+        _ => {
+            let flat: Vec<Tensor> =
+                meshgrid(tensors, "ij")?.iter().map(|t| view::reshape(t, &[-1])).collect::<Result<_>>()?;
+            stack(&flat, 1)
+        }
+    }
+}
+
+operation! {
+    /// All choices of `r` elements of a vector in their order, as rows; with replacement, elements can be chosen again.
+    ///
+    /// >>> ferrograd.combinations(ferrograd.tensor([1, 2, 3]))
+    /// tensor([[1, 2],
+    ///         [1, 3],
+    ///         [2, 3]])
+    function ["combinations(Tensor self, int r=2, bool with_replacement=False)"], |_, a| {
+        Ok(combinations(a.tensor(0)?, a.int(1)?, a.bool(2)?)?.into())
+    }
+}
+
+/// All choices of `r` elements of a vector.
+///
+/// # Errors
+/// For another tensor than a vector, and a negative `r`.
+pub fn combinations(x: &Tensor, r: isize, with_replacement: bool) -> Result<Tensor> {
+    const OP: &str = "combinations";
+    if x.rank() != 1 {
+        return Err(Error::Rank { op: OP, expected: "a 1D vector", shape: x.shape().to_vec() });
+    }
+    let Ok(r) = usize::try_from(r) else {
+        return Err(Error::Invalid { op: OP, what: format!("expected a non-negative number, got {r}") });
+    };
+    if r == 0 {
+        return Tensor::uninitialized(OP, &[0], x.dtype());
+    }
+    let (n, step) = (x.numel(), usize::from(!with_replacement));
+    let mut chosen: Vec<Vec<i64>> = vec![Vec::new(); r];
+    // The present choice, which moves on as a number with `r` digits does.
+    let mut digits: Vec<usize> = (0..r).map(|i| i * step).collect();
+    while digits[r - 1] < n {
+        chosen.iter_mut().zip(&digits).for_each(|(all, &d)| all.push(d as i64));
+        let last = |i: usize| if with_replacement { n - 1 } else { n - r + i };
+        match (0..r).rev().find(|&i| digits[i] < last(i)) {
+            Some(i) => {
+                let next = digits[i] + 1;
+                (i..r).for_each(|j| digits[j] = next + (j - i) * step);
+            }
+            None => break,
+        }
+    }
+    let column = |all: &Vec<i64>| super::rows::index_select(x, 0, &Tensor::from_shape(all, &[all.len()])?);
+    stack(&chosen.iter().map(column).collect::<Result<Vec<_>>>()?, 1)
+}
+
+operation! {
+    /// Matrices as blocks along the diagonal of one, zeros elsewhere; vectors and numbers count as rows. dtypes promote.
+    ///
+    /// >>> ferrograd.block_diag(ferrograd.tensor([[1, 2]]), ferrograd.tensor([[3], [4]]))
+    /// tensor([[1, 2, 0],
+    ///         [0, 0, 3],
+    ///         [0, 0, 4]])
+    function ["block_diag(Tensor... tensors)"], |_, a| Ok(block_diag(a.tensors(0)?)?.into())
+}
+
+/// Matrices along the diagonal of one.
+///
+/// # Errors
+/// For tensors of more than two dimensions.
+pub fn block_diag(tensors: &[Tensor]) -> Result<Tensor> {
+    const OP: &str = "block_diag";
+    if let Some(t) = tensors.iter().find(|t| t.rank() > 2) {
+        return Err(Error::Rank { op: OP, expected: "tensors of 2 or fewer dimensions", shape: t.shape().to_vec() });
+    }
+    if tensors.is_empty() {
+        return Tensor::zeros(&[1, 0], crate::tensor::default_dtype());
+    }
+    let dtype = promoted(tensors);
+    let parts: Vec<Tensor> = tensors.iter().map(|t| raised(&cast::to(t, dtype)?, 2)).collect::<Result<_>>()?;
+    if batch::level(&parts).is_some() {
+        return zeros_around(&parts);
+    }
+    let sizes: Vec<(usize, usize)> = parts.iter().map(|p| (p.shape()[0], p.shape()[1])).collect();
+    let total = sizes.iter().fold((0, 0), |sum, s| (sum.0 + s.0, sum.1 + s.1));
+    let y = Tensor::zeros(&[total.0, total.1], dtype)?;
+    let corners: Vec<(usize, usize)> =
+        sizes.iter().scan((0, 0), |at, s| Some(std::mem::replace(at, (at.0 + s.0, at.1 + s.1)))).collect();
+    for ((part, &(row, column)), &(m, n)) in parts.iter().zip(&corners).zip(&sizes) {
+        copy::write(&y.alias(y.layout().slice(0, row, m, 1).slice(1, column, n, 1), false), part)?;
+    }
+    let inputs: Vec<&Tensor> = parts.iter().collect();
+    link_simple("BlockDiagBackward0", &inputs, &y, move |call| {
+        let g = call.gradient()?;
+        let block = |n: usize| {
+            let ((row, column), (m, n)) = (corners[n], sizes[n]);
+            view::slice(&view::slice(&g, 0, row, m, 1)?, 1, column, n, 1)
+        };
+        (0..corners.len()).map(|n| if call.needs(n) { block(n).map(Some) } else { Ok(None) }).collect()
+    })?;
+    Ok(y)
+}
+
+/// [`block_diag`] as rows of blocks, for batches.
+fn zeros_around(parts: &[Tensor]) -> Result<Tensor> {
+    let row = |(n, part): (usize, &Tensor)| {
+        let zeros = |p: &Tensor| Tensor::zeros(&[part.shape()[0], p.shape()[1]], part.dtype());
+        let blocks = parts.iter().enumerate().map(|(i, p)| if i == n { Ok(p.clone()) } else { zeros(p) });
+        cat(&blocks.collect::<Result<Vec<_>>>()?, 1)
+    };
+    cat(&parts.iter().enumerate().map(row).collect::<Result<Vec<_>>>()?, 0)
+}
+
+/// The dtype that several tensors have together, those without dimensions counting as much as others.
+fn promoted(tensors: &[Tensor]) -> DType {
+    let mut promotion = Promotion::default();
+    tensors.iter().for_each(|t| promotion.tensor(t.dtype(), t.rank().max(1)));
+    promotion.result()
 }

@@ -598,6 +598,7 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
         return Err(Error::InPlaceShape { op, target: target.shape().to_vec(), result: shape.to_vec() });
     }
     inplace::check(op, target)?;
+    others.iter().try_for_each(|other| inplace::apart_or_same(op, target, other))?;
     let tensors = operands.iter().filter_map(|o| o.tensor());
     let linked = forward::is_active() || is_recorded(tensors);
     if linked && spec.is_differentiable() && target.dtype().is_floating_point() {

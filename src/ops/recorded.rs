@@ -136,6 +136,45 @@ pub(super) fn link_all(derivative: impl Derivative, inputs: &[&Tensor], results:
     if forward::is_active() { forward::through(&node, inputs, results) } else { Ok(()) }
 }
 
+/// A derivative that keeps no tensor: what it needs to know is in the function.
+#[derive(Clone)]
+struct Simple<F> {
+    name: &'static str,
+    back: F,
+}
+
+impl<F: Fn(&Backward) -> Result<Gradients> + Clone + Send + Sync + 'static> Derivative for Simple<F> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        (self.back)(call)
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
+
+/// As [`link`], for a derivative that is a function of the call and keeps no tensor.
+pub(super) fn link_simple(
+    name: &'static str,
+    inputs: &[&Tensor],
+    y: &Tensor,
+    back: impl Fn(&Backward) -> Result<Gradients> + Clone + Send + Sync + 'static,
+) -> Result<()> {
+    link(Simple { name, back }, inputs, y)
+}
+
+/// As [`link`], for a function that is linear in its one input: `back` makes the gradient of the input.
+pub(super) fn link_linear(
+    name: &'static str,
+    x: &Tensor,
+    y: &Tensor,
+    back: impl Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
+) -> Result<()> {
+    link_simple(name, &[x], y, move |call| Ok(smallvec::smallvec![Some(back(&call.gradient()?)?)]))
+}
+
 /// A reduced gradient with its reduced dimensions back, so that it broadcasts over the input.
 pub(super) fn restored(x: &Tensor, settings: &Settings) -> Result<Tensor> {
     if settings.keepdim || settings.dims.is_empty() {

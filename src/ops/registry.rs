@@ -71,6 +71,9 @@ pub enum Output {
     Pair(&'static str, [Tensor; 2]),
     /// Several tensors.
     Tensors(Vec<Tensor>),
+    /// A tensor that takes the place of the first operand, whose layout was changed in place. The operand itself stays as
+    /// it was: it is for a host language to let the object that stood for it stand for this tensor.
+    Instead(Tensor),
 }
 
 impl From<Tensor> for Output {
@@ -291,6 +294,8 @@ pub const fn head(signatures: &[&'static str]) -> &'static str {
 /// }
 /// ```
 ///
+/// `ternary ..., [...], run run, in_place` gives the calls themselves, for operands that are checked or converted first.
+///
 /// All others give a function that makes the result; a signature written `Tensor.name(...)` is a method only, one whose
 /// first parameter is not `Tensor self` a function only:
 ///
@@ -341,8 +346,17 @@ macro_rules! operation {
             const SPECIAL: Option<$crate::ops::formula::Special> = <$T as $crate::ops::formula::Binary>::SPECIAL;
         }
     };
+    ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?], run $run:expr, $in_place:expr) => {
+        $crate::ops::registry::operation!(@spec (a, b, c) [$($doc)*] $T, $name, $node, $rule, [$($signature),+]);
+        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
+            $crate::ops::registry::Kind::Pointwise($T::spec), $run, $in_place);
+        $crate::ops::registry::operation!(@ternary $T);
+    };
     ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?] $(, $choose:expr)?) => {
         $crate::ops::registry::operation!(@pointwise Ternary (a, b, c) [$($doc)*] $T, $name, $node, $rule, [$($signature),+] $(, $choose)?);
+        $crate::ops::registry::operation!(@ternary $T);
+    };
+    (@ternary $T:ident) => {
         impl $crate::ops::formula::Formula for $T {
             const ARITY: usize = 3;
             const IN_PLACE: bool = <$T as $crate::ops::formula::Ternary>::IN_PLACE;
@@ -358,6 +372,18 @@ macro_rules! operation {
         }
     };
     (@pointwise $Trait:ident ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+] $(, $choose:expr)?) => {
+        $crate::ops::registry::operation!(@spec ($($arg),+) [$($doc)*] $T, $name, $node, $rule, [$($signature),+]);
+        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
+            $crate::ops::registry::Kind::Pointwise($T::spec),
+            |n, a| $crate::ops::pointwise::chosen($crate::ops::registry::operation!(@choice $T, n, a $(, $choose)?)),
+            if <$T as $crate::ops::formula::Formula>::IN_PLACE {
+                Some(|n, a| $crate::ops::pointwise::chosen_in_place(
+                    a.op, $crate::ops::registry::operation!(@choice $T, n, a $(, $choose)?)))
+            } else {
+                None
+            });
+    };
+    (@spec ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+]) => {
         $(#[doc = $doc])*
         pub struct $T;
         impl $T {
@@ -375,15 +401,6 @@ macro_rules! operation {
         pub fn $name<'a>($($arg: impl Into<$crate::ops::formula::Operand<'a>>),+) -> $crate::error::Result<$crate::tensor::Tensor> {
             $crate::ops::pointwise::apply($T::spec(), &[$($arg.into()),+])
         }
-        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
-            $crate::ops::registry::Kind::Pointwise($T::spec),
-            |n, a| $crate::ops::pointwise::chosen($crate::ops::registry::operation!(@choice $T, n, a $(, $choose)?)),
-            if <$T as $crate::ops::formula::Formula>::IN_PLACE {
-                Some(|n, a| $crate::ops::pointwise::chosen_in_place(
-                    a.op, $crate::ops::registry::operation!(@choice $T, n, a $(, $choose)?)))
-            } else {
-                None
-            });
     };
     (@choice $T:ident, $n:ident, $a:ident, $choose:expr) => {{
         let choose: $crate::ops::pointwise::Choose = $choose;

@@ -30,6 +30,13 @@ impl Window {
         Window { outer: shift(outer), inner: shift(inner) }
     }
 
+    /// The window that a function of layouts makes on a tensor, as if that were row-major.
+    pub fn of(shape: &[usize], window: impl Fn(&Layout) -> Layout) -> Window {
+        let outer = Layout::contiguous(shape);
+        let inner = window(&outer);
+        Window { outer, inner }
+    }
+
     /// The same window on every example of a batch.
     fn batched(&self, size: usize) -> Window {
         let stride = self.outer.end().max(self.inner.end());

@@ -47,7 +47,6 @@ pub fn bind(entry: &Entry, given: &Given) -> PyResult<(usize, Values)> {
 fn is_torchs(operation: &str, argument: &str) -> bool {
     match argument {
         "generator" => operation.starts_with("rand"),
-        "memory_format" => matches!(operation, "clone" | "contiguous"),
         _ => false,
     }
 }
@@ -77,7 +76,14 @@ fn matched(signature: &Signature, given: &Given) -> PyResult<Result<Values, Stri
     let mut used = 0;
     for parameter in &signature.parameters {
         let by_name = given.named.iter().find(|(name, _)| names(parameter, name));
-        let value = if parameter.keyword_only || positional.peek().is_none() {
+        let value = if parameter.kind == Kind::ManyTensors {
+            let mut tensors = Vec::new();
+            while let Some(Ok(t)) = positional.peek().map(|o| o.cast::<PyTensor>()) {
+                tensors.push(t.get().get().clone());
+                positional.next();
+            }
+            Ok(Value::Tensors(tensors))
+        } else if parameter.keyword_only || positional.peek().is_none() {
             match by_name {
                 Some((_, object)) => {
                     used += 1;
@@ -124,7 +130,10 @@ fn is_size(object: &Bound<'_, PyAny>) -> bool {
 /// torch takes NumPy's names for some parameters, and `input` for the tensor of a function.
 fn names(parameter: &Parameter, given: &str) -> bool {
     parameter.name == given
-        || matches!((parameter.name, given), ("self", "input") | ("dim", "axis") | ("keepdim", "keepdims"))
+        || matches!(
+            (parameter.name, given),
+            ("self", "input") | ("dim", "axis") | ("keepdim", "keepdims") | ("split_size", "split_size_or_sections")
+        )
 }
 
 fn default(parameter: &Parameter) -> Result<Value, String> {
@@ -152,6 +161,7 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
             None => None,
         },
         Kind::Tensors => tensors(object)?,
+        Kind::ManyTensors => None,
         Kind::Number => match convert::number(object)? {
             Some(n) => Some(Value::Number(n)),
             None => match object.cast::<PyTensor>() {
@@ -173,7 +183,7 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
         Kind::Text => object.extract::<String>().ok().map(Value::Text),
         Kind::Device => device::check(object)?.then_some(Value::None),
         Kind::Layout => device::check_layout(object)?.then_some(Value::None),
-        Kind::MemoryFormat => device::check_memory_format(object)?.then_some(Value::None),
+        Kind::MemoryFormat => device::memory_format(object)?.map(|name| Value::Text(name.into())),
     };
     Ok(found.ok_or_else(|| {
         let given = object.get_type().name().map_or("?".into(), |n| n.to_string());
@@ -185,7 +195,7 @@ fn expected(kind: Kind) -> &'static str {
     match kind {
         Kind::Tensor => "Tensor",
         Kind::Operand => "Tensor or Number",
-        Kind::Tensors => "tuple of Tensors",
+        Kind::Tensors | Kind::ManyTensors => "tuple of Tensors",
         Kind::Number => "Number",
         Kind::Int => "int",
         Kind::Ints => "tuple of ints",

@@ -92,7 +92,7 @@ impl PyTensor {
         if t.rank() == 0 {
             return Ok(slf.into_any().unbind());
         }
-        wrap(slf.py(), ok(view::flip(t, &[0]))?)
+        wrap(slf.py(), ok(crate::ops::arrange::flip(t, &[0]))?)
     }
 
     fn __complex__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyComplex>> {

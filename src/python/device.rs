@@ -4,6 +4,8 @@
 use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 
+use crate::tensor::Tensor;
+
 /// The kinds of device that torch knows by name.
 const KINDS: [&str; 20] = [
     "cpu",
@@ -158,13 +160,32 @@ pub fn check_layout(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
 }
 
-/// Whether the object is a memory format; those for images and volumes are not implemented.
-pub fn check_memory_format(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+/// The name of a memory format, if the object is one; those for images and volumes are not implemented.
+pub fn memory_format(object: &Bound<'_, PyAny>) -> PyResult<Option<&'static str>> {
     match object.cast::<PyMemoryFormat>() {
-        Ok(f) if matches!(f.get().0, "contiguous_format" | "preserve_format") => Ok(true),
+        Ok(f) if matches!(f.get().0, "contiguous_format" | "preserve_format") => Ok(Some(f.get().0)),
         Ok(f) => Err(PyNotImplementedError::new_err(format!("the memory format {} is not implemented", f.get().0))),
-        Err(_) => Ok(false),
+        Err(_) => Ok(None),
     }
+}
+
+/// Whether a tensor's elements are without gaps in the order of a memory format: channels last in those for images and
+/// volumes.
+pub fn is_contiguous(t: &Tensor, format: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let Ok(format) = format.cast::<PyMemoryFormat>() else {
+        let given = format.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("argument 'memory_format' must be torch.memory_format, not {given}")));
+    };
+    let order: &[usize] = match (format.get().0, t.rank()) {
+        ("contiguous_format", _) => return Ok(t.is_contiguous()),
+        ("channels_last", 4) => &[0, 2, 3, 1],
+        ("channels_last_3d", 5) => &[0, 2, 3, 4, 1],
+        ("preserve_format", _) => {
+            return Err(PyRuntimeError::new_err("preserve memory format is unsupported by is_contiguous"));
+        }
+        _ => return Ok(false),
+    };
+    Ok(t.layout().permute(order).is_contiguous())
 }
 
 /// Adds the classes and their objects to the module.

@@ -13,8 +13,8 @@ use super::arguments::{Given, bind};
 use super::error::from_panic;
 use super::out;
 use super::signature::{Entry, entries};
-use super::tensor;
-use crate::ops::{Arguments, Output};
+use super::tensor::{self, PyTensor};
+use crate::ops::{Arguments, Output, Value};
 
 type FastCall = unsafe extern "C" fn(
     *mut ffi::PyObject,
@@ -92,6 +92,11 @@ unsafe fn run(
     if let Some(out) = out {
         return out::fill(operation.name, &out, output);
     }
+    if let (Output::Instead(new), [Value::Tensor(old), ..]) = (&output, &values[..]) {
+        let object = tensor::wrap(py, old.clone())?;
+        PyTensor::replace(object.bind(py).cast()?, new.clone());
+        return Ok(object);
+    }
     if in_place && let Some(receiver) = receiver {
         return Ok(receiver.to_owned().unbind());
     }
@@ -101,7 +106,7 @@ unsafe fn run(
 /// A result as Python's object.
 pub fn to_python(py: Python<'_>, output: Output) -> PyResult<Py<PyAny>> {
     match output {
-        Output::Tensor(t) => tensor::wrap(py, t),
+        Output::Tensor(t) | Output::Instead(t) => tensor::wrap(py, t),
         Output::Pair(name, [values, indices]) => {
             let class = py.import("ferrograd.return_types")?.getattr(name)?;
             Ok(class.call1((tensor::wrap(py, values)?, tensor::wrap(py, indices)?))?.unbind())

@@ -44,7 +44,7 @@ pub fn refuse_gradients(op: &str, values: &[Value], out: &Bound<'_, PyAny>) -> P
 pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output) -> PyResult<Py<PyAny>> {
     let targets = targets(op, out)?;
     let values = match &output {
-        Output::Tensor(t) => std::slice::from_ref(t),
+        Output::Tensor(t) | Output::Instead(t) => std::slice::from_ref(t),
         Output::Pair(_, both) => both,
         Output::Tensors(all) => all,
     };
@@ -57,7 +57,7 @@ pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output) -> PyResul
     }
     let held = |n: usize| targets[n].get().get().clone();
     match output {
-        Output::Tensor(_) => Ok(targets[0].clone().into_any().unbind()),
+        Output::Tensor(_) | Output::Instead(_) => Ok(targets[0].clone().into_any().unbind()),
         Output::Pair(name, _) => to_python(out.py(), Output::Pair(name, [held(0), held(1)])),
         Output::Tensors(_) => Ok(PyTuple::new(out.py(), targets)?.into_any().unbind()),
     }

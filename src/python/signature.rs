@@ -12,6 +12,8 @@ pub enum Kind {
     Operand,
     /// Several tensors.
     Tensors,
+    /// Several tensors: the arguments themselves.
+    ManyTensors,
     /// A number.
     Number,
     /// An integer.
@@ -69,7 +71,7 @@ pub struct Parameter {
 impl Parameter {
     /// True for the sizes and dimensions that may be written as separate arguments.
     pub fn is_variadic(&self) -> bool {
-        self.kind == Kind::Ints && matches!(self.name, "size" | "shape" | "dims")
+        self.kind == Kind::Ints && matches!(self.name, "size" | "shape" | "dims" | "repeats")
     }
 }
 
@@ -85,6 +87,7 @@ fn kind(text: &str) -> (Kind, bool) {
     let kind = match name {
         "Operand" => Kind::Operand,
         "Tensor[]" => Kind::Tensors,
+        "Tensor..." => Kind::ManyTensors,
         "Number" => Kind::Number,
         "Number[]" => Kind::Numbers,
         "int" => Kind::Int,

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyEllipsis, PyList, PySequence, PySlice, PyString, PyTuple};
+use pyo3::types::{PyEllipsis, PyFloat, PyInt, PyList, PySequence, PySlice, PyString, PyTuple};
 
 use super::convert::{self, Other, ok};
 use super::data;
@@ -33,7 +33,7 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
     }
     if let Ok(t) = object.cast::<PyTensor>() {
         let t = t.get().get();
-        let is_int = t.rank() == 0 && !t.dtype().is_floating_point() && t.dtype() != DType::Bool;
+        let is_int = t.rank() == 0 && !t.dtype().is_floating_point() && !matches!(t.dtype(), DType::Bool | DType::U8);
         return Ok(if is_int && !t.requires_grad() && t.batch().is_none() {
             Index::Int(ok(t.item())?.as_i64() as isize)
         } else {
@@ -84,13 +84,16 @@ fn parts(object: &Bound<'_, PyAny>) -> PyResult<Vec<Index>> {
 /// As in torch, a short list that holds anything but numbers is a tuple of indices: `x[[[0, 1], [1, 0]]]` is
 /// `x[[0, 1], [1, 0]]`.
 fn stands_for_a_tuple(list: &Bound<'_, PyList>) -> bool {
+    let is_sequence = |o: &Bound<'_, PyAny>| o.cast::<PySequence>().is_ok() && !o.is_instance_of::<PyString>();
     let is_part = |o: Bound<'_, PyAny>| {
-        let is_sequence = o.cast::<PySequence>().is_ok() && !o.is_instance_of::<PyString>();
-        is_sequence
-            || o.is_none()
-            || o.is_instance_of::<PyTensor>()
-            || o.is_instance_of::<PySlice>()
-            || o.is_instance_of::<PyEllipsis>()
+        let is_plain = o.is_instance_of::<PyInt>() || o.is_instance_of::<PyFloat>();
+        !is_plain
+            && (o.is_none()
+                || o.is_instance_of::<PyTensor>()
+                || o.is_instance_of::<PySlice>()
+                || o.is_instance_of::<PyEllipsis>()
+                || is_sequence(&o)
+                || super::numpy::is_ndarray(&o).unwrap_or(false))
     };
     list.len() < 32 && list.iter().any(is_part)
 }
@@ -301,9 +304,20 @@ impl PyTensor {
         Ok(ok(self.get().expose())? as usize)
     }
 
-    /// True for elements in row-major order without gaps.
-    fn is_contiguous(&self) -> bool {
-        self.get().is_contiguous()
+    /// True for elements without gaps in the order of a memory format: row-major where none is given.
+    #[pyo3(signature = (*, memory_format=None))]
+    fn is_contiguous(&self, memory_format: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let t = self.get();
+        match memory_format {
+            Some(format) => super::device::is_contiguous(t, format),
+            None => Ok(t.is_contiguous()),
+        }
+    }
+
+    /// True where both show the same memory under the same sizes, strides and offset.
+    fn is_set_to(&self, tensor: &Bound<'_, PyTensor>) -> bool {
+        let (a, b) = (self.get(), tensor.get().get());
+        a.storage().same(b.storage()) && a.layout() == b.layout()
     }
 
     /// True for dtypes that can carry gradients.
@@ -322,7 +336,24 @@ impl PyTensor {
     /// The last two dimensions swapped.
     #[getter(mT)]
     fn matrix_transposed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        wrap(py, ok(view::transpose(self.get(), -2, -1))?)
+        wrap(py, ok(view::matrix_transpose("mT", self.get()))?)
+    }
+
+    /// The last two dimensions swapped: for real numbers the same as `mT`.
+    #[getter(mH)]
+    fn matrix_adjoint(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        wrap(py, ok(view::matrix_transpose("mH", self.get()))?)
+    }
+
+    /// A matrix transposed.
+    #[getter(H)]
+    fn adjoint_of_matrix(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let t = self.get();
+        if t.rank() > 2 {
+            let (expected, shape) = ("a matrix (2-D tensor); use mH for batches of matrices", t.shape().to_vec());
+            return Err(crate::Error::Rank { op: "H", expected, shape }.into());
+        }
+        wrap(py, ok(view::matrix_transpose("H", t))?)
     }
 
     /// How often the memory was changed in place.

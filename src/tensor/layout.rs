@@ -145,6 +145,41 @@ impl Layout {
             })
     }
 
+    /// True where the elements fill their memory without gaps, each its own, in any order of dimensions.
+    pub fn is_dense(&self) -> bool {
+        self.is_non_overlapping() && self.end() - self.offset == self.numel()
+    }
+
+    /// Strides without gaps or overlap in the order that these dimensions have in memory, as torch finds it: by insertion of
+    /// one dimension after another, those that repeat staying where they are.
+    pub fn dense_strides(&self) -> Strides {
+        let mut order: SmallVec<[usize; 8]> = (0..self.rank()).rev().collect();
+        let comes_after = |a: usize, b: usize| match (self.strides[a], self.strides[b]) {
+            (0, _) | (_, 0) => None,
+            (s, t) if s != t => Some(s > t),
+            _ => (self.shape[a] > self.shape[b]).then_some(true),
+        };
+        for i in 1..order.len() {
+            let mut at = i;
+            for before in (0..i).rev() {
+                match comes_after(order[before], order[at]) {
+                    Some(true) => {
+                        order.swap(before, at);
+                        at = before;
+                    }
+                    Some(false) => break,
+                    None => {}
+                }
+            }
+        }
+        let (mut strides, mut step): (Strides, isize) = (SmallVec::from_elem(1, self.rank()), 1);
+        for d in order {
+            strides[d] = step;
+            step *= self.shape[d].max(1) as isize;
+        }
+        strides
+    }
+
     /// The same elements under a larger shape: new and 1-sized dimensions repeat with stride 0.
     pub fn broadcast_to(&self, shape: &[usize]) -> Layout {
         let lead = shape.len() - self.rank();
@@ -222,6 +257,41 @@ impl Layout {
         let mut out = self.slice(dim, index, 1, 1);
         out.shape.remove(dim);
         out.strides.remove(dim);
+        out
+    }
+
+    /// The diagonal of two dimensions, `offset` above the main one, as a new last dimension.
+    pub fn diagonal(&self, offset: isize, rows: usize, columns: usize) -> Layout {
+        let (m, n) = (self.shape[rows], self.shape[columns]);
+        let (down, right) = ((-offset).max(0) as usize, offset.max(0) as usize);
+        let size = m.saturating_sub(down).min(n.saturating_sub(right));
+        let mut out = self.clone();
+        if size > 0 {
+            let start = down as isize * self.strides[rows] + right as isize * self.strides[columns];
+            out.offset = out.offset.wrapping_add_signed(start);
+        }
+        for d in [rows.max(columns), rows.min(columns)] {
+            out.shape.remove(d);
+            out.strides.remove(d);
+        }
+        out.shape.push(size);
+        out.strides.push(self.strides[rows] + self.strides[columns]);
+        out
+    }
+
+    /// All stretches of `size` elements along a dimension, one every `step` elements: the dimension counts them, and a new
+    /// last one their elements. A tensor without dimensions counts as one of a single element.
+    pub fn unfold(&self, dim: usize, size: usize, step: usize) -> Layout {
+        let mut out = self.clone();
+        if self.rank() == 0 {
+            out.shape.push(size);
+            out.strides.push(1);
+            return out;
+        }
+        out.shape.push(size);
+        out.strides.push(self.strides[dim]);
+        out.shape[dim] = (self.shape[dim] - size) / step + 1;
+        out.strides[dim] = self.strides[dim].wrapping_mul(step as isize);
         out
     }
 
@@ -327,6 +397,14 @@ mod tests {
         assert_eq!(t.offsets().collect::<Vec<_>>(), vec![0, 3, 1, 4, 2, 5]);
         assert_eq!(Layout::contiguous(&[]).offsets().count(), 1);
         assert_eq!(Layout::contiguous(&[2, 0]).offsets().count(), 0);
+    }
+
+    #[test]
+    fn dense_strides_keep_the_order() {
+        let t = Layout::contiguous(&[2, 3, 4]);
+        assert_eq!(t.dense_strides().as_slice(), &[12, 4, 1]);
+        assert_eq!(t.slice(2, 0, 2, 2).transpose(0, 2).dense_strides().as_slice(), &[1, 2, 6]);
+        assert_eq!(t.slice(0, 0, 1, 1).broadcast_to(&[2, 3, 4]).dense_strides().as_slice(), &[12, 4, 1]);
     }
 
     #[test]

@@ -163,6 +163,24 @@ impl Tensor {
         Tensor::with(self.0.storage.clone(), layout, self.0.dtype, self.0.versioning, Some(view), null_mut())
     }
 
+    /// The tensor that takes the place of this one when its layout is changed in place to that of `view`, a view of it.
+    /// A history or tangents go on through the view.
+    pub(crate) fn relaid(&self, view: &Tensor) -> Tensor {
+        if view.meta().is_some() {
+            return view.clone();
+        }
+        let meta = self.meta().map_or(null_mut(), |_| self.meta_or_new().into_raw());
+        let inner = &self.0;
+        Tensor::with(
+            inner.storage.clone(),
+            view.0.layout.clone(),
+            inner.dtype,
+            inner.versioning,
+            inner.view.clone(),
+            meta,
+        )
+    }
+
     /// The same elements without history, sharing memory and versions: `detach()`.
     pub fn detach(&self) -> Tensor {
         if let Some(batch) = self.batch() {

@@ -50,3 +50,5 @@ NUMPY = {
     "clamp_min": np.maximum,
     "clamp_max": np.minimum,
 }
+#: What the in-place forms take beside the tensor.
+ARGUMENTS = {"clamp": (0.6, 0.9), "clamp_min": (0.7,), "clamp_max": (0.7,), "pow": (1.5,)}

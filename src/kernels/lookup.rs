@@ -1,0 +1,391 @@
+//! Elements of a table, found by indices, beside the elements of a list.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::element::Element;
+use super::gather::Walk;
+use super::parallel;
+
+/// Elements that a piece of work has.
+const GRAIN: usize = 1 << 15;
+
+/// Where the elements of a table and of a list meet: every index stands beside one element of the list and finds one of
+/// the table.
+pub struct Lookup {
+    /// Index, list and table, the last as if every index were 0.
+    walk: Walk,
+    /// How far apart in the table neighbouring indices are.
+    step: isize,
+    /// Indices lie below this.
+    size: i64,
+    /// Whether negative indices count from the end.
+    wraps: bool,
+}
+
+const INDEX: usize = 0;
+const LIST: usize = 1;
+const TABLE: usize = 2;
+
+/// How a value of the list joins the one that is in the table.
+pub trait Join {
+    /// The value that stays in the table.
+    fn join<T: Element>(old: T, new: T) -> T;
+}
+
+/// The new value stays.
+pub struct Put;
+/// The sum.
+pub struct Add;
+/// The product.
+pub struct Multiply;
+/// The lesser value; NaN is less than everything.
+pub struct Least;
+/// The greater value; NaN is greater than everything.
+pub struct Greatest;
+
+impl Join for Put {
+    #[inline(always)]
+    fn join<T: Element>(_old: T, new: T) -> T {
+        new
+    }
+}
+
+impl Join for Add {
+    #[inline(always)]
+    fn join<T: Element>(old: T, new: T) -> T {
+        computed(old, new, |a, b| a + b, |a, b| a + b, i64::wrapping_add)
+    }
+}
+
+impl Join for Multiply {
+    #[inline(always)]
+    fn join<T: Element>(old: T, new: T) -> T {
+        computed(old, new, |a, b| a * b, |a, b| a * b, i64::wrapping_mul)
+    }
+}
+
+impl Join for Least {
+    #[inline(always)]
+    fn join<T: Element>(old: T, new: T) -> T {
+        if new < old || is_nan(new) { new } else { old }
+    }
+}
+
+impl Join for Greatest {
+    #[inline(always)]
+    fn join<T: Element>(old: T, new: T) -> T {
+        if new > old || is_nan(new) { new } else { old }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::eq_op, reason = "only NaN differs from itself")]
+fn is_nan<T: Element>(x: T) -> bool {
+    x != x
+}
+
+/// Arithmetic on two elements: floats of up to 32 bits in float32, others in float64, integers in int64.
+#[inline(always)]
+fn computed<T: Element>(
+    a: T,
+    b: T,
+    single: impl Fn(f32, f32) -> f32,
+    double: impl Fn(f64, f64) -> f64,
+    whole: impl Fn(i64, i64) -> i64,
+) -> T {
+    if !T::DTYPE.is_floating_point() {
+        T::from_i64(whole(a.to_i64(), b.to_i64()))
+    } else if size_of::<T>() <= 4 {
+        T::from_f64(single(a.to_f64() as f32, b.to_f64() as f32) as f64)
+    } else {
+        T::from_f64(double(a.to_f64(), b.to_f64()))
+    }
+}
+
+/// An address that threads share; they keep what they write apart.
+#[derive(Clone, Copy)]
+struct Shared<T>(*mut T);
+// SAFETY: the users of the address see to it that threads write to different elements.
+unsafe impl<T> Sync for Shared<T> {}
+impl<T> Shared<T> {
+    fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+/// Part of a lookup: a stretch of one of its dimensions, and of the indices.
+#[derive(Clone, Copy)]
+struct Part {
+    dim: usize,
+    start: usize,
+    end: usize,
+    low: i64,
+    high: i64,
+}
+
+impl Lookup {
+    /// The lookup of a shape, with the strides of index, list and table, the distance in the table of neighbouring indices,
+    /// and how many there are.
+    pub fn new(shape: &[usize], strides: [&[isize]; 3], step: isize, size: usize, wraps: bool) -> Lookup {
+        Lookup { walk: Walk::new(shape, &strides), step, size: size as i64, wraps }
+    }
+
+    fn numel(&self) -> usize {
+        self.walk.shape.iter().product()
+    }
+
+    /// An index counted from the start; one out of range is no number below the size.
+    #[inline(always)]
+    fn wrapped(&self, index: i64) -> i64 {
+        if self.wraps && index < 0 { index + self.size } else { index }
+    }
+
+    /// The first index out of range.
+    ///
+    /// # Safety
+    /// As [`Lookup::take`].
+    unsafe fn first_bad(&self, index: *const i64) -> Option<i64> {
+        let mut bad = None;
+        let step = self.walk.inner_stride(INDEX);
+        self.walk.each([INDEX], 0, self.numel(), |[at], n| {
+            for i in 0..n as isize {
+                // SAFETY: the caller vouches for the walk.
+                let found = unsafe { *index.offset(at + i * step) };
+                if !(0..self.size).contains(&self.wrapped(found)) {
+                    bad = bad.or(Some(found));
+                }
+            }
+        });
+        bad
+    }
+
+    /// Fills the list from the table. Gives the first index that is out of range, if any is; its element of the list stays
+    /// as it is.
+    ///
+    /// # Safety
+    /// Index and list lie under the walk, and the table under it for all indices below the size.
+    pub unsafe fn take<T: Copy>(&self, index: *const i64, table: *const T, list: *mut T) -> Option<i64> {
+        let failed = AtomicBool::new(false);
+        let (indices, table, list) = (Shared(index.cast_mut()), Shared(table.cast_mut()), Shared(list));
+        parallel::for_each_range(self.numel(), GRAIN, |start, end| {
+            self.walk.each([INDEX, LIST, TABLE], start, end, |[i, l, t], n| {
+                // SAFETY: the caller vouches for the walk; ranges of the list are disjoint.
+                let good =
+                    unsafe { self.take_run(indices.get().offset(i), table.get().offset(t), list.get().offset(l), n) };
+                if !good {
+                    failed.store(true, Relaxed);
+                }
+            });
+        });
+        // SAFETY: as above.
+        if failed.into_inner() { unsafe { self.first_bad(index) } } else { None }
+    }
+
+    /// # Safety
+    /// As [`Lookup::take`], for a run of the innermost dimension.
+    #[inline]
+    unsafe fn take_run<T: Copy>(&self, index: *const i64, table: *const T, list: *mut T, n: usize) -> bool {
+        let [i_step, l_step, t_step] = [INDEX, LIST, TABLE].map(|o| self.walk.inner_stride(o));
+        // SAFETY: the caller vouches for the run.
+        unsafe {
+            if i_step == 0 {
+                let at = self.wrapped(*index);
+                if !(0..self.size).contains(&at) {
+                    return false;
+                }
+                let from = table.offset(at as isize * self.step);
+                if l_step == 1 && t_step == 1 {
+                    std::ptr::copy_nonoverlapping(from, list, n);
+                } else {
+                    (0..n as isize).for_each(|j| *list.offset(j * l_step) = *from.offset(j * t_step));
+                }
+                return true;
+            }
+            let mut good = true;
+            for j in 0..n as isize {
+                let at = self.wrapped(*index.offset(j * i_step));
+                if (at as u64) < self.size as u64 {
+                    *list.offset(j * l_step) = *table.offset(j * t_step + at as isize * self.step);
+                } else {
+                    good = false;
+                }
+            }
+            good
+        }
+    }
+
+    /// Joins the elements of the list to those of the table, each of the table in the order of the list, whatever the
+    /// number of threads. Gives the first index that is out of range, if any is.
+    ///
+    /// # Safety
+    /// As [`Lookup::take`], and different elements of the table have different addresses.
+    pub unsafe fn put<T: Element, J: Join>(&self, index: *const i64, list: *const T, table: *mut T) -> Option<i64> {
+        let failed = AtomicBool::new(false);
+        let (indices, list, table) = (Shared(index.cast_mut()), Shared(list.cast_mut()), Shared(table));
+        let parts = self.parts();
+        parallel::for_each(parts.len(), |n| {
+            // SAFETY: the caller vouches for the walk; parts reach different elements of the table.
+            let good = unsafe { self.put_part::<T, J>(&parts[n], indices.get(), list.get(), table.get()) };
+            if !good {
+                failed.store(true, Relaxed);
+            }
+        });
+        // SAFETY: as above.
+        if failed.into_inner() { unsafe { self.first_bad(index) } } else { None }
+    }
+
+    /// Parts that meet in no element of the table: stretches of a dimension along which the table moves on, else of the
+    /// indices.
+    fn parts(&self) -> Vec<Part> {
+        let whole = Part { dim: 0, start: 0, end: self.walk.shape[0], low: i64::MIN, high: i64::MAX };
+        let pieces = parallel::num_threads().min(self.numel() / GRAIN);
+        if pieces <= 1 {
+            return vec![whole];
+        }
+        let inner = self.walk.shape.len() - 1;
+        // Stretches of the innermost dimension must be long enough to be worth a run.
+        let fits = |d: &usize| {
+            self.walk.strides[TABLE][*d] != 0 && self.walk.shape[*d] >= if *d == inner { 64 * pieces } else { pieces }
+        };
+        if let Some(dim) = (0..=inner).find(fits) {
+            let size = self.walk.shape[dim];
+            let part = |n| Part { dim, start: size * n / pieces, end: size * (n + 1) / pieces, ..whole };
+            return (0..pieces).map(part).collect();
+        }
+        let bound = |n: usize| (self.size as i128 * n as i128 / pieces as i128) as i64;
+        (0..pieces).map(|n| Part { low: bound(n), high: bound(n + 1), ..whole }).collect()
+    }
+
+    /// # Safety
+    /// As [`Lookup::put`].
+    unsafe fn put_part<T: Element, J: Join>(
+        &self,
+        part: &Part,
+        index: *const i64,
+        list: *const T,
+        table: *mut T,
+    ) -> bool {
+        let mut walk = self.walk.clone();
+        walk.shape[part.dim] = part.end - part.start;
+        let [i_start, l_start, t_start] =
+            [INDEX, LIST, TABLE].map(|o| self.walk.strides[o][part.dim] * part.start as isize);
+        let [i_step, l_step, t_step] = [INDEX, LIST, TABLE].map(|o| walk.inner_stride(o));
+        let mut good = true;
+        let total = walk.shape.iter().product();
+        walk.each([INDEX, LIST, TABLE], 0, total, |[i, l, t], n| {
+            // SAFETY: the caller vouches for the walk, of which the part is one.
+            unsafe {
+                let (index, list, table) =
+                    (index.offset(i + i_start), list.offset(l + l_start), table.offset(t + t_start));
+                if i_step == 0 {
+                    let at = self.wrapped(*index);
+                    if !(0..self.size).contains(&at) {
+                        good = false;
+                    } else if at >= part.low && at < part.high {
+                        put_row::<T, J>(list, l_step, table.offset(at as isize * self.step), t_step, n);
+                    }
+                    return;
+                }
+                for j in 0..n as isize {
+                    let at = self.wrapped(*index.offset(j * i_step));
+                    if (at as u64) >= self.size as u64 {
+                        good = false;
+                    } else if at >= part.low && at < part.high {
+                        let to = table.offset(j * t_step + at as isize * self.step);
+                        *to = J::join(*to, *list.offset(j * l_step));
+                    }
+                }
+            }
+        });
+        good
+    }
+}
+
+/// Adds to offsets in a table what the indices of one of its dimensions of `size` elements make of them, `step` apart;
+/// negative indices count from the end. `index` has the strides given under the shape, the offsets are row-major. Gives the
+/// first index out of range.
+///
+/// # Safety
+/// Both lie under the shape.
+pub unsafe fn add_offsets(
+    shape: &[usize],
+    strides: &[isize],
+    index: *const i64,
+    (size, step): (usize, isize),
+    offsets: *mut i64,
+) -> Option<i64> {
+    let row_major = crate::tensor::layout::contiguous_strides(shape);
+    let walk = Walk::new(shape, &[strides, &row_major]);
+    let size = size as i64;
+    let mut bad = None;
+    walk.each([0, 1], 0, walk.shape.iter().product(), |[from, to], n| {
+        let (from_step, to_step) = (walk.inner_stride(0), walk.inner_stride(1));
+        for j in 0..n as isize {
+            // SAFETY: the caller vouches for the walk.
+            let (found, offset) =
+                unsafe { (*index.offset(from + j * from_step), &mut *offsets.offset(to + j * to_step)) };
+            let at = if found < 0 { found + size } else { found };
+            if (0..size).contains(&at) {
+                *offset += at * step as i64;
+            } else {
+                bad = bad.or(Some(found));
+            }
+        }
+    });
+    bad
+}
+
+/// Joins a row of a list to one of a table.
+///
+/// # Safety
+/// Both have `n` elements in their steps, and do not overlap.
+#[inline(always)]
+unsafe fn put_row<T: Element, J: Join>(list: *const T, l_step: isize, table: *mut T, t_step: isize, n: usize) {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        if l_step == 1 && t_step == 1 {
+            let (from, to) = (std::slice::from_raw_parts(list, n), std::slice::from_raw_parts_mut(table, n));
+            to.iter_mut().zip(from).for_each(|(t, &f)| *t = J::join(*t, f));
+        } else {
+            for j in 0..n as isize {
+                let to = table.offset(j * t_step);
+                *to = J::join(*to, *list.offset(j * l_step));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_taken_and_added() {
+        let table = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let index = [2i64, 0, 2];
+        let rows = Lookup::new(&[3, 2], [&[1, 0], &[2, 1], &[0, 1]], 2, 3, false);
+        let mut list = [0.0f32; 6];
+        // SAFETY: three rows of two elements each.
+        assert_eq!(unsafe { rows.take(index.as_ptr(), table.as_ptr(), list.as_mut_ptr()) }, None);
+        assert_eq!(list, [5.0, 6.0, 1.0, 2.0, 5.0, 6.0]);
+        let mut sums = [0.0f32; 6];
+        // SAFETY: as above.
+        assert_eq!(unsafe { rows.put::<f32, Add>(index.as_ptr(), list.as_ptr(), sums.as_mut_ptr()) }, None);
+        assert_eq!(sums, [1.0, 2.0, 0.0, 0.0, 10.0, 12.0]);
+    }
+
+    #[test]
+    fn an_index_out_of_range_is_given_back() {
+        let lookup = Lookup::new(&[3], [&[1], &[1], &[0]], 1, 2, true);
+        let (index, table, mut list) = ([-1i64, -3, 5], [7u8, 8], [0u8; 3]);
+        // SAFETY: two elements, three indices.
+        assert_eq!(unsafe { lookup.take(index.as_ptr(), table.as_ptr(), list.as_mut_ptr()) }, Some(-3));
+        assert_eq!(list, [8, 0, 0]);
+    }
+
+    #[test]
+    fn nan_stays() {
+        assert!(Least::join(f32::NAN, 1.0).is_nan() && Greatest::join(1.0f64, f64::NAN).is_nan());
+        assert_eq!(Multiply::join(3u8, 100), 44);
+    }
+}

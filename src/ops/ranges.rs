@@ -1,0 +1,116 @@
+//! Sequences of numbers and their powers.
+
+use super::creation::finish;
+use super::registry::operation;
+use super::{arithmetic, cast, join};
+use crate::error::{Error, Result};
+use crate::tensor::dtype::DType;
+use crate::tensor::scalar::Scalar;
+use crate::tensor::{Tensor, default_dtype};
+
+operation! {
+    /// Numbers from `start` to `end` by `step`, the end included: the default float where no dtype is given. `arange` leaves
+    /// the end out, as Python's ranges do.
+    ///
+    /// >>> ferrograd.range(1, 3)
+    /// tensor([1., 2., 3.])
+    function ["range(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+        let (start, end, step) = (a.number(0)?.as_f64(), a.number(1)?.as_f64(), a.number(2)?.as_f64());
+        let wrong = |argument, rule, given| Err(Error::Range { op: "range", argument, rule, given });
+        if step == 0.0 || step.is_nan() {
+            return wrong("step", "must be nonzero", step);
+        }
+        if !start.is_finite() || !end.is_finite() {
+            return wrong("start and end", "must be finite", if start.is_finite() { end } else { start });
+        }
+        if (end - start) * step < 0.0 {
+            return wrong("step", "must lead from start to end: upper bound and lower bound inconsistent with step sign", step);
+        }
+        let count = ((end - start) / step).floor() + 1.0;
+        if count > isize::MAX as f64 / 8.0 {
+            return Err(Error::SizeOverflow { op: "range", shape: vec![isize::MAX] });
+        }
+        let dtype = a.dtype(3)?.unwrap_or_else(default_dtype);
+        let number = |i: usize| Scalar::Float(start + i as f64 * step);
+        let numbers: Vec<Scalar> = (0..count as usize).map(number).collect();
+        finish(Tensor::from_scalars(&numbers, &[numbers.len()], dtype)?, a, 3)
+    }
+}
+
+operation! {
+    /// `base` to the powers of `steps` numbers evenly spaced from `start` to `end`, both ends included.
+    ///
+    /// >>> ferrograd.logspace(0, 2, 3)
+    /// tensor([  1.,  10., 100.])
+    function ["logspace(Number start, Number end, int steps, Number base=10.0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+        let dtype = a.dtype(4)?.unwrap_or_else(default_dtype);
+        let y = logspace(a.number(0)?.as_f64(), a.number(1)?.as_f64(), a.int(2)?, a.float(3)?, dtype)?;
+        finish(y, a, 4)
+    }
+}
+
+/// Powers with evenly spaced exponents.
+///
+/// # Errors
+/// For a negative number of steps.
+pub fn logspace(start: f64, end: f64, steps: isize, base: f64, dtype: DType) -> Result<Tensor> {
+    let Ok(count) = usize::try_from(steps) else {
+        let (argument, rule) = ("number of steps", "must be non-negative");
+        return Err(Error::Range { op: "logspace", argument, rule, given: steps as f64 });
+    };
+    let gaps = count.saturating_sub(1).max(1);
+    // The exponents are numbers of the dtype where that is a float of 32 bits.
+    let rounded = |x: f64| if dtype == DType::F32 { f64::from(x as f32) } else { x };
+    let (start, end) =
+        if dtype.is_floating_point() { (rounded(start), rounded(end)) } else { (start.trunc(), end.trunc()) };
+    let step = rounded((end - start) / gaps as f64);
+    let exponent = |i: usize| {
+        if i < count / 2 || count == 1 {
+            rounded(start + rounded(step * i as f64))
+        } else {
+            rounded(end - rounded(step * (count - 1 - i) as f64))
+        }
+    };
+    let numbers: Vec<Scalar> = (0..count).map(|i| Scalar::Float(base.powf(exponent(i)))).collect();
+    Tensor::from_scalars(&numbers, &[count], dtype)
+}
+
+operation! {
+    /// The powers of a vector's elements as the columns of a matrix, from power `N - 1` down to 0, or up to it with
+    /// `increasing`; as many as there are elements where `N` is not given.
+    ///
+    /// >>> ferrograd.vander(ferrograd.tensor([2, 3]), 3)
+    /// tensor([[4, 2, 1],
+    ///         [9, 3, 1]])
+    function ["vander(Tensor x, int? N=None, bool increasing=False)"], |_, a| {
+        Ok(vander(a.tensor(0)?, a.maybe_int(1)?, a.bool(2)?)?.into())
+    }
+}
+
+/// The powers of a vector's elements as columns.
+///
+/// # Errors
+/// For another tensor than a vector, and a negative number of columns.
+pub fn vander(x: &Tensor, columns: Option<isize>, increasing: bool) -> Result<Tensor> {
+    const OP: &str = "vander";
+    if x.rank() != 1 {
+        return Err(Error::Rank { op: OP, expected: "a one-dimensional tensor", shape: x.shape().to_vec() });
+    }
+    let columns = columns.unwrap_or(x.numel() as isize);
+    let Ok(columns) = usize::try_from(columns) else {
+        return Err(Error::Invalid { op: OP, what: format!("N must be non-negative, got {columns}") });
+    };
+    let dtype = x.dtype().promote(DType::I64);
+    if columns == 0 {
+        return Tensor::zeros(&[x.numel(), 0], dtype);
+    }
+    let x = cast::to(x, dtype)?;
+    let mut powers = vec![Tensor::ones(x.shape(), dtype)?];
+    while powers.len() < columns {
+        powers.push(arithmetic::mul(&powers[powers.len() - 1], &x)?);
+    }
+    if !increasing {
+        powers.reverse();
+    }
+    join::stack(&powers, 1)
+}

@@ -1,0 +1,101 @@
+//! Tensors given another size or other memory in place: the tensor that takes the place of the old one.
+
+use super::registry::{Arguments, Output, operation};
+use super::{creation, inplace, view};
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use crate::tensor::layout::{Layout, checked_numel};
+use crate::tensor::storage::{Access, Buffer};
+
+operation! {
+    /// Gives the tensor other sizes, row-major from its first element on; the elements that there were stay, new ones are
+    /// anything. Memory that other tensors share cannot grow, and a tensor that requires grad cannot be resized.
+    ///
+    /// >>> ferrograd.arange(4).resize_(2, 2)
+    /// tensor([[0, 1],
+    ///         [2, 3]])
+    function ["Tensor.resize_(Tensor self, int[] size, *, MemoryFormat? memory_format=None)"], |_, a| {
+        resized(a.op, a.tensor(0)?, &creation::sizes(a.op, a.ints(1)?)?)
+    }
+}
+
+operation! {
+    /// `resize_` to the sizes of another tensor.
+    ///
+    /// >>> ferrograd.arange(4).resize_as_(ferrograd.zeros(2, 2))
+    /// tensor([[0, 1],
+    ///         [2, 3]])
+    function ["resize_as_(Tensor self, Tensor the_template, *, MemoryFormat? memory_format=None)"], |_, a| {
+        resized(a.op, a.tensor(0)?, a.tensor(1)?.shape())
+    }
+}
+
+fn resized(op: &'static str, x: &Tensor, shape: &[usize]) -> Result<Output> {
+    if x.requires_grad() {
+        return Err(Error::Invalid { op, what: "cannot resize variables that require grad".into() });
+    }
+    if x.batch().is_some() {
+        return Err(Error::NotImplemented { op, what: "vmap over a change of size in place".into() });
+    }
+    if shape == x.shape() {
+        return Ok(Output::Instead(x.clone()));
+    }
+    let numel = checked_numel(op, shape, x.dtype().size())?;
+    let layout = Layout { offset: x.layout().offset, ..Layout::contiguous(shape) };
+    let bytes = layout.offset.saturating_add(numel).saturating_mul(x.dtype().size());
+    x.storage().bump(x.versioning());
+    if bytes <= x.storage().bytes() || numel == 0 {
+        return Ok(Output::Instead(x.relaid(&x.alias(layout, false))));
+    }
+    if x.storage().bytes() > 0 && !x.storage().is_unique() {
+        return Err(Error::NotImplemented { op, what: "growing memory that several tensors share".into() });
+    }
+    let larger = Buffer::allocate(op, bytes)?;
+    let _access = Access::lock([(&**x.storage(), false)]);
+    // SAFETY: the new block is the larger one, nobody else has it, and the old one is locked.
+    unsafe { std::ptr::copy_nonoverlapping(x.storage().as_ptr(), larger.as_ptr(), x.storage().bytes()) };
+    Ok(Output::Instead(Tensor::new(larger, layout, x.dtype(), x.versioning())))
+}
+
+operation! {
+    /// Gives the tensor the memory of another of the same dtype, under its sizes and strides or those given; without arguments
+    /// none. Elements written through one are seen by the other.
+    ///
+    /// >>> x = ferrograd.arange(4)
+    /// >>> ferrograd.tensor([0]).set_(x, 1, (2,))
+    /// tensor([1, 2])
+    function [
+        "Tensor.set_(Tensor self)",
+        "Tensor.set_(Tensor self, Tensor source)",
+        "Tensor.set_(Tensor self, Tensor source, int storage_offset, int[] size, int[] stride=())"
+    ], |n, a| set(n, a)
+}
+
+fn set(n: usize, a: &Arguments) -> Result<Output> {
+    let (op, x) = (a.op, a.tensor(0)?);
+    inplace::check_history(op, x)?;
+    if crate::graph::mode::is_grad_enabled() && x.requires_grad() {
+        return Err(Error::NotImplemented {
+            op,
+            what: "the derivative of other memory for a tensor with a history".into(),
+        });
+    }
+    let source = match n {
+        0 => Tensor::uninitialized(op, &[0], x.dtype())?,
+        _ => a.tensor(1)?.clone(),
+    };
+    if source.batch().is_some() || x.batch().is_some() {
+        return Err(Error::NotImplemented { op, what: "vmap over a change of memory".into() });
+    }
+    if source.dtype() != x.dtype() {
+        return Err(Error::DTypeMismatch { op, left: x.dtype(), right: source.dtype() });
+    }
+    if n < 2 {
+        return Ok(Output::Instead(x.with_data(&source)?));
+    }
+    let size = a.ints(3)?;
+    let row_major: Vec<isize> = crate::tensor::layout::contiguous_strides(&creation::sizes(op, size)?).to_vec();
+    let stride = if a.ints(4)?.is_empty() { &row_major } else { a.ints(4)? };
+    let layout = view::strided_layout(op, &source, size, stride, Some(a.int(2)?))?;
+    Ok(Output::Instead(x.with_data(&source.alias(layout, false))?))
+}

@@ -1,0 +1,527 @@
+//! The same elements under another shape: views, which share the memory of what they show.
+
+mod part;
+mod permute;
+mod split;
+
+use smallvec::{SmallVec, smallvec};
+
+pub use part::{as_strided, diagonal, narrow, select, unfold};
+pub(crate) use part::{bounded, slice};
+pub(in crate::ops) use part::{diagonal_dims, strided_layout};
+pub use permute::{matrix_transpose, movedim, movedims, permute, t, transpose};
+pub use split::{chunk, split, split_with_sizes, tensor_split, unbind};
+
+use super::batch;
+use super::recorded::{is_linked, link};
+use super::registry::{Arguments, Output, operation};
+use super::window::{self, Window};
+use crate::error::{Error, Result};
+use crate::graph::arena::NodeRef;
+use crate::graph::mode::is_grad_enabled;
+use crate::graph::node::{Backward, Derivative, Edge, Gradients};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::layout::{Layout, Shape, broadcast, wrap_dim};
+
+/// How the gradient of a view becomes one of its input.
+#[derive(Clone)]
+enum Back {
+    /// The input's sizes.
+    Reshape(Shape),
+    /// The inverse order of dimensions.
+    Permute(SmallVec<[u8; 8]>),
+    /// The engine sums over what was expanded.
+    Expand,
+    /// Zeros around it.
+    Embed(Box<Window>),
+}
+
+#[derive(Clone)]
+struct ViewDerivative {
+    name: &'static str,
+    back: Back,
+}
+
+impl Derivative for ViewDerivative {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        let g = call.gradient()?;
+        let found = match &self.back {
+            Back::Reshape(shape) => reshape(&g, &signed(shape))?,
+            Back::Permute(dims) => permute(&g, &dims.iter().map(|&d| d as isize).collect::<Vec<_>>())?,
+            Back::Expand => g,
+            Back::Embed(window) => window::embed(&g, window)?,
+        };
+        Ok(smallvec![Some(found)])
+    }
+
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
+
+/// Sizes as the functions below take them.
+pub(crate) fn signed(shape: &[usize]) -> SmallVec<[isize; 4]> {
+    shape.iter().map(|&s| s as isize).collect()
+}
+
+/// A view with its history.
+fn recorded(x: &Tensor, layout: Layout, name: &'static str, back: impl FnOnce(&Layout) -> Back) -> Result<Tensor> {
+    let y = x.alias(layout, is_grad_enabled());
+    if is_linked(&[x], &y) {
+        link(ViewDerivative { name, back: back(y.layout()) }, &[x], &y)?;
+    }
+    Ok(y)
+}
+
+/// The gradient of a window on `x`: as if `x` were row-major, since only its shape matters to a gradient.
+fn embedding(x: &Tensor, window: impl Fn(&Layout) -> Layout) -> Back {
+    Back::Embed(Box::new(Window::of(x.shape(), window)))
+}
+
+/// The node of a view whose base was changed in place since the view was made.
+pub(crate) fn window_node(base: &Tensor, base_edge: Edge, layout: &Layout) -> NodeRef {
+    window::extract_node(base.layout(), layout, base_edge, base.dtype())
+}
+
+/// Sizes with one -1 filled in.
+fn inferred(op: &'static str, shape: &[isize], numel: usize) -> Result<Shape> {
+    let invalid = || Error::ReshapeSize { op, shape: shape.to_vec(), numel };
+    if shape.iter().any(|&s| s < -1) || shape.iter().filter(|&&s| s == -1).count() > 1 {
+        return Err(invalid());
+    }
+    let known = shape.iter().filter(|&&s| s >= 0).try_fold(1usize, |n, &s| n.checked_mul(s as usize));
+    let known = known.ok_or_else(invalid)?;
+    let unknown = match shape.contains(&-1) {
+        true if known == 0 => return Err(Error::ReshapeAmbiguous { op, shape: shape.to_vec() }),
+        true => numel / known,
+        false => 1,
+    };
+    if known * unknown != numel {
+        return Err(invalid());
+    }
+    Ok(shape.iter().map(|&s| if s == -1 { unknown } else { s as usize }).collect())
+}
+
+/// The same elements as a view of their own.
+pub(crate) fn alias(x: &Tensor) -> Result<Tensor> {
+    if let Some(batch) = x.batch() {
+        return Ok(Tensor::batched(&alias(&batch.value)?, batch.level));
+    }
+    recorded(x, x.layout().clone(), "AliasBackward0", |_| Back::Expand)
+}
+
+operation! {
+    /// The same elements, in row-major order, under another shape: a view where the strides allow, else a copy. One size
+    /// may be -1.
+    ///
+    /// >>> ferrograd.arange(6).reshape(2, -1)
+    /// tensor([[0, 1, 2],
+    ///         [3, 4, 5]])
+    function ["reshape(Tensor self, int[] shape)"], |_, a| Ok(reshape(a.tensor(0)?, a.ints(1)?)?.into())
+}
+
+/// The same elements under another shape.
+///
+/// # Errors
+/// Where the sizes do not hold the elements there are.
+pub fn reshape(x: &Tensor, shape: &[isize]) -> Result<Tensor> {
+    let sizes = inferred("reshape", shape, x.numel())?;
+    if let Some(y) = batch::unary(x, |x| reshape(x, &batch::sized(x, &sizes))) {
+        return y;
+    }
+    match x.layout().view_strides(&sizes) {
+        Some(_) => view_as(x, sizes, "ViewBackward0"),
+        None => {
+            let copy = super::copy::clone_contiguous(x)?;
+            let shape = copy.layout().shape.clone();
+            // Nobody else has the copy, so that this is no view of it.
+            let y = Tensor::new(copy.storage().clone(), Layout::contiguous(&sizes), copy.dtype(), copy.versioning());
+            link(ViewDerivative { name: "UnsafeViewBackward0", back: Back::Reshape(shape) }, &[&copy], &y)?;
+            Ok(y)
+        }
+    }
+}
+
+fn view_as(x: &Tensor, shape: Shape, name: &'static str) -> Result<Tensor> {
+    let Some(strides) = x.layout().view_strides(&shape) else {
+        return Err(Error::ViewNeedsCopy {
+            op: "view",
+            shape: shape.to_vec(),
+            size: x.shape().to_vec(),
+            strides: x.strides().to_vec(),
+        });
+    };
+    let layout = Layout { shape, strides, offset: x.layout().offset };
+    recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone()))
+}
+
+operation! {
+    /// The same elements under another shape, never copied; one size may be -1. With a dtype, the same bytes read as
+    /// other numbers: the last dimension grows or shrinks with the size of an element.
+    ///
+    /// >>> ferrograd.arange(6).view(3, 2)
+    /// tensor([[0, 1],
+    ///         [2, 3],
+    ///         [4, 5]])
+    /// >>> ferrograd.tensor([1.0]).view(ferrograd.int32)
+    /// tensor([1065353216], dtype=torch.int32)
+    function ["Tensor.view(Tensor self, DType dtype)", "Tensor.view(Tensor self, int[] size)"], |n, a| Ok(match n {
+        0 => view_dtype(a.tensor(0)?, a.dtype(1)?.unwrap_or(a.tensor(0)?.dtype()))?,
+        _ => view(a.tensor(0)?, a.ints(1)?)?,
+    }.into())
+}
+
+/// The same elements under another shape, never copied.
+///
+/// # Errors
+/// Where the sizes do not hold the elements, or the strides would need a copy.
+pub fn view(x: &Tensor, shape: &[isize]) -> Result<Tensor> {
+    let sizes = inferred("view", shape, x.numel())?;
+    match batch::unary(x, |x| view(x, &batch::sized(x, &sizes))) {
+        Some(y) => y,
+        None => view_as(x, sizes, "ViewBackward0"),
+    }
+}
+
+/// The same bytes as elements of another dtype, without history where the dtypes differ.
+///
+/// # Errors
+/// Where the last dimension does not hold whole elements of the new size side by side.
+pub fn view_dtype(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    const OP: &str = "view";
+    if dtype == x.dtype() {
+        return alias(x);
+    }
+    if let Some(y) = batch::unary(x, |x| view_dtype(x, dtype)) {
+        return y;
+    }
+    super::creation::supported(OP, dtype)?;
+    let (from, to) = (x.dtype().size(), dtype.size());
+    let mut layout = x.layout().clone();
+    if from != to {
+        let wrong = |what: String| Error::Invalid { op: OP, what };
+        let (Some(&size), Some(&step)) = (x.shape().last(), x.strides().last()) else {
+            return Err(wrong(format!(
+                "a tensor without dimensions cannot be read as {dtype}, of another size than {}",
+                x.dtype()
+            )));
+        };
+        if step != 1 {
+            return Err(wrong(format!("the last stride must be 1 to read {} as {dtype}, got {step}", x.dtype())));
+        }
+        let whole = |n: usize| (n * from).is_multiple_of(to).then_some(n * from / to);
+        let last = layout.shape.len() - 1;
+        let parts = || {
+            let strides = layout.strides[..last].iter().map(|&s| whole(s as usize).map(|s| s as isize));
+            Some((whole(size)?, whole(layout.offset)?, strides.chain([Some(1)]).collect::<Option<_>>()?))
+        };
+        let Some((size, offset, strides)) = parts() else {
+            return Err(wrong(format!(
+                "the last size, the strides and the offset must be multiples of whole elements to read {} as {dtype}, got \
+                 size {size}, strides {:?} and offset {}",
+                x.dtype(),
+                x.strides(),
+                layout.offset
+            )));
+        };
+        layout.shape[last] = size;
+        (layout.strides, layout.offset) = (strides, offset);
+    }
+    Ok(Tensor::new(x.storage().clone(), layout, dtype, x.versioning()))
+}
+
+operation! {
+    /// The same elements under the sizes of another tensor, never copied.
+    ///
+    /// >>> ferrograd.arange(4).view_as(ferrograd.zeros(2, 2))
+    /// tensor([[0, 1],
+    ///         [2, 3]])
+    function ["Tensor.view_as(Tensor self, Tensor other)"], |_, a| {
+        Ok(view(a.tensor(0)?, &signed(a.tensor(1)?.shape()))?.into())
+    }
+}
+
+operation! {
+    /// The same elements under the sizes of another tensor, copied where the strides ask for it.
+    ///
+    /// >>> ferrograd.arange(4).reshape_as(ferrograd.zeros(2, 2))
+    /// tensor([[0, 1],
+    ///         [2, 3]])
+    function ["Tensor.reshape_as(Tensor self, Tensor other)"], |_, a| {
+        Ok(reshape(a.tensor(0)?, &signed(a.tensor(1)?.shape()))?.into())
+    }
+}
+
+operation! {
+    /// One dimension as several, of the given sizes; one size may be -1. A view.
+    ///
+    /// >>> ferrograd.zeros(3, 4).unflatten(1, (2, -1)).shape
+    /// torch.Size([3, 2, 2])
+    function ["unflatten(Tensor self, int dim, int[] sizes)"], |_, a| {
+        Ok(unflatten(a.tensor(0)?, a.int(1)?, a.ints(2)?)?.into())
+    }
+}
+
+/// One dimension as several.
+///
+/// # Errors
+/// For a dimension out of range, and for sizes whose product is not the dimension's.
+pub fn unflatten(x: &Tensor, dim: isize, sizes: &[isize]) -> Result<Tensor> {
+    const OP: &str = "unflatten";
+    if sizes.is_empty() {
+        return Err(Error::Invalid { op: OP, what: "sizes must be non-empty".into() });
+    }
+    if x.rank() == 0 {
+        wrap_dim(OP, dim, 0)?;
+        return Err(Error::Rank { op: OP, expected: "at least one dimension", shape: vec![] });
+    }
+    let dim = wrap_dim(OP, dim, x.rank())?;
+    let Ok(parts) = inferred(OP, sizes, x.shape()[dim]) else {
+        let size = x.shape()[dim];
+        return Err(Error::Invalid {
+            op: OP,
+            what: format!(
+                "provided sizes {sizes:?} don't multiply up to the size of dim {dim} ({size}) in the input tensor"
+            ),
+        });
+    };
+    let mut shape = signed(x.shape());
+    shape.remove(dim);
+    shape.insert_many(dim, parts.iter().map(|&s| s as isize));
+    view(x, &shape)
+}
+
+operation! {
+    /// All elements in row-major order as one dimension: a view where the tensor is contiguous, else a copy.
+    ///
+    /// >>> ferrograd.tensor([[1, 2], [3, 4]]).ravel()
+    /// tensor([1, 2, 3, 4])
+    function ["ravel(Tensor self)"], |_, a| Ok(view(&super::copy::contiguous(a.tensor(0)?)?, &[-1])?.into())
+}
+
+operation! {
+    /// Dimensions `start_dim` to `end_dim` as one, in row-major order.
+    ///
+    /// >>> ferrograd.zeros(2, 3, 4).flatten(1).shape
+    /// torch.Size([2, 12])
+    function ["flatten(Tensor self, int start_dim=0, int end_dim=-1)"], |_, a| {
+        Ok(flatten(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
+    }
+}
+
+/// Dimensions `start` to `end` as one.
+///
+/// # Errors
+/// For dimensions out of range or in the wrong order.
+pub fn flatten(x: &Tensor, start: isize, end: isize) -> Result<Tensor> {
+    let (start, end) = (wrap_dim("flatten", start, x.rank())?, wrap_dim("flatten", end, x.rank())?);
+    if start > end {
+        return Err(Error::Rank {
+            op: "flatten",
+            expected: "start_dim not to come after end_dim",
+            shape: x.shape().to_vec(),
+        });
+    }
+    if x.rank() == 0 {
+        return reshape(x, &[1]);
+    }
+    if start == end {
+        return Ok(x.clone());
+    }
+    let merged: usize = x.shape()[start..=end].iter().product();
+    let sizes = x.shape()[..start].iter().copied().chain([merged]).chain(x.shape()[end + 1..].iter().copied());
+    reshape(x, &sizes.map(|s| s as isize).collect::<Vec<_>>())
+}
+
+operation! {
+    /// Dimensions of size 1 and new leading ones repeated to the given sizes, as a view; -1 keeps a size.
+    ///
+    /// >>> ferrograd.tensor([[1], [2]]).expand(2, 3)
+    /// tensor([[1, 1, 1],
+    ///         [2, 2, 2]])
+    function ["Tensor.expand(Tensor self, int[] size, *, bool implicit=False)"], |_, a| {
+        Ok(expanded(a.tensor(0)?, a.ints(1)?)?.into())
+    }
+}
+
+operation! {
+    /// As `expand`, to the sizes of another tensor.
+    ///
+    /// >>> ferrograd.tensor([[1], [2]]).expand_as(ferrograd.zeros(2, 3)).shape
+    /// torch.Size([2, 3])
+    function ["Tensor.expand_as(Tensor self, Tensor other)"], |_, a| {
+        Ok(expanded(a.tensor(0)?, &signed(a.tensor(1)?.shape()))?.into())
+    }
+}
+
+operation! {
+    /// Dimensions of size 1 and new leading ones repeated to the given sizes, as a view.
+    ///
+    /// >>> ferrograd.broadcast_to(ferrograd.tensor([1, 2]), (2, 2))
+    /// tensor([[1, 2],
+    ///         [1, 2]])
+    function ["broadcast_to(Tensor self, int[] size)"], |_, a| Ok(expanded(a.tensor(0)?, a.ints(1)?)?.into())
+}
+
+operation! {
+    /// Several tensors as views of the shape that they broadcast to together.
+    ///
+    /// >>> [t.shape for t in ferrograd.broadcast_tensors(ferrograd.zeros(2, 1), ferrograd.zeros(3))]
+    /// [torch.Size([2, 3]), torch.Size([2, 3])]
+    function ["broadcast_tensors(Tensor... tensors)"], |_, a| Ok(Output::Tensors(broadcast_tensors(a.tensors(0)?)?))
+}
+
+/// Several tensors as views of the shape that they broadcast to.
+///
+/// # Errors
+/// For shapes that do not broadcast together.
+pub fn broadcast_tensors(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+    let shape = tensors.iter().try_fold(Shape::new(), |shape, t| broadcast("broadcast_tensors", &shape, t.shape()))?;
+    tensors.iter().map(|t| expanded(t, &signed(&shape))).collect()
+}
+
+/// As [`expand`], a view of its own even where nothing is repeated.
+pub(super) fn expanded(x: &Tensor, sizes: &[isize]) -> Result<Tensor> {
+    let y = expand(x, sizes)?;
+    if !y.is_same(x) {
+        return Ok(y);
+    }
+    match batch::unary(x, |value| recorded(value, value.layout().clone(), "ExpandBackward0", |_| Back::Expand)) {
+        Some(y) => y,
+        None => recorded(x, x.layout().clone(), "ExpandBackward0", |_| Back::Expand),
+    }
+}
+
+/// Repeated to the given sizes without a copy.
+///
+/// # Errors
+/// For sizes that are neither those of the tensor nor stand where it has 1.
+pub fn expand(x: &Tensor, sizes: &[isize]) -> Result<Tensor> {
+    let rank = x.rank();
+    if sizes.len() < rank {
+        return Err(Error::ExpandRank { op: "expand", given: sizes.len(), rank });
+    }
+    let lead = sizes.len() - rank;
+    let mut shape = Shape::new();
+    for (i, &size) in sizes.iter().enumerate() {
+        let old = i.checked_sub(lead).map(|j| x.shape()[j]);
+        shape.push(match (old, size) {
+            (Some(old), -1) => old,
+            (Some(old), s) if s == old as isize || (old == 1 && s >= 0) => s as usize,
+            (None, s) if s >= 0 => s as usize,
+            (old, expanded) => {
+                return Err(Error::Expand {
+                    op: "expand",
+                    expanded,
+                    size: old.unwrap_or(0),
+                    dim: i,
+                    target: sizes.to_vec(),
+                    shape: x.shape().to_vec(),
+                });
+            }
+        });
+    }
+    if shape[..] == *x.shape() {
+        return Ok(x.clone());
+    }
+    crate::tensor::layout::checked_numel("expand", &shape, x.dtype().size())?;
+    let rule = |value: &Tensor| {
+        let value = (0..lead).try_fold(value.clone(), |value, _| unsqueeze(&value, 1))?;
+        expand(&value, &batch::sized(&value, &shape))
+    };
+    if let Some(y) = batch::unary(x, rule) {
+        return y;
+    }
+    recorded(x, x.layout().broadcast_to(&shape), "ExpandBackward0", |_| Back::Expand)
+}
+
+operation! {
+    /// Without dimensions of size 1: all of them, or those named.
+    ///
+    /// >>> ferrograd.zeros(1, 3, 1).squeeze().shape
+    /// torch.Size([3])
+    function ["squeeze(Tensor self)", "squeeze(Tensor self, int dim)", "squeeze(Tensor self, int[] dim)"],
+    in_place |n, a| instead(a, |x| called_squeeze(n, a, x)), |n, a| Ok(called_squeeze(n, a, a.tensor(0)?)?.into())
+}
+
+fn called_squeeze(n: usize, a: &Arguments, x: &Tensor) -> Result<Tensor> {
+    match n {
+        0 => squeeze(x, None),
+        1 => squeezed(x, Some(&[a.int(1)?]), "SqueezeBackward1"),
+        _ => squeeze(x, Some(a.ints(1)?)),
+    }
+}
+
+/// What an operation that changes the layout of its first operand in place gives: the view that takes its place.
+fn instead(a: &Arguments, view: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Output> {
+    let x = a.tensor(0)?;
+    if x.batch().is_some() {
+        return Err(Error::NotImplemented { op: a.op, what: "vmap over a change of a layout in place".into() });
+    }
+    super::inplace::check_history(a.op, x)?;
+    x.storage().bump(x.versioning());
+    Ok(Output::Instead(x.relaid(&view(x)?)))
+}
+
+/// Without dimensions of size 1.
+///
+/// # Errors
+/// For dimensions out of range or named twice.
+pub fn squeeze(x: &Tensor, dims: Option<&[isize]>) -> Result<Tensor> {
+    squeezed(x, dims, if dims.is_none() { "SqueezeBackward0" } else { "SqueezeBackward2" })
+}
+
+/// As [`squeeze`], recorded under another name.
+pub(super) fn squeezed(x: &Tensor, dims: Option<&[isize]>, name: &'static str) -> Result<Tensor> {
+    let rule = |value: &Tensor| {
+        let mask = match dims {
+            Some([]) => return Ok(value.clone()),
+            dims => crate::tensor::layout::dim_mask("squeeze", dims.unwrap_or_default(), x.rank())?,
+        };
+        let moved: SmallVec<[isize; 4]> = (0..x.rank()).filter(|&d| mask[d]).map(|d| d as isize + 1).collect();
+        squeezed(value, Some(&moved), name)
+    };
+    if let Some(y) = batch::unary(x, rule) {
+        return y;
+    }
+    let layout = match dims {
+        None => x.layout().squeeze(|_| true),
+        Some([]) => x.layout().clone(),
+        Some(dims) => {
+            let mask = crate::tensor::layout::dim_mask("squeeze", dims, x.rank())?;
+            x.layout().squeeze(|d| mask[d])
+        }
+    };
+    recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone()))
+}
+
+operation! {
+    /// A new dimension of size 1 at `dim`.
+    ///
+    /// >>> ferrograd.zeros(3).unsqueeze(-1).shape
+    /// torch.Size([3, 1])
+    function ["unsqueeze(Tensor self, int dim)"], in_place |_, a| instead(a, |x| unsqueezed(x, a.int(1)?, "UnsqueezeBackward1")),
+    |_, a| Ok(unsqueeze(a.tensor(0)?, a.int(1)?)?.into())
+}
+
+/// A new dimension of size 1.
+///
+/// # Errors
+/// For a dimension out of range.
+pub fn unsqueeze(x: &Tensor, dim: isize) -> Result<Tensor> {
+    unsqueezed(x, dim, "UnsqueezeBackward0")
+}
+
+fn unsqueezed(x: &Tensor, dim: isize, name: &'static str) -> Result<Tensor> {
+    let dim = wrap_dim("unsqueeze", dim, x.rank() + 1)?;
+    if let Some(y) = batch::unary(x, |x| unsqueezed(x, dim as isize + 1, name)) {
+        return y;
+    }
+    let layout = x.layout().unsqueeze(dim);
+    recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone()))
+}

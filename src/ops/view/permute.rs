@@ -1,0 +1,206 @@
+//! Views with the dimensions in another order.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::{Back, instead, recorded};
+use crate::error::{Error, Result};
+use crate::ops::batch;
+use crate::ops::registry::operation;
+use crate::tensor::Tensor;
+use crate::tensor::layout::wrap_dim;
+
+operation! {
+    /// Dimensions in another order, as a view.
+    ///
+    /// >>> ferrograd.zeros(2, 3, 4).permute(2, 0, 1).shape
+    /// torch.Size([4, 2, 3])
+    function ["permute(Tensor self, int[] dims)"], |_, a| Ok(permute(a.tensor(0)?, a.ints(1)?)?.into())
+}
+
+/// Dimensions in another order.
+///
+/// # Errors
+/// Where `dims` is not a permutation of the dimensions.
+pub fn permute(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
+    permuted(x, dims, "PermuteBackward0")
+}
+
+fn permuted(x: &Tensor, dims: &[isize], name: &'static str) -> Result<Tensor> {
+    if dims.len() != x.rank() {
+        return Err(Error::PermuteRank { op: "permute", rank: x.rank(), given: dims.len() });
+    }
+    let order: SmallVec<[usize; 8]> = dims.iter().map(|&d| wrap_dim("permute", d, x.rank())).collect::<Result<_>>()?;
+    let wrapped: SmallVec<[isize; 8]> = order.iter().map(|&d| d as isize).collect();
+    let mut inverse: SmallVec<[u8; 8]> = smallvec![u8::MAX; order.len()];
+    for (i, &d) in order.iter().enumerate() {
+        if std::mem::replace(&mut inverse[d], i as u8) != u8::MAX {
+            return Err(Error::DimRepeated { op: "permute", dim: d });
+        }
+    }
+    if let Some(y) = batch::unary(x, |x| permuted(x, &batch::moved(&wrapped), name)) {
+        return y;
+    }
+    recorded(x, x.layout().permute(&order), name, |_| Back::Permute(inverse))
+}
+
+operation! {
+    /// Two dimensions swapped, as a view.
+    ///
+    /// >>> ferrograd.zeros(2, 3).transpose(0, 1).shape
+    /// torch.Size([3, 2])
+    function ["transpose(Tensor self, int dim0, int dim1)"],
+    in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, "TransposeBackward1")),
+    |_, a| Ok(transpose(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
+}
+
+operation! {
+    /// Two dimensions swapped, as a view: `transpose` under NumPy's name.
+    ///
+    /// >>> ferrograd.zeros(2, 3).swapaxes(0, 1).shape
+    /// torch.Size([3, 2])
+    function ["swapaxes(Tensor self, int axis0, int axis1)"],
+    in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, "TransposeBackward1")),
+    |_, a| Ok(transpose(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
+}
+
+operation! {
+    /// Two dimensions swapped, as a view: the same as `transpose`.
+    ///
+    /// >>> ferrograd.zeros(2, 3).swapdims(0, 1).shape
+    /// torch.Size([3, 2])
+    function ["swapdims(Tensor self, int dim0, int dim1)"],
+    in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, "TransposeBackward1")),
+    |_, a| Ok(transpose(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
+}
+
+/// Two dimensions swapped.
+///
+/// # Errors
+/// For dimensions out of range.
+pub fn transpose(x: &Tensor, a: isize, b: isize) -> Result<Tensor> {
+    swapped(x, a, b, "TransposeBackward0")
+}
+
+fn swapped(x: &Tensor, a: isize, b: isize, name: &'static str) -> Result<Tensor> {
+    let (a, b) = (wrap_dim("transpose", a, x.rank())?, wrap_dim("transpose", b, x.rank())?);
+    let mut order: SmallVec<[isize; 8]> = (0..x.rank() as isize).collect();
+    if x.rank() > 0 {
+        order.swap(a, b);
+    }
+    permuted(x, &order, name)
+}
+
+operation! {
+    /// Matrices in the last two dimensions transposed, as a view; for real numbers the same as `mT`.
+    ///
+    /// >>> ferrograd.tensor([[1, 2], [3, 4]]).adjoint()
+    /// tensor([[1, 3],
+    ///         [2, 4]])
+    function ["adjoint(Tensor self)"], |_, a| Ok(matrix_transpose("adjoint", a.tensor(0)?)?.into())
+}
+
+/// The last two dimensions swapped; a tensor without dimensions stays as it is.
+///
+/// # Errors
+/// For vectors.
+pub fn matrix_transpose(op: &'static str, x: &Tensor) -> Result<Tensor> {
+    match x.rank() {
+        0 => permute(x, &[]),
+        1 => Err(Error::Rank { op, expected: "a matrix or matrices", shape: x.shape().to_vec() }),
+        _ => transpose(x, -2, -1),
+    }
+}
+
+operation! {
+    /// Dimensions moved to other places, the others in their order between them. A view.
+    ///
+    /// >>> ferrograd.zeros(2, 3, 4).movedim(0, -1).shape
+    /// torch.Size([3, 4, 2])
+    /// >>> ferrograd.zeros(2, 3, 4).movedim((0, 1), (1, 2)).shape
+    /// torch.Size([4, 2, 3])
+    function ["movedim(Tensor self, int source, int destination)", "movedim(Tensor self, int[] source, int[] destination)"],
+    |n, a| Ok(match n {
+        0 => movedim(a.tensor(0)?, a.int(1)?, a.int(2)?)?,
+        _ => movedims(a.tensor(0)?, a.ints(1)?, a.ints(2)?)?,
+    }.into())
+}
+
+operation! {
+    /// Dimensions moved to other places, as a view: `movedim` under NumPy's name.
+    ///
+    /// >>> ferrograd.zeros(2, 3, 4).moveaxis(0, -1).shape
+    /// torch.Size([3, 4, 2])
+    function ["moveaxis(Tensor self, int source, int destination)", "moveaxis(Tensor self, int[] source, int[] destination)"],
+    |n, a| Ok(match n {
+        0 => movedim(a.tensor(0)?, a.int(1)?, a.int(2)?)?,
+        _ => movedims(a.tensor(0)?, a.ints(1)?, a.ints(2)?)?,
+    }.into())
+}
+
+/// A dimension moved to another place.
+///
+/// # Errors
+/// For dimensions out of range.
+pub fn movedim(x: &Tensor, from: isize, to: isize) -> Result<Tensor> {
+    movedims(x, &[from], &[to])
+}
+
+/// Dimensions moved to other places.
+///
+/// # Errors
+/// For dimensions out of range, named twice, and lists of different lengths.
+pub fn movedims(x: &Tensor, from: &[isize], to: &[isize]) -> Result<Tensor> {
+    const OP: &str = "movedim";
+    let rank = x.rank();
+    if from.len() != to.len() {
+        let what = format!(
+            "invalid source or destination dims: source {from:?} should contain the same number of dims as destination {to:?}"
+        );
+        return Err(Error::Invalid { op: OP, what });
+    }
+    let places = |dims: &[isize], which: &str| -> Result<SmallVec<[usize; 8]>> {
+        let all: SmallVec<[usize; 8]> = dims.iter().map(|&d| wrap_dim(OP, d, rank)).collect::<Result<_>>()?;
+        if (1..all.len()).any(|i| all[..i].contains(&all[i])) {
+            return Err(Error::Invalid { op: OP, what: format!("repeated dim in `{which}` ({dims:?})") });
+        }
+        Ok(all)
+    };
+    let (from, to) = (places(from, "source")?, places(to, "destination")?);
+    if rank == 0 {
+        return super::alias(x);
+    }
+    let mut others = (0..rank).filter(|d| !from.contains(d));
+    let source = |place: usize| match to.iter().position(|&t| t == place) {
+        Some(n) => from[n],
+        None => others.next().unwrap_or(0),
+    };
+    let order: SmallVec<[isize; 8]> = (0..rank).map(source).map(|d| d as isize).collect();
+    permute(x, &order)
+}
+
+operation! {
+    /// A matrix transposed, as a view; tensors of fewer dimensions stay as they are.
+    ///
+    /// >>> ferrograd.tensor([[1, 2], [3, 4]]).t()
+    /// tensor([[1, 3],
+    ///         [2, 4]])
+    function ["t(Tensor self)"], in_place |_, a| instead(a, |x| flipped(x, "TBackward1")),
+    |_, a| Ok(t(a.tensor(0)?)?.into())
+}
+
+/// A matrix transposed.
+///
+/// # Errors
+/// For more than two dimensions.
+pub fn t(x: &Tensor) -> Result<Tensor> {
+    flipped(x, "TBackward0")
+}
+
+fn flipped(x: &Tensor, name: &'static str) -> Result<Tensor> {
+    match x.rank() {
+        0 | 1 if x.batch().is_some() => Ok(x.clone()),
+        0 | 1 => recorded(x, x.layout().clone(), name, |_| Back::Expand),
+        2 => swapped(x, 0, 1, name),
+        _ => Err(Error::Rank { op: "t", expected: "a tensor of at most 2 dimensions", shape: x.shape().to_vec() }),
+    }
+}
