@@ -15,6 +15,7 @@
 
 pub mod engine;
 pub mod error;
+mod fork;
 pub mod graph;
 pub mod host;
 pub mod kernels;

@@ -1,5 +1,7 @@
 //! Running a plan: one step after another, or, where several are ready and large, side by side.
 
+use std::time::{Duration, Instant};
+
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -10,6 +12,9 @@ use crate::graph::node::{Backward, Edge, Gradients};
 use crate::graph::{self, mode};
 use crate::kernels::parallel;
 use crate::tensor::Tensor;
+
+/// Steps for each thread in one wave, so that a pass can be ended between two.
+const WAVE: usize = 8;
 
 /// The gradients of one step's outputs.
 type Incoming = SmallVec<[Option<Tensor>; 1]>;
@@ -23,7 +28,8 @@ pub(super) fn run(plan: Plan, roots: SmallVec<[(Edge, Tensor); 1]>, options: Opt
         let conformed = accumulate::conform(gradient.clone(), &edge.node, edge.output, &edge.node, i)?;
         run.deliver(step, edge.output, 0, Some(conformed))?;
     }
-    if run.plan.is_wide() {
+    // A pass that is recorded runs in the order of the plan: the order of its own nodes is that of a pass over them.
+    if run.plan.is_wide() && !options.create_graph {
         run.in_waves()?
     } else {
         run.in_order()?
@@ -75,16 +81,23 @@ impl Run {
         let mut ready: Vec<u32> = starts.collect();
         let mut patience = Patience::default();
         while !ready.is_empty() {
-            ready.iter().try_for_each(|&s| patience.spend(&self.plan.steps[s as usize]))?;
             ready.sort_unstable_by_key(|&s| places[s as usize]);
             ready.dedup();
-            let incoming: Vec<Incoming> = ready.iter().map(|&s| self.take(s)).collect::<Result<_>>()?;
-            let found = self.compute_wave(&ready, &incoming);
-            drop(incoming);
-            for (&step, found) in ready.iter().zip(found) {
-                self.send(step, places[step as usize], found?)?;
+            for part in ready.chunks(WAVE * parallel::num_threads()) {
+                part.iter().try_for_each(|&s| patience.spend(&self.plan.steps[s as usize]))?;
+                self.wave(part, &places)?;
             }
             ready = std::mem::take(&mut self.ready);
+        }
+        Ok(())
+    }
+
+    fn wave(&mut self, ready: &[u32], places: &[u32]) -> Result<()> {
+        let incoming: Vec<Incoming> = ready.iter().map(|&s| self.take(s)).collect::<Result<_>>()?;
+        let found = self.compute_wave(ready, &incoming);
+        drop(incoming);
+        for (&step, found) in ready.iter().zip(found) {
+            self.send(step, places[step as usize], found?)?;
         }
         Ok(())
     }
@@ -270,21 +283,33 @@ impl Run {
 
 /// Counts work until it is time to ask whether the pass should end early.
 #[derive(Default)]
-struct Patience(usize);
+struct Patience {
+    work: usize,
+    asked: Option<Instant>,
+}
 
-/// Elements of work between two looks; some tens of milliseconds.
-const PATIENCE: usize = 1 << 22;
+/// Elements of work between two looks at the clock; a tenth of a millisecond.
+const GLANCE: usize = 1 << 18;
+/// Time between two questions, each of which may have to wait for the host language's lock.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 impl Patience {
     /// # Errors
     /// What the host language wants to raise, such as an interrupt from the keyboard.
     #[inline]
     fn spend(&mut self, step: &Step) -> Result<()> {
-        self.0 += step.node().output_numel() + 256;
-        if self.0 < PATIENCE {
+        self.work += step.node().output_numel() + 256;
+        if self.work < GLANCE { Ok(()) } else { self.ask() }
+    }
+
+    #[cold]
+    fn ask(&mut self) -> Result<()> {
+        self.work = 0;
+        let now = Instant::now();
+        if now - *self.asked.get_or_insert(now) < PATIENCE {
             return Ok(());
         }
-        self.0 = 0;
+        self.asked = Some(now);
         super::interrupted()
     }
 }

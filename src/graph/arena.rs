@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use super::node::{Derivative, Edges, Node, Outputs};
 use super::saved::{self, Packed};
 use crate::error::Result;
+use crate::fork;
 use crate::memory::slab::{FreeList, Slab};
 use crate::tensor::dtype::DType;
 
@@ -103,6 +104,7 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn refill(&self) -> NonNull<Slot> {
+        fork::watch();
         if GUARD.try_with(|_| ()).is_ok() {
             self.open.set(true);
         }
@@ -155,6 +157,20 @@ impl Local {
         }
         self.dropping.set(false);
     }
+}
+
+/// Takes the lock of the slots until [`let_go`].
+pub(crate) fn hold() {
+    SLOTS.hold();
+}
+
+/// Gives back what [`hold`] took.
+///
+/// # Safety
+/// `hold` was called once before.
+pub(crate) unsafe fn let_go() {
+    // SAFETY: as the caller says.
+    unsafe { SLOTS.release() }
 }
 
 impl NodeRef {

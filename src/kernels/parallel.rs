@@ -1,24 +1,23 @@
 //! One pool of threads for kernels and graph, made when first needed and made anew in a forked child.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::fork;
+use crate::memory::spin::Spin;
 
 /// How many threads work at once, the caller among them; 0 until it is first asked for.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
-/// Moves in every forked child, whose threads of the parent do not exist.
-static FORKS: AtomicU32 = AtomicU32::new(0);
-
 struct Pool {
     threads: usize,
     forks: u32,
     workers: Arc<ThreadPool>,
 }
 
-static POOL: Mutex<Option<Pool>> = Mutex::new(None);
+static POOL: Spin<Option<Pool>> = Spin::new(None);
 
 thread_local! {
     static SERIAL: Cell<bool> = const { Cell::new(false) };
@@ -62,21 +61,24 @@ pub fn set_num_threads(threads: usize) {
     THREADS.store(threads.max(1), Relaxed);
 }
 
-extern "C" fn after_fork() {
-    FORKS.fetch_add(1, Relaxed);
+/// Takes the lock of the pool until [`let_go`].
+pub(crate) fn hold() {
+    POOL.hold();
+}
+
+/// Gives back what [`hold`] took.
+///
+/// # Safety
+/// `hold` was called once before.
+pub(crate) unsafe fn let_go() {
+    // SAFETY: as the caller says.
+    unsafe { POOL.release() }
 }
 
 /// The pool of the present size in the present process, or `None` where threads cannot be had.
 pub fn pool() -> Option<Arc<ThreadPool>> {
-    static WATCH: OnceLock<()> = OnceLock::new();
-    WATCH.get_or_init(|| {
-        #[cfg(unix)]
-        // SAFETY: the handler only moves an atomic counter, which is allowed in a forked child.
-        unsafe {
-            libc::pthread_atfork(None, None, Some(after_fork));
-        }
-    });
-    let (threads, forks) = (num_threads(), FORKS.load(Relaxed));
+    fork::watch();
+    let (threads, forks) = (num_threads(), fork::count());
     let mut slot = POOL.lock();
     if slot.as_ref().is_none_or(|p| p.threads != threads || p.forks != forks) {
         if let Some(stale) = slot.take()

@@ -7,9 +7,9 @@ use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use parking_lot::Mutex;
-
 use super::slab::{self, FreeList, Slab};
+use super::spin::Spin;
+use crate::fork;
 
 /// Alignment of blocks of at least this size: a cache line, and the widest vector.
 pub const ALIGN: usize = 64;
@@ -152,6 +152,7 @@ impl Local {
 impl Guard {
     /// Lets the thread keep blocks, as long as it can be told of its end.
     fn watch() {
+        fork::watch();
         if GUARD.try_with(|_| ()).is_ok() {
             LOCAL.with(|local| local.set_open(true));
         }
@@ -177,7 +178,7 @@ static TINY_SLABS: [Slab; TINY_CLASSES] = {
     slabs
 };
 /// Free blocks of all threads, by class.
-static SHARED: [Mutex<FreeList>; CLASSES] = [const { Mutex::new(FreeList::new()) }; CLASSES];
+static SHARED: [Spin<FreeList>; CLASSES] = [const { Spin::new(FreeList::new()) }; CLASSES];
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
@@ -308,6 +309,24 @@ pub fn trim() {
             KEPT.fetch_sub(class_bytes(class), Relaxed);
             release(class, block);
         }
+    }
+}
+
+/// Takes all locks of this module until [`let_go`].
+pub(crate) fn hold() {
+    TINY_SLABS.iter().for_each(Slab::hold);
+    SHARED.iter().for_each(Spin::hold);
+}
+
+/// Gives back what [`hold`] took.
+///
+/// # Safety
+/// `hold` was called once before.
+pub(crate) unsafe fn let_go() {
+    // SAFETY: as the caller says.
+    unsafe {
+        SHARED.iter().for_each(|list| list.release());
+        TINY_SLABS.iter().for_each(|slab| slab.release());
     }
 }
 

@@ -5,7 +5,7 @@ use std::alloc::{Layout, alloc};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use parking_lot::Mutex;
+use super::spin::Spin;
 
 /// Bytes of a chunk, and its alignment.
 const CHUNK: usize = 1 << 16;
@@ -23,7 +23,7 @@ static EMPTY: AtomicUsize = AtomicUsize::new(0);
 /// Blocks of one size.
 pub struct Slab {
     bytes: usize,
-    chunks: Mutex<Chunks>,
+    chunks: Spin<Chunks>,
 }
 
 struct Chunks {
@@ -145,7 +145,7 @@ unsafe fn unlink(list: &mut *mut Header, header: *mut Header) {
 impl Slab {
     /// Blocks of `bytes` bytes, a multiple of 16 and at most a few hundred; none yet.
     pub const fn new(bytes: usize) -> Self {
-        Slab { bytes, chunks: Mutex::new(Chunks { partial: null_mut(), empty: null_mut(), dry: null_mut() }) }
+        Slab { bytes, chunks: Spin::new(Chunks { partial: null_mut(), empty: null_mut(), dry: null_mut() }) }
     }
 
     fn capacity(&self) -> u32 {
@@ -187,6 +187,20 @@ impl Slab {
                 unlink(&mut chunks.partial, header);
             }
         }
+    }
+
+    /// Keeps everybody else from the chunks until [`Self::release`].
+    pub fn hold(&self) {
+        self.chunks.hold();
+    }
+
+    /// Ends what [`Self::hold`] began.
+    ///
+    /// # Safety
+    /// `hold` was called once before.
+    pub unsafe fn release(&self) {
+        // SAFETY: as the caller says.
+        unsafe { self.chunks.release() }
     }
 
     /// Takes back blocks of a list until `left` are in it.

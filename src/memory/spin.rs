@@ -43,6 +43,19 @@ impl<T> Spin<T> {
         }
     }
 
+    /// Takes the lock until [`Self::release`].
+    pub(crate) fn hold(&self) {
+        std::mem::forget(self.lock());
+    }
+
+    /// Gives back what [`Self::hold`] took.
+    ///
+    /// # Safety
+    /// The lock is held by `hold`, once.
+    pub(crate) unsafe fn release(&self) {
+        self.held.store(false, Ordering::Release);
+    }
+
     /// The value of a lock that nobody else can reach.
     #[inline]
     pub fn get_mut(&mut self) -> &mut T {
