@@ -307,6 +307,11 @@ pub enum Error {
         "{op}: vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags on vmap or perform the randomness operation out of vmap"
     )]
     BatchedRandom { op: &'static str },
+    /// A change within a transform of what was there before it.
+    #[error(
+        "During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to call in-place operation ({op}) that would mutate a captured Tensor. This is not supported; please rewrite the function being transformed to explicitly accept the mutated Tensor(s) as inputs."
+    )]
+    InPlaceCaptured { op: &'static str },
     /// A gradient by what all examples of a map share, outside of the transforms that give each example its own.
     #[error(
         "grad: input {index} is the same for all examples of a vmap and the outputs are not: there are as many gradients as examples. func.grad and func.vjp give each example its own"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ferrograd as fg
-from ferrograd import _ferrograd
+from ferrograd import _ferrograd, func
 from ferrograd.autograd import forward_ad, graph
 
 SOURCE = (Path(__file__).resolve().parents[1] / "src/error.rs").read_text()
@@ -97,6 +97,11 @@ def nan_under_anomaly_mode():
 def gradient_by_what_is_shared():
     x = leaf()
     batched(lambda b: fg.autograd.grad((x * b).sum(), x), fg.ones(3, 2))
+
+
+def change_within_a_transform():
+    z = fg.zeros(2)
+    func.grad(lambda x: z.copy_(x).sum())(fg.ones(2))
 
 
 def within_a_level(function):
@@ -204,6 +209,7 @@ CALLS = {
     "DualLevel": (lambda: within_a_level(lambda: _ferrograd._exit_dual_level(5)), RuntimeError),
     "NoDualLevel": (lambda: forward_ad.make_dual(fg.ones(1), fg.ones(1)), RuntimeError),
     "DualDType": (lambda: within_a_level(lambda: forward_ad.make_dual(fg.tensor([1]), fg.tensor([1]))), RuntimeError),
+    "InPlaceCaptured": (change_within_a_transform, RuntimeError),
     "SharedInput": (gradient_by_what_is_shared, RuntimeError),
     "GradDType": (lambda: fg.tensor([1]).requires_grad_(), RuntimeError),
     "NotLeaf": (lambda: (leaf() * 2).requires_grad_(False), RuntimeError),

@@ -151,7 +151,7 @@ impl Tensor {
     }
 }
 
-/// A dual tensor: a view of `primal` that carries `tangent` at a level.
+/// A dual tensor: the elements of `primal`, in the same memory, that carry `tangent` at a level.
 ///
 /// # Errors
 /// For tensors that cannot have derivatives, and tangents of another shape or dtype.
@@ -169,7 +169,8 @@ pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tens
         let (expected, given) = (primal.shape().to_vec(), tangent.shape().to_vec());
         return Err(Error::Shape { op: "make_dual", what: "the tangent must look like the primal", expected, given });
     }
-    let dual = view::alias(primal)?;
+    // Changes in place of the dual and of views of it are the dual's: a view would hand them on to its base.
+    let dual = if primal.requires_grad() { view::alias(primal)? } else { transform::bare(primal)? };
     bottom(&dual).set_tangent(level, Some(batch::peeled(tangent, &batch::levels(primal))?));
     Ok(dual)
 }

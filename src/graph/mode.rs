@@ -13,6 +13,7 @@ const INFERENCE: u32 = 2;
 const SAVED_HOOKS: u32 = 4;
 const ONE_THREAD: u32 = 8;
 const MAPPING: u32 = 16;
+const GUARDED: u32 = 32;
 
 /// Which random numbers the examples of a batch see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +170,17 @@ pub fn exit_transform() {
     TRANSFORMS.set(TRANSFORMS.get().saturating_sub(1));
     MAPPINGS
         .with_borrow_mut(|all| all.last_mut().into_iter().for_each(|m| m.transforms = m.transforms.saturating_sub(1)));
+}
+
+/// True where a transform on this thread watches over what was there before it.
+#[inline]
+pub(super) fn is_guarded() -> bool {
+    has(GUARDED)
+}
+
+/// Sets whether a transform on this thread watches over what was there before it.
+pub(super) fn set_guarded(guarded: bool) {
+    set(GUARDED, guarded);
 }
 
 /// Notes that a level of forward mode begins.

@@ -4,13 +4,72 @@
 //! A transform differentiates by tensors of its own. They share memory and tangents with those it was given, and lead to
 //! their history where these have one, so that transforms within transforms make one graph. Once the function has run,
 //! leaves that were made for it are closed: a history that leads to closed leaves alone is nobody's.
+//!
+//! A function that is differentiated may change its arguments and what it made itself. A change of anything else would
+//! outlive the transform, whose derivatives are then about values that are no longer there: it is refused.
 
-use super::forward;
+use std::cell::RefCell;
+
+use super::{forward, mode};
 use crate::engine::plan::Plan;
 use crate::error::Result;
 use crate::graph::mode::enable_grad;
 use crate::ops::view;
 use crate::tensor::Tensor;
+use crate::tensor::storage::{self, Storage};
+
+thread_local! {
+    /// The transforms that run, the innermost last.
+    static GUARDS: RefCell<Vec<Guard>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a transform's function may change: what is not older than the transform, and its arguments.
+struct Guard {
+    since: u64,
+    /// With their versions when the transform began.
+    arguments: Vec<(Tensor, u32)>,
+}
+
+/// Refuses from now on that what was there before is changed, other than the arguments of a transform's function.
+pub fn guard(arguments: &[Tensor]) {
+    let bottom = |t| {
+        let t = forward::bottom(t);
+        (t.clone(), t.version())
+    };
+    let arguments = arguments.iter().map(bottom).collect();
+    GUARDS.with_borrow_mut(|all| all.push(Guard { since: storage::tick(), arguments }));
+    mode::set_guarded(true);
+}
+
+/// Ends the innermost [`guard`]. Arguments that were changed keep nothing of how, as results of [`released`].
+pub fn unguard() {
+    let (ended, left) = GUARDS.with_borrow_mut(|all| (all.pop(), !all.is_empty()));
+    mode::set_guarded(left);
+    for (t, version) in ended.into_iter().flat_map(|guard| guard.arguments) {
+        if t.version() != version && !t.is_leaf() && !has_open_leaves(&t) {
+            // A view is left with the history of its base, which is another tensor's affair.
+            let _ = t.detach_();
+        }
+    }
+}
+
+/// True where a transform that still runs, or somebody outside of all, differentiates by what this tensor came from.
+fn has_open_leaves(y: &Tensor) -> bool {
+    y.gradient_edge().is_some_and(|edge| Plan::new(std::iter::once(&edge), None).has_open_leaves())
+}
+
+/// True where a change of this memory is refused, because the function of a transform has it from outside.
+#[inline]
+pub(crate) fn is_captured(memory: &Storage) -> bool {
+    mode::is_guarded() && is_kept_by_guard(memory)
+}
+
+#[cold]
+fn is_kept_by_guard(memory: &Storage) -> bool {
+    let kept =
+        |guard: &Guard| memory.is_older(guard.since) && !guard.arguments.iter().any(|(a, _)| a.storage().same(memory));
+    GUARDS.with_borrow(|all| all.last().is_some_and(kept))
+}
 
 /// A tensor to differentiate by in place of `x`.
 ///
@@ -55,9 +114,7 @@ pub fn is_closed(leaf: &Tensor) -> bool {
 /// # Errors
 /// Where there is no memory.
 pub fn released(y: &Tensor, recorded: bool) -> Result<Tensor> {
-    let Some(edge) = y.gradient_edge() else { return Ok(y.clone()) };
-    let open = recorded && Plan::new(std::iter::once(&edge), None).has_open_leaves();
-    if open { Ok(y.clone()) } else { bare(y) }
+    if !y.requires_grad() || (recorded && has_open_leaves(y)) { Ok(y.clone()) } else { bare(y) }
 }
 
 /// What the graph of a tensor is like to those who plan passes over it: the number of elements of its largest output,

@@ -93,6 +93,11 @@ pub(crate) fn levels(t: &Tensor) -> SmallVec<[(u32, usize); 2]> {
     all
 }
 
+/// A value at the bottom as an example of the batches that its first dimensions are.
+pub(super) fn batched(value: Tensor, levels: &[(u32, usize)]) -> Tensor {
+    levels.iter().rev().fold(value, |y, &(level, _)| Tensor::batched(&y, level))
+}
+
 /// A tensor with all of these batches in front, as the value at the bottom has them.
 pub(crate) fn peeled(t: &Tensor, levels: &[(u32, usize)]) -> Result<Tensor> {
     levels.iter().try_fold(t.clone(), |t, &(level, size)| unwrapped(&t, level, size))

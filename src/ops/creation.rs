@@ -1,7 +1,9 @@
 //! Tensors from sizes and ranges.
 
+use super::batch;
 use super::registry::{Arguments, Output, operation};
 use crate::error::{Error, Result};
+use crate::graph::forward;
 use crate::kernels::element::dispatch;
 use crate::random;
 use crate::tensor::create::number;
@@ -26,11 +28,22 @@ pub(super) fn finish(tensor: Tensor, a: &Arguments, n: usize) -> Result<Output> 
     Ok(tensor.into())
 }
 
-/// As [`finish`], for a tensor that is like another: its elements are in the same order in memory, unless the last argument
-/// asks for the row-major one.
-fn finish_like(like: &Tensor, new: Tensor, a: &Arguments, n: usize) -> Result<Output> {
+/// Creates what is like another tensor: its elements are in the same order in memory, unless the last argument asks for the
+/// row-major one. Where the other is an example of a batch, there is one for each example.
+fn alike(x: &Tensor, a: &Arguments, n: usize, make: impl FnOnce(&[usize]) -> Result<Tensor>) -> Result<Output> {
+    let value = forward::bottom(x);
+    let y = in_order_of(value, make(value.shape())?, a, n)?;
+    finish(batch::batched(y, &batch::levels(x)), a, n)
+}
+
+/// As [`alike`], for random numbers: the maps that run say whether each example has its own.
+fn drawn_alike(x: &Tensor, a: &Arguments, n: usize, make: impl FnOnce(&[usize]) -> Result<Tensor>) -> Result<Output> {
+    finish(in_order_of(x, make(x.shape())?, a, n)?, a, n)
+}
+
+fn in_order_of(like: &Tensor, new: Tensor, a: &Arguments, n: usize) -> Result<Tensor> {
     let row_major = a.text(n + 5)? == Some("contiguous_format");
-    finish(if row_major { new } else { super::copy::laid_out_as(like, new) }, a, n)
+    Ok(if row_major { new } else { super::copy::laid_out_as(like, new) })
 }
 
 /// A tensor with the same number everywhere, which must fit the dtype.
@@ -41,7 +54,7 @@ pub(super) fn full(shape: &[usize], value: Scalar, dtype: DType) -> Result<Tenso
 
 /// Creations from sizes and their `_like` forms, which take shape and dtype of another tensor.
 macro_rules! creations {
-    ($($(#[doc = $doc:literal])* $sized:literal, $(#[doc = $like_doc:literal])* $like:literal => $make:expr;)*) => {$(
+    ($($(#[doc = $doc:literal])* $sized:literal, $(#[doc = $like_doc:literal])* $like:literal => $alike:expr, $make:expr;)*) => {$(
         operation! {
             $(#[doc = $doc])*
             function [$sized], |_, a| {
@@ -54,7 +67,8 @@ macro_rules! creations {
             function [$like], |_, a| {
                 let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
                 let x = a.tensor(0)?;
-                finish_like(x, make(a.op, x.shape(), a.dtype(1)?.unwrap_or(x.dtype()))?, a, 1)
+                let dtype = a.dtype(1)?.unwrap_or(x.dtype());
+                $alike(x, a, 1, |shape: &[usize]| make(a.op, shape, dtype))
             }
         }
     )*};
@@ -72,7 +86,7 @@ creations! {
     /// >>> ferrograd.zeros_like(ferrograd.tensor([1, 2]))
     /// tensor([0, 0])
     "zeros_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => |_, shape, dtype| Tensor::zeros(shape, dtype);
+    => alike, |_, shape, dtype| Tensor::zeros(shape, dtype);
 
     /// Ones of the given sizes; the default float where no dtype is given.
     ///
@@ -84,7 +98,7 @@ creations! {
     /// >>> ferrograd.ones_like(ferrograd.tensor([1, 2]))
     /// tensor([1, 1])
     "ones_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => |_, shape, dtype| Tensor::ones(shape, dtype);
+    => alike, |_, shape, dtype| Tensor::ones(shape, dtype);
 
     /// A tensor of the given sizes whose elements are anything.
     ///
@@ -96,7 +110,7 @@ creations! {
     /// >>> ferrograd.empty_like(ferrograd.tensor([1, 2])).shape
     /// torch.Size([2])
     "empty_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => |op, shape, dtype| Tensor::uninitialized(op, shape, supported(op, dtype)?);
+    => alike, |op, shape, dtype| Tensor::uninitialized(op, shape, supported(op, dtype)?);
 
     /// Random numbers between 0 and 1, evenly distributed: torch's for the same seed.
     ///
@@ -108,7 +122,7 @@ creations! {
     /// >>> ferrograd.rand_like(ferrograd.zeros(2)).shape
     /// torch.Size([2])
     "rand_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => |op, shape, dtype| random_of(op, shape, dtype, random::uniform_f32, random::uniform_f64);
+    => drawn_alike, |op, shape, dtype| random_of(op, shape, dtype, random::uniform_f32, random::uniform_f64);
 
     /// Random numbers of the normal distribution of mean 0 and variance 1: torch's for the same seed.
     ///
@@ -120,7 +134,7 @@ creations! {
     /// >>> ferrograd.randn_like(ferrograd.zeros(2)).shape
     /// torch.Size([2])
     "randn_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => |op, shape, dtype| random_of(op, shape, dtype, random::normal_f32, random::normal_f64);
+    => drawn_alike, |op, shape, dtype| random_of(op, shape, dtype, random::normal_f32, random::normal_f64);
 }
 
 pub(super) fn supported(op: &'static str, dtype: DType) -> Result<DType> {
@@ -141,7 +155,7 @@ fn random_of(
     if !matches!(dtype, DType::F32 | DType::F64) {
         return Err(Error::DTypeUnsupported { op, dtype, hint: "only floating point dtypes can be drawn" });
     }
-    super::batch::random(op, shape, |shape| {
+    batch::random(op, shape, |shape| {
         let y = Tensor::uninitialized(op, shape, dtype)?;
         let n = y.numel();
         // SAFETY: the tensor is new, contiguous and of this type.
@@ -181,7 +195,8 @@ operation! {
     /// tensor([7., 7.])
     function ["full_like(Tensor input, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"], |_, a| {
         let x = a.tensor(0)?;
-        finish_like(x, full(x.shape(), a.number(1)?, a.dtype(2)?.unwrap_or(x.dtype()))?, a, 2)
+        let (value, dtype) = (a.number(1)?, a.dtype(2)?.unwrap_or(x.dtype()));
+        alike(x, a, 2, |shape| full(shape, value, dtype))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::graph::forward;
 use crate::graph::meta::Meta;
 use crate::graph::mode::{is_grad_enabled, is_inference_mode_enabled};
 use crate::graph::node::Edge;
+use crate::graph::transform;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout;
@@ -108,7 +109,7 @@ pub(crate) enum Origin {
 ///
 /// # Errors
 /// For leaves that require a gradient while gradients are recorded, views of them, views that cannot be rebased,
-/// read-only memory, and tensors whose elements share memory.
+/// read-only memory, tensors whose elements share memory, and what the function of a transform has from outside.
 pub fn check(op: &'static str, target: &Tensor) -> Result<()> {
     if !target.layout().is_non_overlapping() {
         return Err(Error::Overlap { op });
@@ -127,6 +128,9 @@ fn check_writable(op: &'static str, target: &Tensor) -> Result<()> {
     }
     if target.is_inference() && !is_inference_mode_enabled() {
         return Err(Error::InPlaceInference { op });
+    }
+    if transform::is_captured(target.storage()) {
+        return Err(Error::InPlaceCaptured { op });
     }
     check_history(op, target)
 }
@@ -227,7 +231,13 @@ fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Optio
         let new = value.tangent(level)?.map(|t| forward::spread(&t, target)).transpose()?;
         if let Some(base) = base {
             let seen = window::Window::new(base.layout(), target.layout());
-            let around = base.tangent(level)?.map(|t| window::cleared(&t, &seen)).transpose()?;
+            let around = base.tangent(level)?;
+            if around.is_none() && target.tangent(level)?.is_some() && target.numel() < base.numel() {
+                // The tangent around the window is another view's, which the base knows nothing of.
+                let what = "changing a part of a dual tensor that has a history in place".to_string();
+                return Err(Error::NotImplemented { op: "copy_", what });
+            }
+            let around = around.map(|t| window::cleared(&t, &seen)).transpose()?;
             let within = new.as_ref().map(|t| window::embed(t, &seen)).transpose()?;
             let whole = match (around, within) {
                 (Some(a), Some(b)) => Some(super::arithmetic::add(&a, &b)?),

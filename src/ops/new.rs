@@ -5,13 +5,21 @@ use smallvec::{SmallVec, smallvec};
 use super::creation::{finish, full, sizes, supported};
 use super::formula::Operand;
 use super::recorded::link_simple;
-use super::registry::operation;
+use super::registry::{Arguments, operation};
 use super::{batch, cast, copy, inplace, view};
 use crate::error::{Error, Result};
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Layout, Strides, broadcast, checked_numel, dim_mask};
 use crate::tensor::storage::Versioning;
 use crate::tensor::{Tensor, default_dtype};
+
+/// A new tensor of the sizes that the call asks for; where its own tensor is an example of a batch, one for each example.
+fn for_examples(a: &Arguments, make: impl FnOnce(&[usize]) -> Result<Tensor>) -> Result<Tensor> {
+    let levels = batch::levels(a.tensor(0)?);
+    let mut shape: Vec<usize> = levels.iter().rev().map(|l| l.1).collect();
+    shape.extend(sizes(a.op, a.ints(1)?)?);
+    Ok(batch::batched(make(&shape)?, &levels))
+}
 
 operation! {
     /// Zeros of the given sizes, in the dtype of this tensor where none is given.
@@ -20,7 +28,7 @@ operation! {
     /// tensor([0, 0, 0])
     function ["Tensor.new_zeros(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype());
-        finish(Tensor::zeros(&sizes(a.op, a.ints(1)?)?, dtype)?, a, 2)
+        finish(for_examples(a, |shape| Tensor::zeros(shape, dtype))?, a, 2)
     }
 }
 
@@ -31,7 +39,7 @@ operation! {
     /// tensor([1, 1, 1])
     function ["Tensor.new_ones(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype());
-        finish(Tensor::ones(&sizes(a.op, a.ints(1)?)?, dtype)?, a, 2)
+        finish(for_examples(a, |shape| Tensor::ones(shape, dtype))?, a, 2)
     }
 }
 
@@ -42,7 +50,7 @@ operation! {
     /// torch.int64
     function ["Tensor.new_empty(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = supported(a.op, a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype()))?;
-        finish(Tensor::uninitialized(a.op, &sizes(a.op, a.ints(1)?)?, dtype)?, a, 2)
+        finish(for_examples(a, |shape| Tensor::uninitialized(a.op, shape, dtype))?, a, 2)
     }
 }
 
@@ -53,7 +61,7 @@ operation! {
     /// tensor([7, 7])
     function ["Tensor.new_full(Tensor self, int[] size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(3)?.unwrap_or(a.tensor(0)?.dtype());
-        finish(full(&sizes(a.op, a.ints(1)?)?, a.number(2)?, dtype)?, a, 3)
+        finish(for_examples(a, |shape| full(shape, a.number(2)?, dtype))?, a, 3)
     }
 }
 

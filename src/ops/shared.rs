@@ -48,7 +48,7 @@ pub(super) fn repeated(t: &Tensor, level: u32, size: usize) -> Result<Tensor> {
         }
     }
     // The batches that it is in already hide the dimensions in front.
-    Ok(levels.iter().rev().fold(y, |y, &(level, _)| Tensor::batched(&y, level)))
+    Ok(batch::batched(y, &levels))
 }
 
 /// A tangent with the batch of a level as its dimension `dim`.

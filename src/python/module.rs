@@ -245,6 +245,8 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(batch::_batched_value, module)?,
         wrap_pyfunction!(batch::_random_state, module)?,
         wrap_pyfunction!(batch::_set_random_state, module)?,
+        wrap_pyfunction!(transform::_guard, module)?,
+        wrap_pyfunction!(transform::_unguard, module)?,
         wrap_pyfunction!(transform::_enter_transform, module)?,
         wrap_pyfunction!(transform::_exit_transform, module)?,
         wrap_pyfunction!(transform::_fresh, module)?,

@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::autograd::run;
 use super::convert::ok;
@@ -17,9 +18,40 @@ fn inner(all: &[Bound<'_, PyTensor>]) -> Vec<Tensor> {
     all.iter().map(|t| t.get().get().clone()).collect()
 }
 
-/// Begins a transform that differentiates; its function is recorded. Gives whether recording was on.
+/// The tensors in nested tuples, lists and dicts.
+fn tensors_in(arguments: &Bound<'_, PyAny>) -> Vec<Tensor> {
+    let (mut found, mut open) = (Vec::new(), vec![arguments.clone()]);
+    while let Some(x) = open.pop() {
+        if let Ok(t) = x.cast::<PyTensor>() {
+            found.push(t.get().get().clone());
+        } else if let Ok(all) = x.cast::<PyTuple>() {
+            open.extend(all.iter());
+        } else if let Ok(all) = x.cast::<PyList>() {
+            open.extend(all.iter());
+        } else if let Ok(all) = x.cast::<PyDict>() {
+            open.extend(all.values().iter());
+        }
+    }
+    found
+}
+
+/// Refuses from now on that what was there before is changed in place, other than these arguments.
 #[pyfunction]
-pub fn _enter_transform() -> bool {
+pub fn _guard(arguments: &Bound<'_, PyAny>) {
+    transform::guard(&tensors_in(arguments));
+}
+
+/// Ends the innermost `_guard`.
+#[pyfunction]
+pub fn _unguard() {
+    transform::unguard();
+}
+
+/// Begins a transform that differentiates a function of these arguments, which is recorded. Gives whether recording was
+/// on.
+#[pyfunction]
+pub fn _enter_transform(arguments: &Bound<'_, PyAny>) -> bool {
+    _guard(arguments);
     mode::enter_transform();
     mode::set_grad_enabled(true)
 }
@@ -29,6 +61,7 @@ pub fn _enter_transform() -> bool {
 pub fn _exit_transform(recorded: bool) {
     mode::set_grad_enabled(recorded);
     mode::exit_transform();
+    transform::unguard();
 }
 
 /// Refuses `requires_grad_()` while a transform runs a function: what it would ask for belongs to no transform. Backward

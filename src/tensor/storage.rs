@@ -44,6 +44,14 @@ impl Versioning {
     }
 }
 
+/// Counts what has to be told from memory that is older: see [`tick`].
+static NOW: AtomicU64 = AtomicU64::new(0);
+
+/// A moment: memory of before it is older than it, by [`Buffer::is_older`], and memory of afterwards is not.
+pub fn tick() -> u64 {
+    NOW.fetch_add(1, Relaxed) + 1
+}
+
 /// Who gave the memory, where it is not the pool.
 enum Owner {
     /// Somebody outside, who frees it when this drops.
@@ -52,12 +60,14 @@ enum Owner {
     Waiting(Arc<Pending>),
 }
 
-/// Who must compute before the memory changes.
+/// What few buffers have.
 #[derive(Default)]
-struct Readers {
+struct Rest {
+    owner: Option<Owner>,
     /// Set where somebody outside can write to the memory.
     exposed: AtomicBool,
-    list: Mutex<Vec<Weak<Pending>>>,
+    /// Who must compute before the memory changes.
+    readers: Mutex<Vec<Weak<Pending>>>,
 }
 
 /// Up to this many bytes lie behind the buffer itself.
@@ -69,9 +79,9 @@ pub struct Buffer {
     bytes: usize,
     lock: RawRwLock,
     versions: [AtomicU32; 2],
-    owner: Option<Box<Owner>>,
-    /// A `Box<Readers>` given up, or null as long as there are none.
-    readers: AtomicPtr<Readers>,
+    made: u64,
+    /// A `Box<Rest>` given up, or null as long as there is nothing in it.
+    rest: AtomicPtr<Rest>,
 }
 
 /// One cache line with the count and an element.
@@ -103,13 +113,14 @@ impl Buffer {
 
     #[inline]
     fn new(data: NonNull<u8>, bytes: usize, owner: Option<Owner>) -> Buffer {
+        let rest = owner.map(|owner| Box::into_raw(Box::new(Rest { owner: Some(owner), ..Rest::default() })));
         Buffer {
             data,
             bytes,
             lock: RawRwLock::INIT,
             versions: [AtomicU32::new(0), AtomicU32::new(0)],
-            owner: owner.map(Box::new),
-            readers: AtomicPtr::default(),
+            made: NOW.load(Relaxed),
+            rest: AtomicPtr::new(rest.unwrap_or_default()),
         }
     }
 
@@ -129,7 +140,7 @@ impl Buffer {
     /// The first byte; what waits to be computed is.
     #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
-        match self.owner.as_deref() {
+        match self.owner() {
             Some(Owner::Waiting(pending)) => pending.elements(),
             _ => self.data.as_ptr(),
         }
@@ -138,7 +149,7 @@ impl Buffer {
     /// The value that waits, or waited, to be computed into this memory.
     #[inline]
     pub(super) fn pending(&self) -> Option<&Pending> {
-        match self.owner.as_deref() {
+        match self.owner() {
             Some(Owner::Waiting(pending)) => Some(pending),
             _ => None,
         }
@@ -146,36 +157,41 @@ impl Buffer {
 
     /// True where somebody outside can write to the memory.
     pub(crate) fn is_exposed(&self) -> bool {
-        matches!(self.owner.as_deref(), Some(Owner::External { .. }))
-            || self.readers().is_some_and(|r| r.exposed.load(Relaxed))
+        matches!(self.owner(), Some(Owner::External { .. })) || self.rest().is_some_and(|r| r.exposed.load(Relaxed))
     }
 
     /// Notes that somebody outside can write to the memory from now on.
     pub(super) fn expose(&self) {
-        self.readers_or_new().exposed.store(true, Relaxed);
+        self.rest_or_new().exposed.store(true, Relaxed);
         self.settle_readers();
     }
 
     /// Notes a value that must be computed before the memory changes.
     pub(super) fn note_reader(&self, reader: &Arc<Pending>) {
-        let mut list = self.readers_or_new().list.lock();
+        let mut list = self.rest_or_new().readers.lock();
         if list.len() == list.capacity() {
             list.retain(|r| r.strong_count() > 0);
         }
         list.push(Arc::downgrade(reader));
     }
 
-    fn readers(&self) -> Option<&Readers> {
-        // SAFETY: once set, the list stays until the buffer drops.
-        unsafe { self.readers.load(Acquire).as_ref() }
+    #[inline]
+    fn rest(&self) -> Option<&Rest> {
+        // SAFETY: once set, the rest stays until the buffer drops.
+        unsafe { self.rest.load(Acquire).as_ref() }
     }
 
-    fn readers_or_new(&self) -> &Readers {
-        if let Some(readers) = self.readers() {
-            return readers;
+    #[inline]
+    fn owner(&self) -> Option<&Owner> {
+        self.rest()?.owner.as_ref()
+    }
+
+    fn rest_or_new(&self) -> &Rest {
+        if let Some(rest) = self.rest() {
+            return rest;
         }
-        let fresh = Box::into_raw(Box::<Readers>::default());
-        let set = self.readers.compare_exchange(std::ptr::null_mut(), fresh, AcqRel, Acquire);
+        let fresh = Box::into_raw(Box::<Rest>::default());
+        let set = self.rest.compare_exchange(std::ptr::null_mut(), fresh, AcqRel, Acquire);
         // SAFETY: the pointer came from a box and either is the buffer's now or was seen by nobody; the other one is the
         // buffer's, which stays until the buffer drops.
         unsafe {
@@ -192,8 +208,8 @@ impl Buffer {
     /// Computes all that waits and reads this memory.
     #[cold]
     fn settle_readers(&self) {
-        let Some(readers) = self.readers() else { return };
-        let waiting = std::mem::take(&mut *readers.list.lock());
+        let Some(rest) = self.rest() else { return };
+        let waiting = std::mem::take(&mut *rest.readers.lock());
         for reader in waiting.iter().filter_map(Weak::upgrade) {
             reader.elements();
         }
@@ -202,10 +218,11 @@ impl Buffer {
     /// Computes what waits in this memory, and before it is written what reads it.
     #[inline]
     fn prepare(&self, write: bool) {
-        if let Some(Owner::Waiting(pending)) = self.owner.as_deref() {
+        let Some(rest) = self.rest() else { return };
+        if let Some(Owner::Waiting(pending)) = &rest.owner {
             pending.elements();
         }
-        if write && !self.readers.load(Relaxed).is_null() {
+        if write {
             self.settle_readers();
         }
     }
@@ -245,6 +262,12 @@ impl Buffer {
         }
     }
 
+    /// True where the memory was there before a moment of [`tick`].
+    #[inline]
+    pub fn is_older(&self, moment: u64) -> bool {
+        self.made < moment
+    }
+
     /// How many bytes there are.
     #[inline]
     pub fn bytes(&self) -> usize {
@@ -254,7 +277,7 @@ impl Buffer {
     /// True where writing is refused.
     #[inline]
     pub fn is_read_only(&self) -> bool {
-        matches!(self.owner.as_deref(), Some(Owner::External { read_only: true, .. }))
+        matches!(self.owner(), Some(Owner::External { read_only: true, .. }))
     }
 
     /// How often the memory was changed in place.
@@ -276,13 +299,13 @@ impl Buffer {
 impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
-        if self.owner.is_none() && self.bytes > INLINE {
+        if self.owner().is_none() && self.bytes > INLINE {
             // SAFETY: the block came from `pool::allocate` with this size, and the last owner is going.
             unsafe { pool::free(self.data, self.bytes) };
         }
-        if let Some(readers) = NonNull::new(*self.readers.get_mut()) {
+        if let Some(rest) = NonNull::new(*self.rest.get_mut()) {
             // SAFETY: the pointer came from a box, and the last owner is going.
-            drop(unsafe { Box::from_raw(readers.as_ptr()) });
+            drop(unsafe { Box::from_raw(rest.as_ptr()) });
         }
     }
 }

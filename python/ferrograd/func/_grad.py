@@ -62,7 +62,7 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
 
 
 def _grad_and_value(func: Callable, argnums: Argnums, has_aux: bool, args: tuple, kwargs: dict) -> tuple:
-    recorded = _enter_transform()
+    recorded = _enter_transform((args, kwargs))
     try:
         chosen, leaves, spec, args = differentiable(args, argnums)
         value = func(*args, **kwargs)
@@ -92,7 +92,7 @@ def _check_scalar(value: Any) -> None:
 
 def _vjp(func: Callable, primals: tuple, argnums: Argnums | None, has_aux: bool) -> tuple:
     """As `vjp`, by some of the arguments only."""
-    recorded = _enter_transform()
+    recorded = _enter_transform(primals)
     try:
         _, leaves, spec, primals = differentiable(primals, argnums)
         found = func(*primals)

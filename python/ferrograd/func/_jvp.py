@@ -41,6 +41,7 @@ def _jvp(func: Callable, primals: tuple, tangents: Any, argnums: Argnums | None,
     _check_tensors(flat, "primals")
     _check_tensors(given, "tangents")
     level = _ferrograd._enter_dual_level()
+    _ferrograd._guard((primals, tangents))
     try:
         duals = [_ferrograd._make_dual(p, t, level) for p, t in zip(flat, given)]
         found = func(*replaced(primals, spec.unflatten(duals), argnums))
@@ -52,6 +53,7 @@ def _jvp(func: Callable, primals: tuple, tangents: Any, argnums: Argnums | None,
         check_outputs(results, _CALL)
         parts = [_unpacked(y, level, strict) for y in results]
     finally:
+        _ferrograd._unguard()
         _ferrograd._exit_dual_level(level)
     value, tangent = (out_spec.unflatten(part) for part in zip(*parts))
     return (value, tangent, aux) if has_aux else (value, tangent)
@@ -97,7 +99,7 @@ def linearize(func: Callable, *primals: Any) -> tuple:
     tensor([ 2., 40.])
     """
     flat, spec = tree_flatten(primals)
-    recorded = _enter_transform()
+    recorded = _enter_transform(primals)
     try:
         leaves = _fresh(flat)
         results, out_spec = tree_flatten(func(*spec.unflatten(leaves)))
