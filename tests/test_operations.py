@@ -21,6 +21,21 @@ POINTWISE = {name: row for name, row in TABLE.items() if "arity" in row}
 MASKED = {"where": 0, "masked_fill": 1}
 DIFFERENTIABLE = sorted(n for n, r in POINTWISE.items() if r["differentiable"] and n != "floor_divide")
 
+HOMES = {"Package": fg, "Tensor": fg.Tensor, "Nn": _ferrograd._nn, "Special": _ferrograd._special}
+
+
+def function(name):
+    """The operation as a Python function of tensors."""
+    row = TABLE[name]
+    return getattr(HOMES[row["home"]] if row["function"] else fg.Tensor, name)
+
+
+def takes_number(row, n):
+    """True where operand `n` of an element-wise operation is a parameter: a number, never a tensor."""
+    parameters = row["signatures"][0].split("(", 1)[1].replace("*, ", "").split(", ")
+    return n < len(parameters) and parameters[n].startswith("Number")
+
+
 def test_every_operation_has_a_reference():
     assert sorted(POINTWISE) == sorted(name for name in NUMPY if name in TABLE)
 
@@ -28,8 +43,11 @@ def test_every_operation_has_a_reference():
 def draw(data, row, shapes, dtype):
     """Numbers of the operation's domain, in memory with steps: flipped axes are copies, others are strided views."""
     arrays = []
-    for (low, high), shape in zip(row["domain"], shapes):
+    for n, ((low, high), shape) in enumerate(zip(row["domain"], shapes)):
         rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+        if takes_number(row, n):
+            arrays.append(float(rng.uniform(low, high)))
+            continue
         array = rng.uniform(low, high, size=shape).astype(dtype)
         if array.ndim and data.draw(st.booleans()):
             array = np.repeat(array, 2, axis=-1)[..., ::2]
@@ -48,7 +66,15 @@ def operands(name, arrays):
 
 
 def tensors(arrays):
-    return [fg.from_numpy(a) if isinstance(a, np.ndarray) else fg.tensor(a) for a in arrays]
+    made = {float: lambda a: a, np.ndarray: fg.from_numpy}
+    return [made.get(type(a), fg.tensor)(a) for a in arrays]
+
+
+def shapes_of(data, row, **bounds):
+    """Shapes that broadcast, one an operand; those of numbers are no matter."""
+    tensors = [n for n in range(row["arity"]) if not takes_number(row, n)]
+    drawn = iter(data.draw(mutually_broadcastable_shapes(num_shapes=len(tensors), min_side=0, **bounds)).input_shapes)
+    return [next(drawn) if n in tensors else () for n in range(row["arity"])]
 
 
 @pytest.mark.parametrize("name", sorted(POINTWISE))
@@ -56,10 +82,10 @@ def tensors(arrays):
 @given(data=st.data())
 def test_value_is_numpys(name, data):
     row = POINTWISE[name]
-    shapes = data.draw(mutually_broadcastable_shapes(num_shapes=row["arity"], max_dims=4, max_side=5, min_side=0)).input_shapes
+    shapes = shapes_of(data, row, max_dims=4, max_side=5)
     dtype = data.draw(st.sampled_from(["int32", "int64"] if row["rule"] == "Bits" else ["float32", "float64"]))
     arrays = operands(name, draw(data, row, shapes, dtype))
-    ours = getattr(fg, name)(*tensors(arrays)).numpy()
+    ours = function(name)(*tensors(arrays)).numpy()
     theirs = NUMPY[name](*arrays)
     assert ours.shape == theirs.shape
     np.testing.assert_allclose(ours, theirs, rtol=3e-6 if dtype == "float32" else 1e-14, atol=1e-7 if dtype == "float32" else 1e-15)
@@ -70,21 +96,26 @@ def test_value_is_numpys(name, data):
 @given(data=st.data())
 def test_derivatives_are_those_of_differences(name, data):
     row = POINTWISE[name]
-    shapes = data.draw(mutually_broadcastable_shapes(num_shapes=row["arity"], max_dims=3, max_side=3, min_side=0)).input_shapes
+    shapes = shapes_of(data, row, max_dims=3, max_side=3)
     arrays = draw(data, row, shapes, "float64")
     # Differences straddle kinks and jumps: keep away from ties and whole numbers.
-    inputs = [fg.tensor(np.round(a * 2) / 2 + 0.11 + 0.07 * i, requires_grad=True) for i, a in enumerate(arrays)]
-    function = getattr(fg, name)
+    away = [a if type(a) is float else np.round(a * 2) / 2 + 0.11 + 0.07 * i for i, a in enumerate(arrays)]
+    inputs = [fg.tensor(a, requires_grad=True) for a in away if type(a) is not float]
     if name in MASKED:
         at = MASKED[name]
         mask = fg.tensor(arrays[at] > 0)
         rest = inputs[:at] + inputs[at + 1 :]
         if name == "masked_fill":
             rest[1] = fg.tensor(0.7, dtype=fg.float64, requires_grad=True)
-        assert fg.autograd.gradcheck(lambda *others: function(*others[:at], mask, *others[at:]), rest)
+        assert fg.autograd.gradcheck(lambda *others: function(name)(*others[:at], mask, *others[at:]), rest)
         return
-    assert fg.autograd.gradcheck(function, inputs)
-    assert fg.autograd.gradgradcheck(function, inputs)
+
+    def of_tensors(*tensors):
+        given = iter(tensors)
+        return function(name)(*[a if type(a) is float else next(given) for a in away])
+
+    assert fg.autograd.gradcheck(of_tensors, inputs)
+    assert fg.autograd.gradgradcheck(of_tensors, inputs)
 
 
 def test_every_function_is_tested():
@@ -106,24 +137,35 @@ IN_PLACE = sorted(
 )
 
 
+def between(bounds, *portions):
+    """Numbers of a domain, by how far they lie into it."""
+    low, high = bounds
+    return [low + (high - low) * portion for portion in portions]
+
+
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_in_place_is_the_operation(name):
     """The in-place form gives the values and gradients of the operation that it is named after."""
     plain = name[:-1]
-    others = ARGUMENTS.get(plain)
-    if others is None:
-        two = plain in POINTWISE and POINTWISE[plain]["arity"] == 2
-        others = (fg.tensor([1.25, 0.5], dtype=fg.float64),) if two else ()
+    domain = [(0.2, 1.2)]
+    others = ARGUMENTS.get(plain, ())
+    if plain in POINTWISE:
+        domain = POINTWISE[plain]["domain"]
+        is_number = [takes_number(POINTWISE[plain], n) for n in range(len(domain))]
+        others = [
+            between(bounds, 0.6)[0] if number else fg.tensor(between(bounds, 0.7, 0.8), dtype=fg.float64)
+            for bounds, number in zip(domain[1:], is_number[1:])
+        ]
     found = []
     for in_place in (True, False):
-        x = fg.tensor([[0.5, 0.75], [0.25, 1.1]], dtype=fg.float64, requires_grad=True)
+        x = fg.tensor([between(domain[0], 0.3, 0.55), between(domain[0], 0.05, 0.9)], dtype=fg.float64, requires_grad=True)
         y = x * 1.0
         before = y
-        z = getattr(y, name)(*others) if in_place else getattr(y, plain)(*others)
+        z = function(name if in_place else plain)(y, *others)
         if in_place:
             assert z is before
             assert y._version == 1
-        z.sum().backward()
+        (z * fg.tensor([0.5, -2.0])).sum().backward()
         found.append((z.tolist(), x.grad.tolist()))
     np.testing.assert_allclose(found[0][0], found[1][0])
     np.testing.assert_allclose(found[0][1], found[1][1])

@@ -237,12 +237,12 @@ def test_refused_writes_change_nothing():
 def test_stubs_match_the_binary():
     stubs = (ROOT / "python/ferrograd/__init__.pyi").read_text()
     for row in _ferrograd._operations():
-        if row["function"]:
+        if row["function"] and row["home"] == "Package":
             assert re.search(rf"^def {row['name']}\(", stubs, re.M), row["name"]
         if row["method"]:
             assert re.search(rf"^    def {row['name']}\(self", stubs, re.M), row["name"]
     public = {n for n in dir(fg.Tensor) if not n.startswith("_")}
-    named = set(re.findall(r"^    def (\w+)\(self", stubs, re.M)) | set(re.findall(r"^    (\w+):", stubs, re.M))
+    named = set(re.findall(r"^    def (\w+)\(self", stubs, re.M)) | set(re.findall(r"^    (\w+)(?::| =)", stubs, re.M))
     assert public - named == set()
     subprocess.run([sys.executable, ROOT / "tools/stubs.py", "--check"], check=True)
 

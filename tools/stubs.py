@@ -133,12 +133,13 @@ def block(row: dict, method: bool) -> str:
     indent = "    " if method else ""
     lines = overloads(row, method)
     prefix = f"{indent}@overload\n" if len(lines) > 1 else ""
-    return "".join(f"{prefix}{indent}{line}\n" for line in lines)
+    aliases = "".join(f"{indent}{alias} = {row['name']}\n" for alias in row["aliases"])
+    return "".join(f"{prefix}{indent}{line}\n" for line in lines) + aliases
 
 
 def members() -> str:
     """Methods and properties of Tensor that are not in the table."""
-    table = {row["name"] for row in _ferrograd._operations() if row["method"]}
+    table = {name for row in _ferrograd._operations() if row["method"] for name in (row["name"], *row["aliases"])}
     text = ""
     for name, value in sorted(vars(ferrograd.Tensor).items()):
         if name in table and name != "to":
@@ -153,7 +154,7 @@ def members() -> str:
 def stubs() -> str:
     rows = _ferrograd._operations()
     names = {n: None for n, value in vars(_ferrograd).items() if isinstance(value, ferrograd.dtype)}
-    functions = "".join(block(row, False) for row in rows if row["function"])
+    functions = "".join(block(row, False) for row in rows if row["function"] and row["home"] == "Package")
     methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
     dtypes = "".join(f"{n}: dtype\n" for n in names)
     return f"{HEAD}{dtypes}\n{functions}\n\nclass Tensor:\n    def __init__(self, *data: Any) -> None: ...\n{members()}{methods}"

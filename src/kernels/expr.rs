@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+use super::function::{Function, functions};
 use super::lane::{Lane, Mask, Real};
 
 /// What one instruction does. Masks are numbers: one where they hold, else zero.
@@ -62,24 +63,8 @@ pub enum OpCode {
     Not,
     /// `a * b + c`, rounded once
     MulAdd,
-    /// Square root.
-    Sqrt,
-    /// `e^a`
-    Exp,
-    /// Natural logarithm.
-    Log,
-    /// `e^a - 1`
-    Expm1,
-    /// `log(1 + a)`
-    Log1p,
-    /// Sine.
-    Sin,
-    /// Cosine.
-    Cos,
-    /// Hyperbolic tangent.
-    Tanh,
-    /// Logistic function.
-    Sigmoid,
+    /// A function of real numbers.
+    Function(Function),
 }
 
 /// One step of a program: an operation on earlier values. Arguments that the operation lacks are 0.
@@ -97,7 +82,8 @@ impl OpCode {
         use OpCode::*;
         match self {
             Input(_) | Param(_) | Constant(_) => 0,
-            Neg | Abs | Not | Sqrt | Exp | Log | Expm1 | Log1p | Sin | Cos | Tanh | Sigmoid | Floor | Trunc => 1,
+            Function(function) => function.arity(),
+            Neg | Abs | Not | Floor | Trunc => 1,
             Select | MulAdd => 3,
             _ => 2,
         }
@@ -275,14 +261,19 @@ impl Lane for Expr {
     }
 }
 
-impl Real for Expr {
-    fn mul_add(self, factor: Expr, term: Expr) -> Expr {
-        emit(OpCode::MulAdd, &[self, factor, term])
-    }
-    unary!(
-        sqrt Sqrt, exp Exp, log Log, expm1 Expm1, log1p Log1p, sin Sin, cos Cos, tanh Tanh, sigmoid Sigmoid
-    );
+macro_rules! real {
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*) $branches:literal;)*) => {
+        impl Real for Expr {
+            fn mul_add(self, factor: Expr, term: Expr) -> Expr {
+                emit(OpCode::MulAdd, &[self, factor, term])
+            }
+            $(fn $name(self $(, $other: Expr)*) -> Expr {
+                emit(OpCode::Function(Function::$Name), &[self $(, $other)*])
+            })*
+        }
+    };
 }
+functions!(real);
 
 #[cfg(test)]
 mod tests {

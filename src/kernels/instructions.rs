@@ -3,6 +3,7 @@
 use super::dispatch::{Tier, tiered};
 use super::element::Compute;
 use super::expr::OpCode;
+use super::function::{Function, functions};
 use super::lane::{Lane, Real};
 
 /// One instruction over `n` elements: `dst[i] = op(a[i], b[i], c[i])`. Arguments that the operation lacks are ignored.
@@ -58,54 +59,78 @@ steps! {
     Not / 1: |a, b, c| L::constant(1.0) - a;
 }
 
+struct MulAdd;
+impl<L: Real> Step<L> for MulAdd {
+    const ARITY: usize = 3;
+    const BRANCHES: bool = false;
+    #[inline(always)]
+    fn eval(a: L, b: L, c: L) -> L {
+        a.mul_add(b, c)
+    }
+}
+
+/// A step's arguments in the order of a call.
+macro_rules! call {
+    ($name:ident, $a:ident, $b:ident,) => {
+        $a.$name()
+    };
+    ($name:ident, $a:ident, $b:ident, $other:ident) => {
+        $a.$name($b)
+    };
+}
+
 macro_rules! real_steps {
-    ($($name:ident / $arity:literal, $branches:literal: |$a:ident, $b:ident, $c:ident| $body:expr;)*) => {$(
-        struct $name;
-        impl<L: Real> Step<L> for $name {
-            const ARITY: usize = $arity;
-            const BRANCHES: bool = $branches;
-            #[inline(always)]
-            #[allow(unused_variables, reason = "steps of fewer arguments")]
-            fn eval($a: L, $b: L, $c: L) -> L { $body }
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident)?) $branches:literal;)*) => {
+        $(
+            struct $Name;
+            impl<L: Real> Step<L> for $Name {
+                const ARITY: usize = 1 $(+ { stringify!($other); 1 })?;
+                const BRANCHES: bool = $branches;
+                #[inline(always)]
+                #[allow(unused_variables, reason = "functions of one argument")]
+                fn eval(a: L, b: L, _c: L) -> L {
+                    call!($name, a, b, $($other)?)
+                }
+            }
+        )*
+
+        /// The loop of a function of real numbers.
+        fn function_loop<T: RealCompute>(function: Function, tier: Tier) -> Loop<T> {
+            match function {
+                $(Function::$Name => step_loop::<T, $Name>(tier),)*
+            }
         }
-    )*};
+    };
 }
+functions!(real_steps);
 
-real_steps! {
-    MulAdd / 3, false: |a, b, c| a.mul_add(b, c);
-    Sqrt / 1, false: |a, b, c| a.sqrt();
-    Exp / 1, false: |a, b, c| a.exp();
-    Log / 1, false: |a, b, c| a.log();
-    Expm1 / 1, false: |a, b, c| a.expm1();
-    Log1p / 1, false: |a, b, c| a.log1p();
-    Sin / 1, true: |a, b, c| a.sin();
-    Cos / 1, true: |a, b, c| a.cos();
-    Tanh / 1, false: |a, b, c| a.tanh();
-    Sigmoid / 1, false: |a, b, c| a.sigmoid();
-}
-
-/// One element after another, or vectors and then one last vector padded with ones.
+/// One element after another, or vectors (of the first two arguments) and then one last vector padded with ones.
 #[inline(always)]
 unsafe fn each<T: Compute, S: Step<T::V> + Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
     // SAFETY: the caller of the loop gives `n` readable elements in each argument used and `n` writable in `dst`; vectors
     // are plain arrays of elements.
     unsafe {
-        if !<S as Step<T::One>>::BRANCHES {
+        if !<S as Step<T::One>>::BRANCHES || n == 1 {
             return singles::<T, S>(dst, a, b, c, n);
         }
         let one = T::V::constant(1.0);
         let whole = n - n % T::WIDTH;
         let mut i = 0;
         while i < whole {
-            let load = a.add(i).cast::<T::V>().read_unaligned();
-            dst.add(i).cast::<T::V>().write_unaligned(S::eval(load, one, one));
+            let load = |from: *const T| from.add(i).cast::<T::V>().read_unaligned();
+            let other = if <S as Step<T::V>>::ARITY > 1 { load(b) } else { one };
+            dst.add(i).cast::<T::V>().write_unaligned(S::eval(load(a), other, one));
             i += T::WIDTH;
         }
         let rest = n - whole;
         if rest > 0 {
-            let mut padded = one;
-            std::ptr::copy_nonoverlapping(a.add(whole), (&raw mut padded).cast(), rest);
-            let result = S::eval(padded, one, one);
+            let padded = |from: *const T| {
+                let mut padded = one;
+                std::ptr::copy_nonoverlapping(from.add(whole), (&raw mut padded).cast(), rest);
+                padded
+            };
+            let other = if <S as Step<T::V>>::ARITY > 1 { padded(b) } else { one };
+            let result = S::eval(padded(a), other, one);
             std::ptr::copy_nonoverlapping((&raw const result).cast(), dst.add(whole), rest);
         }
     }
@@ -179,19 +204,11 @@ fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
 }
 
 fn real_only_loop<T: RealCompute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
-    Some(match op {
-        OpCode::Sqrt => step_loop::<T, Sqrt>(tier),
-        OpCode::Exp => step_loop::<T, Exp>(tier),
-        OpCode::Log => step_loop::<T, Log>(tier),
-        OpCode::Expm1 => step_loop::<T, Expm1>(tier),
-        OpCode::Log1p => step_loop::<T, Log1p>(tier),
-        OpCode::Sin => step_loop::<T, Sin>(tier),
-        OpCode::Cos => step_loop::<T, Cos>(tier),
-        OpCode::Tanh => step_loop::<T, Tanh>(tier),
-        OpCode::Sigmoid => step_loop::<T, Sigmoid>(tier),
-        OpCode::MulAdd => step_loop::<T, MulAdd>(tier),
-        _ => return None,
-    })
+    match op {
+        OpCode::MulAdd => Some(step_loop::<T, MulAdd>(tier)),
+        OpCode::Function(function) => Some(function_loop(function, tier)),
+        _ => None,
+    }
 }
 
 /// A type that programs run on.

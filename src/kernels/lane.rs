@@ -6,6 +6,8 @@
 
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+use super::function::functions;
+
 /// The outcome of a comparison, one truth value an element.
 pub trait Mask: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self> {}
 
@@ -76,26 +78,14 @@ pub trait Lane:
     }
 }
 
-/// What only floating-point numbers have. Error bounds are stated in `kernels/math`.
-pub trait Real: Lane {
-    /// `self * factor + term`, rounded once.
-    fn mul_add(self, factor: Self, term: Self) -> Self;
-    /// Square root.
-    fn sqrt(self) -> Self;
-    /// `e^x`
-    fn exp(self) -> Self;
-    /// Natural logarithm.
-    fn log(self) -> Self;
-    /// `e^x - 1`, exact for small `x`.
-    fn expm1(self) -> Self;
-    /// `log(1 + x)`, exact for small `x`.
-    fn log1p(self) -> Self;
-    /// Sine of an angle in radians.
-    fn sin(self) -> Self;
-    /// Cosine of an angle in radians.
-    fn cos(self) -> Self;
-    /// Hyperbolic tangent.
-    fn tanh(self) -> Self;
-    /// `1 / (1 + e^-x)`
-    fn sigmoid(self) -> Self;
+macro_rules! declare {
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*) $branches:literal;)*) => {
+        /// What only floating-point numbers have. Error bounds are stated in `kernels/math`.
+        pub trait Real: Lane {
+            /// `self * factor + term`, rounded once.
+            fn mul_add(self, factor: Self, term: Self) -> Self;
+            $($(#[doc = $doc])* fn $name(self $(, $other: Self)*) -> Self;)*
+        }
+    };
 }
+functions!(declare);

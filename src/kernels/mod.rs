@@ -3,6 +3,7 @@
 pub mod dispatch;
 pub mod element;
 pub mod expr;
+pub mod function;
 pub mod gather;
 pub mod gemm;
 pub mod instructions;
@@ -13,4 +14,5 @@ pub mod nonzero;
 pub mod parallel;
 pub mod pointwise;
 pub mod reduce;
+pub mod single;
 pub mod vector;

@@ -143,7 +143,7 @@ unsafe fn run_as<T: Run>(
 fn grain(program: &Program) -> usize {
     let heavy = |s: &super::expr::Instruction| {
         use OpCode::*;
-        matches!(s.op, Exp | Log | Expm1 | Log1p | Sin | Cos | Tanh | Sigmoid | Pow | FloorDivide | Remainder)
+        matches!(s.op, Function(_) | Pow | FloorDivide | Remainder)
     };
     GRAIN / (1 + 3 * program.steps.iter().filter(|s| heavy(s)).count().min(3))
 }

@@ -3,6 +3,7 @@
 
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+use super::function::functions;
 use super::lane::{Lane, Mask, Real};
 use super::math;
 
@@ -320,32 +321,29 @@ macro_rules! float_lanes {
             #[inline(always)]
             fn select(mask: Self::Mask, yes: Self, no: Self) -> Self { Self::blend(mask, yes, no) }
         }
+    )*};
+}
 
+float_lanes! { f32 f64 }
+
+macro_rules! real {
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*) $branches:literal;)*) => {
+        real! { @of f32 $($name($($other),*);)* }
+        real! { @of f64 $($name($($other),*);)* }
+    };
+    (@of $t:ident $($name:ident($($other:ident),*);)*) => {
         impl<const N: usize> Real for Vector<$t, N> {
             #[inline(always)]
             fn mul_add(self, factor: Self, term: Self) -> Self {
                 Self(from_fn(|i| self.0[i].mul_add(factor.0[i], term.0[i])))
             }
-            #[inline(always)]
-            fn sqrt(self) -> Self { self.map(<$t>::sqrt) }
-            #[inline(always)]
-            fn exp(self) -> Self { math::$t::exp(self) }
-            #[inline(always)]
-            fn log(self) -> Self { math::$t::log(self) }
-            #[inline(always)]
-            fn expm1(self) -> Self { math::$t::expm1(self) }
-            #[inline(always)]
-            fn log1p(self) -> Self { math::$t::log1p(self) }
-            #[inline(always)]
-            fn sin(self) -> Self { math::$t::sin(self) }
-            #[inline(always)]
-            fn cos(self) -> Self { math::$t::cos(self) }
-            #[inline(always)]
-            fn tanh(self) -> Self { math::$t::tanh(self) }
-            #[inline(always)]
-            fn sigmoid(self) -> Self { math::$t::sigmoid(self) }
+            $(
+                #[inline(always)]
+                fn $name(self $(, $other: Self)*) -> Self {
+                    math::$t::$name(self $(, $other)*)
+                }
+            )*
         }
-    )*};
+    };
 }
-
-float_lanes! { f32 f64 }
+functions!(real);

@@ -1,6 +1,6 @@
 //! Arithmetic of two operands.
 
-use super::formula::{Binary, Domain, Form, Formula, NOT_IMPLEMENTED, Pointwise, Rule, Special, Unary};
+use super::formula::{Binary, Domain, Form, Formula, NOT_IMPLEMENTED, OPERANDS, Pointwise, Rule, Special, Unary};
 use super::registry::operation;
 use super::{scaled, unary};
 use crate::error::Result;
@@ -35,7 +35,7 @@ operation! {
     /// >>> ferrograd.sub(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([-9., -8.])
     binary Sub, sub, "SubBackward0", Rule::Subtract,
-        ["sub(Tensor self, Operand other, *, Number alpha=1)"],
+        ["sub(Tensor self, Operand other, *, Number alpha=1)"; also "subtract"],
         |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)
 }
 impl Binary for Sub {
@@ -74,7 +74,7 @@ operation! {
     /// >>> ferrograd.mul(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([10., 20.])
     binary Mul, mul, "MulBackward0", Rule::Promote,
-        ["mul(Tensor self, Operand other)"]
+        ["mul(Tensor self, Operand other)"; also "multiply"]
 }
 impl Binary for Mul {
     fn forward<L: Real>(a: L, b: L) -> L {
@@ -94,7 +94,7 @@ operation! {
     /// >>> ferrograd.div(ferrograd.tensor([1, 2]), 2)
     /// tensor([0.5000, 1.0000])
     binary Div, div, "DivBackward0", Rule::Float,
-        ["div(Tensor self, Operand other, *, str? rounding_mode=None)"], |_, a| scaled::rounded(a)
+        ["div(Tensor self, Operand other, *, str? rounding_mode=None)"; also "divide"], |_, a| scaled::rounded(a)
 }
 impl Binary for Div {
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
@@ -104,6 +104,14 @@ impl Binary for Div {
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         [g / b, -g * ((a / b) / b)]
     }
+}
+
+operation! {
+    /// [`div`] without rounding: `y = a / b`.
+    ///
+    /// >>> ferrograd.true_divide(ferrograd.tensor([1, 2]), 2)
+    /// tensor([0.5000, 1.0000])
+    chooses ["true_divide(Tensor self, Operand other)"], |_, a| super::pointwise::arguments(Div::spec(), a)
 }
 
 /// The quotient `number / x` as torch computes and records it: the reciprocal of `x` times the number.
@@ -193,12 +201,12 @@ macro_rules! cheap_powers {
             impl Formula for $name {
                 const ARITY: usize = 1;
                 #[inline(always)]
-                fn forward<L: Real>([$x, ..]: [L; 3]) -> L {
+                fn forward<L: Real>([$x, ..]: [L; OPERANDS]) -> L {
                     $forward
                 }
                 #[inline(always)]
                 #[allow(unused_variables, reason = "powers whose derivative is a constant")]
-                fn derivative<L: Real>(_n: usize, $g: L, [$x, ..]: [L; 3], _y: L) -> L {
+                fn derivative<L: Real>(_n: usize, $g: L, [$x, ..]: [L; OPERANDS], _y: L) -> L {
                     $derivative
                 }
             }
@@ -251,7 +259,7 @@ operation! {
     ///
     /// >>> ferrograd.neg(ferrograd.tensor([1.0, -2.0]))
     /// tensor([-1.,  2.])
-    unary Neg, neg, "NegBackward0", Rule::Number, ["neg(Tensor self)"]
+    unary Neg, neg, "NegBackward0", Rule::Number, ["neg(Tensor self)"; also "negative"]
 }
 impl Unary for Neg {
     fn forward<L: Real>(x: L) -> L {

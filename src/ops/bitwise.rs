@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::compare;
-use super::formula::{Binary, Formula, Pointwise, Rule};
+use super::formula::{Binary, Formula, OPERANDS, Pointwise, Rule};
 use super::registry::operation;
 use crate::error::Result;
 use crate::kernels::lane::Real;
@@ -86,11 +86,11 @@ impl InvertedBits {
 impl Formula for InvertedBits {
     const ARITY: usize = 1;
     #[inline(always)]
-    fn forward<L: Real>([x, ..]: [L; 3]) -> L {
+    fn forward<L: Real>([x, ..]: [L; OPERANDS]) -> L {
         L::constant(0.0) - x - L::constant(1.0)
     }
     #[inline(always)]
-    fn derivative<L: Real>(_n: usize, g: L, _x: [L; 3], _y: L) -> L {
+    fn derivative<L: Real>(_n: usize, g: L, _x: [L; OPERANDS], _y: L) -> L {
         g
     }
 }

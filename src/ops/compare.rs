@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::formula::{Binary, Form, Formula, Operand, Pointwise, Rule, Ternary, Unary};
+use super::formula::{Binary, Form, Formula, OPERANDS, Operand, Pointwise, Rule, Ternary, Unary};
 use super::registry::operation;
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;
@@ -38,7 +38,7 @@ operation! {
     ///
     /// >>> ferrograd.ne(ferrograd.tensor([1, 2]), 2)
     /// tensor([ True, False])
-    binary Ne, ne, "NotDifferentiable", Rule::Compare, ["ne(Tensor self, Operand other)"]
+    binary Ne, ne, "NotDifferentiable", Rule::Compare, ["ne(Tensor self, Operand other)"; also "not_equal"]
 }
 comparison!(Ne, ne);
 
@@ -47,7 +47,7 @@ operation! {
     ///
     /// >>> ferrograd.lt(ferrograd.tensor([1, 2]), 2)
     /// tensor([ True, False])
-    binary Lt, lt, "NotDifferentiable", Rule::Compare, ["lt(Tensor self, Operand other)"]
+    binary Lt, lt, "NotDifferentiable", Rule::Compare, ["lt(Tensor self, Operand other)"; also "less"]
 }
 comparison!(Lt, lt);
 
@@ -56,7 +56,7 @@ operation! {
     ///
     /// >>> ferrograd.le(ferrograd.tensor([1, 3]), 2)
     /// tensor([ True, False])
-    binary Le, le, "NotDifferentiable", Rule::Compare, ["le(Tensor self, Operand other)"]
+    binary Le, le, "NotDifferentiable", Rule::Compare, ["le(Tensor self, Operand other)"; also "less_equal"]
 }
 comparison!(Le, le);
 
@@ -65,7 +65,7 @@ operation! {
     ///
     /// >>> ferrograd.gt(ferrograd.tensor([1, 3]), 2)
     /// tensor([False,  True])
-    binary Gt, gt, "NotDifferentiable", Rule::Compare, ["gt(Tensor self, Operand other)"]
+    binary Gt, gt, "NotDifferentiable", Rule::Compare, ["gt(Tensor self, Operand other)"; also "greater"]
 }
 comparison!(Gt, gt);
 
@@ -74,7 +74,7 @@ operation! {
     ///
     /// >>> ferrograd.ge(ferrograd.tensor([1, 2]), 2)
     /// tensor([False,  True])
-    binary Ge, ge, "NotDifferentiable", Rule::Compare, ["ge(Tensor self, Operand other)"]
+    binary Ge, ge, "NotDifferentiable", Rule::Compare, ["ge(Tensor self, Operand other)"; also "greater_equal"]
 }
 comparison!(Ge, ge);
 
@@ -261,12 +261,12 @@ macro_rules! clamps {
             const FORMS: &'static [Form] = &[Form::new(0b110, "ClampBackward1", 0b001)];
             #[inline(always)]
             #[allow(unused_variables, reason = "a missing bound")]
-            fn forward<L: Real>([$x, $low, $high]: [L; 3]) -> L {
+            fn forward<L: Real>([$x, $low, $high, _]: [L; OPERANDS]) -> L {
                 $forward
             }
             #[inline(always)]
             #[allow(unused_variables, reason = "a missing bound")]
-            fn derivative<L: Real>(n: usize, g: L, [$x, $low, $high]: [L; 3], _y: L) -> L {
+            fn derivative<L: Real>(n: usize, g: L, [$x, $low, $high, _]: [L; OPERANDS], _y: L) -> L {
                 let zero = L::constant(0.0);
                 let passes: [L::Mask; 3] = $passes;
                 L::select(passes[n], g, zero)
@@ -293,7 +293,8 @@ operation! {
     /// tensor([0.0000, 0.5000, 1.0000])
     chooses [
         "clamp(Tensor self, Tensor? min=None, Tensor? max=None)",
-        "clamp(Tensor self, Number? min=None, Number? max=None)"
+        "clamp(Tensor self, Number? min=None, Number? max=None)";
+        also "clip"
     ],
     |_, a| {
         let x = a.tensor(0)?;

@@ -2,11 +2,10 @@
 
 use std::sync::OnceLock;
 
-use crate::kernels::dispatch::{Tier, tiered};
 use crate::kernels::element::Element;
 use crate::kernels::expr::{Expr, Program};
 use crate::kernels::lane::Real;
-use crate::kernels::vector::Vector;
+use crate::kernels::single::Single;
 use crate::tensor::Tensor;
 use crate::tensor::scalar::Scalar;
 
@@ -26,6 +25,17 @@ impl Domain {
     pub const POSITIVE: Domain = Domain { low: 0.1, high: 4.0 };
     /// Numbers away from zero.
     pub const NONZERO: Domain = Domain { low: 0.5, high: 3.0 };
+
+    /// The domains of the operands; those beyond the arity are any number.
+    pub const fn each<const N: usize>(of: [Domain; N]) -> [Domain; OPERANDS] {
+        let mut all = [Domain::ALL; OPERANDS];
+        let mut n = 0;
+        while n < N {
+            all[n] = of[n];
+            n += 1;
+        }
+        all
+    }
 }
 
 /// The graph node of an operation where some operands are numbers: torch has an overload for each kind of operand, and
@@ -59,6 +69,8 @@ pub trait Unary {
     const IN_PLACE: bool = true;
     /// From where tests draw.
     const DOMAIN: Domain = Domain::ALL;
+    /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
+    const FORMS: &'static [Form] = &[];
     /// `y` of `x`
     fn forward<L: Real>(x: L) -> L;
     /// The gradient of `x`, from that of `y`.
@@ -85,6 +97,8 @@ pub trait Binary {
 pub trait Ternary {
     /// Whether there is a form that writes into the first operand.
     const IN_PLACE: bool = true;
+    /// From where tests draw.
+    const DOMAIN: [Domain; 3] = [Domain::ALL; 3];
     /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
     const FORMS: &'static [Form] = &[];
     /// `y` of `a`, `b` and `c`
@@ -93,22 +107,39 @@ pub trait Ternary {
     fn derivative<L: Real>(g: L, a: L, b: L, c: L, y: L) -> [L; 3];
 }
 
-/// A formula of up to three elements; `operation!` makes it of the traits above.
+/// The formula of a function of four elements.
+pub trait Quaternary {
+    /// Whether there is a form that writes into the first operand.
+    const IN_PLACE: bool = true;
+    /// From where tests draw.
+    const DOMAIN: [Domain; 4] = [Domain::ALL; 4];
+    /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
+    const FORMS: &'static [Form] = &[];
+    /// `y` of `a`, `b`, `c` and `d`
+    fn forward<L: Real>(a: L, b: L, c: L, d: L) -> L;
+    /// The gradients of `a`, `b`, `c` and `d`, from that of `y`.
+    fn derivative<L: Real>(g: L, a: L, b: L, c: L, d: L, y: L) -> [L; 4];
+}
+
+/// The most operands that a formula has.
+pub const OPERANDS: usize = 4;
+
+/// A formula of up to four elements; `operation!` makes it of the traits above.
 pub trait Formula: 'static {
     /// Whether there is a form that writes into the first operand.
     const IN_PLACE: bool = true;
     /// How many operands there are.
     const ARITY: usize;
     /// From where tests draw.
-    const DOMAIN: [Domain; 3] = [Domain::ALL; 3];
+    const DOMAIN: [Domain; OPERANDS] = [Domain::ALL; OPERANDS];
     /// The nodes where operands are numbers.
     const FORMS: &'static [Form] = &[];
     /// The cheaper operations for certain numbers.
     const SPECIAL: Option<Special> = None;
     /// `y`; operands beyond the arity are anything.
-    fn forward<L: Real>(x: [L; 3]) -> L;
+    fn forward<L: Real>(x: [L; OPERANDS]) -> L;
     /// The gradient of operand `n`.
-    fn derivative<L: Real>(n: usize, g: L, x: [L; 3], y: L) -> L;
+    fn derivative<L: Real>(n: usize, g: L, x: [L; OPERANDS], y: L) -> L;
 }
 
 /// What an operation does with dtypes.
@@ -180,12 +211,9 @@ impl From<Scalar> for Operand<'_> {
 }
 
 /// The formula on one element: operands in, result out.
-pub(super) type One<T> = unsafe fn([T; 3]) -> T;
+pub(super) type One<T> = fn([T; OPERANDS]) -> T;
 /// The derivative on one element: gradient, operands and result in, gradient out.
-pub(super) type OneDerivative<T> = unsafe fn(T, [T; 3], T) -> T;
-
-/// The derivatives by operand, each for the tier of the machine.
-type Derivatives<T> = [fn(Tier) -> OneDerivative<T>; 3];
+pub(super) type OneDerivative<T> = fn(T, [T; OPERANDS], T) -> T;
 
 /// What is known of an element-wise operation.
 pub struct Pointwise {
@@ -202,13 +230,13 @@ pub struct Pointwise {
     /// How many operands it has.
     pub arity: usize,
     /// From where tests draw.
-    pub domain: [Domain; 3],
+    pub domain: [Domain; OPERANDS],
     record: fn() -> Traces,
     traces: OnceLock<Traces>,
-    one_f32: fn(Tier) -> One<f32>,
-    one_f64: fn(Tier) -> One<f64>,
-    derivatives_f32: Derivatives<f32>,
-    derivatives_f64: Derivatives<f64>,
+    one_f32: One<f32>,
+    one_f64: One<f64>,
+    derivatives_f32: [OneDerivative<f32>; OPERANDS],
+    derivatives_f64: [OneDerivative<f64>; OPERANDS],
 }
 
 /// A formula's programs.
@@ -218,63 +246,53 @@ pub struct Traces {
     /// By operand: gradient, operands, result in, gradient out.
     pub derivatives: Vec<Program>,
     /// By operand, what its derivative reads: bit `n` for operand `n`, bit [`RESULT`] for the result.
-    pub uses: [u8; 3],
+    pub uses: [u8; OPERANDS],
 }
 
 /// The number that the result has among what a derivative reads.
-pub const RESULT: usize = 3;
+pub const RESULT: usize = OPERANDS;
 
 fn trace<F: Formula>() -> Traces {
-    let operands = |from: usize| [Expr::input(from), Expr::input(from + 1), Expr::input(from + 2)];
+    let operands = |from: usize| std::array::from_fn(|n| Expr::input(from + n));
     let forward = Program::record(|| vec![F::forward(operands(0))]);
     let derivatives: Vec<Program> = (0..F::ARITY)
         .map(|n| Program::record(|| vec![F::derivative(n, Expr::input(0), operands(1), Expr::input(1 + RESULT))]))
         .collect();
     let uses = |p: &Program| (0..=RESULT).filter(|&i| p.uses_input(1 + i)).fold(0u8, |bits, i| bits | 1 << i);
-    let mut all = [0; 3];
+    let mut all = [0; OPERANDS];
     all.iter_mut().zip(&derivatives).for_each(|(slot, p)| *slot = uses(p));
     Traces { forward, derivatives, uses: all }
 }
 
-#[inline(always)]
-unsafe fn one_f32_body<F: Formula>(x: [f32; 3]) -> f32 {
-    F::forward(x.map(|x| Vector([x]))).0[0]
+macro_rules! singles {
+    ($($t:ty: $one:ident $derivative:ident $derivatives:ident;)*) => {$(
+        fn $one<F: Formula>(x: [$t; OPERANDS]) -> $t {
+            F::forward(x.map(Single)).0
+        }
+
+        fn $derivative<F: Formula, const N: usize>(g: $t, x: [$t; OPERANDS], y: $t) -> $t {
+            F::derivative(N, Single(g), x.map(Single), Single(y)).0
+        }
+
+        const fn $derivatives<F: Formula>() -> [OneDerivative<$t>; OPERANDS] {
+            match F::ARITY {
+                1 => [$derivative::<F, 0>; OPERANDS],
+                2 => [$derivative::<F, 0>, $derivative::<F, 1>, $derivative::<F, 1>, $derivative::<F, 1>],
+                3 => [$derivative::<F, 0>, $derivative::<F, 1>, $derivative::<F, 2>, $derivative::<F, 2>],
+                _ => [$derivative::<F, 0>, $derivative::<F, 1>, $derivative::<F, 2>, $derivative::<F, 3>],
+            }
+        }
+    )*};
 }
 
-#[inline(always)]
-unsafe fn one_f64_body<F: Formula>(x: [f64; 3]) -> f64 {
-    F::forward(x.map(|x| Vector([x]))).0[0]
+singles! {
+    f32: one_f32 derivative_f32 derivatives_f32;
+    f64: one_f64 derivative_f64 derivatives_f64;
 }
-
-#[inline(always)]
-unsafe fn derivative_f32_body<F: Formula, const N: usize>(g: f32, x: [f32; 3], y: f32) -> f32 {
-    F::derivative(N, Vector([g]), x.map(|x| Vector([x])), Vector([y])).0[0]
-}
-
-#[inline(always)]
-unsafe fn derivative_f64_body<F: Formula, const N: usize>(g: f64, x: [f64; 3], y: f64) -> f64 {
-    F::derivative(N, Vector([g]), x.map(|x| Vector([x])), Vector([y])).0[0]
-}
-
-tiered! { fn one_f32<F: Formula>(x: [f32; 3]) -> f32 = one_f32_body::<F>; }
-tiered! { fn one_f64<F: Formula>(x: [f64; 3]) -> f64 = one_f64_body::<F>; }
-tiered! { fn derivative_f32<F: Formula; const N: usize>(g: f32, x: [f32; 3], y: f32) -> f32 = derivative_f32_body::<F, N>; }
-tiered! { fn derivative_f64<F: Formula; const N: usize>(g: f64, x: [f64; 3], y: f64) -> f64 = derivative_f64_body::<F, N>; }
 
 impl Pointwise {
     /// What is known of the operation with formula `F`.
     pub const fn new<F: Formula>(name: &'static str, node: &'static str, rule: Rule) -> Pointwise {
-        let (f32s, f64s): (Derivatives<f32>, Derivatives<f64>) = match F::ARITY {
-            1 => ([derivative_f32::<F, 0>; 3], [derivative_f64::<F, 0>; 3]),
-            2 => (
-                [derivative_f32::<F, 0>, derivative_f32::<F, 1>, derivative_f32::<F, 1>],
-                [derivative_f64::<F, 0>, derivative_f64::<F, 1>, derivative_f64::<F, 1>],
-            ),
-            _ => (
-                [derivative_f32::<F, 0>, derivative_f32::<F, 1>, derivative_f32::<F, 2>],
-                [derivative_f64::<F, 0>, derivative_f64::<F, 1>, derivative_f64::<F, 2>],
-            ),
-        };
         Pointwise {
             name,
             node,
@@ -287,8 +305,8 @@ impl Pointwise {
             traces: OnceLock::new(),
             one_f32: one_f32::<F>,
             one_f64: one_f64::<F>,
-            derivatives_f32: f32s,
-            derivatives_f64: f64s,
+            derivatives_f32: derivatives_f32::<F>(),
+            derivatives_f64: derivatives_f64::<F>(),
         }
     }
 
@@ -327,28 +345,28 @@ impl Pointwise {
 
 /// A floating-point type that has the one-element path.
 pub(super) trait Float: Element {
-    fn one(spec: &Pointwise, tier: Tier) -> One<Self>;
-    fn derivative(spec: &Pointwise, n: usize, tier: Tier) -> OneDerivative<Self>;
+    fn one(spec: &Pointwise) -> One<Self>;
+    fn derivative(spec: &Pointwise, n: usize) -> OneDerivative<Self>;
 }
 
 impl Float for f32 {
     #[inline]
-    fn one(spec: &Pointwise, tier: Tier) -> One<f32> {
-        (spec.one_f32)(tier)
+    fn one(spec: &Pointwise) -> One<f32> {
+        spec.one_f32
     }
     #[inline]
-    fn derivative(spec: &Pointwise, n: usize, tier: Tier) -> OneDerivative<f32> {
-        (spec.derivatives_f32[n])(tier)
+    fn derivative(spec: &Pointwise, n: usize) -> OneDerivative<f32> {
+        spec.derivatives_f32[n]
     }
 }
 
 impl Float for f64 {
     #[inline]
-    fn one(spec: &Pointwise, tier: Tier) -> One<f64> {
-        (spec.one_f64)(tier)
+    fn one(spec: &Pointwise) -> One<f64> {
+        spec.one_f64
     }
     #[inline]
-    fn derivative(spec: &Pointwise, n: usize, tier: Tier) -> OneDerivative<f64> {
-        (spec.derivatives_f64[n])(tier)
+    fn derivative(spec: &Pointwise, n: usize) -> OneDerivative<f64> {
+        spec.derivatives_f64[n]
     }
 }

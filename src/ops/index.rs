@@ -326,11 +326,11 @@ impl Formula for MaskedPut {
     const ARITY: usize = 3;
     const FORMS: &'static [Form] = &[Form::new(0b000, "IndexPutBackward0", 0b101)];
     #[inline(always)]
-    fn forward<L: Real>([x, mask, value]: [L; 3]) -> L {
-        <mask::MaskedFill as Formula>::forward([x, mask, value])
+    fn forward<L: Real>(x: [L; OPERANDS]) -> L {
+        <mask::MaskedFill as Formula>::forward(x)
     }
     #[inline(always)]
-    fn derivative<L: Real>(n: usize, g: L, x: [L; 3], y: L) -> L {
+    fn derivative<L: Real>(n: usize, g: L, x: [L; OPERANDS], y: L) -> L {
         <mask::MaskedFill as Formula>::derivative(n, g, x, y)
     }
 }

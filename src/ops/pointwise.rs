@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::formula::{Float, NOT_IMPLEMENTED, Operand, Pointwise, RESULT, Rule};
+use super::formula::{Float, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule};
 use super::registry::{Arguments, Output};
 use super::{batch, cast, copy, inplace, replay};
 use crate::error::{Error, Result};
@@ -12,7 +12,6 @@ use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Edges, Gradients};
 use crate::graph::saved::Saved;
-use crate::kernels::dispatch::tier;
 use crate::kernels::expr::Program;
 use crate::kernels::pointwise::{self, Input};
 use crate::tensor::Tensor;
@@ -44,6 +43,9 @@ pub fn apply(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     Ok(y)
 }
 
+/// What a derivative reads: the gradient, the operands, the result.
+const SOURCES: usize = OPERANDS + 2;
+
 /// The tangents of a result: the derivatives of the operands with their tangents in the gradient's place, added.
 #[cold]
 fn carry_tangents(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<()> {
@@ -56,7 +58,7 @@ fn carry_tangents(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) ->
             let Some(t) = operand.tensor().map(|x| x.tangent(level)).transpose()?.flatten() else { continue };
             tangent = Some(forward::outside(level, || {
                 let t = forward::spread(&t, y)?;
-                let mut sources = [Operand::Tensor(&t); 5];
+                let mut sources = [Operand::Tensor(&t); SOURCES];
                 sources[1..=operands.len()].copy_from_slice(operands);
                 sources[1 + RESULT] = Operand::Tensor(y);
                 forward::added(tangent.take(), derive(spec, n, &sources)?)
@@ -80,12 +82,12 @@ fn batched(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     // A single number is weak in promotion; with the batch it is none any more.
     let weak = |t: &Tensor| t.rank() == 0 && t.dtype() != compute && t.batch().is_some();
     let skip = usize::from(spec.rule == Rule::Where);
-    let casts: SmallVec<[Option<Tensor>; 3]> = operands
+    let casts: SmallVec<[Option<Tensor>; OPERANDS]> = operands
         .iter()
         .enumerate()
         .map(|(n, o)| o.tensor().filter(|t| n >= skip && weak(t)).map(|t| cast::to(t, compute)).transpose())
         .collect::<Result<_>>()?;
-    let operands: SmallVec<[Operand; 3]> =
+    let operands: SmallVec<[Operand; OPERANDS]> =
         operands.iter().zip(&casts).map(|(o, cast)| cast.as_ref().map_or(*o, Operand::Tensor)).collect();
     batch::pointwise(&operands, |operands| apply(spec, operands)).unwrap_or_else(|| apply(spec, &operands))
 }
@@ -101,7 +103,7 @@ fn special(spec: &Pointwise, operands: &[Operand]) -> Option<&'static Pointwise>
 }
 
 /// An operation and its operands.
-pub(super) type Chosen<'a> = (&'static Pointwise, SmallVec<[Operand<'a>; 3]>);
+pub(super) type Chosen<'a> = (&'static Pointwise, SmallVec<[Operand<'a>; OPERANDS]>);
 
 /// Finds the operation and the operands that the arguments of a call ask for; the first argument is the number of the
 /// signature that matched.
@@ -274,7 +276,7 @@ pub(super) fn run(
         .iter()
         .map(|o| o.tensor().map_or_else(Strides::new, |t| t.layout().broadcast_to(output.shape()).strides))
         .collect();
-    let inputs: SmallVec<[Input; 5]> = operands
+    let inputs: SmallVec<[Input; SOURCES]> = operands
         .iter()
         .zip(&layouts)
         .map(|(operand, strides)| match operand {
@@ -319,11 +321,9 @@ fn one_element(spec: &'static Pointwise, operands: &[Operand]) -> Option<Result<
 
 #[inline]
 fn one<T: Float>(spec: &'static Pointwise, operands: &[Operand], shape: &Tensor) -> Result<Tensor> {
-    let mut x = [T::from_i64(1); 3];
+    let mut x = [T::from_i64(1); OPERANDS];
     x.iter_mut().zip(operands).for_each(|(x, operand)| *x = element(operand));
-    // SAFETY: the tier is one that the machine has.
-    let y = unsafe { T::one(spec, tier())(x) };
-    single(y, shape.shape())
+    single(T::one(spec)(x), shape.shape())
 }
 
 /// The value of a one-element operand.
@@ -427,8 +427,8 @@ impl PointwiseDerivative {
         node: &NodeRef,
         g: &'a Tensor,
         unpacked: &'a mut [Option<Tensor>; 3],
-    ) -> Result<[Operand<'a>; 5]> {
-        let mut sources = [Operand::Number(Scalar::Float(0.0)); 5];
+    ) -> Result<[Operand<'a>; SOURCES]> {
+        let mut sources = [Operand::Number(Scalar::Float(0.0)); SOURCES];
         for (saved, slot) in self.saved.iter().zip(unpacked.iter_mut()).filter(|(saved, _)| saved.source != u8::MAX) {
             sources[1 + saved.source as usize] = match saved.as_number() {
                 Some(number) => Operand::Number(Scalar::Float(number)),
@@ -486,11 +486,11 @@ impl PointwiseDerivative {
 
     #[inline]
     fn one<T: Float>(&self, g: &Tensor, call: &Backward) -> Option<Result<Gradients>> {
-        let mut values = [T::from_i64(0); 4];
+        let mut values = [T::from_i64(0); OPERANDS + 1];
         for saved in self.saved.iter().filter(|s| s.source != u8::MAX) {
             values[saved.source as usize] = saved.peek(call.node)?;
         }
-        let [a, b, c, y] = values;
+        let [a, b, c, d, y] = values;
         let gradient = peek::<T>(g);
         let programs = &self.spec.traces().derivatives;
         let (mut found, mut edge) = (Gradients::new(), 0);
@@ -502,8 +502,7 @@ impl PointwiseDerivative {
             } else if programs[n].is_input() == Some(0) {
                 Some(g.clone())
             } else {
-                // SAFETY: the tier is one that the machine has.
-                let value = unsafe { T::derivative(self.spec, n, tier())(gradient, [a, b, c], y) };
+                let value = T::derivative(self.spec, n)(gradient, [a, b, c, d], y);
                 match single(value, g.shape()) {
                     Ok(t) => Some(t),
                     Err(error) => return Some(Err(error)),
@@ -515,7 +514,7 @@ impl PointwiseDerivative {
 }
 
 /// The gradient of operand `n`, from the gradient of the result, the operands and the result.
-pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; 5]) -> Result<Tensor> {
+pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOURCES]) -> Result<Tensor> {
     let Operand::Tensor(g) = sources[0] else {
         return Err(Error::Internal { op: spec.node, what: "a derivative without a gradient".into() });
     };
@@ -549,7 +548,7 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; 5])
 
 /// The direct way of a derivative on one element.
 #[inline]
-fn one_derivative(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; 5]) -> Option<Result<Tensor>> {
+fn one_derivative(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; SOURCES]) -> Option<Result<Tensor>> {
     let fits = |o: &Operand| o.tensor().is_none_or(|t| t.numel() == 1 && t.dtype() == g.dtype());
     if !sources.iter().all(fits) {
         return None;
@@ -562,11 +561,9 @@ fn one_derivative(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; 5]
 }
 
 #[inline]
-fn one_derivative_as<T: Float>(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; 5]) -> Result<Tensor> {
-    let [gradient, a, b, c, y] = sources.each_ref().map(element::<T>);
-    // SAFETY: the tier is one that the machine has.
-    let found = unsafe { T::derivative(spec, n, tier())(gradient, [a, b, c], y) };
-    single(found, g.shape())
+fn one_derivative_as<T: Float>(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; SOURCES]) -> Result<Tensor> {
+    let [gradient, a, b, c, d, y] = sources.each_ref().map(element::<T>);
+    single(T::derivative(spec, n)(gradient, [a, b, c, d], y), g.shape())
 }
 
 /// Runs an operation into its first operand: `x += y` and its kin.
@@ -585,7 +582,7 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
     if let Some(moved) = batch::in_place(op, target, &others) {
         let moved = moved?;
         let mut values = moved.iter();
-        let moved: SmallVec<[Operand; 3]> =
+        let moved: SmallVec<[Operand; OPERANDS]> =
             operands.iter().map(|o| o.tensor().and_then(|_| values.next()).map_or(*o, Operand::Tensor)).collect();
         apply_in_place(spec, op, &moved)?;
         return Ok(target.clone());
@@ -603,7 +600,7 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
     let linked = forward::is_active() || is_recorded(tensors);
     if linked && spec.is_differentiable() && target.dtype().is_floating_point() {
         let snapshot = inplace::snapshot(target)?;
-        let mut operands: SmallVec<[Operand; 3]> = operands.into();
+        let mut operands: SmallVec<[Operand; OPERANDS]> = operands.into();
         operands[0] = Operand::Tensor(&snapshot);
         let value = apply(spec, &operands)?;
         inplace::assign(target, &value, inplace::Origin::Target)?;
@@ -635,14 +632,14 @@ fn overwrite(
     {
         return Ok(());
     }
-    let copies: SmallVec<[Option<Tensor>; 3]> = operands
+    let copies: SmallVec<[Option<Tensor>; OPERANDS]> = operands
         .iter()
         .map(|o| match o.tensor() {
             Some(t) if inplace::overlaps(t, target) => copy::contiguous_copy(t).map(Some),
             _ => Ok(None),
         })
         .collect::<Result<_>>()?;
-    let safe: SmallVec<[Operand; 3]> =
+    let safe: SmallVec<[Operand; OPERANDS]> =
         operands.iter().zip(&copies).map(|(o, c)| c.as_ref().map_or(*o, Operand::Tensor)).collect();
     run(spec.name, program, compute, &safe, target)
 }

@@ -29,12 +29,14 @@ pub fn operations() -> &'static [Operation] {
 fn in_place(of: &Operation) -> Option<Operation> {
     let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let renamed = |signature: &&'static str| leak(signature.replacen('(', "_(", 1));
-    let takes_self = |signature: &&&'static str| signature[of.name.len()..].starts_with("(Tensor self");
+    let takes_self = |signature: &&&'static str| signature.contains("(Tensor self");
+    let aliases: Vec<&'static str> = of.aliases.iter().map(|name| leak(format!("{name}_"))).collect();
     let signatures: Vec<&'static str> = of.signatures.iter().filter(takes_self).map(renamed).collect();
     Some(Operation {
         name: leak(format!("{}_", of.name)),
         doc: leak(format!("[`{}`] in place.\n", of.name)),
         signatures: Box::leak(signatures.into_boxed_slice()),
+        aliases: Box::leak(aliases.into_boxed_slice()),
         call: of.in_place?,
         in_place: None,
         ..*of
@@ -103,6 +105,8 @@ pub struct Operation {
     pub doc: &'static str,
     /// The calls it takes, in order of trial: `sum(Tensor self, int[]? dim=None, bool keepdim=False)`.
     pub signatures: &'static [&'static str],
+    /// Other names that torch has for it.
+    pub aliases: &'static [&'static str],
     /// How it behaves.
     pub kind: Kind,
     /// Runs it.
@@ -111,22 +115,46 @@ pub struct Operation {
     pub in_place: Option<Run>,
 }
 
-impl Operation {
-    /// True where a tensor has the operation as a method: its first parameter is `Tensor self`.
-    pub fn is_method(&self) -> bool {
-        self.signatures[0].contains("(Tensor self")
-    }
-
-    /// True where the package has the operation as a function: all that are not written `Tensor.name(...)`; of in-place
-    /// forms those of one operand.
-    pub fn is_function(&self) -> bool {
-        let is_one = || !matches!(self.kind, Kind::Pointwise(spec) if spec().arity > 1);
-        !self.signatures[0].starts_with(METHOD) && (!self.name.ends_with('_') || is_one())
-    }
+/// Where an operation is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In the package, and on a tensor where the first parameter is `Tensor self`.
+    Package,
+    /// On a tensor only: the signature is written `Tensor.name(...)`.
+    Tensor,
+    /// Among the functions of neural networks: `nn.name(...)`.
+    Nn,
+    /// Among the special functions: `special.name(...)`.
+    Special,
 }
 
-/// How the signature of an operation begins that is a method only.
-const METHOD: &str = "Tensor.";
+impl Operation {
+    /// Where it is found.
+    pub fn home(&self) -> Home {
+        let head = self.signatures[0].split_once('(').map_or("", |(head, _)| head);
+        match head.split_once('.') {
+            None => Home::Package,
+            Some(("nn", _)) => Home::Nn,
+            Some(("special", _)) => Home::Special,
+            Some(_) => Home::Tensor,
+        }
+    }
+
+    /// True where a tensor has the operation as a method.
+    pub fn is_method(&self) -> bool {
+        matches!(self.home(), Home::Package | Home::Tensor) && self.signatures[0].contains("(Tensor self")
+    }
+
+    /// True where the operation is a function of its home; of in-place forms in the package those of one operand.
+    pub fn is_function(&self) -> bool {
+        let is_one = || !matches!(self.kind, Kind::Pointwise(spec) if spec().arity > 1);
+        match self.home() {
+            Home::Package => !self.name.ends_with('_') || is_one(),
+            Home::Tensor => false,
+            Home::Nn | Home::Special => true,
+        }
+    }
+}
 
 /// The arguments of a call, one for each parameter of the matched signature.
 pub struct Arguments<'a> {
@@ -283,9 +311,10 @@ pub const fn head(signatures: &[&'static str]) -> &'static str {
 /// }
 /// ```
 ///
-/// and their formula follows as an impl of `Unary`, `Binary` or `Ternary`. Their in-place forms (`tanh_`) come by
-/// themselves. Where arguments beside the operands choose the formula, a function of the matched signature's number and the
-/// arguments follows that gives the formula and its operands; a block without a formula of its own begins with `chooses`:
+/// and their formula follows as an impl of `Unary`, `Binary`, `Ternary` or `Quaternary`. Their in-place forms (`tanh_`)
+/// come by themselves. Other names of the same operation follow the signatures: `["acos(Tensor self)"; also "arccos"]`.
+/// Where arguments beside the operands choose the formula, a function of the matched signature's number and the arguments
+/// follows that gives the formula and its operands; a block without a formula of its own begins with `chooses`:
 ///
 /// ```text
 /// operation! {
@@ -296,8 +325,7 @@ pub const fn head(signatures: &[&'static str]) -> &'static str {
 ///
 /// `ternary ..., [...], run run, in_place` gives the calls themselves, for operands that are checked or converted first.
 ///
-/// All others give a function that makes the result; a signature written `Tensor.name(...)` is a method only, one whose
-/// first parameter is not `Tensor self` a function only:
+/// All others give a function that makes the result:
 ///
 /// ```text
 /// operation! {
@@ -308,72 +336,61 @@ pub const fn head(signatures: &[&'static str]) -> &'static str {
 ///
 /// `function [...], in_place run, call` gives an in-place form too.
 macro_rules! operation {
-    ($(#[doc = $doc:literal])* unary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?] $(, $choose:expr)?) => {
-        $crate::ops::registry::operation!(@pointwise Unary (x) [$($doc)*] $T, $name, $node, $rule, [$($signature),+] $(, $choose)?);
-        impl $crate::ops::formula::Formula for $T {
-            const ARITY: usize = 1;
-            const IN_PLACE: bool = <$T as $crate::ops::formula::Unary>::IN_PLACE;
-            #[inline(always)]
-            fn forward<L: $crate::kernels::lane::Real>(x: [L; 3]) -> L {
-                <$T as $crate::ops::formula::Unary>::forward(x[0])
-            }
-            #[inline(always)]
-            fn derivative<L: $crate::kernels::lane::Real>(_n: usize, g: L, x: [L; 3], y: L) -> L {
-                <$T as $crate::ops::formula::Unary>::derivative(g, x[0], y)
-            }
-            const DOMAIN: [$crate::ops::formula::Domain; 3] =
-                [<$T as $crate::ops::formula::Unary>::DOMAIN, $crate::ops::formula::Domain::ALL, $crate::ops::formula::Domain::ALL];
-        }
+    ($(#[doc = $doc:literal])* unary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
+        $crate::ops::registry::operation!(@pointwise (x) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
+        $crate::ops::registry::operation!(@formula $T, Unary, 1, [0], _n, [],
+            [<$T as $crate::ops::formula::Unary>::DOMAIN], None);
     };
-    ($(#[doc = $doc:literal])* binary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?] $(, $choose:expr)?) => {
-        $crate::ops::registry::operation!(@pointwise Binary (a, b) [$($doc)*] $T, $name, $node, $rule, [$($signature),+] $(, $choose)?);
-        impl $crate::ops::formula::Formula for $T {
-            const ARITY: usize = 2;
-            const IN_PLACE: bool = <$T as $crate::ops::formula::Binary>::IN_PLACE;
-            #[inline(always)]
-            fn forward<L: $crate::kernels::lane::Real>(x: [L; 3]) -> L {
-                <$T as $crate::ops::formula::Binary>::forward(x[0], x[1])
-            }
-            #[inline(always)]
-            fn derivative<L: $crate::kernels::lane::Real>(n: usize, g: L, x: [L; 3], y: L) -> L {
-                <$T as $crate::ops::formula::Binary>::derivative(g, x[0], x[1], y)[n]
-            }
-            const DOMAIN: [$crate::ops::formula::Domain; 3] = {
-                let [a, b] = <$T as $crate::ops::formula::Binary>::DOMAIN;
-                [a, b, $crate::ops::formula::Domain::ALL]
-            };
-            const FORMS: &'static [$crate::ops::formula::Form] = <$T as $crate::ops::formula::Binary>::FORMS;
-            const SPECIAL: Option<$crate::ops::formula::Special> = <$T as $crate::ops::formula::Binary>::SPECIAL;
-        }
+    ($(#[doc = $doc:literal])* binary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
+        $crate::ops::registry::operation!(@pointwise (a, b) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
+        $crate::ops::registry::operation!(@formula $T, Binary, 2, [0 1], n, [[n]],
+            <$T as $crate::ops::formula::Binary>::DOMAIN, <$T as $crate::ops::formula::Binary>::SPECIAL);
     };
-    ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?], run $run:expr, $in_place:expr) => {
-        $crate::ops::registry::operation!(@spec (a, b, c) [$($doc)*] $T, $name, $node, $rule, [$($signature),+]);
-        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
+    ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt, run $run:expr, $in_place:expr) => {
+        $crate::ops::registry::operation!(@spec (a, b, c) [$($doc)*] $T, $name, $node, $rule, $calls);
+        $crate::ops::registry::operation!(@entry [$($doc)*] $calls,
             $crate::ops::registry::Kind::Pointwise($T::spec), $run, $in_place);
         $crate::ops::registry::operation!(@ternary $T);
     };
-    ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+ $(,)?] $(, $choose:expr)?) => {
-        $crate::ops::registry::operation!(@pointwise Ternary (a, b, c) [$($doc)*] $T, $name, $node, $rule, [$($signature),+] $(, $choose)?);
+    ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
+        $crate::ops::registry::operation!(@pointwise (a, b, c) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
         $crate::ops::registry::operation!(@ternary $T);
     };
     (@ternary $T:ident) => {
+        $crate::ops::registry::operation!(@formula $T, Ternary, 3, [0 1 2], n, [[n]],
+            <$T as $crate::ops::formula::Ternary>::DOMAIN, None);
+    };
+    ($(#[doc = $doc:literal])* quaternary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
+        $crate::ops::registry::operation!(@pointwise (a, b, c, d) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
+        $crate::ops::registry::operation!(@formula $T, Quaternary, 4, [0 1 2 3], n, [[n]],
+            <$T as $crate::ops::formula::Quaternary>::DOMAIN, None);
+    };
+    (@formula $T:ident, $Trait:ident, $arity:literal, [$($i:literal)*], $n:ident, [$($pick:tt)*], $domain:expr, $special:expr) => {
         impl $crate::ops::formula::Formula for $T {
-            const ARITY: usize = 3;
-            const IN_PLACE: bool = <$T as $crate::ops::formula::Ternary>::IN_PLACE;
+            const ARITY: usize = $arity;
+            const IN_PLACE: bool = <$T as $crate::ops::formula::$Trait>::IN_PLACE;
+            const DOMAIN: [$crate::ops::formula::Domain; $crate::ops::formula::OPERANDS] =
+                $crate::ops::formula::Domain::each($domain);
+            const FORMS: &'static [$crate::ops::formula::Form] = <$T as $crate::ops::formula::$Trait>::FORMS;
+            const SPECIAL: Option<$crate::ops::formula::Special> = $special;
             #[inline(always)]
-            fn forward<L: $crate::kernels::lane::Real>(x: [L; 3]) -> L {
-                <$T as $crate::ops::formula::Ternary>::forward(x[0], x[1], x[2])
+            fn forward<L: $crate::kernels::lane::Real>(x: [L; $crate::ops::formula::OPERANDS]) -> L {
+                <$T as $crate::ops::formula::$Trait>::forward($(x[$i]),*)
             }
             #[inline(always)]
-            fn derivative<L: $crate::kernels::lane::Real>(n: usize, g: L, x: [L; 3], y: L) -> L {
-                <$T as $crate::ops::formula::Ternary>::derivative(g, x[0], x[1], x[2], y)[n]
+            fn derivative<L: $crate::kernels::lane::Real>(
+                $n: usize,
+                g: L,
+                x: [L; $crate::ops::formula::OPERANDS],
+                y: L,
+            ) -> L {
+                <$T as $crate::ops::formula::$Trait>::derivative(g, $(x[$i],)* y)$($pick)*
             }
-            const FORMS: &'static [$crate::ops::formula::Form] = <$T as $crate::ops::formula::Ternary>::FORMS;
         }
     };
-    (@pointwise $Trait:ident ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+] $(, $choose:expr)?) => {
-        $crate::ops::registry::operation!(@spec ($($arg),+) [$($doc)*] $T, $name, $node, $rule, [$($signature),+]);
-        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
+    (@pointwise ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
+        $crate::ops::registry::operation!(@spec ($($arg),+) [$($doc)*] $T, $name, $node, $rule, $calls);
+        $crate::ops::registry::operation!(@entry [$($doc)*] $calls,
             $crate::ops::registry::Kind::Pointwise($T::spec),
             |n, a| $crate::ops::pointwise::chosen($crate::ops::registry::operation!(@choice $T, n, a $(, $choose)?)),
             if <$T as $crate::ops::formula::Formula>::IN_PLACE {
@@ -383,14 +400,14 @@ macro_rules! operation {
                 None
             });
     };
-    (@spec ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:expr, $rule:expr, [$($signature:literal),+]) => {
+    (@spec ($($arg:ident),+) [$($doc:literal)*] $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt) => {
         $(#[doc = $doc])*
         pub struct $T;
         impl $T {
             /// What the table and the engine know of the operation.
             pub fn spec() -> &'static $crate::ops::formula::Pointwise {
-                static SPEC: $crate::ops::formula::Pointwise =
-                    $crate::ops::formula::Pointwise::new::<$T>($crate::ops::registry::head(&[$($signature),+]), $node, $rule);
+                static SPEC: $crate::ops::formula::Pointwise = $crate::ops::formula::Pointwise::new::<$T>(
+                    $crate::ops::registry::head($crate::ops::registry::operation!(@signatures $calls)), $node, $rule);
                 &SPEC
             }
         }
@@ -402,6 +419,8 @@ macro_rules! operation {
             $crate::ops::pointwise::apply($T::spec(), &[$($arg.into()),+])
         }
     };
+    (@signatures [$($signature:literal),+ $(,)? $(; also $($alias:literal),+)?]) => { &[$($signature),+] };
+    (@aliases [$($signature:literal),+ $(,)? $(; also $($alias:literal),+)?]) => { &[$($($alias),+)?] };
     (@choice $T:ident, $n:ident, $a:ident, $choose:expr) => {{
         let choose: $crate::ops::pointwise::Choose = $choose;
         choose($n, $a)?
@@ -410,8 +429,8 @@ macro_rules! operation {
         let _ = $n;
         $crate::ops::pointwise::arguments($T::spec(), $a)?
     }};
-    ($(#[doc = $doc:literal])* chooses [$($signature:literal),+ $(,)?], $choose:expr) => {
-        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
+    ($(#[doc = $doc:literal])* chooses $calls:tt, $choose:expr) => {
+        $crate::ops::registry::operation!(@entry [$($doc)*] $calls,
             $crate::ops::registry::Kind::Function,
             |n, a| {
                 let choose: $crate::ops::pointwise::Choose = $choose;
@@ -422,21 +441,22 @@ macro_rules! operation {
                 $crate::ops::pointwise::chosen_in_place(a.op, choose(n, a)?)
             }));
     };
-    ($(#[doc = $doc:literal])* function [$($signature:literal),+ $(,)?], in_place $in_place:expr, $call:expr) => {
-        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
+    ($(#[doc = $doc:literal])* function $calls:tt, in_place $in_place:expr, $call:expr) => {
+        $crate::ops::registry::operation!(@entry [$($doc)*] $calls,
             $crate::ops::registry::Kind::Function, $call, Some($in_place));
     };
-    ($(#[doc = $doc:literal])* function [$($signature:literal),+ $(,)?], $call:expr) => {
-        $crate::ops::registry::operation!(@entry [$($doc)*] [$($signature),+],
+    ($(#[doc = $doc:literal])* function $calls:tt, $call:expr) => {
+        $crate::ops::registry::operation!(@entry [$($doc)*] $calls,
             $crate::ops::registry::Kind::Function, $call, None);
     };
-    (@entry [$($doc:literal)*] [$($signature:literal),+], $kind:expr, $call:expr, $in_place:expr) => {
+    (@entry [$($doc:literal)*] $calls:tt, $kind:expr, $call:expr, $in_place:expr) => {
         const _: () = {
             #[linkme::distributed_slice($crate::ops::registry::BLOCKS)]
             static ENTRY: $crate::ops::registry::Operation = $crate::ops::registry::Operation {
-                name: $crate::ops::registry::head(&[$($signature),+]),
+                name: $crate::ops::registry::head($crate::ops::registry::operation!(@signatures $calls)),
                 doc: concat!($($doc, "\n"),*),
-                signatures: &[$($signature),+],
+                signatures: $crate::ops::registry::operation!(@signatures $calls),
+                aliases: $crate::ops::registry::operation!(@aliases $calls),
                 kind: $kind,
                 call: $call,
                 in_place: $in_place,

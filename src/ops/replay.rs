@@ -7,6 +7,7 @@ use super::formula::Operand;
 use super::unary;
 use crate::error::Result;
 use crate::kernels::expr::{OpCode, Program};
+use crate::kernels::function::Function;
 use crate::tensor::Tensor;
 use crate::tensor::scalar::Scalar;
 
@@ -82,20 +83,27 @@ fn run<'a>(op: OpCode, a: Operand<'a>, b: impl Fn() -> Operand<'a>, c: impl Fn()
         OpCode::Or => logical_or(a, b()),
         OpCode::Not => logical_not(a),
         OpCode::MulAdd => add(&mul(a, b())?, c()),
-        OpCode::Sqrt => unary::sqrt(a),
-        OpCode::Exp => unary::exp(a),
-        OpCode::Log => unary::log(a),
-        OpCode::Expm1 => unary::expm1(a),
-        OpCode::Log1p => unary::log1p(a),
-        OpCode::Sin => unary::sin(a),
-        OpCode::Cos => unary::cos(a),
-        OpCode::Tanh => unary::tanh(a),
-        OpCode::Sigmoid => unary::sigmoid(a),
+        OpCode::Function(function) => call(function, a),
         OpCode::Floor => unary::floor(a),
         OpCode::Trunc => unary::trunc(a),
         OpCode::Input(_) | OpCode::Param(_) | OpCode::Constant(_) => match a {
             Operand::Tensor(t) => Ok(t.clone()),
             Operand::Number(s) => Tensor::scalar(s, s.dtype()),
         },
+    }
+}
+
+/// The operation that a function is.
+fn call(function: Function, a: Operand) -> Result<Tensor> {
+    match function {
+        Function::Sqrt => unary::sqrt(a),
+        Function::Exp => unary::exp(a),
+        Function::Log => unary::log(a),
+        Function::Expm1 => unary::expm1(a),
+        Function::Log1p => unary::log1p(a),
+        Function::Sin => unary::sin(a),
+        Function::Cos => unary::cos(a),
+        Function::Tanh => unary::tanh(a),
+        Function::Sigmoid => unary::sigmoid(a),
     }
 }

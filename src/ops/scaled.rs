@@ -4,7 +4,7 @@
 use smallvec::smallvec;
 
 use super::arithmetic::Div;
-use super::formula::{Form, Formula, Operand, Pointwise, Rule};
+use super::formula::{Form, Formula, OPERANDS, Operand, Pointwise, Rule};
 use super::pointwise::Chosen;
 use super::registry::Arguments;
 use crate::error::{Error, Result};
@@ -28,12 +28,12 @@ macro_rules! formulas {
             const FORMS: &'static [Form] = &[$($form),*];
             #[inline(always)]
             #[allow(unused_variables, reason = "formulas of two operands")]
-            fn forward<L: Real>([$a, $b, $alpha]: [L; 3]) -> L {
+            fn forward<L: Real>([$a, $b, $alpha, _]: [L; OPERANDS]) -> L {
                 $forward
             }
             #[inline(always)]
             #[allow(unused_variables, reason = "derivatives that read the gradient alone")]
-            fn derivative<L: Real>(n: usize, $g: L, [$a, $b, $alpha]: [L; 3], _y: L) -> L {
+            fn derivative<L: Real>(n: usize, $g: L, [$a, $b, $alpha, _]: [L; OPERANDS], _y: L) -> L {
                 let of: [L; 2] = $derivative;
                 of[n.min(1)]
             }

@@ -9,7 +9,7 @@ operation! {
     ///
     /// >>> ferrograd.abs(ferrograd.tensor([-1.5, 2.0]))
     /// tensor([1.5000, 2.0000])
-    unary Abs, abs, "AbsBackward0", Rule::Number, ["abs(Tensor self)"]
+    unary Abs, abs, "AbsBackward0", Rule::Number, ["abs(Tensor self)"; also "absolute"]
 }
 impl Unary for Abs {
     fn forward<L: Real>(x: L) -> L {
@@ -244,7 +244,7 @@ operation! {
     ///
     /// >>> ferrograd.trunc(ferrograd.tensor([1.5, -1.5]))
     /// tensor([ 1., -1.])
-    unary Trunc, trunc, "TruncBackward0", Rule::Number, ["trunc(Tensor self)"]
+    unary Trunc, trunc, "TruncBackward0", Rule::Number, ["trunc(Tensor self)"; also "fix"]
 }
 impl Unary for Trunc {
     fn forward<L: Real>(x: L) -> L {

@@ -14,6 +14,7 @@ use super::error::from_panic;
 use super::out;
 use super::signature::{Entry, entries};
 use super::tensor::{self, PyTensor};
+use crate::ops::registry::Home;
 use crate::ops::{Arguments, Output, Value};
 
 type FastCall = unsafe extern "C" fn(
@@ -136,40 +137,50 @@ const FUNCTIONS: Table =
 const METHODS: Table =
     table!(true: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
 
-fn definition(entry: &Entry, function: FastCall) -> PyResult<*mut ffi::PyMethodDef> {
+/// What CPython knows of a function under one of its names. It lives as long as the process.
+fn definition(entry: &Entry, name: &str, function: FastCall) -> PyResult<*mut ffi::PyMethodDef> {
     let leak = |text: String| CString::new(text).map(|c| c.into_raw().cast_const());
     let doc = format!("{}\n\n{}", entry.operation.signatures.join("\n"), entry.operation.doc);
     Ok(Box::into_raw(Box::new(ffi::PyMethodDef {
-        ml_name: leak(entry.operation.name.into())?,
+        ml_name: leak(name.into())?,
         ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: leak(doc)?,
     })))
 }
 
-/// Adds the functions to the module and the methods to the tensor's class.
+/// Adds the functions to the module (those of other homes to its modules `_nn` and `_special`) and the methods to the
+/// tensor's class, each under all of its names.
 pub fn install(module: &Bound<'_, PyModule>, class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = module.py();
     if entries().len() > FUNCTIONS.as_flattened().len() {
         return Err(pyo3::exceptions::PyImportError::new_err("more operations than entry points"));
     }
+    let (nn, special) = (PyModule::new(py, "_nn")?, PyModule::new(py, "_special")?);
+    let package = PyString::new(py, "ferrograd");
     for (n, entry) in entries().iter().enumerate() {
-        // SAFETY: the definitions live as long as the process, as CPython wants them to.
-        unsafe {
-            if entry.operation.is_function() {
-                let name = PyString::new(py, "ferrograd");
-                let raw = ffi::PyCFunction_NewEx(
-                    definition(entry, FUNCTIONS.as_flattened()[n])?,
-                    std::ptr::null_mut(),
-                    name.as_ptr(),
-                );
-                module.add(entry.operation.name, Bound::from_owned_ptr_or_err(py, raw)?)?;
-            }
-            if entry.operation.is_method() {
-                let raw = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition(entry, METHODS.as_flattened()[n])?);
-                class.setattr(entry.operation.name, Bound::from_owned_ptr_or_err(py, raw)?)?;
+        let operation = entry.operation;
+        let home = match operation.home() {
+            Home::Nn => &nn,
+            Home::Special => &special,
+            Home::Package | Home::Tensor => module,
+        };
+        for &name in std::iter::once(&operation.name).chain(operation.aliases) {
+            // SAFETY: the definitions live as long as the process, as CPython wants them to.
+            unsafe {
+                if operation.is_function() {
+                    let definition = definition(entry, name, FUNCTIONS.as_flattened()[n])?;
+                    let raw = ffi::PyCFunction_NewEx(definition, std::ptr::null_mut(), package.as_ptr());
+                    home.add(name, Bound::from_owned_ptr_or_err(py, raw)?)?;
+                }
+                if operation.is_method() {
+                    let definition = definition(entry, name, METHODS.as_flattened()[n])?;
+                    let raw = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
+                    class.setattr(name, Bound::from_owned_ptr_or_err(py, raw)?)?;
+                }
             }
         }
     }
-    Ok(())
+    module.add_submodule(&nn)?;
+    module.add_submodule(&special)
 }

@@ -180,6 +180,8 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
             row.set_item("name", entry.operation.name)?;
             row.set_item("doc", entry.operation.doc)?;
             row.set_item("signatures", entry.operation.signatures)?;
+            row.set_item("aliases", entry.operation.aliases)?;
+            row.set_item("home", format!("{:?}", entry.operation.home()))?;
             row.set_item("method", entry.operation.is_method())?;
             row.set_item("function", entry.operation.is_function())?;
             let in_place = entry.operation.name.ends_with('_');

@@ -39,6 +39,7 @@ FUNCTIONS = {
     "narrow": lambda x: x.narrow(1, 1, 2) ** 2,
     "unbind": lambda x: x.unbind(1)[1] ** 2,
     "flip": lambda x: x.flip(0, 1) * x,
+    "true_divide": lambda x: x.true_divide(x + 9),
     "clamp": lambda x: x.clamp(-1.03, 1.04) ** 2,
 }
 #: Functions without a derivative: indices, truths, tensors from nothing, and the in-place forms tested below.
@@ -46,3 +47,5 @@ WITHOUT_DERIVATIVE = {
     "bitwise_not", "argmax", "argmin", "all", "any", "zeros", "zeros_like", "ones", "ones_like", "empty", "empty_like", "full", "full_like",
     "rand", "rand_like", "randn", "randn_like", "arange", "linspace", "eye",
 }
+#: What follows the tensor in the in-place forms.
+ARGUMENTS = {"clamp": (0.6, 0.9), "true_divide": (1.25,)}

@@ -19,3 +19,9 @@ type V<const N: usize> = Vector<f32, N>;
 fn all<const N: usize>(value: f32) -> V<N> {
     Vector::splat(value)
 }
+
+/// Square root.
+#[inline(always)]
+pub fn sqrt<const N: usize>(x: V<N>) -> V<N> {
+    x.map(f32::sqrt)
+}
