@@ -360,6 +360,9 @@ pub enum Error {
     /// Analytical and numerical derivatives differ.
     #[error("{0}")]
     GradCheck(String),
+    /// The derivative of an operation that has none.
+    #[error("derivative for {op} is not implemented")]
+    NoDerivative { op: &'static str },
     /// A panic inside a kernel, caught.
     #[error("internal error in {op}: {what}; please report it")]
     Internal { op: &'static str, what: String },
@@ -417,7 +420,7 @@ impl Error {
             | EmptyReduction { .. } => Kind::Index,
             ArgumentType { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
             Argument { .. } | Data { .. } | EmptyList { op: "cat" } => Kind::Value,
-            NotImplemented { .. } | DTypeUnsupported { .. } => Kind::NotImplemented,
+            NotImplemented { .. } | NoDerivative { .. } | DTypeUnsupported { .. } => Kind::NotImplemented,
             OutOfMemory { .. } => Kind::Memory,
             _ => Kind::Runtime,
         }

@@ -181,6 +181,7 @@ CALLS = {
     "Overflow": (lambda: fg.full((2,), 300, dtype=fg.uint8), RuntimeError),
     "IndexedShape": (lambda: fg.ones(3).__setitem__([0, 1], fg.ones(3)), RuntimeError),
     "MaskShape": (lambda: fg.ones(2)[fg.tensor([True])], IndexError),
+    "NoDerivative": (lambda: fg.unique(leaf()).sum().backward(), NotImplementedError),
     "NoBounds": (lambda: fg.ones(2).clamp(), RuntimeError),
     "Data": (lambda: fg.tensor([[1, 2], [3]]), ValueError),
     "EmptyList": (lambda: fg.stack([]), RuntimeError),

@@ -21,13 +21,13 @@ POINTWISE = {name: row for name, row in TABLE.items() if "arity" in row}
 MASKED = {"where": 0, "masked_fill": 1}
 DIFFERENTIABLE = sorted(n for n, r in POINTWISE.items() if r["differentiable"] and n != "floor_divide")
 
-HOMES = {"Package": fg, "Tensor": fg.Tensor, "Nn": _ferrograd._nn, "Special": _ferrograd._special}
+HOMES = {"Package": fg, "Tensor": fg.Tensor, "Nn": _ferrograd._nn, "Special": _ferrograd._special, "Linalg": _ferrograd._linalg}
 
 
 def function(name):
     """The operation as a Python function of tensors."""
     row = TABLE[name]
-    return getattr(HOMES[row["home"]] if row["function"] else fg.Tensor, name)
+    return getattr(HOMES[row["home"]] if row["function"] else fg.Tensor, name.rpartition(".")[2])
 
 
 def takes_number(row, n):
@@ -148,18 +148,21 @@ def test_in_place_is_the_operation(name):
     """The in-place form gives the values and gradients of the operation that it is named after."""
     plain = name[:-1]
     domain = [(0.2, 1.2)]
-    others = ARGUMENTS.get(plain, ())
+    others = ARGUMENTS.get(plain)
     if plain in POINTWISE:
         domain = POINTWISE[plain]["domain"]
-        is_number = [takes_number(POINTWISE[plain], n) for n in range(len(domain))]
+    if others is None:
+        is_number = [takes_number(POINTWISE[plain], n) for n in range(len(domain))] if plain in POINTWISE else [False]
         others = [
             between(bounds, 0.6)[0] if number else fg.tensor(between(bounds, 0.7, 0.8), dtype=fg.float64)
             for bounds, number in zip(domain[1:], is_number[1:])
         ]
+    shaped = others[0] if others and callable(others[0]) else lambda x: x
+    others = [other for other in others if not callable(other)]
     found = []
     for in_place in (True, False):
         x = fg.tensor([between(domain[0], 0.3, 0.55), between(domain[0], 0.05, 0.9)], dtype=fg.float64, requires_grad=True)
-        y = x * 1.0
+        y = shaped(x * 1.0)
         before = y
         z = function(name if in_place else plain)(y, *others)
         if in_place:

@@ -1,6 +1,7 @@
 """Write `python/ferrograd/__init__.pyi` from the table of operations and the classes of the binary; `--check` compares."""
 
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ TYPES = {
     "Number[]": "Number | Sequence[Number]",
     "int": "int",
     "int[]": "int | Sequence[int]",
+    "int[][]": "Sequence[int | Sequence[int]]",
+    "Order": "Number | str",
     "bool": "_bool",
     "DType": "dtype",
     "str": "str",
@@ -29,6 +32,7 @@ SEVERAL = (
 )
 RETURNS = dict.fromkeys(SEVERAL.split(), "tuple[Tensor, ...]")
 VARIADIC = {"size", "shape", "dims", "repeats"}
+RESULT = re.compile(r"Tensor (\w+)")
 
 HEAD = '''"""Types of the package; written by tools/stubs.py."""
 
@@ -80,11 +84,6 @@ channels_last: memory_format
 channels_last_3d: memory_format
 
 
-class _Extremum(NamedTuple):
-    values: Tensor
-    indices: Tensor
-
-
 def tensor(data: Any, *, dtype: dtype | None = None, device: device | str | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor: ...
 def as_tensor(data: Any, dtype: dtype | None = None, device: device | str | None = None) -> Tensor: ...
 def from_numpy(ndarray: ndarray) -> Tensor: ...
@@ -110,7 +109,8 @@ def overloads(row: dict, method: bool) -> list[str]:
     lines = []
     name = row["name"]
     for signature in row["signatures"]:
-        inner = signature.split("(", 1)[1].removesuffix(")")
+        call, _, results = signature.partition(" -> ")
+        inner = call.split("(", 1)[1].removesuffix(")")
         parts, variadic = [], False
         for text in inner.split(", "):
             if text == "*":
@@ -123,10 +123,18 @@ def overloads(row: dict, method: bool) -> list[str]:
         if method:
             parts[0] = "self"
         result = RETURNS.get(name, "Tensor")
-        if name in ("max", "min") and "dim" in signature:
-            result = "_Extremum"
+        if results:
+            result = f"_{name}" if RESULT.search(results) else "tuple[" + results.strip("()") + "]"
         lines.append(f"def {name}({', '.join(parts)}) -> {result}: ...")
     return lines
+
+
+def result_class(row: dict) -> str:
+    """The class of an operation's named results, if it has any."""
+    for signature in row["signatures"]:
+        if fields := RESULT.findall(signature.partition(" -> ")[2]):
+            return f"class _{row['name']}(NamedTuple):\n" + "".join(f"    {field}: Tensor\n" for field in fields) + "\n\n"
+    return ""
 
 
 def block(row: dict, method: bool) -> str:
@@ -157,7 +165,8 @@ def stubs() -> str:
     functions = "".join(block(row, False) for row in rows if row["function"] and row["home"] == "Package")
     methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
     dtypes = "".join(f"{n}: dtype\n" for n in names)
-    return f"{HEAD}{dtypes}\n{functions}\n\nclass Tensor:\n    def __init__(self, *data: Any) -> None: ...\n{members()}{methods}"
+    classes = "".join(result_class(row) for row in rows if row["function"])
+    return f"{HEAD}{dtypes}\n\n{classes}{functions}\n\nclass Tensor:\n    def __init__(self, *data: Any) -> None: ...\n{members()}{methods}"
 
 
 def main() -> int:

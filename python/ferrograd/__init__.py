@@ -23,11 +23,11 @@ from ._ferrograd import (
     tensor,
 )
 from ._size import Size
-from . import autograd, config, utils
+from . import autograd, config, linalg, utils
 from . import _tensor  # noqa: F401 - adds methods to Tensor
 from ._tensor_str import set_printoptions
 from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
-from ._functions import Generator, allclose, broadcast_shapes, detach, equal, is_tensor, isclose, manual_seed, numel
+from ._functions import Generator, allclose, broadcast_shapes, detach, einsum, equal, is_tensor, isclose, manual_seed, numel
 from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None

@@ -2,6 +2,7 @@
 
 from math import inf
 
+from . import _ferrograd
 from ._ferrograd import Tensor, _manual_seed
 from ._size import Size
 
@@ -116,3 +117,37 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
     True
     """
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+def einsum(*args) -> Tensor:
+    """Sums of products over named dimensions: of an equation and operands, or of operands each followed by a list of
+    numbers that name its dimensions, and at last the list of the result's.
+
+    >>> import ferrograd
+    >>> einsum("ij->j", ferrograd.ones(2, 3))
+    tensor([2., 2., 2.])
+    >>> einsum(ferrograd.ones(2, 3), [0, 1], [1])
+    tensor([2., 2., 2.])
+    """
+    if len(args) < 2:
+        raise ValueError("einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list")
+    if isinstance(args[0], str):
+        return _ferrograd.einsum(*args)
+    operands = args[0 : 2 * (len(args) // 2) : 2]
+    terms = ",".join(map(_term, args[1::2]))
+    if len(args) % 2:
+        terms += "->" + _term(args[-1])
+    return _ferrograd.einsum(terms, list(operands))
+
+
+def _term(subscripts) -> str:
+    """A list of numbers below 52 as letters; an ellipsis stays."""
+    letters = ""
+    for s in subscripts:
+        if s is Ellipsis:
+            letters += "..."
+        elif isinstance(s, int) and 0 <= s < 52:
+            letters += chr(ord("A") + s) if s < 26 else chr(ord("a") + s - 26)
+        else:
+            raise ValueError("einsum(): subscripts must be integers within range [0, 52) or Ellipsis")
+    return letters

@@ -1,14 +1,33 @@
-"""What operations with two results return: tuples with names."""
+"""What operations with several named results return: tuples with names, one class an operation."""
 
-from collections import namedtuple
+import re
+from operator import itemgetter
 
-max = namedtuple("max", ["values", "indices"], module="torch.return_types")
-min = namedtuple("min", ["values", "indices"], module="torch.return_types")
-
-
-def _repr(self) -> str:
-    return f"torch.return_types.{type(self).__name__}(\nvalues={self.values!r},\nindices={self.indices!r})"
+from ._ferrograd import _operations
+from .utils._pytree import register_pytree_node
 
 
-max.__repr__ = _repr
-min.__repr__ = _repr
+def _class(name: str, fields: list[str]) -> type:
+    def new(cls, iterable):
+        values = tuple(iterable)
+        if len(values) != len(fields):
+            raise TypeError(f"torch.return_types.{name}() takes a {len(fields)}-sequence ({len(values)}-sequence given)")
+        return tuple.__new__(cls, values)
+
+    def text(self) -> str:
+        inner = ",\n".join(f"{field}={value!r}" for field, value in zip(fields, self))
+        return f"torch.return_types.{name}(\n{inner})"
+
+    body = {field: property(itemgetter(i)) for i, field in enumerate(fields)}
+    body |= {"__new__": new, "__repr__": text, "__match_args__": tuple(fields), "__slots__": (), "__module__": "torch.return_types"}
+    body |= {"__reduce__": lambda self: (globals()[name], (tuple(self),)), "n_fields": len(fields)}
+    body |= {"n_sequence_fields": len(fields), "n_unnamed_fields": 0}
+    cls = type(name, (tuple,), body)
+    register_pytree_node(cls, lambda results: (list(results), None), lambda values, _: cls(values))
+    return cls
+
+
+for _row in _operations():
+    for _signature in _row["signatures"]:
+        if _fields := re.findall(r"Tensor (\w+)", _signature.partition(" -> ")[2]):
+            globals()[_row["name"]] = _class(_row["name"], _fields)

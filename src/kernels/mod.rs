@@ -1,6 +1,7 @@
 //! Loops over slices and numbers. Nothing here knows a tensor, a graph or Python.
 
 pub mod dispatch;
+pub mod distance;
 pub mod element;
 pub mod expr;
 pub mod function;
@@ -14,5 +15,10 @@ pub mod nonzero;
 pub mod parallel;
 pub mod pointwise;
 pub mod reduce;
+pub mod scan;
+pub mod search;
 pub mod single;
+pub mod softmax;
+pub mod sort;
+pub mod source;
 pub mod vector;

@@ -163,6 +163,25 @@ pub(super) fn along(
     })
 }
 
+/// As [`along`] for operations of two results.
+pub(super) fn along_both(
+    op: &'static str,
+    x: &Tensor,
+    dim: isize,
+    run: impl FnOnce(&Tensor, isize) -> Result<[Tensor; 2]>,
+) -> Option<Result<[Tensor; 2]>> {
+    let batch = x.batch()?;
+    let both = || {
+        if x.rank() == 0 {
+            wrap_dim(op, dim, 0)?;
+            let [a, b] = run(&view::unsqueeze(&batch.value, 1)?, 1)?;
+            return Ok([view::squeeze(&a, Some(&[1]))?, view::squeeze(&b, Some(&[1]))?]);
+        }
+        run(&batch.value, wrap_dim(op, dim, x.rank())? as isize + 1)
+    };
+    Some(both().map(|both| both.map(|y| Tensor::batched(&y, batch.level))))
+}
+
 /// Tensors at the innermost level with the batch in front, so that they broadcast as single examples do: batched ones
 /// have dimensions of size 1 put in behind the batch. `None` where none is batched.
 pub(super) fn aligned(tensors: &[&Tensor]) -> Option<Result<(SmallVec<[Tensor; 3]>, u32)>> {

@@ -16,14 +16,17 @@ use crate::tensor::layout::{Layout, Shape, broadcast};
 use crate::tensor::storage::Access;
 
 /// Operands must have one dtype that products exist for.
-fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
-    if a.dtype() != b.dtype() {
-        return Err(Error::DTypeMismatch { op, left: a.dtype(), right: b.dtype() });
-    }
+pub(super) fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
+    same_dtype(op, a, b)?;
     if a.dtype() == DType::Bool {
-        return Err(Error::DTypeUnsupported { op, dtype: DType::Bool, hint: "convert to a number type first" });
+        return Err(Error::NotImplemented { op, what: "bool: convert to a number type first; this".into() });
     }
     Ok(())
+}
+
+/// Operands must have one dtype.
+pub(super) fn same_dtype(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
+    if a.dtype() == b.dtype() { Ok(()) } else { Err(Error::DTypeMismatch { op, left: a.dtype(), right: b.dtype() }) }
 }
 
 fn inner_sizes(op: &'static str, a: &Tensor, b: &Tensor) -> Error {
@@ -197,12 +200,17 @@ operation! {
     ///
     /// >>> ferrograd.mm(ferrograd.tensor([[1.0, 2.0]]), ferrograd.tensor([[3.0], [4.0]]))
     /// tensor([[11.]])
-    function ["mm(Tensor self, Tensor mat2)"], |_, a| {
-        let (x, y) = (a.tensor(0)?, a.tensor(1)?);
-        of_rank("mm", "a matrix", x, 2)?;
-        of_rank("mm", "a matrix", y, 2)?;
-        Ok(matrices("mm", "MmBackward0", x, y)?.into())
-    }
+    function ["mm(Tensor self, Tensor mat2)"], |_, a| Ok(mm(a.tensor(0)?, a.tensor(1)?)?.into())
+}
+
+/// Product of two matrices.
+///
+/// # Errors
+/// For other ranks, inner sizes and dtypes that differ.
+pub fn mm(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    of_rank("mm", "a matrix", a, 2)?;
+    of_rank("mm", "a matrix", b, 2)?;
+    matrices("mm", "MmBackward0", a, b)
 }
 
 operation! {
@@ -274,17 +282,29 @@ operation! {
 /// # Errors
 /// For other ranks, sizes that differ, and dtypes that differ.
 pub fn dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    check("dot", a, b)?;
-    of_rank("dot", "a vector", a, 1)?;
-    of_rank("dot", "a vector", b, 1)?;
+    inner("dot", "DotBackward0", a, b)
+}
+
+/// As [`dot`], the first conjugated, which real numbers are already.
+///
+/// # Errors
+/// As [`dot`].
+pub fn vdot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    inner("vdot", "VdotBackward0", a, b)
+}
+
+fn inner(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    check(op, a, b)?;
+    of_rank(op, "a vector", a, 1)?;
+    of_rank(op, "a vector", b, 1)?;
     if a.shape() != b.shape() {
-        return Err(inner_sizes("dot", a, b));
+        return Err(inner_sizes(op, a, b));
     }
     if let Some(y) = batch::matmul(a, b, matmul) {
         return y;
     }
     let y = unrecorded(|| sum::sum(&arithmetic::mul(a, b)?, &[], false, Some(a.dtype())))?;
-    record("DotBackward0", &y, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call| {
+    record(node, &y, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call| {
         // da = g b, db = g a
         let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
         let da = if call.needs[0] { Some(arithmetic::mul(g, b)?) } else { None };

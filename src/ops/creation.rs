@@ -346,13 +346,19 @@ operation! {
     ], |n, a| {
         let columns = if n == 0 { a.int(0)? } else { a.int(1)? };
         let shape = sizes("eye", &[a.int(0)?, columns])?;
-        let y = Tensor::zeros(&shape, a.dtype(n + 1)?.unwrap_or_else(default_dtype))?;
-        let diagonal = Layout {
-            shape: smallvec::smallvec![shape[0].min(shape[1])],
-            strides: smallvec::smallvec![shape[1] as isize + 1],
-            offset: 0,
-        };
-        super::copy::write(&y.alias(diagonal, false), &Tensor::scalar(1i64, y.dtype())?)?;
+        let y = diagonal_ones(shape[0], shape[1], a.dtype(n + 1)?.unwrap_or_else(default_dtype))?;
         finish(y, a, n + 1)
     }
+}
+
+/// Ones on the diagonal and zeros elsewhere.
+pub(super) fn diagonal_ones(rows: usize, columns: usize, dtype: DType) -> Result<Tensor> {
+    let y = Tensor::zeros(&[rows, columns], dtype)?;
+    let diagonal = Layout {
+        shape: smallvec::smallvec![rows.min(columns)],
+        strides: smallvec::smallvec![columns as isize + 1],
+        offset: 0,
+    };
+    super::copy::write(&y.alias(diagonal, false), &Tensor::scalar(1i64, dtype)?)?;
+    Ok(y)
 }

@@ -2,17 +2,16 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::recorded::{Call, Keep, Settings, record, restored};
+use super::recorded::{Call, Keep, Settings, record, record_all, restored};
+use super::reduce::{Plan, wide};
 use super::registry::{Output, operation};
-use super::sum::{Lines, lines};
-use super::{arithmetic, batch, compare, index, sum, view};
+use super::{arithmetic, batch, cast, compare, copy, index, sum, view};
 use crate::error::{Error, Result};
+use crate::graph::forward::{added, unrecorded};
 use crate::graph::node::Gradients;
-use crate::kernels::element::{Element, dispatch};
-use crate::kernels::reduce::arg_best;
+use crate::kernels::reduce::kinds::{All, Any, Greatest, Least};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-use crate::tensor::storage::Access;
 
 /// Which end of the order is asked for.
 #[derive(Clone, Copy, PartialEq)]
@@ -21,50 +20,31 @@ enum End {
     Least,
 }
 
-/// The index along each line of the greatest or least element; the first NaN counts as both.
-fn positions(op: &'static str, lines: &Lines, end: End, keepdim: bool, shape: &[usize]) -> Result<Tensor> {
-    if lines.length == 0 {
-        return Err(Error::EmptyReduction { op, shape: shape.to_vec(), dims: lines.dims.to_vec() });
+/// An error over nothing: it has no greatest element.
+fn refuse_nothing(op: &'static str, x: &Tensor, plan: &Plan, all: bool) -> Result<()> {
+    match plan.length() {
+        0 if all => Err(Error::EmptyTotal { op, shape: x.shape().to_vec() }),
+        0 => Err(Error::EmptyReduction { op, shape: x.shape().to_vec(), dims: plan.dims.to_vec() }),
+        _ => Ok(()),
     }
-    let indices = Tensor::uninitialized(op, &lines.shape(keepdim), DType::I64)?;
-    let _access = Access::lock([(&**lines.data.storage(), false)]);
-    dispatch!(op, lines.data.dtype(), T => {
-        // SAFETY: the lines are contiguous elements of this type; the indices are new.
-        let (data, out) = unsafe {(
-            std::slice::from_raw_parts(lines.data.data_ptr().cast::<T>(), lines.data.numel()),
-            std::slice::from_raw_parts_mut(indices.data_ptr().cast::<i64>(), indices.numel()),
-        )};
-        let is_nan = |x: T| x.partial_cmp(&x).is_none();
-        arg_best(data, out, lines.length, lines.inner, |a: T, b: T| {
-            !is_nan(b) && (is_nan(a) || if end == End::Greatest { a > b } else { a < b })
-        });
-    });
-    Ok(indices)
 }
 
-/// An error for a tensor without elements, all of which are asked for.
-fn not_empty(op: &'static str, x: &Tensor) -> Result<()> {
-    if x.numel() == 0 { Err(Error::EmptyTotal { op, shape: x.shape().to_vec() }) } else { Ok(()) }
+/// The extreme elements, without history.
+fn values(plan: &Plan, x: &Tensor, end: End) -> Result<Tensor> {
+    let y = wide!(x.dtype(), A => match end {
+        End::Greatest => plan.run::<Greatest<A, A>>(x, None),
+        End::Least => plan.run::<Least<A, A>>(x, None),
+    })?;
+    unrecorded(|| cast::to(&y, x.dtype()))
 }
 
-/// The elements of the lines at the given positions.
-fn at(lines: &Lines, indices: &Tensor) -> Result<Tensor> {
-    let y = Tensor::uninitialized("gather", indices.shape(), lines.data.dtype())?;
-    let _access = Access::lock([(&**lines.data.storage(), false)]);
-    dispatch!("gather", lines.data.dtype(), T => pick::<T>(lines, indices, &y));
-    Ok(y)
-}
-
-fn pick<T: Element>(lines: &Lines, indices: &Tensor, y: &Tensor) {
-    let n = indices.numel();
-    // SAFETY: the lines and both tensors are contiguous, and positions lie within the lines.
-    unsafe {
-        let (data, at) = (lines.data.data_ptr().cast::<T>(), indices.data_ptr().cast::<i64>());
-        for line in 0..n {
-            let base = line / lines.inner * lines.length * lines.inner + line % lines.inner;
-            *y.data_ptr().cast::<T>().add(line) = *data.add(base + *at.add(line) as usize * lines.inner);
-        }
-    }
+/// The places of extreme elements, and the elements where these are asked for, without history.
+fn places(plan: &Plan, x: &Tensor, end: End, values: bool) -> Result<(Option<Tensor>, Tensor)> {
+    let (found, places) = wide!(x.dtype(), A => match end {
+        End::Greatest => plan.extremes::<A, Greatest<A, A>>(x, values),
+        End::Least => plan.extremes::<A, Least<A, A>>(x, values),
+    })?;
+    Ok((found.map(|v| unrecorded(|| cast::to(&v, x.dtype()))).transpose()?, places))
 }
 
 /// Greatest or least elements over dimensions, ties sharing the gradient.
@@ -73,22 +53,30 @@ fn shared(op: &'static str, node: &'static str, x: &Tensor, dims: &[isize], keep
     if let Some(y) = batch::reduced(op, x, dims, keepdim, rule) {
         return y;
     }
-    if dims.is_empty() {
-        not_empty(op, x)?;
-    }
-    let lines = lines(op, x, dims)?;
-    let y = at(&lines, &positions(op, &lines, end, keepdim, x.shape())?)?;
-    record(node, &y, &[x], &[Keep::Input(x), Keep::Output], || lines.settings(x, keepdim, 1.0), among_ties)?;
+    let plan = Plan::new(op, x, dims, keepdim)?;
+    refuse_nothing(op, x, &plan, dims.is_empty())?;
+    let y = values(&plan, x, end)?;
+    // As in torch, of all elements also those that are no number share the gradient.
+    let nan = f64::from(matches!(op, "max" | "min"));
+    record(node, &y, &[x], &[Keep::Input(x), Keep::Output], || plan.settings(nan), among_ties)?;
     Ok(y)
 }
 
 /// dx = g [x = y] / (number of elements equal to y)
 fn among_ties(call: &Call) -> Result<Gradients> {
-    let (g, y) = (restored(&call.g, call.settings)?, restored(&call.saved[1], call.settings)?);
-    let ties = super::cast::to(&compare::eq(&call.saved[0], &y)?, g.dtype())?;
-    let count =
-        if call.settings.dims.is_empty() { ties.clone() } else { sum::sum(&ties, &call.settings.dims, true, None)? };
-    Ok(smallvec![Some(arithmetic::mul(&arithmetic::div(&g, &count)?, &ties)?)])
+    Ok(smallvec![Some(to_ties(&call.g, &call.saved[0], &call.saved[1], call.settings)?)])
+}
+
+fn to_ties(g: &Tensor, x: &Tensor, y: &Tensor, settings: &Settings) -> Result<Tensor> {
+    let (g, y) = (restored(g, settings)?, restored(y, settings)?);
+    let mut same = compare::eq(x, &y)?;
+    if settings.number != 0.0 {
+        let both_nan = compare::logical_and(&compare::ne(x, x)?, &compare::ne(&y, &y)?)?;
+        same = compare::logical_or(&same, &both_nan)?;
+    }
+    let ties = cast::to(&same, g.dtype())?;
+    let count = if settings.dims.is_empty() { ties.clone() } else { sum::sum(&ties, &settings.dims, true, None)? };
+    arithmetic::mul(&arithmetic::div(&g, &count)?, &ties)
 }
 
 /// Greatest or least elements along one dimension, with their indices.
@@ -97,15 +85,16 @@ fn along(op: &'static str, node: &'static str, x: &Tensor, dim: isize, keepdim: 
     if let Some(found) = batch::reduction(op, x, &[dim], keepdim, rule) {
         return found.map(|([y, indices], level)| [Tensor::batched(&y, level), Tensor::batched(&indices, level)]);
     }
-    let lines = lines(op, x, &[dim])?;
-    let indices = positions(op, &lines, end, keepdim, x.shape())?;
-    let y = at(&lines, &indices)?;
-    record(node, &y, &[x], &[Keep::Input(&indices)], || lines.settings(x, keepdim, 1.0), to_positions)?;
+    let plan = Plan::new(op, x, &[dim], keepdim)?;
+    refuse_nothing(op, x, &plan, false)?;
+    let (values, indices) = places(&plan, x, end, true)?;
+    let y = values.unwrap_or_else(|| indices.clone());
+    record(node, &y, &[x], &[Keep::Input(&indices)], || plan.settings(1.0), to_positions)?;
     Ok([y, indices])
 }
 
 /// dx = g at the index that was chosen, else zero.
-fn to_positions(call: &Call) -> Result<Gradients> {
+pub(super) fn to_positions(call: &Call) -> Result<Gradients> {
     let s: &Settings = call.settings;
     let (g, indices) = (restored(&call.g, s)?, restored(&call.saved[0], s)?);
     let dim = s.dims.first().copied().unwrap_or(0);
@@ -118,10 +107,10 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).max(1).values
     /// tensor([5., 7.])
-    function ["max(Tensor self)", "max(Tensor self, int dim, bool keepdim=False)", "max(Tensor self, Tensor other)"],
+    function ["max(Tensor self)", "max(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)", "max(Tensor self, Tensor other)"],
     |n, a| match n {
         0 => Ok(shared("max", "MaxBackward1", a.tensor(0)?, &[], false, End::Greatest)?.into()),
-        1 => Ok(Output::Pair("max", along("max", "MaxBackward0", a.tensor(0)?, a.int(1)?, a.bool(2)?, End::Greatest)?)),
+        1 => Ok(along("max", "MaxBackward0", a.tensor(0)?, a.int(1)?, a.bool(2)?, End::Greatest)?.into()),
         _ => Ok(arithmetic::maximum(a.tensor(0)?, a.tensor(1)?)?.into()),
     }
 }
@@ -132,10 +121,10 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).min(1).indices
     /// tensor([0, 1])
-    function ["min(Tensor self)", "min(Tensor self, int dim, bool keepdim=False)", "min(Tensor self, Tensor other)"],
+    function ["min(Tensor self)", "min(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)", "min(Tensor self, Tensor other)"],
     |n, a| match n {
         0 => Ok(shared("min", "MinBackward1", a.tensor(0)?, &[], false, End::Least)?.into()),
-        1 => Ok(Output::Pair("min", along("min", "MinBackward0", a.tensor(0)?, a.int(1)?, a.bool(2)?, End::Least)?)),
+        1 => Ok(along("min", "MinBackward0", a.tensor(0)?, a.int(1)?, a.bool(2)?, End::Least)?.into()),
         _ => Ok(arithmetic::minimum(a.tensor(0)?, a.tensor(1)?)?.into()),
     }
 }
@@ -164,23 +153,80 @@ operation! {
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).amin(0)
     /// tensor([1., 2.])
     function ["amin(Tensor self, int[] dim=(), bool keepdim=False)"], |_, a| {
-        Ok(shared("amin", "AminBackward0", a.tensor(0)?, a.ints(1)?, a.bool(2)?, End::Least)?.into())
+        Ok(amin(a.tensor(0)?, a.ints(1)?, a.bool(2)?)?.into())
     }
+}
+
+/// The least elements over dimensions; none given means all.
+///
+/// # Errors
+/// As [`amax`].
+pub fn amin(x: &Tensor, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+    shared("amin", "AminBackward0", x, dims, keepdim, End::Least)
+}
+
+operation! {
+    /// The least and the greatest elements, along a dimension or of all; ties share the gradient.
+    ///
+    /// >>> ferrograd.aminmax(ferrograd.tensor([3.0, 1.0, 2.0])).max
+    /// tensor(3.)
+    function ["aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)"], |_, a| {
+        Ok(aminmax(a.tensor(0)?, a.maybe_int(1)?, a.bool(2)?)?.into())
+    }
+}
+
+/// The least and the greatest elements, along a dimension or of all.
+///
+/// # Errors
+/// Over nothing, and for a dimension out of range.
+pub fn aminmax(x: &Tensor, dim: Option<isize>, keepdim: bool) -> Result<[Tensor; 2]> {
+    let rule = |x: &Tensor, dims: &[isize], keepdim| match dims {
+        [one] => aminmax(x, Some(*one), keepdim),
+        _ => aminmax(&view::flatten(x, 1, -1)?, Some(1), false),
+    };
+    if let Some(found) = batch::reduction("aminmax", x, dim.as_slice(), keepdim, rule) {
+        return found.map(|(both, level)| both.map(|y| Tensor::batched(&y, level)));
+    }
+    let plan = Plan::new("aminmax", x, dim.as_slice(), keepdim)?;
+    refuse_nothing("aminmax", x, &plan, dim.is_none())?;
+    let both = [values(&plan, x, End::Least)?, values(&plan, x, End::Greatest)?];
+    let keep = [Keep::Input(x), Keep::Result(0, &both[0]), Keep::Result(1, &both[1])];
+    record_all(
+        "AminmaxBackward0",
+        &[&both[0], &both[1]],
+        &[x],
+        &keep,
+        || plan.settings(0.0),
+        |call| {
+            let mut sum = None;
+            for (g, y) in call.gradients.iter().zip(&call.saved[1..]) {
+                if let Some(g) = g {
+                    sum = Some(added(sum, to_ties(g, &call.saved[0], y, call.settings)?)?);
+                }
+            }
+            Ok(smallvec![sum])
+        },
+    )?;
+    Ok(both)
 }
 
 fn position(op: &'static str, x: &Tensor, dim: Option<isize>, keepdim: bool, end: End) -> Result<Tensor> {
     let (flat, dims): (Tensor, SmallVec<[isize; 1]>) = match dim {
-        Some(d) => (x.clone(), smallvec![d]),
-        None => {
-            not_empty(op, x)?;
-            (view::reshape(&x.detach(), &[-1])?, smallvec![0])
-        }
+        Some(d) => (x.detach(), smallvec![d]),
+        None => (view::reshape(&x.detach(), &[-1])?, smallvec![0]),
     };
     let kept = keepdim && dim.is_some();
     let rule = |x: &Tensor, dims: &[isize], keepdim| position(op, x, dims.first().copied(), keepdim, end);
     let found = match batch::reduced(op, &flat, &dims, kept, rule) {
         Some(found) => found?,
-        None => positions(op, &lines(op, &flat, &dims)?, end, kept, x.shape())?,
+        None => {
+            if x.dtype() == DType::Bool {
+                return Err(Error::NotImplemented { op, what: "bool: convert to an integer first; this".into() });
+            }
+            let plan = Plan::new(op, &flat, &dims, kept)?;
+            refuse_nothing(op, x, &plan, dim.is_none())?;
+            places(&plan, &copy::to_contiguous(&flat)?, end, false)?.1
+        }
     };
     // Over all elements every dimension was reduced.
     if keepdim && dim.is_none() { view::reshape(&found, &vec![1; x.rank()]).map(|t| t.detach()) } else { Ok(found) }
@@ -192,8 +238,7 @@ operation! {
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).argmax(1)
     /// tensor([1, 0])
     function ["argmax(Tensor self, int? dim=None, bool keepdim=False)"], |_, a| {
-        let dim = if a.is_none(1) { None } else { Some(a.int(1)?) };
-        Ok(position("argmax", a.tensor(0)?, dim, a.bool(2)?, End::Greatest)?.into())
+        Ok(position("argmax", a.tensor(0)?, a.maybe_int(1)?, a.bool(2)?, End::Greatest)?.into())
     }
 }
 
@@ -203,49 +248,47 @@ operation! {
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).argmin(1)
     /// tensor([0, 1])
     function ["argmin(Tensor self, int? dim=None, bool keepdim=False)"], |_, a| {
-        let dim = if a.is_none(1) { None } else { Some(a.int(1)?) };
-        Ok(position("argmin", a.tensor(0)?, dim, a.bool(2)?, End::Least)?.into())
+        Ok(position("argmin", a.tensor(0)?, a.maybe_int(1)?, a.bool(2)?, End::Least)?.into())
     }
 }
 
 operation! {
-    /// True where every element is, over a dimension or all.
+    /// True where every element is, over dimensions or all; over no dimensions, of each element alone. Bool, but uint8
+    /// for uint8.
     ///
     /// >>> ferrograd.tensor([True, False]).all()
     /// tensor(False)
-    function ["all(Tensor self)", "all(Tensor self, int dim, bool keepdim=False)"], |n, a| {
-        truths(a.tensor(0)?, if n == 0 { None } else { Some((a.int(1)?, a.bool(2)?)) }, End::Least).map(Output::from)
+    function ["all(Tensor self)", "all(Tensor self, int[]? dim, bool keepdim=False)"], |n, a| {
+        truths("all", a.tensor(0)?, if n == 0 { None } else { a.maybe_ints(1)? }, n == 1 && a.bool(2)?, End::Least).map(Output::from)
     }
 }
 
 operation! {
-    /// True where any element is, over a dimension or all.
+    /// True where any element is, over dimensions or all; over no dimensions, of each element alone. Bool, but uint8 for
+    /// uint8.
     ///
     /// >>> ferrograd.tensor([True, False]).any()
     /// tensor(True)
-    function ["any(Tensor self)", "any(Tensor self, int dim, bool keepdim=False)"], |n, a| {
-        truths(a.tensor(0)?, if n == 0 { None } else { Some((a.int(1)?, a.bool(2)?)) }, End::Greatest).map(Output::from)
+    function ["any(Tensor self)", "any(Tensor self, int[]? dim, bool keepdim=False)"], |n, a| {
+        truths("any", a.tensor(0)?, if n == 0 { None } else { a.maybe_ints(1)? }, n == 1 && a.bool(2)?, End::Greatest).map(Output::from)
     }
 }
 
 /// All elements true (the least is) or any (the greatest is); over nothing, true and false.
-fn truths(x: &Tensor, dim: Option<(isize, bool)>, end: End) -> Result<Tensor> {
-    let (all, keeps) = dim.map_or((SmallVec::<[isize; 1]>::new(), false), |(d, keepdim)| (smallvec![d], keepdim));
-    let rule = |x: &Tensor, dims: &[isize], keepdim| match dims {
-        [one] => truths(x, Some((*one, keepdim)), end),
-        _ => truths(&view::flatten(x, 1, -1)?, Some((1, false)), end),
-    };
-    if let Some(y) = batch::reduced("all", x, &all, keeps, rule) {
+fn truths(op: &'static str, x: &Tensor, dims: Option<&[isize]>, keepdim: bool, end: End) -> Result<Tensor> {
+    let result = if x.dtype() == DType::U8 { DType::U8 } else { DType::Bool };
+    if dims.is_some_and(<[isize]>::is_empty) {
+        return cast::to(&compare::ne(x, 0)?, result);
+    }
+    let dims = dims.unwrap_or_default();
+    let rule = |x: &Tensor, dims: &[isize], keepdim| truths(op, x, Some(dims), keepdim, end);
+    if let Some(y) = batch::reduced(op, x, dims, keepdim, rule) {
         return y;
     }
-    let truth = compare::ne(x, 0)?;
-    let (dims, keepdim): (SmallVec<[isize; 1]>, bool) = match dim {
-        Some((d, keepdim)) => (smallvec![d], keepdim),
-        None => (smallvec![], false),
+    let plan = Plan::new(op, x, dims, keepdim)?;
+    let y = match end {
+        End::Greatest => plan.run::<Any>(x, None),
+        End::Least => plan.run::<All>(x, None),
     };
-    let lines = lines("all", &truth, &dims)?;
-    if lines.length == 0 {
-        return Tensor::full(&lines.shape(keepdim), end == End::Least, DType::Bool);
-    }
-    at(&lines, &positions("all", &lines, end, keepdim, x.shape())?)
+    cast::to(&y?, result)
 }

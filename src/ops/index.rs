@@ -4,7 +4,7 @@ mod batched;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::formula::{Form, Formula, Pointwise, Rule};
+use super::formula::{Form, Formula, OPERANDS, Pointwise, Rule};
 use super::registry::{Arguments, operation};
 use super::select::{self, Deed, Family, Indices, Kind, Selection};
 use super::{batch, cast, inplace, mask, pointwise, view};
@@ -367,4 +367,14 @@ pub(super) fn scatter_zeros(shape: &[usize], dim: isize, indices: &Tensor, x: &T
     let kind = Kind::Along(wrap_dim(OP, dim, shape.len())?);
     let selection = Selection { op: OP, family: &ADVANCED, kind, table: shape.into() };
     select::joined(&selection, &Tensor::zeros(shape, x.dtype())?, x, smallvec![indices.clone()], Deed::Add)
+}
+
+/// The elements of `x` at the given indices of a dimension; the other sizes are those of `x`.
+pub(super) fn take_along(x: &Tensor, dim: isize, indices: &Tensor) -> Result<Tensor> {
+    if x.rank() == 0 {
+        return view::reshape(&view::expand(x, &[indices.numel() as isize])?, &view::signed(indices.shape()));
+    }
+    let kind = Kind::Along(wrap_dim(OP, dim, x.rank())?);
+    let selection = Selection { op: OP, family: &ADVANCED, kind, table: x.layout().shape.clone() };
+    select::take(&selection, x, smallvec![indices.clone()])
 }

@@ -93,6 +93,38 @@ pub(super) fn fill_with(target: &Tensor, value: &Tensor) -> Result<Tensor> {
     Ok(target.clone())
 }
 
+/// Writes into `target` what `f` makes of it, with the history of that.
+///
+/// # Errors
+/// What `f` raises, where its result does not fit the target, and as [`check`]. The target is unchanged then.
+pub(super) fn apply(
+    op: &'static str,
+    target: &Tensor,
+    f: &dyn Fn(&Tensor) -> Result<Tensor>,
+) -> Result<super::registry::Output> {
+    let Some(batch) = target.batch() else {
+        check(op, target)?;
+        let linked = forward::is_active() || (is_grad_enabled() && target.requires_grad());
+        let value = if linked { f(&snapshot(target)?)? } else { f(target)? };
+        super::cast::check_result(op, value.dtype(), target.dtype())?;
+        if value.shape() != target.shape() {
+            let (target, result) = (target.shape().to_vec(), value.shape().to_vec());
+            return Err(Error::InPlaceShape { op, target, result });
+        }
+        assign(target, &value, Origin::Target)?;
+        return Ok(target.clone().into());
+    };
+    let level = batch.level;
+    let value = f(target)?;
+    match value.batch() {
+        Some(found) if found.level == level => {
+            apply(op, &batch.value, &|_| Ok(found.value.clone()))?;
+            Ok(target.clone().into())
+        }
+        _ => Err(Error::BatchedInPlace { op }),
+    }
+}
+
 /// Where the value that a tensor is overwritten with comes from; with the name of the node that says so, unless the
 /// value's own node does.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::formula::{Form, Operand, Rule, Ternary};
 use super::registry::{Arguments, Output, operation};
 use super::select::{self, Deed, Family, Kind, Selection};
-use super::{cast, compare, copy, pointwise, sum, view};
+use super::{cast, copy, pointwise, view};
 use crate::error::{Error, Result};
 use crate::kernels::element::dispatch;
 use crate::kernels::lane::Real;
@@ -229,15 +229,4 @@ operation! {
     /// tensor([[1],
     ///         [2]])
     function ["argwhere(Tensor self)"], |_, a| Ok(nonzero_matrix(a.tensor(0)?)?.into())
-}
-
-operation! {
-    /// How many elements are not zero, along dimensions or of all.
-    ///
-    /// >>> ferrograd.count_nonzero(ferrograd.tensor([[0, 1], [2, 3]]), 1)
-    /// tensor([1, 2])
-    function ["count_nonzero(Tensor self, int[]? dim=None)"], |_, a| {
-        let truth = compare::ne(&a.tensor(0)?.detach(), 0)?;
-        Ok(sum::sum(&truth, a.ints(1)?, false, None)?.into())
-    }
 }

@@ -13,8 +13,10 @@ use crate::tensor::layout::Shape;
 
 /// What a formula is given beside the gradient.
 pub(super) struct Call<'a> {
-    /// The gradient of the result.
+    /// The gradient of the result, or of the first of several.
     pub g: Tensor,
+    /// The gradients of all results; `None` where nothing depends on one.
+    pub gradients: &'a [Option<Tensor>],
     /// The values that were kept, in order.
     pub saved: SmallVec<[Tensor; 2]>,
     /// The settings of the forward call.
@@ -46,6 +48,8 @@ pub(super) enum Keep<'a> {
     Input(&'a Tensor),
     /// The result.
     Output,
+    /// One of several results.
+    Result(u16, &'a Tensor),
 }
 
 #[derive(Clone)]
@@ -63,7 +67,8 @@ impl Derivative for Recorded {
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {
         let saved = self.saved.iter().map(|s| s.unpack(call.node)).collect::<Result<_>>()?;
-        (self.formula)(&Call { g: call.gradient()?, saved, settings: &self.settings, needs: call.needs })
+        let (g, gradients) = (call.gradient()?, call.gradients);
+        (self.formula)(&Call { g, gradients, saved, settings: &self.settings, needs: call.needs })
     }
 
     fn take(&mut self, keep: bool) -> Self {
@@ -88,6 +93,19 @@ pub(super) fn record(
     settings: impl FnOnce() -> Settings,
     formula: TensorFormula,
 ) -> Result<()> {
+    record_all(name, &[y], inputs, keep, settings, formula)
+}
+
+/// As [`record`] for an operation of several results.
+pub(super) fn record_all(
+    name: &'static str,
+    results: &[&Tensor],
+    inputs: &[&Tensor],
+    keep: &[Keep],
+    settings: impl FnOnce() -> Settings,
+    formula: TensorFormula,
+) -> Result<()> {
+    let y = results[0];
     if y.batch().is_some() {
         return Err(Error::NotImplemented { op: name, what: "a batching rule of this operation".into() });
     }
@@ -99,10 +117,11 @@ pub(super) fn record(
         .map(|k| match k {
             Keep::Input(x) => Saved::input(x),
             Keep::Output => Saved::output(y),
+            Keep::Result(n, y) => Saved::nth_output(y, *n),
         })
         .collect();
     let derivative = Recorded { name, saved, settings: settings(), formula };
-    link(derivative, inputs, y)
+    link_all(derivative, inputs, results)
 }
 
 /// True where an operation leaves a node or carries tangents.
@@ -183,4 +202,34 @@ pub(super) fn restored(x: &Tensor, settings: &Settings) -> Result<Tensor> {
     let mut dims = settings.dims.clone();
     dims.sort_unstable();
     dims.iter().try_fold(x.clone(), |x, &d| super::view::unsqueeze(&x, d))
+}
+
+/// The derivative of an operation that torch records and cannot differentiate.
+#[derive(Clone)]
+struct Refusing {
+    name: &'static str,
+    op: &'static str,
+}
+
+impl Derivative for Refusing {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn backward(&self, _call: &Backward) -> Result<Gradients> {
+        Err(Error::NoDerivative { op: self.op })
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
+
+/// Leaves a node behind results that have no derivative: asking for one is an error.
+pub(super) fn record_refusal(op: &'static str, name: &'static str, inputs: &[&Tensor], y: &Tensor) -> Result<()> {
+    if !y.dtype().is_floating_point() || !is_recorded(inputs.iter().copied()) {
+        return Ok(());
+    }
+    let edges = inputs.iter().map(|x| x.gradient_edge()).collect();
+    let node = NodeRef::new(Refusing { name, op }, edges, y.shape(), y.dtype());
+    y.set_history(Edge { node, output: 0 });
+    Ok(())
 }

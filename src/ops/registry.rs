@@ -56,6 +56,8 @@ pub enum Value {
     Number(Scalar),
     /// Sizes, dimensions or indices.
     Ints(SmallVec<[isize; 4]>),
+    /// Several lists of integers.
+    Lists(Vec<SmallVec<[isize; 4]>>),
     /// Several numbers.
     Numbers(Vec<Scalar>),
     /// An element type.
@@ -69,13 +71,17 @@ pub enum Value {
 pub enum Output {
     /// One tensor.
     Tensor(Tensor),
-    /// Two tensors with names, such as `values` and `indices`.
-    Pair(&'static str, [Tensor; 2]),
-    /// Several tensors.
+    /// Several tensors, whose names are in the signature, if they have any.
     Tensors(Vec<Tensor>),
     /// A tensor that takes the place of the first operand, whose layout was changed in place. The operand itself stays as
     /// it was: it is for a host language to let the object that stood for it stand for this tensor.
     Instead(Tensor),
+}
+
+impl<const N: usize> From<[Tensor; N]> for Output {
+    fn from(tensors: [Tensor; N]) -> Self {
+        Output::Tensors(tensors.into())
+    }
 }
 
 impl From<Tensor> for Output {
@@ -103,7 +109,8 @@ pub struct Operation {
     pub name: &'static str,
     /// The docstring.
     pub doc: &'static str,
-    /// The calls it takes, in order of trial: `sum(Tensor self, int[]? dim=None, bool keepdim=False)`.
+    /// The calls it takes, in order of trial: `sum(Tensor self, int[]? dim=None, bool keepdim=False)`. Several results
+    /// are written behind an arrow, with names where they have any: `-> (Tensor values, Tensor indices)`.
     pub signatures: &'static [&'static str],
     /// Other names that torch has for it.
     pub aliases: &'static [&'static str],
@@ -126,6 +133,8 @@ pub enum Home {
     Nn,
     /// Among the special functions: `special.name(...)`.
     Special,
+    /// Among the functions of linear algebra: `linalg.name(...)`.
+    Linalg,
 }
 
 impl Operation {
@@ -136,6 +145,7 @@ impl Operation {
             None => Home::Package,
             Some(("nn", _)) => Home::Nn,
             Some(("special", _)) => Home::Special,
+            Some(("linalg", _)) => Home::Linalg,
             Some(_) => Home::Tensor,
         }
     }
@@ -151,7 +161,7 @@ impl Operation {
         match self.home() {
             Home::Package => !self.name.ends_with('_') || is_one(),
             Home::Tensor => false,
-            Home::Nn | Home::Special => true,
+            Home::Nn | Home::Special | Home::Linalg => true,
         }
     }
 }
@@ -244,6 +254,14 @@ impl Arguments<'_> {
     /// Several integers, if given.
     pub fn maybe_ints(&self, n: usize) -> Result<Option<&[isize]>> {
         if self.is_none(n) { Ok(None) } else { self.ints(n).map(Some) }
+    }
+
+    /// Several lists of integers.
+    pub fn lists(&self, n: usize) -> Result<&[SmallVec<[isize; 4]>]> {
+        match self.values.get(n) {
+            Some(Value::Lists(all)) => Ok(all),
+            _ => self.wrong(n, "lists of ints"),
+        }
     }
 
     /// An integer, if given.

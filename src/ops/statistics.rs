@@ -1,33 +1,26 @@
-//! Variance, standard deviation, and the sums of exponentials.
+//! Variance and standard deviation.
 
 use smallvec::smallvec;
 
-use super::arithmetic::{div, mul, sub};
-use super::recorded::{Keep, Settings, record, restored};
-use super::registry::operation;
-use super::{batch, cast, compare, extremum, sum, unary, view};
+use super::arithmetic::{add, div, mul, sub};
+use super::recorded::{Call, Keep, Settings, record, record_all, restored};
+use super::reduce::{Plan, wide};
+use super::registry::{Arguments, operation};
+use super::{batch, cast, compare, copy, sum, unary, view};
 use crate::error::{Error, Result};
-use crate::graph::forward::unrecorded;
+use crate::graph::forward::{added, unrecorded};
+use crate::graph::node::Gradients;
+use crate::kernels::reduce::kinds::{Deviations, Distances};
 use crate::tensor::Tensor;
-use crate::tensor::dtype::{Category, DType};
-use crate::tensor::layout::{dim_mask, wrap_dim};
+use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
-fn float(op: &'static str, x: &Tensor) -> Result<()> {
-    match x.dtype() {
-        d if d.is_floating_point() => Ok(()),
-        dtype if matches!(op, "var" | "std") => {
-            Err(Error::DTypeInvalid { op, dtype, rule: "std and var only support floating point dtypes" })
-        }
-        dtype => Err(Error::DTypeUnsupported { op, dtype, hint: "only floating point dtypes have one" }),
+/// An error for dtypes that have no quotients.
+fn refuse_integers(op: &'static str, dtype: DType) -> Result<()> {
+    if dtype.is_floating_point() {
+        return Ok(());
     }
-}
-
-/// What the derivatives below need of a reduction over `dims`.
-fn settings(op: &'static str, x: &Tensor, dims: &[isize], keepdim: bool, number: f64) -> Result<Settings> {
-    let mask = dim_mask(op, dims, x.rank())?;
-    let dims = (0..x.rank()).filter(|&d| mask[d]).map(|d| d as isize).collect();
-    Ok(Settings { shape: x.layout().shape.clone(), dims, keepdim, number })
+    Err(Error::DTypeInvalid { op, dtype, rule: "std and var only support floating point dtypes" })
 }
 
 /// The elements that go into one result.
@@ -35,16 +28,44 @@ fn count(s: &Settings) -> f64 {
     s.dims.iter().map(|&d| s.shape[d as usize]).product::<usize>() as f64
 }
 
-/// Removes reduced dimensions unless they are kept.
-fn finished(y: &Tensor, s: &Settings) -> Result<Tensor> {
-    if s.keepdim || s.dims.is_empty() { Ok(y.clone()) } else { Ok(view::squeeze(y, Some(&s.dims))?.detach()) }
+/// The variance and the mean, without history, in float64: the mean first, then the squared distances from it. The mean
+/// is that of the distances from the first element, so that equal elements have the variance 0.
+fn moments(plan: &Plan, x: &Tensor, correction: f64) -> Result<[Tensor; 2]> {
+    let n = plan.length() as f64;
+    if n == 0.0 {
+        let none = Tensor::full(&plan.shape(), f64::NAN, DType::F64)?;
+        return Ok([none.clone(), none]);
+    }
+    let mut first = x.layout().clone();
+    plan.dims.iter().for_each(|&d| first.shape[d as usize] = 1);
+    let first = cast::to(&copy::contiguous_copy(&x.alias(first, false))?, DType::F64)?;
+    let (mean, squares) = wide!(x.dtype(), A => {
+        let distances = plan.run::<Distances<A, f64>>(x, Some(&first))?;
+        let mean = add(&view::reshape(&first, &view::signed(distances.shape()))?, &div(&distances, n)?)?;
+        let squares = plan.run::<Deviations<A, f64>>(x, Some(&mean))?;
+        (mean, squares)
+    });
+    Ok([div(&squares, (n - correction).max(0.0))?, mean])
 }
 
-/// `sum (x - mean)^2 / (n - correction)`, unrecorded, with the reduced dimensions kept.
-fn variance(x: &Tensor, s: &Settings) -> Result<Tensor> {
-    unrecorded(|| {
-        let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
-        div(&sum::sum(&mul(&centred, &centred)?, &s.dims, true, None)?, (count(s) - s.number).max(0.0))
+/// The derivative of a variance: `g 2 (x - m) / (n - correction)`.
+fn of_variance(g: &Tensor, x: &Tensor, s: &Settings) -> Result<Tensor> {
+    let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
+    mul(&mul(g, 2.0 / (count(s) - s.number))?, &centred)
+}
+
+/// The derivative of a standard deviation: `g (x - m) / ((n - correction) y)`, zero where `y = 0`.
+fn of_deviation(g: &Tensor, x: &Tensor, y: &Tensor, s: &Settings) -> Result<Tensor> {
+    let g = div(g, &mul(y, 2.0)?)?;
+    of_variance(&compare::where_(&compare::eq(y, 0.0)?, 0.0, &g)?, x, s)
+}
+
+/// The dimensions, the correction and `keepdim` of a call by the number of its signature.
+fn arguments<'a>(n: usize, a: &'a Arguments) -> Result<(&'a [isize], f64, bool)> {
+    Ok(match n {
+        0 => (&[], a.number(1)?.as_f64(), false),
+        1 => (a.ints(1)?, a.maybe_number(2)?.map_or(1.0, Scalar::as_f64), a.bool(3)?),
+        _ => (a.ints(1)?, a.number(2)?.as_f64(), a.bool(3)?),
     })
 }
 
@@ -55,11 +76,10 @@ operation! {
     /// >>> ferrograd.tensor([1.0, 2.0, 3.0, 4.0]).var()
     /// tensor(1.6667)
     function ["var(Tensor self, bool unbiased)", "var(Tensor self, int[]? dim=None, *, Number? correction=1, bool keepdim=False)", "var(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
-    |n, a| Ok(match n {
-        0 => var(a.tensor(0)?, &[], a.number(1)?.as_f64(), false)?,
-        1 => var(a.tensor(0)?, a.ints(1)?, a.maybe_number(2)?.map_or(1.0, Scalar::as_f64), a.bool(3)?)?,
-        _ => var(a.tensor(0)?, a.ints(1)?, a.number(2)?.as_f64(), a.bool(3)?)?,
-    }.into())
+    |n, a| {
+        let (dims, correction, keepdim) = arguments(n, a)?;
+        Ok(var(a.tensor(0)?, dims, correction, keepdim)?.into())
+    }
 }
 
 /// Variance over dimensions; none given means all.
@@ -70,21 +90,16 @@ pub fn var(x: &Tensor, dims: &[isize], correction: f64, keepdim: bool) -> Result
     if let Some(y) = batch::reduced("var", x, dims, keepdim, |x, dims, keepdim| var(x, dims, correction, keepdim)) {
         return y;
     }
-    float("var", x)?;
-    let s = settings("var", x, dims, keepdim, correction)?;
-    let y = finished(&variance(x, &s)?, &s)?;
+    refuse_integers("var", x.dtype())?;
+    let plan = Plan::new("var", x, dims, keepdim)?;
+    let y = unrecorded(|| cast::to(&moments(&plan, x, correction)?[0], x.dtype()))?;
     record(
         "VarBackward0",
         &y,
         &[x],
         &[Keep::Input(x)],
-        || s,
-        |call| {
-            // dx = g 2 (x - m) / (n - correction)
-            let (g, x, s) = (restored(&call.g, call.settings)?, &call.saved[0], call.settings);
-            let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
-            Ok(smallvec![Some(mul(&mul(&g, 2.0 / (count(s) - s.number))?, &centred)?)])
-        },
+        || plan.settings(correction),
+        |call| Ok(smallvec![Some(of_variance(&restored(&call.g, call.settings)?, &call.saved[0], call.settings)?)]),
     )?;
     Ok(y)
 }
@@ -96,11 +111,10 @@ operation! {
     /// >>> ferrograd.tensor([1.0, 2.0, 3.0, 4.0]).std()
     /// tensor(1.2910)
     function ["std(Tensor self, bool unbiased)", "std(Tensor self, int[]? dim=None, *, Number? correction=1, bool keepdim=False)", "std(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
-    |n, a| Ok(match n {
-        0 => std(a.tensor(0)?, &[], a.number(1)?.as_f64(), false)?,
-        1 => std(a.tensor(0)?, a.ints(1)?, a.maybe_number(2)?.map_or(1.0, Scalar::as_f64), a.bool(3)?)?,
-        _ => std(a.tensor(0)?, a.ints(1)?, a.number(2)?.as_f64(), a.bool(3)?)?,
-    }.into())
+    |n, a| {
+        let (dims, correction, keepdim) = arguments(n, a)?;
+        Ok(std(a.tensor(0)?, dims, correction, keepdim)?.into())
+    }
 }
 
 /// Standard deviation over dimensions; none given means all.
@@ -111,154 +125,92 @@ pub fn std(x: &Tensor, dims: &[isize], correction: f64, keepdim: bool) -> Result
     if let Some(y) = batch::reduced("std", x, dims, keepdim, |x, dims, keepdim| std(x, dims, correction, keepdim)) {
         return y;
     }
-    float("std", x)?;
-    let s = settings("std", x, dims, keepdim, correction)?;
-    let y = finished(&unrecorded(|| unary::sqrt(&variance(x, &s)?))?, &s)?;
+    refuse_integers("std", x.dtype())?;
+    let plan = Plan::new("std", x, dims, keepdim)?;
+    let y = unrecorded(|| cast::to(&unary::sqrt(&moments(&plan, x, correction)?[0])?, x.dtype()))?;
+    let keep = [Keep::Input(x), Keep::Output];
     record(
         "StdBackward0",
         &y,
         &[x],
-        &[Keep::Input(x), Keep::Output],
-        || s,
+        &keep,
+        || plan.settings(correction),
         |call| {
-            // dx = g (x - m) / ((n - correction) y)
-            let (g, x, s) = (restored(&call.g, call.settings)?, &call.saved[0], call.settings);
-            let y = restored(&call.saved[1], s)?;
-            let centred = sub(x, &sum::mean(x, &s.dims, true, None)?)?;
-            let scale = div(&g, &mul(&y, count(s) - s.number)?)?;
-            let scale = compare::where_(&compare::eq(&y, 0.0)?, 0.0, &scale)?;
-            Ok(smallvec![Some(mul(&scale, &centred)?)])
-        },
-    )?;
-    Ok(y)
-}
-
-operation! {
-    /// `log(sum(exp(x)))` over dimensions, computed from the greatest element so that nothing overflows:
-    /// `dy/dx = exp(x - y)`. Integers become floats.
-    ///
-    /// >>> ferrograd.tensor([1000.0, 1000.0]).logsumexp(0)
-    /// tensor(1000.6932)
-    function ["logsumexp(Tensor self, int[] dim, bool keepdim=False)"], |_, a| {
-        Ok(logsumexp(a.tensor(0)?, a.ints(1)?, a.bool(2)?)?.into())
-    }
-}
-
-/// `log(sum(exp(x)))` over dimensions.
-///
-/// # Errors
-/// For dimensions out of range or named twice.
-pub fn logsumexp(x: &Tensor, dims: &[isize], keepdim: bool) -> Result<Tensor> {
-    if let Some(y) = batch::reduced("logsumexp", x, dims, keepdim, logsumexp) {
-        return y;
-    }
-    let x = &as_float(x)?;
-    let s = settings("logsumexp", x, dims, keepdim, 0.0)?;
-    let y = finished(&unrecorded(|| log_of_sum(x, &s))?, &s)?;
-    record(
-        "LogsumexpBackward0",
-        &y,
-        &[x],
-        &[Keep::Input(x), Keep::Output],
-        || s,
-        |call| {
-            // dx = g exp(x - y)
             let (g, y) = (restored(&call.g, call.settings)?, restored(&call.saved[1], call.settings)?);
-            Ok(smallvec![Some(mul(&g, &unary::exp(&sub(&call.saved[0], &y)?)?)?)])
+            Ok(smallvec![Some(of_deviation(&g, &call.saved[0], &y, call.settings)?)])
         },
     )?;
     Ok(y)
 }
 
-fn as_float(x: &Tensor) -> Result<Tensor> {
-    if x.dtype().category() <= Category::Integer { cast::to(x, crate::tensor::default_dtype()) } else { Ok(x.clone()) }
-}
-
-/// `m + log(sum(exp(x - m)))` with the greatest element `m`, where that is finite.
-fn log_of_sum(x: &Tensor, s: &Settings) -> Result<Tensor> {
-    if x.numel() == 0 {
-        let total = sum::sum(&unary::exp(x)?, &s.dims, true, None)?;
-        return unary::log(&total);
+operation! {
+    /// Variance and mean over dimensions, or of all elements, in one call.
+    ///
+    /// >>> ferrograd.var_mean(ferrograd.tensor([1.0, 2.0, 3.0]))
+    /// (tensor(1.), tensor(2.))
+    function ["var_mean(Tensor input, bool unbiased) -> (Tensor, Tensor)", "var_mean(Tensor input, int[]? dim=None, *, Number? correction=1, bool keepdim=False) -> (Tensor, Tensor)", "var_mean(Tensor input, int[]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)"],
+    |n, a| {
+        let (dims, correction, keepdim) = arguments(n, a)?;
+        Ok(spread_and_mean("var_mean", a.tensor(0)?, dims, correction, keepdim)?.into())
     }
-    let greatest = extremum::amax(x, &s.dims, true)?;
-    let finite = compare::lt(&unary::abs(&greatest)?, f64::INFINITY)?;
-    let shift = compare::where_(&finite, &greatest, 0.0)?;
-    let total = sum::sum(&unary::exp(&sub(x, &shift)?)?, &s.dims, true, None)?;
-    super::arithmetic::add(&unary::log(&total)?, &shift)
 }
 
 operation! {
-    /// `exp(x) / sum(exp(x))` along a dimension: `dx = y (g - sum(g y))`.
+    /// Standard deviation and mean over dimensions, or of all elements, in one call.
     ///
-    /// >>> ferrograd.tensor([0.0, 0.0]).softmax(0)
-    /// tensor([0.5000, 0.5000])
-    function ["softmax(Tensor self, int dim, DType? dtype=None)"], |_, a| {
-        Ok(softmax(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
+    /// >>> ferrograd.std_mean(ferrograd.tensor([1.0, 2.0, 3.0]))
+    /// (tensor(1.), tensor(2.))
+    function ["std_mean(Tensor input, bool unbiased) -> (Tensor, Tensor)", "std_mean(Tensor input, int[]? dim=None, *, Number? correction=1, bool keepdim=False) -> (Tensor, Tensor)", "std_mean(Tensor input, int[]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)"],
+    |n, a| {
+        let (dims, correction, keepdim) = arguments(n, a)?;
+        Ok(spread_and_mean("std_mean", a.tensor(0)?, dims, correction, keepdim)?.into())
     }
 }
 
-/// The normalised exponentials along a dimension.
-///
-/// # Errors
-/// For integers, and a dimension out of range.
-pub fn softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
-    if let Some(y) = batch::along("softmax", x, dim, |x, dim| softmax(x, dim, dtype)) {
-        return y;
+/// The variance, or by name the standard deviation, and the mean.
+fn spread_and_mean(
+    op: &'static str,
+    x: &Tensor,
+    dims: &[isize],
+    correction: f64,
+    keepdim: bool,
+) -> Result<[Tensor; 2]> {
+    let rule = |x: &Tensor, dims: &[isize], keepdim| spread_and_mean(op, x, dims, correction, keepdim);
+    if let Some(found) = batch::reduction(op, x, dims, keepdim, rule) {
+        return found.map(|(both, level)| both.map(|y| Tensor::batched(&y, level)));
     }
-    let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
-    float("softmax", x)?;
-    let dim = wrap_dim("softmax", dim, x.rank())? as isize;
-    let y = unrecorded(|| {
-        if x.numel() == 0 {
-            return Tensor::zeros(x.shape(), x.dtype());
-        }
-        let e = unary::exp(&sub(x, &extremum::amax(x, &[dim], true)?)?)?;
-        div(&e, &sum::sum(&e, &[dim], true, None)?)
+    refuse_integers(op, x.dtype())?;
+    let is_deviation = op == "std_mean";
+    let plan = Plan::new(op, x, dims, keepdim)?;
+    let (y, mean) = unrecorded(|| {
+        let [variance, mean] = moments(&plan, x, correction)?;
+        let y = if is_deviation { unary::sqrt(&variance)? } else { variance };
+        Ok((cast::to(&y, x.dtype())?, cast::to(&mean, x.dtype())?))
     })?;
-    let s = || Settings { dims: smallvec![dim], ..Settings::default() };
-    record("SoftmaxBackward0", &y, &[x], &[Keep::Output], s, |call| {
-        // dx = y (g - sum(g y))
-        let (g, y) = (&call.g, &call.saved[0]);
-        let inner = sum::sum(&mul(g, y)?, &call.settings.dims, true, None)?;
-        Ok(smallvec![Some(mul(y, &sub(g, &inner)?)?)])
-    })?;
-    Ok(y)
+    let settings = || plan.settings(correction);
+    if is_deviation {
+        let keep = [Keep::Input(x), Keep::Output];
+        record_all("StdMeanBackward0", &[&y, &mean], &[x], &keep, settings, |call| {
+            both(call, |g| of_deviation(g, &call.saved[0], &restored(&call.saved[1], call.settings)?, call.settings))
+        })?;
+    } else {
+        record_all("VarMeanBackward0", &[&y, &mean], &[x], &[Keep::Input(x)], settings, |call| {
+            both(call, |g| of_variance(g, &call.saved[0], call.settings))
+        })?;
+    }
+    Ok([y, mean])
 }
 
-operation! {
-    /// `x - log(sum(exp(x)))` along a dimension: `dx = g - exp(y) sum(g)`.
-    ///
-    /// >>> ferrograd.tensor([0.0, 0.0]).log_softmax(0)
-    /// tensor([-0.6931, -0.6931])
-    function ["log_softmax(Tensor self, int dim, DType? dtype=None)"], |_, a| {
-        Ok(log_softmax(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
+/// The gradient through a spread and a mean, where they have gradients.
+fn both(call: &Call, spread: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Gradients> {
+    let s = call.settings;
+    let mut total = None;
+    if let Some(Some(g)) = call.gradients.first() {
+        total = Some(spread(&restored(g, s)?)?);
     }
-}
-
-/// The logarithm of [`softmax`].
-///
-/// # Errors
-/// For integers, and a dimension out of range.
-pub fn log_softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
-    if let Some(y) = batch::along("log_softmax", x, dim, |x, dim| log_softmax(x, dim, dtype)) {
-        return y;
+    if let Some(Some(g)) = call.gradients.get(1) {
+        let g = view::expand(&div(&restored(g, s)?, count(s))?, &view::signed(&s.shape))?;
+        total = Some(added(total, g)?);
     }
-    let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
-    float("log_softmax", x)?;
-    let dim = wrap_dim("log_softmax", dim, x.rank())? as isize;
-    let y = unrecorded(|| {
-        if x.numel() == 0 {
-            return Tensor::zeros(x.shape(), x.dtype());
-        }
-        let shifted = sub(x, &extremum::amax(x, &[dim], true)?)?;
-        sub(&shifted, &unary::log(&sum::sum(&unary::exp(&shifted)?, &[dim], true, None)?)?)
-    })?;
-    let s = || Settings { dims: smallvec![dim], ..Settings::default() };
-    record("LogSoftmaxBackward0", &y, &[x], &[Keep::Output], s, |call| {
-        // dx = g - exp(y) sum(g)
-        let (g, y) = (&call.g, &call.saved[0]);
-        let total = sum::sum(g, &call.settings.dims, true, None)?;
-        Ok(smallvec![Some(sub(g, &mul(&unary::exp(y)?, &total)?)?)])
-    })?;
-    Ok(y)
+    Ok(smallvec![total])
 }

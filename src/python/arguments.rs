@@ -100,6 +100,13 @@ fn matched(signature: &Signature, given: &Given) -> PyResult<Result<Values, Stri
                 positional.next();
             }
             Ok(Value::Ints(ints))
+        } else if parameter.is_variadic_tensors() && positional.peek().is_some_and(|o| tensor(o).is_some()) {
+            let mut all = Vec::new();
+            while let Some(Value::Tensor(t)) = positional.peek().and_then(|o| tensor(o)) {
+                all.push(t);
+                positional.next();
+            }
+            Ok(Value::Tensors(all))
         } else if let Some(object) = positional.next() {
             value(parameter, object)?
         } else {
@@ -174,6 +181,11 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
         Kind::Int if object.is_instance_of::<PyBool>() => None,
         Kind::Int => convert::integer(object).map(|i| Value::Number(Scalar::Int(i as i64))),
         Kind::Ints => ints(object)?,
+        Kind::Lists => lists(object)?,
+        Kind::Order => match object.extract::<String>() {
+            Ok(word) => Some(Value::Text(word)),
+            Err(_) => convert::number(object)?.map(Value::Number),
+        },
         Kind::Numbers => numbers(object)?,
         Kind::Bool => match convert::number(object)? {
             Some(Scalar::Bool(b)) => Some(Value::Number(Scalar::Bool(b))),
@@ -199,6 +211,8 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Number => "Number",
         Kind::Int => "int",
         Kind::Ints => "tuple of ints",
+        Kind::Lists => "tuple of tuples of ints",
+        Kind::Order => "Number or str",
         Kind::Numbers => "tuple of Numbers",
         Kind::Bool => "bool",
         Kind::DType => "torch.dtype",
@@ -245,6 +259,20 @@ fn ints(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
         }
     }
     Ok(Some(Value::Ints(all)))
+}
+
+fn lists(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+    if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
+        return Ok(None);
+    }
+    let mut all = Vec::new();
+    for item in object.try_iter()? {
+        match ints(&item?)? {
+            Some(Value::Ints(list)) => all.push(list),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(Value::Lists(all)))
 }
 
 fn numbers(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {

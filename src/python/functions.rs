@@ -90,8 +90,9 @@ unsafe fn run(
         out::refuse_gradients(operation.name, &values, out)?;
     }
     let output = (operation.call)(signature, &Arguments { op: operation.name, values: &values })?;
+    let class = entry.signatures[signature].names_results.then_some(operation.name);
     if let Some(out) = out {
-        return out::fill(operation.name, &out, output);
+        return out::fill(operation.name, &out, output, class);
     }
     if let (Output::Instead(new), [Value::Tensor(old), ..]) = (&output, &values[..]) {
         let object = tensor::wrap(py, old.clone())?;
@@ -101,20 +102,24 @@ unsafe fn run(
     if in_place && let Some(receiver) = receiver {
         return Ok(receiver.to_owned().unbind());
     }
-    to_python(py, output)
+    to_python(py, output, class)
 }
 
-/// A result as Python's object.
-pub fn to_python(py: Python<'_>, output: Output) -> PyResult<Py<PyAny>> {
+/// Several results as a tuple with names, where the operation gives them any: `class` is its name.
+pub fn named(py: Python<'_>, class: Option<&str>, all: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    match class {
+        Some(name) => Ok(py.import("ferrograd.return_types")?.getattr(name)?.call1((all,))?.unbind()),
+        None => Ok(all.unbind()),
+    }
+}
+
+/// A result as Python's object; `class` is the operation's name where its results have names.
+fn to_python(py: Python<'_>, output: Output, class: Option<&str>) -> PyResult<Py<PyAny>> {
     match output {
         Output::Tensor(t) | Output::Instead(t) => tensor::wrap(py, t),
-        Output::Pair(name, [values, indices]) => {
-            let class = py.import("ferrograd.return_types")?.getattr(name)?;
-            Ok(class.call1((tensor::wrap(py, values)?, tensor::wrap(py, indices)?))?.unbind())
-        }
         Output::Tensors(all) => {
             let all = all.into_iter().map(|t| tensor::wrap(py, t)).collect::<PyResult<Vec<_>>>()?;
-            Ok(PyTuple::new(py, all)?.into_any().unbind())
+            named(py, class, PyTuple::new(py, all)?.into_any())
         }
     }
 }
@@ -149,7 +154,7 @@ fn definition(entry: &Entry, name: &str, function: FastCall) -> PyResult<*mut ff
     })))
 }
 
-/// Adds the functions to the module (those of other homes to its modules `_nn` and `_special`) and the methods to the
+/// Adds the functions to the module (those of other homes to its modules `_nn`, `_special` and `_linalg`) and the methods to the
 /// tensor's class, each under all of its names.
 pub fn install(module: &Bound<'_, PyModule>, class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = module.py();
@@ -157,12 +162,14 @@ pub fn install(module: &Bound<'_, PyModule>, class: &Bound<'_, PyType>) -> PyRes
         return Err(pyo3::exceptions::PyImportError::new_err("more operations than entry points"));
     }
     let (nn, special) = (PyModule::new(py, "_nn")?, PyModule::new(py, "_special")?);
+    let linalg = PyModule::new(py, "_linalg")?;
     let package = PyString::new(py, "ferrograd");
     for (n, entry) in entries().iter().enumerate() {
         let operation = entry.operation;
         let home = match operation.home() {
             Home::Nn => &nn,
             Home::Special => &special,
+            Home::Linalg => &linalg,
             Home::Package | Home::Tensor => module,
         };
         for &name in std::iter::once(&operation.name).chain(operation.aliases) {
@@ -182,5 +189,6 @@ pub fn install(module: &Bound<'_, PyModule>, class: &Bound<'_, PyType>) -> PyRes
         }
     }
     module.add_submodule(&nn)?;
-    module.add_submodule(&special)
+    module.add_submodule(&special)?;
+    module.add_submodule(&linalg)
 }

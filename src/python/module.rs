@@ -177,7 +177,10 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
         .iter()
         .map(|entry| {
             let row = PyDict::new(py);
-            row.set_item("name", entry.operation.name)?;
+            // Functions of linear algebra have names that others have too.
+            let home = entry.operation.home();
+            let prefix = if home == crate::ops::registry::Home::Linalg { "linalg." } else { "" };
+            row.set_item("name", format!("{prefix}{}", entry.operation.name))?;
             row.set_item("doc", entry.operation.doc)?;
             row.set_item("signatures", entry.operation.signatures)?;
             row.set_item("aliases", entry.operation.aliases)?;

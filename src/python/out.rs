@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use super::convert::ok;
-use super::functions::to_python;
+use super::functions::named;
 use super::tensor::PyTensor;
 use crate::graph::mode::is_grad_enabled;
 use crate::ops::{Output, Value, copy, inplace};
@@ -41,11 +41,10 @@ pub fn refuse_gradients(op: &str, values: &[Value], out: &Bound<'_, PyAny>) -> P
 }
 
 /// Writes the results into `out` and gives it back: for several results as they would have been returned.
-pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output) -> PyResult<Py<PyAny>> {
+pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output, class: Option<&str>) -> PyResult<Py<PyAny>> {
     let targets = targets(op, out)?;
     let values = match &output {
         Output::Tensor(t) | Output::Instead(t) => std::slice::from_ref(t),
-        Output::Pair(_, both) => both,
         Output::Tensors(all) => all,
     };
     if targets.len() != values.len() {
@@ -55,11 +54,9 @@ pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output) -> PyResul
     for (target, value) in targets.iter().zip(values) {
         write(op, target, value)?;
     }
-    let held = |n: usize| targets[n].get().get().clone();
     match output {
         Output::Tensor(_) | Output::Instead(_) => Ok(targets[0].clone().into_any().unbind()),
-        Output::Pair(name, _) => to_python(out.py(), Output::Pair(name, [held(0), held(1)])),
-        Output::Tensors(_) => Ok(PyTuple::new(out.py(), targets)?.into_any().unbind()),
+        Output::Tensors(_) => named(out.py(), class, PyTuple::new(out.py(), targets)?.into_any()),
     }
 }
 

@@ -20,8 +20,12 @@ pub enum Kind {
     Int,
     /// Integers: one, a sequence, or, where nothing else can follow, the arguments themselves.
     Ints,
+    /// Sequences of integers, in a sequence.
+    Lists,
     /// Numbers: one or a sequence.
     Numbers,
+    /// The order of a norm: a number or a word.
+    Order,
     /// A truth value.
     Bool,
     /// An element type.
@@ -73,6 +77,11 @@ impl Parameter {
     pub fn is_variadic(&self) -> bool {
         self.kind == Kind::Ints && matches!(self.name, "size" | "shape" | "dims" | "repeats")
     }
+
+    /// True for tensors that may be written as separate arguments.
+    pub fn is_variadic_tensors(&self) -> bool {
+        self.kind == Kind::Tensors && matches!(self.name, "operands" | "matrices")
+    }
 }
 
 /// One way to call an operation.
@@ -80,6 +89,8 @@ impl Parameter {
 pub struct Signature {
     /// The parameters in order.
     pub parameters: Vec<Parameter>,
+    /// Whether there are several results, and these have names.
+    pub names_results: bool,
 }
 
 fn kind(text: &str) -> (Kind, bool) {
@@ -92,6 +103,8 @@ fn kind(text: &str) -> (Kind, bool) {
         "Number[]" => Kind::Numbers,
         "int" => Kind::Int,
         "int[]" => Kind::Ints,
+        "int[][]" => Kind::Lists,
+        "Order" => Kind::Order,
         "bool" => Kind::Bool,
         "DType" => Kind::DType,
         "str" => Kind::Text,
@@ -117,7 +130,8 @@ fn default(text: &'static str) -> Default {
 }
 
 fn parse(text: &'static str) -> Signature {
-    let inner = text.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
+    let (call, results) = text.split_once(" -> ").unwrap_or((text, ""));
+    let inner = call.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
     let mut keyword_only = false;
     let mut parameters = Vec::new();
     for part in inner.split(", ").filter(|p| !p.is_empty()) {
@@ -130,7 +144,7 @@ fn parse(text: &'static str) -> Signature {
         let (kind, optional) = kind(type_name);
         parameters.push(Parameter { name, kind, optional, default, keyword_only });
     }
-    Signature { parameters }
+    Signature { parameters, names_results: results.starts_with("(Tensor ") }
 }
 
 /// An operation with its signatures parsed.

@@ -283,6 +283,30 @@ impl Tensor {
         self.0.storage.as_ptr().wrapping_add(self.0.layout.offset * self.0.dtype.size())
     }
 
+    /// The elements of a contiguous tensor.
+    ///
+    /// # Safety
+    /// The tensor is contiguous and of this type, and its storage is locked, or nobody else has it, as long as the slice
+    /// is used.
+    #[inline]
+    pub(crate) unsafe fn elements<T: crate::kernels::element::Element>(&self) -> &[T] {
+        debug_assert!(self.is_contiguous() && self.dtype() == T::DTYPE);
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts(self.data_ptr().cast(), self.numel()) }
+    }
+
+    /// The elements of a contiguous tensor, to write.
+    ///
+    /// # Safety
+    /// As [`Self::elements`]; nobody else reads or writes them meanwhile.
+    #[inline]
+    #[allow(clippy::mut_from_ref, reason = "a tensor's memory is shared, and locked while it is written")]
+    pub(crate) unsafe fn elements_mut<T: crate::kernels::element::Element>(&self) -> &mut [T] {
+        debug_assert!(self.is_contiguous() && self.dtype() == T::DTYPE);
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.data_ptr().cast(), self.numel()) }
+    }
+
     /// What this is a view of, if it is one.
     #[inline]
     pub(crate) fn view_of(&self) -> Option<&ViewOf> {

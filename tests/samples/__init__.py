@@ -3,7 +3,8 @@
 A module has any of four tables: `NUMPY`, NumPy's function for an element-wise operation; `FUNCTIONS`, an operation that is
 not element-wise as a call on a tensor of shape (3, 4) whose gradient is tested; `WITHOUT_DERIVATIVE`, the names of operations
 that have none; `ARGUMENTS`, what the in-place form of an operation takes beside a float64 tensor of shape (2, 2), where that
-is something else than nothing or one more tensor. An operation in no table fails the tests.
+is something else than nothing or one more tensor; a function at its head shapes the tensor first. An operation in no table
+fails the tests.
 """
 
 from importlib import import_module

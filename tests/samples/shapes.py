@@ -92,7 +92,7 @@ FUNCTIONS = {
 }
 #: Functions without a derivative: indices, truths, tensors from nothing, and the in-place forms.
 WITHOUT_DERIVATIVE = {
-    "nonzero", "argwhere", "count_nonzero", "tril_indices", "triu_indices", "new_zeros", "new_ones", "new_empty", "new_full",
+    "nonzero", "argwhere", "tril_indices", "triu_indices", "new_zeros", "new_ones", "new_empty", "new_full",
     "new_empty_strided", "empty_strided", "empty_permuted", "range", "logspace",
 }
 

@@ -1,0 +1,127 @@
+//! Reductions whose nearest elements go into one result.
+
+use super::space::{self, Axis, Space};
+use super::{Apart, BLOCK, GRAIN, LANES, Reduction, fold};
+use crate::kernels::dispatch::{tier, tiered};
+use crate::kernels::parallel;
+use crate::kernels::source::Source;
+
+/// One block: each lane takes every [`LANES`]-th element, then the lanes fold in halves.
+#[inline(always)]
+unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
+    // SAFETY: the caller gives `n` readable elements.
+    unsafe {
+        if n < 8 {
+            let first = if n == 0 { R::IDENTITY } else { R::map(*data, centre) };
+            let (mut all, mut i) = (first, 1);
+            while i < n {
+                all = R::combine(all, R::map(*data.add(i), centre));
+                i += 1;
+            }
+            return all;
+        }
+        let mut lanes = [R::IDENTITY; LANES];
+        let whole = n - n % LANES;
+        let mut i = 0;
+        while i < whole {
+            let row = data.add(i).cast::<[R::In; LANES]>().read_unaligned();
+            for l in 0..LANES {
+                lanes[l] = R::combine(lanes[l], R::map(row[l], centre));
+            }
+            i += LANES;
+        }
+        for (l, lane) in lanes.iter_mut().enumerate().take(n - whole) {
+            *lane = R::combine(*lane, R::map(*data.add(whole + l), centre));
+        }
+        let mut width = LANES / 2;
+        while width > 0 {
+            for l in 0..width {
+                lanes[l] = R::combine(lanes[l], lanes[l + width]);
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+}
+
+tiered! { pub(super) fn block_kernel<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out = block_body::<R>; }
+
+/// The elements `start..end` of one result that begins at `base`, as one block: where they lie, or in `buffer`.
+#[inline]
+pub(super) unsafe fn gather<T: crate::kernels::element::Element>(
+    source: &Source<T>,
+    axes: &[Axis],
+    base: isize,
+    (start, end): (usize, usize),
+    buffer: &mut Vec<T>,
+) -> *const T {
+    let n = end - start;
+    if let [axis] = axes {
+        let offset = base + start as isize * axis.step;
+        if source.is_direct() && axis.step == 1 {
+            return source.at(offset);
+        }
+        buffer.resize(n.max(buffer.len()), T::default());
+        // SAFETY: the caller's; the buffer has room.
+        return unsafe { source.block(offset, axis.step, buffer.as_mut_ptr(), n) };
+    }
+    buffer.resize(n.max(buffer.len()), T::default());
+    let mut to = buffer.as_mut_ptr();
+    space::runs(axes, start, end, |offset, step, count| {
+        // SAFETY: as above; the stretches are `n` elements together.
+        unsafe {
+            source.fill(base + offset, step, to, count);
+            to = to.add(count);
+        }
+    });
+    buffer.as_ptr()
+}
+
+/// Reduces each result's elements in blocks; the blocks of long ones are shared between threads.
+///
+/// # Safety
+/// As [`super::reduce`].
+pub(super) unsafe fn reduce<R: Reduction>(
+    source: Source<R::In>,
+    space: &Space,
+    out: Apart<R::Out>,
+    centre: Option<Apart<R::Out>>,
+) {
+    let kernel = block_kernel::<R>(tier());
+    let (length, results) = (space.length(), space.results());
+    let blocks = length.div_ceil(BLOCK);
+    let block = |result: usize, b: usize, buffer: &mut Vec<R::In>| {
+        let (base, to) = space::offset(&space.kept, result);
+        let range = (b * BLOCK, length.min((b + 1) * BLOCK));
+        // SAFETY: the caller's; the block's elements are readable.
+        unsafe {
+            let middle = centre.map_or(R::IDENTITY, |c| *c.get().offset(to));
+            let data = gather(&source, &space.reduced, base, range, buffer);
+            (to, kernel(data, range.1 - range.0, middle))
+        }
+    };
+    if blocks == 1 {
+        return parallel::for_each_range(results, (GRAIN / length).max(1), |start, end| {
+            let mut buffer = Vec::new();
+            for result in start..end {
+                let (to, value) = block(result, 0, &mut buffer);
+                // SAFETY: ranges of results are disjoint.
+                unsafe { *out.get().offset(to) = value };
+            }
+        });
+    }
+    let mut parts = vec![R::IDENTITY; blocks * results];
+    let target = Apart(parts.as_mut_ptr());
+    parallel::for_each_range(blocks * results, GRAIN / BLOCK, |start, end| {
+        let mut buffer = Vec::new();
+        for piece in start..end {
+            // SAFETY: ranges of pieces are disjoint.
+            unsafe { *target.get().add(piece) = block(piece / blocks, piece % blocks, &mut buffer).1 };
+        }
+    });
+    for (result, parts) in parts.chunks_exact_mut(blocks).enumerate() {
+        let value = fold(parts, R::combine).unwrap_or(R::IDENTITY);
+        // SAFETY: the caller's.
+        unsafe { *out.get().offset(space::offset(&space.kept, result).1) = value };
+    }
+}

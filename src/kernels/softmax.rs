@@ -1,0 +1,256 @@
+//! Softmax, its logarithm, and their derivatives, along the middle dimension of a row-major array seen as
+//! `[outer, length, inner]`: each line, or stretch of lines side by side, stays in the cache from the first to the last
+//! of its passes.
+
+use super::dispatch::{tier, tiered};
+use super::parallel;
+use super::reduce::Apart;
+use super::reduce::kinds::Exponential;
+
+/// Elements from which threads share the work.
+const GRAIN: usize = 1 << 13;
+/// Lines side by side that are worked on together.
+const WIDTH: usize = 64;
+/// Partial sums that a line is summed in.
+const LANES: usize = 32;
+
+/// What is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `exp(x) / sum(exp(x))`
+    Softmax,
+    /// `x - log(sum(exp(x)))`
+    LogSoftmax,
+}
+
+/// One array in, one out; the second is that of the gradients in derivatives.
+type Line<T> = unsafe fn(*const T, *const T, *mut T, usize);
+/// As [`Line`] for `n` lines side by side, `step` elements from one row to the next.
+type Tile<T> = unsafe fn(*const T, *const T, *mut T, usize, usize, usize);
+
+/// Combines an expression's values for each index below `n`, in lanes. A macro, as closures need not be inlined into the
+/// instruction set of their caller.
+macro_rules! lanes {
+    ($n:expr, $first:expr, |$i:ident| $term:expr, $combine:path) => {{
+        let n: usize = $n;
+        let mut all = [$first; LANES];
+        let whole = n - n % LANES;
+        let mut start = 0;
+        while start < whole {
+            for l in 0..LANES {
+                let $i = start + l;
+                all[l] = $combine(all[l], $term);
+            }
+            start += LANES;
+        }
+        for l in 0..n - whole {
+            let $i = whole + l;
+            all[l] = $combine(all[l], $term);
+        }
+        let mut width = LANES / 2;
+        while width > 0 {
+            for l in 0..width {
+                all[l] = $combine(all[l], all[l + width]);
+            }
+            width /= 2;
+        }
+        all[0]
+    }};
+}
+
+/// Runs a statement for every element of a tile: `at` is its place, `i` its column.
+macro_rules! each {
+    (($length:expr, $step:expr, $n:expr), |$at:ident, $i:ident| $body:expr) => {
+        for row in 0..$length {
+            for $i in 0..$n {
+                let $at = row * $step + $i;
+                $body;
+            }
+        }
+    };
+}
+
+#[inline(always)]
+fn greater<T: Exponential>(a: T, b: T) -> T {
+    if a > b || a.is_nan() { a } else { b }
+}
+
+#[inline(always)]
+unsafe fn forward_line<T: Exponential>(x: *const T, y: *mut T, n: usize, log: bool) {
+    // SAFETY: the caller gives `n` elements of both.
+    unsafe {
+        let top = lanes!(n, T::LEAST, |i| *x.add(i), greater);
+        if log {
+            let total = lanes!(n, T::ZERO, |i| (*x.add(i)).minus(top).exp(), T::plus).log();
+            each!((1, 0, n), |at, i| *y.add(at) = (*x.add(i)).minus(top).minus(total));
+        } else {
+            each!((1, 0, n), |at, i| *y.add(at) = (*x.add(i)).minus(top).exp());
+            let scale = lanes!(n, T::ZERO, |i| *y.add(i), T::plus).inverse();
+            each!((1, 0, n), |at, i| *y.add(at) = (*y.add(i)).times(scale));
+        }
+    }
+}
+
+/// `y (g - sum(g y))`, or `g - exp(y) sum(g)`
+#[inline(always)]
+unsafe fn backward_line<T: Exponential>(y: *const T, g: *const T, dx: *mut T, n: usize, log: bool) {
+    // SAFETY: the caller gives `n` elements of each.
+    unsafe {
+        if log {
+            let total = lanes!(n, T::ZERO, |i| *g.add(i), T::plus);
+            each!((1, 0, n), |at, i| *dx.add(at) = (*g.add(i)).minus((*y.add(i)).exp().times(total)));
+        } else {
+            let total = lanes!(n, T::ZERO, |i| (*g.add(i)).times(*y.add(i)), T::plus);
+            each!((1, 0, n), |at, i| *dx.add(at) = (*y.add(i)).times((*g.add(i)).minus(total)));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn forward_tile<T: Exponential>(x: *const T, y: *mut T, length: usize, step: usize, n: usize, log: bool) {
+    let (mut top, mut total) = ([T::LEAST; WIDTH], [T::ZERO; WIDTH]);
+    // SAFETY: the caller gives `length` rows of `n` elements of both, at most `WIDTH`.
+    unsafe {
+        each!((length, step, n), |at, i| top[i] = greater(top[i], *x.add(at)));
+        if log {
+            each!((length, step, n), |at, i| total[i] = total[i].plus((*x.add(at)).minus(top[i]).exp()));
+            each!((1, 0, n), |at, i| total[at] = total[i].log());
+            each!((length, step, n), |at, i| *y.add(at) = (*x.add(at)).minus(top[i]).minus(total[i]));
+        } else {
+            each!((length, step, n), |at, i| {
+                let e = (*x.add(at)).minus(top[i]).exp();
+                *y.add(at) = e;
+                total[i] = total[i].plus(e);
+            });
+            each!((1, 0, n), |at, i| total[at] = total[i].inverse());
+            each!((length, step, n), |at, i| *y.add(at) = (*y.add(at)).times(total[i]));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn backward_tile<T: Exponential>(
+    y: *const T,
+    g: *const T,
+    dx: *mut T,
+    (length, step, n): (usize, usize, usize),
+    log: bool,
+) {
+    let mut total = [T::ZERO; WIDTH];
+    // SAFETY: as in `forward_tile`.
+    unsafe {
+        if log {
+            each!((length, step, n), |at, i| total[i] = total[i].plus(*g.add(at)));
+            each!((length, step, n), |at, i| *dx.add(at) = (*g.add(at)).minus((*y.add(at)).exp().times(total[i])));
+        } else {
+            each!((length, step, n), |at, i| total[i] = total[i].plus((*g.add(at)).times(*y.add(at))));
+            each!((length, step, n), |at, i| *dx.add(at) = (*y.add(at)).times((*g.add(at)).minus(total[i])));
+        }
+    }
+}
+
+/// A function for each kind, which tiers can name.
+macro_rules! bodies {
+    ($($line:ident $tile:ident $line_body:ident $tile_body:ident: |$x:ident, $g:ident, $y:ident| $one:expr, |$length:ident, $step:ident, $n:ident| $many:expr;)*) => {$(
+        #[inline(always)]
+        #[allow(unused_variables, reason = "forward passes have no gradient")]
+        unsafe fn $line_body<T: Exponential>($x: *const T, $g: *const T, $y: *mut T, $n: usize) {
+            // SAFETY: the caller's.
+            unsafe { $one }
+        }
+        #[inline(always)]
+        #[allow(unused_variables, reason = "as above")]
+        unsafe fn $tile_body<T: Exponential>($x: *const T, $g: *const T, $y: *mut T, $length: usize, $step: usize, $n: usize) {
+            // SAFETY: the caller's.
+            unsafe { $many }
+        }
+        tiered! { fn $line<T: Exponential>(x: *const T, g: *const T, y: *mut T, n: usize) = $line_body::<T>; }
+        tiered! { fn $tile<T: Exponential>(x: *const T, g: *const T, y: *mut T, length: usize, step: usize, n: usize) = $tile_body::<T>; }
+    )*};
+}
+
+bodies! {
+    soft_line soft_tile soft_line_body soft_tile_body:
+        |x, g, y| forward_line(x, y, n, false), |length, step, n| forward_tile(x, y, length, step, n, false);
+    log_line log_tile log_line_body log_tile_body:
+        |x, g, y| forward_line(x, y, n, true), |length, step, n| forward_tile(x, y, length, step, n, true);
+    soft_back soft_back_tile soft_back_body soft_back_tile_body:
+        |x, g, y| backward_line(x, g, y, n, false), |length, step, n| backward_tile(x, g, y, (length, step, n), false);
+    log_back log_back_tile log_back_body log_back_tile_body:
+        |x, g, y| backward_line(x, g, y, n, true), |length, step, n| backward_tile(x, g, y, (length, step, n), true);
+}
+
+/// Writes the softmax of `x`, or its logarithm, into `y`.
+///
+/// # Panics
+/// Where the slices are not of the sizes given.
+pub fn forward<T: Exponential>(kind: Kind, x: &[T], y: &mut [T], length: usize, inner: usize) {
+    assert!(x.len() == y.len());
+    let (line, tile) = match kind {
+        Kind::Softmax => (soft_line::<T>(tier()), soft_tile::<T>(tier())),
+        Kind::LogSoftmax => (log_line::<T>(tier()), log_tile::<T>(tier())),
+    };
+    run(line, tile, x, x, y, length, inner);
+}
+
+/// Writes the gradient of the input into `dx`, from the result `y` and its gradient `g`.
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward<T: Exponential>(kind: Kind, y: &[T], g: &[T], dx: &mut [T], length: usize, inner: usize) {
+    assert!(y.len() == dx.len() && g.len() == dx.len());
+    let (line, tile) = match kind {
+        Kind::Softmax => (soft_back::<T>(tier()), soft_back_tile::<T>(tier())),
+        Kind::LogSoftmax => (log_back::<T>(tier()), log_back_tile::<T>(tier())),
+    };
+    run(line, tile, y, g, dx, length, inner);
+}
+
+fn run<T: Exponential>(line: Line<T>, tile: Tile<T>, x: &[T], g: &[T], y: &mut [T], length: usize, inner: usize) {
+    if y.is_empty() {
+        return;
+    }
+    let target = Apart(y.as_mut_ptr());
+    let outer = x.len() / (length * inner);
+    if inner == 1 {
+        return parallel::for_each_range(outer, (GRAIN / length).max(1), |start, end| {
+            for at in (start..end).map(|i| i * length) {
+                // SAFETY: the line lies in all three slices, and lines are apart.
+                unsafe { line(x.as_ptr().add(at), g.as_ptr().add(at), target.get().add(at), length) };
+            }
+        });
+    }
+    let across = inner.div_ceil(WIDTH);
+    parallel::for_each_range(outer * across, (GRAIN / (length * WIDTH.min(inner))).max(1), |start, end| {
+        for piece in start..end {
+            let first = piece % across * WIDTH;
+            let at = piece / across * length * inner + first;
+            // SAFETY: as above, for stretches of lines.
+            unsafe {
+                let (x, g, y) = (x.as_ptr().add(at), g.as_ptr().add(at), target.get().add(at));
+                tile(x, g, y, length, inner, WIDTH.min(inner - first));
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_sum_to_one_in_every_direction() {
+        let x: Vec<f64> = (0..600).map(|i| ((i * 37) % 101) as f64 * 0.1 - 5.0).collect();
+        for (length, inner) in [(600, 1), (100, 1), (6, 100), (2, 3), (1, 6)] {
+            let (mut y, mut log) = (vec![0.0; 600], vec![0.0; 600]);
+            forward(Kind::Softmax, &x, &mut y, length, inner);
+            forward(Kind::LogSoftmax, &x, &mut log, length, inner);
+            assert!(y.iter().zip(&log).all(|(y, l)| (y - l.exp()).abs() < 1e-14));
+            for line in 0..600 / length {
+                let at = line / inner * length * inner + line % inner;
+                let total: f64 = (0..length).map(|i| y[at + i * inner]).sum();
+                assert!((total - 1.0).abs() < 1e-14);
+            }
+        }
+    }
+}

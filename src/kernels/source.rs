@@ -1,0 +1,83 @@
+//! Strided elements of any dtype, read in blocks of the type that a kernel computes in.
+
+use super::element::{Element, convert, dispatch};
+use crate::error::Result;
+use crate::tensor::dtype::DType;
+
+/// Converts `n` elements, so many steps apart.
+type Load<T> = unsafe fn(*const u8, isize, *mut T, usize);
+
+/// Memory that a kernel reads as elements of type `T`.
+#[derive(Clone, Copy)]
+pub struct Source<T> {
+    data: *const u8,
+    size: isize,
+    direct: bool,
+    load: Load<T>,
+}
+
+// SAFETY: whoever reads through a source vouches for its memory, which threads read together.
+unsafe impl<T> Sync for Source<T> {}
+// SAFETY: as above.
+unsafe impl<T> Send for Source<T> {}
+
+impl<T: Element> Source<T> {
+    /// The memory at `data`, whose elements are of `dtype`.
+    ///
+    /// # Errors
+    /// For dtypes without kernels.
+    pub fn new(op: &'static str, data: *const u8, dtype: DType) -> Result<Self> {
+        let load = dispatch!(op, dtype, S => load::<S, T> as Load<T>);
+        Ok(Source { data, size: dtype.size() as isize, direct: dtype == T::DTYPE, load })
+    }
+
+    /// True where elements side by side need no conversion.
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// The element at an offset, where no conversion is needed.
+    #[inline]
+    pub fn at(&self, offset: isize) -> *const T {
+        self.data.wrapping_offset(offset * self.size).cast()
+    }
+
+    /// Writes `n` elements from `offset` on, `step` apart, to `to`.
+    ///
+    /// # Safety
+    /// The elements are readable, and there is room for them at `to`.
+    #[inline]
+    pub unsafe fn fill(&self, offset: isize, step: isize, to: *mut T, n: usize) {
+        // SAFETY: the caller's.
+        unsafe { (self.load)(self.data.wrapping_offset(offset * self.size), step, to, n) }
+    }
+
+    /// `n` elements from `offset` on, `step` apart: where they lie if they can be read there, else in `buffer`.
+    ///
+    /// # Safety
+    /// As [`Self::fill`].
+    #[inline]
+    pub unsafe fn block(&self, offset: isize, step: isize, buffer: *mut T, n: usize) -> *const T {
+        if self.direct && (step == 1 || n == 1) {
+            return self.at(offset);
+        }
+        // SAFETY: the caller's.
+        unsafe { self.fill(offset, step, buffer, n) };
+        buffer
+    }
+}
+
+unsafe fn load<S: Element, T: Element>(from: *const u8, step: isize, to: *mut T, n: usize) {
+    let from = from.cast::<S>();
+    // SAFETY: the caller's.
+    unsafe {
+        match step {
+            1 => (0..n).for_each(|i| *to.add(i) = convert(*from.add(i))),
+            0 => {
+                let value = if n > 0 { convert(*from) } else { T::default() };
+                (0..n).for_each(|i| *to.add(i) = value);
+            }
+            _ => (0..n).for_each(|i| *to.add(i) = convert(*from.offset(i as isize * step))),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Products added to a tensor: `beta x + alpha (a b)`.
+
+use smallvec::smallvec;
+
+use super::arithmetic::{add, mul};
+use super::recorded::{Call, Keep, Settings, record};
+use super::registry::{Arguments, Output, operation};
+use super::{batch, cast, contract, inplace, sum, view};
+use crate::error::{Error, Result};
+use crate::graph::forward::unrecorded;
+use crate::graph::node::Gradients;
+use crate::tensor::Tensor;
+use crate::tensor::dtype::Category;
+use crate::tensor::layout::broadcast;
+use crate::tensor::scalar::Scalar;
+
+/// A product of two tensors and its derivatives.
+#[derive(Clone, Copy)]
+struct Kind {
+    op: &'static str,
+    node: &'static str,
+    /// The dimensions that the three tensors must have; the first may have fewer, or sizes that broadcast.
+    ranks: [usize; 2],
+    /// The sizes that must agree, as dimensions of the factors.
+    agree: &'static [(usize, usize)],
+    product: fn(&Tensor, &Tensor) -> Result<Tensor>,
+    /// The gradients of the factors from that of the product.
+    first: fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
+    second: fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
+}
+
+fn turned(x: &Tensor) -> Result<Tensor> {
+    view::transpose(x, -1, -2)
+}
+
+fn outer(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    mul(&view::unsqueeze(a, -1)?, &view::unsqueeze(b, -2)?)
+}
+
+const MATRICES: Kind = Kind {
+    op: "addmm",
+    node: "AddmmBackward0",
+    ranks: [2, 2],
+    agree: &[(1, 0)],
+    product: contract::matmul,
+    first: |g, _, b| contract::matmul(g, &turned(b)?),
+    second: |g, a, _| contract::matmul(&turned(a)?, g),
+};
+const BATCHES: Kind =
+    Kind { op: "baddbmm", node: "BaddbmmBackward0", ranks: [3, 3], agree: &[(0, 0), (2, 1)], ..MATRICES };
+const SUMMED: Kind = Kind {
+    op: "addbmm",
+    node: "AddbmmBackward0",
+    ranks: [3, 3],
+    agree: &[(0, 0), (2, 1)],
+    product: |a, b| sum::sum(&contract::matmul(a, b)?, &[0], false, Some(a.dtype())),
+    ..MATRICES
+};
+const VECTOR: Kind = Kind {
+    op: "addmv",
+    node: "AddmvBackward0",
+    ranks: [2, 1],
+    agree: &[(1, 0)],
+    product: contract::matmul,
+    first: |g, _, b| outer(g, b),
+    second: |g, a, _| contract::matmul(&turned(a)?, g),
+};
+const OUTER: Kind = Kind {
+    op: "addr",
+    node: "AddrBackward0",
+    ranks: [1, 1],
+    agree: &[],
+    product: outer,
+    first: |g, _, b| contract::matmul(g, b),
+    second: |g, a, _| contract::matmul(&turned(g)?, a),
+};
+
+impl Kind {
+    fn check(&self, x: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
+        let op = self.op;
+        for (t, rank) in [a, b].into_iter().zip(self.ranks) {
+            if t.rank() != rank {
+                let what = format!("expected a {rank}-D tensor among its factors, got shape {:?}", t.shape());
+                return Err(Error::Invalid { op, what });
+            }
+        }
+        if let Some((i, j)) = self.agree.iter().find(|(i, j)| a.shape()[*i] != b.shape()[*j]) {
+            let what = format!("sizes must agree in dimensions {i} and {j}, got {:?} and {:?}", a.shape(), b.shape());
+            return Err(Error::Invalid { op, what });
+        }
+        let check = if op == "addr" { contract::same_dtype } else { contract::check };
+        check(op, x, a)?;
+        check(op, a, b)
+    }
+
+    /// `beta x + alpha (a b)`; without `x` where `beta` is zero.
+    fn run(&self, x: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
+        self.check(x, a, b)?;
+        let whole = x.dtype().category() <= Category::Integer;
+        if whole && self.op == "addr" && [alpha, beta].iter().any(|n| matches!(n, Scalar::Float(_))) {
+            let rule = "For integral input tensors, argument alpha must not be a floating point number.";
+            return Err(Error::Alpha { op: self.op, rule });
+        }
+        // As in torch, the factors are of the tensors' dtype.
+        let [alpha, beta] = [alpha, beta].map(|n| if whole { Scalar::Int(n.as_i64()) } else { n });
+        let scaled = |t: Tensor, by: Scalar| if by == Scalar::Int(1) { Ok(t) } else { mul(&t, by) };
+        let value = || {
+            let product = scaled((self.product)(a, b)?, alpha)?;
+            if broadcast(self.op, x.shape(), product.shape())?[..] != *product.shape() {
+                let (expected, given) = (product.shape().to_vec(), x.shape().to_vec());
+                let what = "the first tensor must broadcast to the product";
+                return Err(Error::Shape { op: self.op, what, expected, given });
+            }
+            if beta.as_f64() == 0.0 {
+                Ok(product)
+            } else {
+                cast::to(&add(&product, &scaled(x.clone(), beta)?)?, a.dtype())
+            }
+        };
+        if batch::level([x, a, b]).is_some() {
+            return value();
+        }
+        let y = unrecorded(value)?;
+        let settings = || Settings {
+            number: alpha.as_f64(),
+            // The number that the first tensor is scaled by stands in the shape.
+            shape: smallvec![beta.as_f64().to_bits() as usize],
+            ..Settings::default()
+        };
+        let formula = match self.op {
+            "addmm" => |call: &Call| MATRICES.gradients(call),
+            "baddbmm" => |call: &Call| BATCHES.gradients(call),
+            "addbmm" => |call: &Call| SUMMED.gradients(call),
+            "addmv" => |call: &Call| VECTOR.gradients(call),
+            _ => |call: &Call| OUTER.gradients(call),
+        };
+        record(self.node, &y, &[x, a, b], &[Keep::Input(a), Keep::Input(b)], settings, formula)?;
+        Ok(y)
+    }
+
+    fn gradients(&self, call: &Call) -> Result<Gradients> {
+        let (alpha, beta) = (call.settings.number, f64::from_bits(call.settings.shape[0] as u64));
+        let (a, b) = (&call.saved[0], &call.saved[1]);
+        let scaled = |t: Tensor, by: f64| if by == 1.0 { Ok(t) } else { mul(&t, by) };
+        let mut g = call.g.clone();
+        let dx = if call.needs[0] { Some(scaled(g.clone(), beta)?) } else { None };
+        if self.op == "addbmm" {
+            let mut shape = view::signed(g.shape());
+            shape.insert(0, a.shape()[0] as isize);
+            g = view::expand(&g, &shape)?;
+        }
+        let da = if call.needs[1] { Some(scaled((self.first)(&g, a, b)?, alpha)?) } else { None };
+        let db = if call.needs[2] { Some(scaled((self.second)(&g, a, b)?, alpha)?) } else { None };
+        Ok(smallvec![dx, da, db])
+    }
+
+    fn called(&self, a: &Arguments) -> Result<Output> {
+        Ok(self.run(a.tensor(0)?, a.tensor(1)?, a.tensor(2)?, a.number(3)?, a.number(4)?)?.into())
+    }
+
+    fn in_place(&self, a: &Arguments) -> Result<Output> {
+        let (first, second, beta, alpha) = (a.tensor(1)?, a.tensor(2)?, a.number(3)?, a.number(4)?);
+        inplace::apply(a.op, a.tensor(0)?, &|x| self.run(x, first, second, beta, alpha))
+    }
+}
+
+operation! {
+    /// `beta x + alpha (A B)` for matrices; `x` broadcasts, and counts for nothing where `beta` is 0.
+    ///
+    /// >>> ferrograd.addmm(ferrograd.tensor([1.0, 2.0]), ferrograd.ones(1, 3), ferrograd.ones(3, 2))
+    /// tensor([[4., 5.]])
+    function ["addmm(Tensor self, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1)"],
+    in_place |_, a| MATRICES.in_place(a), |_, a| MATRICES.called(a)
+}
+
+operation! {
+    /// `beta x + alpha (A B)` for each matrix of two batches; `x` broadcasts.
+    ///
+    /// >>> ferrograd.baddbmm(ferrograd.zeros(1), ferrograd.ones(2, 1, 3), ferrograd.ones(2, 3, 1)).flatten()
+    /// tensor([3., 3.])
+    function ["baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1)"],
+    in_place |_, a| BATCHES.in_place(a), |_, a| BATCHES.called(a)
+}
+
+operation! {
+    /// `beta x + alpha (sum of A B)` over two batches of matrices; `x` broadcasts.
+    ///
+    /// >>> ferrograd.addbmm(ferrograd.zeros(1, 1), ferrograd.ones(2, 1, 3), ferrograd.ones(2, 3, 1))
+    /// tensor([[6.]])
+    function ["addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1)"],
+    in_place |_, a| SUMMED.in_place(a), |_, a| SUMMED.called(a)
+}
+
+operation! {
+    /// `beta x + alpha (A v)` for a matrix and a vector; `x` broadcasts.
+    ///
+    /// >>> ferrograd.addmv(ferrograd.ones(2), ferrograd.ones(2, 3), ferrograd.ones(3))
+    /// tensor([4., 4.])
+    function ["addmv(Tensor self, Tensor mat, Tensor vec, *, Number beta=1, Number alpha=1)"],
+    in_place |_, a| VECTOR.in_place(a), |_, a| VECTOR.called(a)
+}
+
+operation! {
+    /// `beta x + alpha (v w^T)` for two vectors; `x` broadcasts.
+    ///
+    /// >>> ferrograd.addr(ferrograd.zeros(2, 2), ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
+    /// tensor([[3., 4.],
+    ///         [6., 8.]])
+    function ["addr(Tensor self, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1)"],
+    in_place |_, a| OUTER.in_place(a), |_, a| OUTER.called(a)
+}

@@ -1,0 +1,301 @@
+//! Where numbers fall: counts, histograms, and places among boundaries.
+
+use super::formula::Operand;
+use super::registry::operation;
+use super::{cast, copy, creation};
+use crate::error::{Error, Result};
+use crate::graph::forward::unrecorded;
+use crate::kernels::element::dispatch;
+use crate::kernels::search;
+use crate::tensor::Tensor;
+use crate::tensor::dtype::{Category, DType, Promotion};
+use crate::tensor::scalar::Scalar;
+use crate::tensor::storage::Access;
+
+fn refused<T>(op: &'static str, what: String) -> Result<T> {
+    Err(Error::Invalid { op, what })
+}
+
+operation! {
+    /// How often each integer from 0 on occurs, at least `minlength` of them; with `weights`, the sums of these.
+    ///
+    /// >>> ferrograd.bincount(ferrograd.tensor([1, 3, 1]))
+    /// tensor([0, 2, 0, 1])
+    function ["bincount(Tensor self, Tensor? weights=None, int minlength=0)"], |_, a| {
+        Ok(bincount(a.tensor(0)?, a.maybe_tensor(1)?, a.int(2)?)?.into())
+    }
+}
+
+/// How often each integer from 0 on occurs, or the sums of weights.
+///
+/// # Errors
+/// For other than a vector of integers that are not negative, and weights of another length.
+pub fn bincount(x: &Tensor, weights: Option<&Tensor>, least: isize) -> Result<Tensor> {
+    const OP: &str = "bincount";
+    x.readable("counting the elements of a Tensor: how many counts there are depends on their values")?;
+    if x.dtype().category() != Category::Integer {
+        return Err(Error::NotImplemented { op: OP, what: format!("{}: it takes integers only; this", x.dtype()) });
+    }
+    let Ok(least) = usize::try_from(least) else {
+        return refused(OP, format!("minlength should be >= 0, got {least}"));
+    };
+    let wrong = || refused(OP, format!("only supports 1-d non-negative integral inputs, got {} dimensions", x.rank()));
+    if x.rank() != 1 {
+        return wrong();
+    }
+    let places = x.to_vec::<i64>()?;
+    if places.iter().any(|&i| i < 0) {
+        return wrong();
+    }
+    if let Some(w) = weights.filter(|w| w.shape() != x.shape()) {
+        return refused(OP, format!("weights should be 1-d and have the same length as input, got {:?}", w.shape()));
+    }
+    let count = places.iter().max().map_or(0, |&m| m as usize + 1).max(least);
+    let Some(weights) = weights else {
+        let mut counts = vec![0i64; count];
+        places.iter().for_each(|&i| counts[i as usize] += 1);
+        return Ok(Tensor::from_slice(&counts));
+    };
+    let mut sums = vec![0.0f64; count];
+    places.iter().zip(weights.detach().to_vec::<f64>()?).for_each(|(&i, w)| sums[i as usize] += w);
+    let dtype = if weights.dtype() == DType::F32 { DType::F32 } else { DType::F64 };
+    unrecorded(|| cast::to(&Tensor::from_slice(&sums), dtype))
+}
+
+operation! {
+    /// How many elements fall into each of `bins` equal intervals between `min` and `max`; where these are equal, between the
+    /// least and the greatest element. What lies outside does not count.
+    ///
+    /// >>> ferrograd.histc(ferrograd.tensor([1.0, 2.0, 1.0]), 4, 0, 3)
+    /// tensor([0., 2., 1., 0.])
+    function ["histc(Tensor self, int bins=100, Number min=0, Number max=0)"], |_, a| {
+        Ok(histc(a.tensor(0)?, a.int(1)?, a.float(2)?, a.float(3)?)?.into())
+    }
+}
+
+fn float(op: &'static str, x: &Tensor) -> Result<()> {
+    if x.dtype().is_floating_point() {
+        return Ok(());
+    }
+    Err(Error::NotImplemented { op, what: format!("{}: it takes floats only; this", x.dtype()) })
+}
+
+fn histc(x: &Tensor, bins: isize, least: f64, greatest: f64) -> Result<Tensor> {
+    const OP: &str = "histc";
+    x.readable("making a histogram of a Tensor")?;
+    float(OP, x)?;
+    if bins <= 0 {
+        return refused(OP, format!("bins must be > 0, but got {bins}"));
+    }
+    let values = x.detach().to_vec::<f64>()?;
+    let (low, high) = if least == greatest { bounds(OP, &values, None, 1.0)? } else { (least, greatest) };
+    if !low.is_finite() || !high.is_finite() {
+        return refused(OP, format!("range of [{low}, {high}] is not finite"));
+    }
+    if low > high {
+        return refused(OP, format!("max must be larger than min, got [{low}, {high}]"));
+    }
+    let mut counts = vec![0.0f64; bins as usize];
+    for v in values.into_iter().filter(|v| (low..=high).contains(v)) {
+        counts[place(v, low, high, bins as usize, x.dtype())] += 1.0;
+    }
+    unrecorded(|| cast::to(&Tensor::from_slice(&counts), x.dtype()))
+}
+
+/// The interval of equal ones that a number falls into; the last holds its upper bound. Computed in the numbers' type, as
+/// rounding decides on the bounds.
+fn place(v: f64, low: f64, high: f64, bins: usize, dtype: DType) -> usize {
+    let place = if dtype == DType::F64 {
+        ((v - low) * bins as f64 / (high - low)) as usize
+    } else {
+        ((v as f32 - low as f32) * bins as f32 / (high as f32 - low as f32)) as usize
+    };
+    place.min(bins - 1)
+}
+
+/// The bounds of a histogram: as asked for, else of the numbers; equal ones are moved apart by `room`
+/// each.
+fn bounds(op: &'static str, values: &[f64], asked: Option<(f64, f64)>, room: f64) -> Result<(f64, f64)> {
+    let nothing = (f64::INFINITY, f64::NEG_INFINITY);
+    let of_values = || match values.iter().any(|v| v.is_nan()) {
+        true => (f64::NAN, f64::NAN),
+        false if values.is_empty() => (0.0, 0.0),
+        false => values.iter().fold(nothing, |(l, h), &v| (l.min(v), h.max(v))),
+    };
+    let (low, high) = asked.unwrap_or_else(of_values);
+    if !low.is_finite() || !high.is_finite() {
+        return refused(op, format!("range of [{low}, {high}] is not finite"));
+    }
+    if low > high {
+        return refused(op, format!("min should not exceed max, but got min {low} max {high}"));
+    }
+    Ok(if low == high { (low - room, high + room) } else { (low, high) })
+}
+
+operation! {
+    /// How many elements, or the sums of their weights, fall between the edges of `bins`: so many equal intervals over
+    /// `range`, or over all elements, or a tensor of edges. As a density where asked for, whose integral is 1.
+    ///
+    /// >>> ferrograd.histogram(ferrograd.tensor([1.0, 2.0, 1.0]), bins=4, range=(0.0, 3.0)).hist
+    /// tensor([0., 2., 1., 0.])
+    function [
+        "histogram(Tensor self, Tensor bins, *, Tensor? weight=None, bool density=False) -> (Tensor hist, Tensor bin_edges)",
+        "histogram(Tensor self, int bins=100, *, Number[]? range=None, Tensor? weight=None, bool density=False) -> (Tensor hist, Tensor bin_edges)"
+    ], |n, a| {
+        let x = a.tensor(0)?;
+        let bins = if n == 0 { Bins::Edges(a.tensor(1)?) } else { Bins::Equal(a.int(1)?, a.numbers(2)?) };
+        Ok(histogram(x, bins, a.maybe_tensor(n + 2)?, a.bool(n + 3)?)?.into())
+    }
+}
+
+/// The intervals of a histogram.
+enum Bins<'a> {
+    Edges(&'a Tensor),
+    Equal(isize, &'a [Scalar]),
+}
+
+fn histogram(x: &Tensor, bins: Bins, weight: Option<&Tensor>, density: bool) -> Result<[Tensor; 2]> {
+    const OP: &str = "histogram";
+    x.readable("making a histogram of a Tensor")?;
+    float(OP, x)?;
+    if let Some(w) = weight.filter(|w| w.shape() != x.shape()) {
+        let (expected, given) = (x.shape().to_vec(), w.shape().to_vec());
+        return Err(Error::Shape { op: OP, what: "weight must have the shape of the input", expected, given });
+    }
+    if let Some(w) = weight.filter(|w| w.dtype() != x.dtype()) {
+        return Err(Error::DTypeMismatch { op: OP, left: x.dtype(), right: w.dtype() });
+    }
+    let values = x.detach().to_vec::<f64>()?;
+    let edges = match bins {
+        Bins::Edges(t) if t.dtype() != x.dtype() => {
+            return Err(Error::DTypeMismatch { op: OP, left: x.dtype(), right: t.dtype() });
+        }
+        Bins::Edges(t) if t.rank() != 1 || t.numel() == 0 => {
+            return refused(OP, format!("bins tensor should have one dimension and elements, got {:?}", t.shape()));
+        }
+        Bins::Edges(t) => copy::contiguous_copy(&t.detach())?,
+        Bins::Equal(count, _) if count <= 0 => return refused(OP, format!("bins must be > 0, but got {count}")),
+        Bins::Equal(count, range) => {
+            let asked = match range {
+                [low, high] => Some((low.as_f64(), high.as_f64())),
+                [] => None,
+                _ => return refused(OP, format!("range should have 2 elements, got {}", range.len())),
+            };
+            let (low, high) = bounds(OP, &values, asked, 0.5)?;
+            creation::linspace(low, high, count + 1, x.dtype())?
+        }
+    };
+    let steps = edges.to_vec::<f64>()?;
+    let mut sums = vec![0.0f64; steps.len() - 1];
+    let weights = weight.map(|w| w.detach().to_vec::<f64>()).transpose()?;
+    for (i, v) in values.iter().enumerate() {
+        // Between the last edge that is not above; the last interval holds its upper bound.
+        let after = steps.partition_point(|e| e <= v);
+        let last = steps.last().is_some_and(|e| e == v);
+        if !v.is_nan() && (1..steps.len()).contains(&(after - usize::from(last))) {
+            sums[after - usize::from(last) - 1] += weights.as_ref().map_or(1.0, |w| w[i]);
+        }
+    }
+    if density {
+        let total: f64 = sums.iter().sum();
+        sums.iter_mut().enumerate().for_each(|(i, s)| *s /= total * (steps[i + 1] - steps[i]));
+    }
+    Ok([unrecorded(|| cast::to(&Tensor::from_slice(&sums), x.dtype()))?, edges])
+}
+
+operation! {
+    /// Where in a sorted sequence, or in the rows of sequences, values would have to be put in: before those that are equal,
+    /// or behind them where `right`, or `side='right'`. `sorter` has the indices that sort the sequence.
+    ///
+    /// >>> ferrograd.searchsorted(ferrograd.tensor([1, 3, 5]), ferrograd.tensor([3, 6]))
+    /// tensor([1, 3])
+    function ["searchsorted(Tensor sorted_sequence, Operand input, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None)"], |_, a| {
+        let right = match (a.text(4)?, a.bool(3)?) {
+            (None, right) => right,
+            (Some("right"), _) => true,
+            (Some("left"), false) => false,
+            (Some("left"), true) => return refused(a.op, "side and right can't be set to opposites, got side of left while right was True".into()),
+            (Some(other), _) => return refused(a.op, format!("side can only be 'left' or 'right' but got {other}")),
+        };
+        Ok(searched(a.op, a.tensor(0)?, &as_tensor(a.operand(1)?)?, a.maybe_tensor(5)?, right, a.bool(2)?)?.into())
+    }
+}
+
+operation! {
+    /// Between which boundaries, a sorted vector, values lie: after the last that is below, or not above where `right`.
+    ///
+    /// >>> ferrograd.bucketize(ferrograd.tensor([3, 6]), ferrograd.tensor([1, 3, 5]))
+    /// tensor([1, 3])
+    function ["bucketize(Operand input, Tensor boundaries, *, bool out_int32=False, bool right=False)"], |_, a| {
+        let boundaries = a.tensor(1)?;
+        if boundaries.rank() != 1 {
+            return refused(a.op, format!("boundaries tensor must be 1 dimension, but got dim({})", boundaries.rank()));
+        }
+        Ok(searched(a.op, boundaries, &as_tensor(a.operand(0)?)?, None, a.bool(3)?, a.bool(2)?)?.into())
+    }
+}
+
+/// A number as a tensor without dimensions.
+fn as_tensor(operand: Operand) -> Result<Tensor> {
+    match operand {
+        Operand::Tensor(t) => Ok(t.detach()),
+        Operand::Number(n) => Tensor::scalar(n, n.dtype()),
+    }
+}
+
+fn searched(
+    op: &'static str,
+    sequence: &Tensor,
+    values: &Tensor,
+    sorter: Option<&Tensor>,
+    right: bool,
+    narrow: bool,
+) -> Result<Tensor> {
+    let lead = |t: &Tensor| t.shape()[..t.rank().saturating_sub(1)].to_vec();
+    if sequence.rank() == 0 {
+        return refused(op, "boundaries tensor should have positive dimension, got a scalar".into());
+    }
+    if sequence.rank() > 1 && (values.rank() != sequence.rank() || lead(sequence) != lead(values)) {
+        let (first, second) = (sequence.shape(), values.shape());
+        let rule = "boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input value tensor must match";
+        return refused(
+            op,
+            format!("{rule}, but we got boundaries tensor {first:?} and input value tensor {second:?}"),
+        );
+    }
+    if let Some(sorter) = sorter {
+        if sorter.shape() != sequence.shape() {
+            let (first, second) = (sequence.shape(), sorter.shape());
+            return refused(
+                op,
+                format!("boundary and sorter must have the same size, but got {first:?} and {second:?}"),
+            );
+        }
+        if sorter.dtype() != DType::I64 {
+            return refused(op, format!("sorter must be a tensor of long dtype but got dtype {}", sorter.dtype()));
+        }
+    }
+    let mut promotion = Promotion::default();
+    promotion.tensor(sequence.dtype(), sequence.rank());
+    promotion.tensor(values.dtype(), values.rank());
+    let common = if sequence.dtype() == values.dtype() { values.dtype() } else { promotion.result() };
+    let (sequence, values) = unrecorded(|| {
+        let ready = |t: &Tensor| copy::to_contiguous(&cast::to(&t.detach(), common)?);
+        Ok((ready(sequence)?, ready(values)?))
+    })?;
+    let length = sequence.shape()[sequence.rank() - 1];
+    let sorter = sorter.map(|s| s.to_vec::<i64>()).transpose()?;
+    if let Some(bad) = sorter.iter().flatten().find(|&&i| i < 0 || i as usize >= length) {
+        return refused(op, format!("sorter index out of range: {bad} of {length}"));
+    }
+    let y = Tensor::uninitialized(op, values.shape(), DType::I64)?;
+    let per_row = if sequence.rank() > 1 { values.shape()[values.rank() - 1] } else { values.numel() };
+    let access = Access::lock([(&**sequence.storage(), false), (&**values.storage(), false)]);
+    dispatch!(op, common, T => {
+        // SAFETY: all are contiguous tensors of these types; `y` is new.
+        let (sequence, values, out) = unsafe { (sequence.elements::<T>(), values.elements::<T>(), y.elements_mut::<i64>()) };
+        search::sorted(sequence, length, values, per_row, sorter.as_deref(), right, out);
+    });
+    drop(access);
+    if narrow { cast::to(&y, DType::I32) } else { Ok(y) }
+}

@@ -1,0 +1,122 @@
+//! How operations reduce: the dimensions, the result's shape, and the kernel run on a tensor as it lies in memory.
+
+use smallvec::SmallVec;
+
+use super::cast;
+use super::recorded::Settings;
+use crate::error::Result;
+use crate::kernels::element::Element;
+use crate::kernels::reduce::extreme::{End, extremes};
+use crate::kernels::reduce::{Accumulator, Reduction, Space, reduce};
+use crate::kernels::source::Source;
+use crate::tensor::Tensor;
+use crate::tensor::dtype::{Category, DType};
+use crate::tensor::layout::{Layout, Shape, dim_mask};
+use crate::tensor::storage::Access;
+
+/// Runs a block of code with a type name bound to the type that numbers of a dtype are reduced in: float64 for its own
+/// numbers, float32 for all other floats, int64 for integers and bool.
+macro_rules! wide {
+    ($dtype:expr, $A:ident => $body:expr) => {
+        match $dtype {
+            $crate::tensor::dtype::DType::F64 => {
+                type $A = f64;
+                $body
+            }
+            dtype if dtype.is_floating_point() => {
+                type $A = f32;
+                $body
+            }
+            _ => {
+                type $A = i64;
+                $body
+            }
+        }
+    };
+}
+pub(super) use wide;
+
+/// The dtype of sums and products: integers and bool count in int64 where nothing else is asked for.
+pub(super) fn total_dtype(x: DType, asked: Option<DType>) -> DType {
+    asked.unwrap_or(if x.category() <= Category::Integer { DType::I64 } else { x })
+}
+
+/// A reduction over some dimensions of tensors of one shape.
+pub(super) struct Plan {
+    op: &'static str,
+    mask: SmallVec<[bool; 8]>,
+    shape: Shape,
+    /// The reduced dimensions, counted from the front.
+    pub dims: SmallVec<[isize; 4]>,
+    keepdim: bool,
+}
+
+impl Plan {
+    /// A reduction over `dims`; none means all.
+    ///
+    /// # Errors
+    /// For dimensions out of range or named twice.
+    pub fn new(op: &'static str, x: &Tensor, dims: &[isize], keepdim: bool) -> Result<Plan> {
+        let mask = dim_mask(op, dims, x.rank())?;
+        let dims = (0..x.rank()).filter(|&d| mask[d]).map(|d| d as isize).collect();
+        Ok(Plan { op, mask, shape: x.layout().shape.clone(), dims, keepdim })
+    }
+
+    /// How many elements go into one result.
+    pub fn length(&self) -> usize {
+        self.dims.iter().map(|&d| self.shape[d as usize]).product()
+    }
+
+    /// The result's shape with the reduced dimensions as 1.
+    pub fn kept(&self) -> Shape {
+        self.shape.iter().zip(&self.mask).map(|(&s, &m)| if m { 1 } else { s }).collect()
+    }
+
+    /// The result's shape.
+    pub fn shape(&self) -> Shape {
+        if self.keepdim {
+            return self.kept();
+        }
+        self.shape.iter().zip(&self.mask).filter(|(_, m)| !**m).map(|(&s, _)| s).collect()
+    }
+
+    /// What derivatives need to know.
+    pub fn settings(&self, number: f64) -> Settings {
+        Settings { shape: self.shape.clone(), dims: self.dims.clone(), keepdim: self.keepdim, number }
+    }
+
+    fn space(&self, x: &Tensor) -> Space {
+        Space::new(&self.shape, x.strides(), &self.mask, &Layout::contiguous(&self.kept()).strides)
+    }
+
+    /// The reduction of `x`, without history, in the dtype that it is computed in. A centre has a number for each result.
+    pub fn run<R: Reduction>(&self, x: &Tensor, centre: Option<&Tensor>) -> Result<Tensor> {
+        let y = Tensor::uninitialized(self.op, &self.shape(), R::Out::DTYPE)?;
+        let source = Source::<R::In>::new(self.op, x.data_ptr(), x.dtype())?;
+        let _access = Access::lock([(&**x.storage(), false)]);
+        let middle = centre.map(|c| c.data_ptr().cast::<R::Out>().cast_const());
+        // SAFETY: the space is that of the tensor, whose storage is locked; `y` is new, and as the centre contiguous.
+        unsafe { reduce::<R>(source, &self.space(x), y.data_ptr().cast(), middle) };
+        Ok(y)
+    }
+
+    /// The extremes of `x` over one dimension, and their indices; or over all dimensions of a contiguous tensor, with
+    /// their places in row-major order. The values are in the dtype that it is computed in.
+    pub fn extremes<A: Accumulator, E: End<A>>(&self, x: &Tensor, values: bool) -> Result<(Option<Tensor>, Tensor)> {
+        let places = Tensor::uninitialized(self.op, &self.shape(), DType::I64)?;
+        let values = if values { Some(Tensor::uninitialized(self.op, &self.shape(), A::DTYPE)?) } else { None };
+        let source = Source::<A>::new(self.op, x.data_ptr(), x.dtype())?;
+        let _access = Access::lock([(&**x.storage(), false)]);
+        let target = values.as_ref().map_or(std::ptr::null_mut(), |v| v.data_ptr().cast());
+        // SAFETY: as in `run`; the caller reduces over something, and in row-major order.
+        unsafe { extremes::<A, E>(source, &self.space(x), target, places.data_ptr().cast()) };
+        Ok((values, places))
+    }
+}
+
+/// `x` as numbers of `dtype` for a kernel that converts what it reads: itself, unless its numbers must be rounded or cut
+/// to the dtype first.
+pub(super) fn readable_as(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    let exact = matches!(dtype, DType::F32 | DType::F64) || (dtype.category() == Category::Integer);
+    if exact || dtype == x.dtype() { Ok(x.clone()) } else { cast::to(x, dtype) }
+}

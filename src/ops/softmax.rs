@@ -1,0 +1,202 @@
+//! Sums of exponentials and what is normalised by them.
+
+use smallvec::smallvec;
+
+use super::arithmetic::{add, mul, sub};
+use super::recorded::{Call, Keep, Settings, record, restored};
+use super::reduce::Plan;
+use super::registry::operation;
+use super::{batch, cast, compare, copy, extremum, sum, unary};
+use crate::error::{Error, Result};
+use crate::graph::forward::{self, unrecorded};
+use crate::graph::mode::is_grad_enabled;
+use crate::graph::node::Gradients;
+use crate::kernels::reduce::kinds::Exponentials;
+use crate::kernels::softmax::{self as kernel, Kind};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::{Category, DType};
+use crate::tensor::layout::wrap_dim;
+use crate::tensor::storage::Access;
+
+operation! {
+    /// `log(sum(exp(x)))` over dimensions, computed from the greatest element so that nothing overflows:
+    /// `dy/dx = exp(x - y)`. Integers become floats.
+    ///
+    /// >>> ferrograd.tensor([1000.0, 1000.0]).logsumexp(0)
+    /// tensor(1000.6932)
+    function ["logsumexp(Tensor self, int[] dim, bool keepdim=False)"], |_, a| {
+        Ok(logsumexp(a.tensor(0)?, a.ints(1)?, a.bool(2)?)?.into())
+    }
+}
+
+/// `log(sum(exp(x)))` over dimensions.
+///
+/// # Errors
+/// For dimensions out of range or named twice.
+pub fn logsumexp(x: &Tensor, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+    if let Some(y) = batch::reduced("logsumexp", x, dims, keepdim, logsumexp) {
+        return y;
+    }
+    let x = &as_float(x)?;
+    let plan = Plan::new("logsumexp", x, dims, keepdim)?;
+    let y = unrecorded(|| log_of_sum(x, &plan))?;
+    let settings = || plan.settings(0.0);
+    record("LogsumexpBackward0", &y, &[x], &[Keep::Input(x), Keep::Output], settings, |call| {
+        // dx = g exp(x - y)
+        let (g, y) = (restored(&call.g, call.settings)?, restored(&call.saved[1], call.settings)?);
+        Ok(smallvec![Some(mul(&g, &unary::exp(&sub(&call.saved[0], &y)?)?)?)])
+    })?;
+    Ok(y)
+}
+
+fn as_float(x: &Tensor) -> Result<Tensor> {
+    if x.dtype().category() <= Category::Integer { cast::to(x, crate::tensor::default_dtype()) } else { Ok(x.clone()) }
+}
+
+/// `m + log(sum(exp(x - m)))` with the greatest element `m`, where that is finite.
+fn log_of_sum(x: &Tensor, plan: &Plan) -> Result<Tensor> {
+    if plan.length() == 0 {
+        let nothing = sum::sum(x, &plan.dims, false, None)?;
+        return unary::log(&super::view::reshape(&nothing, &super::view::signed(&plan.shape()))?);
+    }
+    let greatest = extremum::amax(x, &plan.dims, true)?;
+    let finite = compare::lt(&unary::abs(&greatest)?, f64::INFINITY)?;
+    let shift = compare::where_(&finite, &greatest, 0.0)?;
+    let total = if x.dtype() == DType::F64 {
+        plan.run::<Exponentials<f64>>(x, Some(&shift))?
+    } else {
+        plan.run::<Exponentials<f32>>(x, Some(&cast::to(&shift, DType::F32)?))?
+    };
+    let shift = super::view::reshape(&shift, &super::view::signed(total.shape()))?;
+    cast::to(&add(&unary::log(&total)?, &shift)?, x.dtype())
+}
+
+operation! {
+    /// `exp(x) / sum(exp(x))` along a dimension: `dx = y (g - sum(g y))`.
+    ///
+    /// >>> ferrograd.tensor([0.0, 0.0]).softmax(0)
+    /// tensor([0.5000, 0.5000])
+    function ["softmax(Tensor self, int dim, DType? dtype=None)"], |_, a| {
+        Ok(softmax(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
+    }
+}
+
+/// The normalised exponentials along a dimension.
+///
+/// # Errors
+/// For integers, and a dimension out of range.
+pub fn softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+    if let Some(y) = batch::along("softmax", x, dim, |x, dim| softmax(x, dim, dtype)) {
+        return y;
+    }
+    let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
+    refuse("softmax", x.dtype())?;
+    let dim = wrap_dim("softmax", dim, x.rank())?;
+    let y = normalised("softmax", Kind::Softmax, x, dim)?;
+    let settings = || Settings { dims: smallvec![dim as isize], ..Settings::default() };
+    record("SoftmaxBackward0", &y, &[x], &[Keep::Output], settings, |call| {
+        if let Some(found) = direct(Kind::Softmax, call)? {
+            return Ok(found);
+        }
+        // dx = y (g - sum(g y))
+        let (g, y) = (&call.g, &call.saved[0]);
+        let inner = sum::sum(&mul(g, y)?, &call.settings.dims, true, None)?;
+        Ok(smallvec![Some(mul(y, &sub(g, &inner)?)?)])
+    })?;
+    Ok(y)
+}
+
+operation! {
+    /// `x - log(sum(exp(x)))` along a dimension: `dx = g - exp(y) sum(g)`.
+    ///
+    /// >>> ferrograd.tensor([0.0, 0.0]).log_softmax(0)
+    /// tensor([-0.6931, -0.6931])
+    function ["log_softmax(Tensor self, int dim, DType? dtype=None)"], |_, a| {
+        Ok(log_softmax(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
+    }
+}
+
+/// The logarithm of [`softmax`].
+///
+/// # Errors
+/// For integers, and a dimension out of range.
+pub fn log_softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+    if let Some(y) = batch::along("log_softmax", x, dim, |x, dim| log_softmax(x, dim, dtype)) {
+        return y;
+    }
+    let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
+    refuse("log_softmax", x.dtype())?;
+    let dim = wrap_dim("log_softmax", dim, x.rank())?;
+    let y = normalised("log_softmax", Kind::LogSoftmax, x, dim)?;
+    let settings = || Settings { dims: smallvec![dim as isize], ..Settings::default() };
+    record("LogSoftmaxBackward0", &y, &[x], &[Keep::Output], settings, |call| {
+        if let Some(found) = direct(Kind::LogSoftmax, call)? {
+            return Ok(found);
+        }
+        // dx = g - exp(y) sum(g)
+        let (g, y) = (&call.g, &call.saved[0]);
+        let total = sum::sum(g, &call.settings.dims, true, None)?;
+        Ok(smallvec![Some(sub(g, &mul(&unary::exp(y)?, &total)?)?)])
+    })?;
+    Ok(y)
+}
+
+/// An error for dtypes that have no exponentials.
+fn refuse(op: &'static str, dtype: DType) -> Result<()> {
+    if dtype.is_floating_point() {
+        return Ok(());
+    }
+    Err(Error::NotImplemented { op, what: format!("{dtype}: pass a floating point dtype; this") })
+}
+
+/// The sizes of the lines along a dimension: their length, and how many lie side by side.
+fn sizes(x: &Tensor, dim: usize) -> (usize, usize) {
+    let length = x.shape().get(dim).copied().unwrap_or(1);
+    (length, x.shape().iter().skip(dim + 1).product())
+}
+
+/// The softmax or its logarithm, without history.
+fn normalised(op: &'static str, kind: Kind, x: &Tensor, dim: usize) -> Result<Tensor> {
+    if x.numel() == 0 {
+        return Tensor::zeros(x.shape(), x.dtype());
+    }
+    unrecorded(|| {
+        let (length, inner) = sizes(x, dim);
+        let wide = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let source = copy::to_contiguous(&cast::to(x, wide)?)?;
+        let y = Tensor::uninitialized(op, x.shape(), wide)?;
+        let access = Access::lock([(&**source.storage(), false)]);
+        // SAFETY: both are contiguous tensors of this type; `y` is new.
+        unsafe {
+            if wide == DType::F64 {
+                kernel::forward(kind, source.elements::<f64>(), y.elements_mut(), length, inner);
+            } else {
+                kernel::forward(kind, source.elements::<f32>(), y.elements_mut(), length, inner);
+            }
+        }
+        drop(access);
+        cast::to(&y, x.dtype())
+    })
+}
+
+/// The gradient by the kernel, where nobody asks for the gradient's own.
+fn direct(kind: Kind, call: &Call) -> Result<Option<Gradients>> {
+    let (g, y) = (&call.g, &call.saved[0]);
+    let plain = !is_grad_enabled() && !forward::is_active() && batch::level([g, y]).is_none();
+    if !plain || !matches!(y.dtype(), DType::F32 | DType::F64) || g.dtype() != y.dtype() {
+        return Ok(None);
+    }
+    let (length, inner) = sizes(y, call.settings.dims[0] as usize);
+    let g = copy::to_contiguous(g)?;
+    let dx = Tensor::uninitialized("softmax", y.shape(), y.dtype())?;
+    let _access = Access::lock([(&**y.storage(), false), (&**g.storage(), false)]);
+    // SAFETY: all are contiguous tensors of this type; `dx` is new.
+    unsafe {
+        if y.dtype() == DType::F64 {
+            kernel::backward(kind, y.elements::<f64>(), g.elements(), dx.elements_mut(), length, inner);
+        } else {
+            kernel::backward(kind, y.elements::<f32>(), g.elements(), dx.elements_mut(), length, inner);
+        }
+    }
+    Ok(Some(smallvec![Some(dx)]))
+}
