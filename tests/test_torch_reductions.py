@@ -372,6 +372,65 @@ def test_search():
         compare(f, rows, grad=False)
 
 
+def test_search_within_a_map():
+    rows = np.sort(array((3, 6)), axis=1)
+    blocks = np.sort(array((3, 2, 6)), axis=-1)
+    for f in [
+        lambda T, s, v: T.func.vmap(lambda s, v: T.searchsorted(s, v, right=True))(s, v),
+        lambda T, s, v: T.func.vmap(lambda v: T.searchsorted(s[0], v))(v),
+        lambda T, s, v: T.func.vmap(lambda v: T.bucketize(v, s[0], out_int32=True), 1)(v),
+        lambda T, s, v: T.func.vmap(lambda v: T.func.vmap(lambda v: T.bucketize(v, s[0]))(v))(v),
+        lambda T, s, v: T.func.vmap(lambda v: T.searchsorted(s, v))(T.stack([v, v * 2])),
+        lambda T, s, v: T.func.vmap(lambda s: T.searchsorted(s, v[0]))(s),
+    ]:
+        compare(f, rows, array((3, 4)), grad=False)
+    compare(lambda T, s: T.func.vmap(lambda s: T.searchsorted(s, s.flip(0) * 2))(s), blocks, grad=False)
+
+
+def test_histograms_of_many():
+    """Threads share the counting; bounds are numbers of the elements' type."""
+    for dtype in ("float32", "float64"):
+        many = array((400, 500), dtype)
+        compare(lambda T, x: x.histc(64, -1, 1), many, grad=False)
+        compare(lambda T, x: x.histogram(64), many, grad=False)
+        compare(lambda T, x: x.histogram(16, range=(-1.0, 2.0), weight=x.abs()), many, grad=False, scale=100)
+        compare(lambda T, x: x.histc(3, 0.1, 0.7), np.array([0.1, 0.7, 0.3, 0.5], dtype), grad=False)
+    counts = np.random.default_rng(5).integers(0, 300, 200_000)
+    compare(lambda T, x: x.bincount(), counts)
+    compare(lambda T, x: x.bincount(x * 0.5), counts)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_operands_that_lie_across(dtype):
+    """Elements of a transposed operand are read by tiles."""
+    for shape in [(70, 130), (9, 700), (16, 64), (3, 20, 600), (5, 33, 2, 100)]:
+        x = array(shape, dtype)
+        compare(lambda T, x: x.transpose(-1, -2).contiguous(), x, grad=False)
+        compare(lambda T, x: x.transpose(0, -1).contiguous(), x, grad=False)
+        compare(lambda T, x: x.transpose(0, -1) * 2 + x.transpose(0, -1).contiguous(), x, grad=False)
+        compare(lambda T, x: x.transpose(0, 1).contiguous().transpose(0, 1) * x, x, grad=False)
+        compare(lambda T, x: T.empty_like(x).copy_(x.transpose(0, -1).contiguous().transpose(0, -1)), x, grad=False)
+    square = array((80, 80), dtype)
+    compare(lambda T, x: (x.t() * x).sum(0), square, scale=10)
+    compare(lambda T, x: x.clone().t().mul_(x.t()[:, :1]), square, grad=False)
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_exponentials_of_lines(dim):
+    """Lines and columns of all lengths about a vector's."""
+    for length in (1, 31, 32, 33, 65, 100):
+        shape = [3, 2, 2]
+        shape[dim] = length
+        for dtype in ("float32", "float64"):
+            x = array(tuple(shape), dtype)
+            for f in (lambda T, x: x.softmax(dim), lambda T, x: x.log_softmax(dim), lambda T, x: x.logsumexp(dim)):
+                compare(f, x, scale=20)
+    wide = array((5, 70), "float32")
+    compare(lambda T, x: x.log_softmax(0), wide, scale=20)
+    compare(lambda T, x: x.softmax(0), wide, scale=20)
+    compare(lambda T, x: x.logsumexp(0), wide, scale=20)
+
+
 def test_covariances_and_integrals():
     for f in [
         lambda T, x: x.cov(), lambda T, x: T.cov(x, correction=0), lambda T, x: x[0].cov(), lambda T, x: x[0, 0].cov(), lambda T, x: x[None].cov(),

@@ -21,4 +21,5 @@ pub mod single;
 pub mod softmax;
 pub mod sort;
 pub mod source;
+pub mod tally;
 pub mod vector;

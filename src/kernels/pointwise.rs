@@ -76,9 +76,19 @@ pub unsafe fn run(
     }
 }
 
+/// Rows of a tile: what one line of the cache holds of most types.
+const TILE: usize = 16;
+/// Elements from one row of a tile to the next; a power of two would put all rows into the same places of the cache.
+const PITCH: usize = BLOCK + 16;
+
+/// Elements of the innermost dimension from which tiles pay.
+const NARROW: usize = 64;
+
 /// Where a step's value is found in a block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
+    /// In a row of a tile that was read beforehand.
+    Tile(u16),
     /// In memory already: input `n` read in place.
     Direct(u8),
     /// In a register of the block.
@@ -97,6 +107,9 @@ struct Plan<'a, T: Run> {
     walk: Walk,
     /// For each input, the operand of `walk` that it is.
     operand: SmallVec<[usize; 4]>,
+    /// The dimension along which some inputs lie side by side, and not along the innermost, and these inputs.
+    across: Option<usize>,
+    tiled: SmallVec<[u8; 2]>,
 }
 
 /// One step of a plan.
@@ -120,18 +133,23 @@ unsafe fn run_as<T: Run>(
         return Ok(());
     }
     let plan = Plan::<T>::new(op, program, inputs, params, outputs, shape)?;
+    if let Some(across) = plan.across {
+        let tiles = Tiles::new(&plan.walk, across);
+        parallel::for_each_range(tiles.count(), (grain(program) / (TILE * BLOCK)).max(1), |start, end| {
+            plan.with_registers(|file, room| {
+                // SAFETY: the caller of `run` vouches for the operands; tiles lie in the shape.
+                (start..end).for_each(|n| unsafe { plan.tile(file, room, &tiles, n) });
+            });
+        });
+        return Ok(());
+    }
     parallel::for_each_range(total, grain(program), |start, end| {
-        REGISTERS.with_borrow_mut(|bytes| {
-            let file = registers::<T>(bytes, plan.registers);
-            for &(register, value) in &plan.splats {
-                // SAFETY: the register lies in the file.
-                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * BLOCK), BLOCK) }.fill(value);
-            }
+        plan.with_registers(|file, _| {
             let mut at = start;
             while at < end {
                 let stop = (at + BLOCK).min(end);
                 // SAFETY: the caller of `run` vouches for the operands; the range lies in the shape.
-                unsafe { plan.block(file, at, stop) };
+                unsafe { plan.block(file, std::ptr::null(), at, stop) };
                 at = stop;
             }
         });
@@ -152,9 +170,9 @@ thread_local! {
     static REGISTERS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Room for `count` registers of a block each, aligned for vectors.
-fn registers<T>(bytes: &mut Vec<u64>, count: usize) -> *mut T {
-    let words = count * BLOCK * size_of::<T>() / 8 + 8;
+/// Room for so many elements, aligned for vectors.
+fn registers<T>(bytes: &mut Vec<u64>, elements: usize) -> *mut T {
+    let words = elements * size_of::<T>() / 8 + 8;
     if bytes.len() < words {
         bytes.resize(words, 0);
     }
@@ -190,7 +208,10 @@ impl<'a, T: Run> Plan<'a, T> {
             targets,
             walk,
             operand,
+            across: None,
+            tiled: SmallVec::new(),
         };
+        plan.find_tiled();
         plan.place(op, program, params)?;
         Ok(plan)
     }
@@ -222,7 +243,9 @@ impl<'a, T: Run> Plan<'a, T> {
                 self.splats.push((register, value));
                 Place::Register(register)
             } else if let OpCode::Input(n) = step.op {
-                if self.reads_directly(n as usize) {
+                if let Some(tile) = self.tiled.iter().position(|&t| t == n) {
+                    Place::Tile(tile as u16)
+                } else if self.reads_directly(n as usize) {
                     Place::Direct(n)
                 } else {
                     let to = free.pop().unwrap_or_else(|| self.fresh());
@@ -274,15 +297,77 @@ impl<'a, T: Run> Plan<'a, T> {
         }
     }
 
+    /// Finds the inputs that are read by tiles: those whose innermost elements lie far apart and those of another dimension
+    /// side by side, where both are long.
+    fn find_tiled(&mut self) {
+        let last = self.walk.shape.len() - 1;
+        if self.walk.shape[last] < NARROW {
+            return;
+        }
+        for (n, input) in self.inputs.iter().enumerate() {
+            let Input::Array { .. } = input else { continue };
+            let strides = &self.walk.strides[self.operand[n]];
+            if strides[last].unsigned_abs() < TILE {
+                continue;
+            }
+            let near = (0..last).rev().find(|&d| strides[d] == 1 && self.walk.shape[d] >= TILE / 2);
+            if near.is_some() && (self.across.is_none() || self.across == near) {
+                self.across = near;
+                self.tiled.push(n as u8);
+            }
+        }
+    }
+
+    /// Runs a closure with the plan's registers, numbers and constants in theirs, and room for its tiles.
+    fn with_registers(&self, body: impl FnOnce(*mut T, *mut T)) {
+        REGISTERS.with_borrow_mut(|bytes| {
+            let file = registers::<T>(bytes, self.registers * BLOCK + self.tiled.len() * TILE * PITCH);
+            for &(register, value) in &self.splats {
+                // SAFETY: the register lies in the file.
+                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * BLOCK), BLOCK) }.fill(value);
+            }
+            body(file, file.wrapping_add(self.registers * BLOCK));
+        });
+    }
+
+    /// Reads a tile of the inputs that lie across, then runs the program on its rows.
+    ///
+    /// # Safety
+    /// As [`run`]; `file` has the plan's registers, and `room` is that of its tiles.
+    unsafe fn tile(&self, file: *mut T, room: *mut T, tiles: &Tiles, number: usize) {
+        let (first, rows, columns) = tiles.at(number);
+        // SAFETY: as in `block`; the tile lies in the shape.
+        unsafe {
+            for (n, &input) in self.tiled.iter().enumerate() {
+                let Input::Array { data, dtype, .. } = self.inputs[input as usize] else { continue };
+                let (operand, to) = (self.operand[input as usize], room.add(n * TILE * PITCH));
+                let (offset, step) = (self.walk.offset(operand, first), self.walk.inner_stride(operand));
+                match dtype {
+                    DType::Bool => turn::<Truth, T>(data.cast(), offset, step, to, rows, columns),
+                    DType::U8 => turn::<u8, T>(data.cast(), offset, step, to, rows, columns),
+                    DType::I32 => turn::<i32, T>(data.cast(), offset, step, to, rows, columns),
+                    DType::I64 => turn::<i64, T>(data.cast(), offset, step, to, rows, columns),
+                    DType::F32 => turn::<f32, T>(data.cast(), offset, step, to, rows, columns),
+                    _ => turn::<f64, T>(data.cast(), offset, step, to, rows, columns),
+                }
+            }
+            for row in 0..rows {
+                let start = first + row * tiles.pitch;
+                self.block(file, room.add(row * PITCH), start, start + columns);
+            }
+        }
+    }
+
     /// Runs the program on elements `start..end` of at most one block.
     ///
     /// # Safety
-    /// As [`run`]; `file` has the plan's registers.
-    unsafe fn block(&self, file: *mut T, start: usize, end: usize) {
+    /// As [`run`]; `file` has the plan's registers, and `tile` is the row of the first tile where there are any.
+    unsafe fn block(&self, file: *mut T, tile: *const T, start: usize, end: usize) {
         let n = end - start;
         // SAFETY: registers lie in the file; a direct input has `n` elements from `start`.
         unsafe {
             let address = |place: Place| match place {
+                Place::Tile(t) => tile.add(t as usize * TILE * PITCH),
                 Place::Register(r) => file.add(r as usize * BLOCK).cast_const(),
                 Place::Direct(i) => match self.inputs[i as usize] {
                     Input::Array { data, .. } => data.cast::<T>().add(start),
@@ -390,5 +475,88 @@ impl<'a, T: Run> Plan<'a, T> {
                 from = from.add(length);
             }
         });
+    }
+}
+
+/// Reads `rows` elements side by side for each of `columns` far apart, and writes them as columns.
+///
+/// # Safety
+/// The elements are readable, and there is room for a tile at `to`.
+unsafe fn turn<S: Element, T: Element>(
+    data: *const S,
+    offset: isize,
+    step: isize,
+    to: *mut T,
+    rows: usize,
+    columns: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut from = data.offset(offset);
+        for column in 0..columns {
+            if rows == TILE {
+                let side = from.cast::<[S; TILE]>().read_unaligned();
+                (0..TILE).for_each(|row| *to.add(row * PITCH + column) = convert(side[row]));
+            } else {
+                (0..rows).for_each(|row| *to.add(row * PITCH + column) = convert(*from.add(row)));
+            }
+            from = from.wrapping_offset(step);
+        }
+    }
+}
+
+/// A shape cut into tiles of a block's columns and some rows, which are those of any other dimension.
+struct Tiles {
+    /// Sizes and row-major steps of all dimensions but the innermost and that of the rows.
+    others: SmallVec<[(usize, usize); 4]>,
+    columns: usize,
+    rows: usize,
+    /// Elements from one row to the next, in row-major order.
+    pitch: usize,
+}
+
+impl Tiles {
+    fn new(walk: &Walk, across: usize) -> Tiles {
+        let last = walk.shape.len() - 1;
+        let step = |d: usize| walk.shape[d + 1..].iter().product::<usize>();
+        let others = (0..last).filter(|&d| d != across).map(|d| (walk.shape[d], step(d))).collect();
+        Tiles { others, columns: walk.shape[last], rows: walk.shape[across], pitch: step(across) }
+    }
+
+    fn count(&self) -> usize {
+        let others: usize = self.others.iter().map(|o| o.0).product();
+        others * self.columns.div_ceil(BLOCK) * self.rows.div_ceil(TILE)
+    }
+
+    /// The first element of a tile, its rows and its columns. Tiles that follow each other share their columns.
+    fn at(&self, number: usize) -> (usize, usize, usize) {
+        let (down, rest) = (self.rows.div_ceil(TILE), self.columns.div_ceil(BLOCK));
+        let (row, column) = (number % down * TILE, number / down % rest * BLOCK);
+        let mut left = number / down / rest;
+        let mut first = row * self.pitch + column;
+        for &(size, step) in self.others.iter().rev() {
+            first += left % size * step;
+            left /= size;
+        }
+        (first, TILE.min(self.rows - row), BLOCK.min(self.columns - column))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_a_shape_once() {
+        let walk = Walk::new(&[3, 21, 5, 600], &[&[63000, 3000, 600, 1], &[1, 3, 100_000, 63]]);
+        let tiles = Tiles::new(&walk, 1);
+        let mut hits = vec![0; 3 * 21 * 5 * 600];
+        for n in 0..tiles.count() {
+            let (first, rows, columns) = tiles.at(n);
+            for row in 0..rows {
+                hits[first + row * tiles.pitch..][..columns].iter_mut().for_each(|h| *h += 1);
+            }
+        }
+        assert!(hits.iter().all(|&h| h == 1));
     }
 }

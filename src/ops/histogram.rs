@@ -1,12 +1,13 @@
 //! Where numbers fall: counts, histograms, and places among boundaries.
 
 use super::formula::Operand;
+use super::reduce::wide;
 use super::registry::operation;
-use super::{cast, copy, creation};
+use super::{batch, cast, copy, creation, extremum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::kernels::element::dispatch;
-use crate::kernels::search;
+use crate::kernels::element::{Element, dispatch};
+use crate::kernels::{search, tally};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType, Promotion};
 use crate::tensor::scalar::Scalar;
@@ -43,23 +44,38 @@ pub fn bincount(x: &Tensor, weights: Option<&Tensor>, least: isize) -> Result<Te
     if x.rank() != 1 {
         return wrong();
     }
-    let places = x.to_vec::<i64>()?;
-    if places.iter().any(|&i| i < 0) {
+    let places = unrecorded(|| copy::to_contiguous(&cast::to(x, DType::I64)?))?;
+    let (least_place, greatest) = extremes::<i64>(&places)?.unwrap_or((0, -1));
+    if least_place < 0 {
         return wrong();
     }
     if let Some(w) = weights.filter(|w| w.shape() != x.shape()) {
         return refused(OP, format!("weights should be 1-d and have the same length as input, got {:?}", w.shape()));
     }
-    let count = places.iter().max().map_or(0, |&m| m as usize + 1).max(least);
+    let (n, count) = (x.numel(), ((greatest + 1) as usize).max(least));
     let Some(weights) = weights else {
-        let mut counts = vec![0i64; count];
-        places.iter().for_each(|&i| counts[i as usize] += 1);
-        return Ok(Tensor::from_slice(&counts));
+        let _access = Access::lock([(&**places.storage(), false)]);
+        // SAFETY: a contiguous tensor of this type, locked.
+        let at = unsafe { places.elements::<i64>() };
+        return Ok(Tensor::from_slice(&tally::sums(n, count, |i| Some((at[i] as usize, 1i64)))));
     };
-    let mut sums = vec![0.0f64; count];
-    places.iter().zip(weights.detach().to_vec::<f64>()?).for_each(|(&i, w)| sums[i as usize] += w);
+    let weighing = unrecorded(|| copy::to_contiguous(&cast::to(&weights.detach(), DType::F64)?))?;
+    let access = Access::lock([(&**places.storage(), false), (&**weighing.storage(), false)]);
+    // SAFETY: contiguous tensors of these types, locked.
+    let (at, w) = unsafe { (places.elements::<i64>(), weighing.elements::<f64>()) };
+    let sums = tally::sums(n, count, |i| Some((at[i] as usize, w[i])));
+    drop(access);
     let dtype = if weights.dtype() == DType::F32 { DType::F32 } else { DType::F64 };
     unrecorded(|| cast::to(&Tensor::from_slice(&sums), dtype))
+}
+
+/// The least and the greatest element, if there are any.
+fn extremes<T: Element>(x: &Tensor) -> Result<Option<(T, T)>> {
+    if x.numel() == 0 {
+        return Ok(None);
+    }
+    let [least, greatest] = unrecorded(|| extremum::aminmax(&x.detach(), None, false))?;
+    Ok(Some((least.to_vec::<T>()?[0], greatest.to_vec::<T>()?[0])))
 }
 
 operation! {
@@ -87,42 +103,45 @@ fn histc(x: &Tensor, bins: isize, least: f64, greatest: f64) -> Result<Tensor> {
     if bins <= 0 {
         return refused(OP, format!("bins must be > 0, but got {bins}"));
     }
-    let values = x.detach().to_vec::<f64>()?;
-    let (low, high) = if least == greatest { bounds(OP, &values, None, 1.0)? } else { (least, greatest) };
+    let (low, high) = if least == greatest { bounds(OP, x, None, 1.0)? } else { (least, greatest) };
     if !low.is_finite() || !high.is_finite() {
         return refused(OP, format!("range of [{low}, {high}] is not finite"));
     }
     if low > high {
         return refused(OP, format!("max must be larger than min, got [{low}, {high}]"));
     }
-    let mut counts = vec![0.0f64; bins as usize];
-    for v in values.into_iter().filter(|v| (low..=high).contains(v)) {
-        counts[place(v, low, high, bins as usize, x.dtype())] += 1.0;
-    }
+    let bins = bins as usize;
+    let values = numbers(x)?;
+    let access = Access::lock([(&**values.storage(), false)]);
+    // The interval of equal ones that a number falls into; the last holds its upper bound. Computed in the numbers' type,
+    // as rounding decides on the bounds.
+    let counts = wide!(values.dtype(), A => {
+        // SAFETY: a contiguous tensor of this type, locked.
+        let values = unsafe { values.elements::<A>() };
+        let (low, high) = (low as A, high as A);
+        tally::sums(values.len(), bins, |i| {
+            let v = values[i];
+            let place = (v - low) * bins as A / (high - low);
+            (v >= low && v <= high).then_some(((place as usize).min(bins - 1), 1i64))
+        })
+    });
+    drop(access);
     unrecorded(|| cast::to(&Tensor::from_slice(&counts), x.dtype()))
 }
 
-/// The interval of equal ones that a number falls into; the last holds its upper bound. Computed in the numbers' type, as
-/// rounding decides on the bounds.
-fn place(v: f64, low: f64, high: f64, bins: usize, dtype: DType) -> usize {
-    let place = if dtype == DType::F64 {
-        ((v - low) * bins as f64 / (high - low)) as usize
-    } else {
-        ((v as f32 - low as f32) * bins as f32 / (high as f32 - low as f32)) as usize
-    };
-    place.min(bins - 1)
+/// The elements in row-major order, in the type that they are computed in.
+fn numbers(x: &Tensor) -> Result<Tensor> {
+    let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    unrecorded(|| copy::to_contiguous(&cast::to(&x.detach(), dtype)?))
 }
 
 /// The bounds of a histogram: as asked for, else of the numbers; equal ones are moved apart by `room`
 /// each.
-fn bounds(op: &'static str, values: &[f64], asked: Option<(f64, f64)>, room: f64) -> Result<(f64, f64)> {
-    let nothing = (f64::INFINITY, f64::NEG_INFINITY);
-    let of_values = || match values.iter().any(|v| v.is_nan()) {
-        true => (f64::NAN, f64::NAN),
-        false if values.is_empty() => (0.0, 0.0),
-        false => values.iter().fold(nothing, |(l, h), &v| (l.min(v), h.max(v))),
+fn bounds(op: &'static str, x: &Tensor, asked: Option<(f64, f64)>, room: f64) -> Result<(f64, f64)> {
+    let (low, high) = match asked {
+        Some(bounds) => bounds,
+        None => extremes::<f64>(x)?.unwrap_or((0.0, 0.0)),
     };
-    let (low, high) = asked.unwrap_or_else(of_values);
     if !low.is_finite() || !high.is_finite() {
         return refused(op, format!("range of [{low}, {high}] is not finite"));
     }
@@ -165,7 +184,6 @@ fn histogram(x: &Tensor, bins: Bins, weight: Option<&Tensor>, density: bool) -> 
     if let Some(w) = weight.filter(|w| w.dtype() != x.dtype()) {
         return Err(Error::DTypeMismatch { op: OP, left: x.dtype(), right: w.dtype() });
     }
-    let values = x.detach().to_vec::<f64>()?;
     let edges = match bins {
         Bins::Edges(t) if t.dtype() != x.dtype() => {
             return Err(Error::DTypeMismatch { op: OP, left: x.dtype(), right: t.dtype() });
@@ -181,26 +199,37 @@ fn histogram(x: &Tensor, bins: Bins, weight: Option<&Tensor>, density: bool) -> 
                 [] => None,
                 _ => return refused(OP, format!("range should have 2 elements, got {}", range.len())),
             };
-            let (low, high) = bounds(OP, &values, asked, 0.5)?;
+            let (low, high) = bounds(OP, x, asked, 0.5)?;
             creation::linspace(low, high, count + 1, x.dtype())?
         }
     };
     let steps = edges.to_vec::<f64>()?;
-    let mut sums = vec![0.0f64; steps.len() - 1];
-    let weights = weight.map(|w| w.detach().to_vec::<f64>()).transpose()?;
-    for (i, v) in values.iter().enumerate() {
-        // Between the last edge that is not above; the last interval holds its upper bound.
-        let after = steps.partition_point(|e| e <= v);
-        let last = steps.last().is_some_and(|e| e == v);
-        if !v.is_nan() && (1..steps.len()).contains(&(after - usize::from(last))) {
-            sums[after - usize::from(last) - 1] += weights.as_ref().map_or(1.0, |w| w[i]);
-        }
-    }
+    let mut sums = between(&numbers(x)?, &steps, weight)?;
     if density {
         let total: f64 = sums.iter().sum();
         sums.iter_mut().enumerate().for_each(|(i, s)| *s /= total * (steps[i + 1] - steps[i]));
     }
     Ok([unrecorded(|| cast::to(&Tensor::from_slice(&sums), x.dtype()))?, edges])
+}
+
+/// The sums of the weights, or of ones, of the numbers between each two edges; the last interval holds its upper bound.
+fn between(values: &Tensor, edges: &[f64], weight: Option<&Tensor>) -> Result<Vec<f64>> {
+    let weight = weight.map(|w| unrecorded(|| copy::to_contiguous(&cast::to(&w.detach(), DType::F64)?))).transpose()?;
+    let storages = std::iter::once(values).chain(&weight).map(|t| (&**t.storage(), false));
+    let _access = Access::lock(storages);
+    // SAFETY: a contiguous tensor of this type, locked.
+    let weights = weight.as_ref().map(|w| unsafe { w.elements::<f64>() });
+    Ok(wide!(values.dtype(), A => {
+        // SAFETY: as above.
+        let values = unsafe { values.elements::<A>() };
+        tally::sums(values.len(), edges.len() - 1, |i| {
+            let v = values[i] as f64;
+            let after = edges.partition_point(|e| *e <= v);
+            let after = after - usize::from(edges.last().is_some_and(|e| *e == v));
+            let is_within = !v.is_nan() && (1..edges.len()).contains(&after);
+            is_within.then(|| (after - 1, weights.map_or(1.0, |w| w[i])))
+        })
+    }))
 }
 
 operation! {
@@ -275,6 +304,9 @@ fn searched(
             return refused(op, format!("sorter must be a tensor of long dtype but got dtype {}", sorter.dtype()));
         }
     }
+    if let Some(found) = searched_in_batch(op, sequence, values, sorter, right, narrow) {
+        return found;
+    }
     let mut promotion = Promotion::default();
     promotion.tensor(sequence.dtype(), sequence.rank());
     promotion.tensor(values.dtype(), values.rank());
@@ -298,4 +330,34 @@ fn searched(
     });
     drop(access);
     if narrow { cast::to(&y, DType::I32) } else { Ok(y) }
+}
+
+/// The search where any tensor is batched. Values that are batched alone are so many more values; else each example has a
+/// row of the sequences.
+fn searched_in_batch(
+    op: &'static str,
+    sequence: &Tensor,
+    values: &Tensor,
+    sorter: Option<&Tensor>,
+    right: bool,
+    narrow: bool,
+) -> Option<Result<Tensor>> {
+    let given: Vec<Tensor> = [sequence, values].into_iter().chain(sorter).cloned().collect();
+    if sequence.rank() == 1
+        && let Some(batch) = values.batch()
+        && sequence.batch().is_none()
+        && sorter.is_none_or(|s| s.batch().is_none())
+    {
+        let found = searched(op, sequence, &batch.value, sorter, right, narrow);
+        return Some(found.map(|y| Tensor::batched(&y, batch.level)));
+    }
+    let flat = sequence.rank() == 1;
+    batch::together(&given).map(|all| {
+        let (all, level) = all?;
+        let shape = view::signed(all[1].shape());
+        let count = all[1].shape()[1..].iter().product::<usize>() as isize;
+        let values = if flat { view::reshape(&all[1], &[shape[0], count])? } else { all[1].clone() };
+        let y = searched(op, &all[0], &values, all.get(2), right, narrow)?;
+        Ok(Tensor::batched(&view::reshape(&y, &shape)?, level))
+    })
 }
