@@ -419,7 +419,7 @@ impl Error {
             | IndexShape { .. }
             | EmptyReduction { .. } => Kind::Index,
             ArgumentType { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
-            Argument { .. } | Data { .. } | EmptyList { op: "cat" } => Kind::Value,
+            Argument { .. } | Data { .. } | DualDType { .. } | EmptyList { op: "cat" } => Kind::Value,
             NotImplemented { .. } | NoDerivative { .. } | DTypeUnsupported { .. } => Kind::NotImplemented,
             OutOfMemory { .. } => Kind::Memory,
             _ => Kind::Runtime,

@@ -209,7 +209,7 @@ CALLS = {
     "BatchedRandom": (lambda: batched(lambda x: fg.rand(1), fg.ones(2)), RuntimeError),
     "DualLevel": (lambda: within_a_level(lambda: _ferrograd._exit_dual_level(5)), RuntimeError),
     "NoDualLevel": (lambda: forward_ad.make_dual(fg.ones(1), fg.ones(1)), RuntimeError),
-    "DualDType": (lambda: within_a_level(lambda: forward_ad.make_dual(fg.tensor([1]), fg.tensor([1]))), RuntimeError),
+    "DualDType": (lambda: within_a_level(lambda: forward_ad.make_dual(fg.tensor([1]), fg.tensor([1]))), ValueError),
     "InPlaceCaptured": (change_within_a_transform, RuntimeError),
     "SharedInput": (gradient_by_what_is_shared, RuntimeError),
     "GradDType": (lambda: fg.tensor([1]).requires_grad_(), RuntimeError),

@@ -1,6 +1,6 @@
 //! What `vmap` is made of: maps that begin and end, and batch dimensions hidden and shown.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::convert::ok;
@@ -18,7 +18,7 @@ pub fn _vmap_enter(size: usize, randomness: &str) -> PyResult<u32> {
         "same" => Randomness::Same,
         "different" => Randomness::Different,
         other => {
-            return Err(PyValueError::new_err(format!(
+            return Err(PyRuntimeError::new_err(format!(
                 "Only allowed values for randomness are 'error', 'different', or 'same'. Got {other}"
             )));
         }
