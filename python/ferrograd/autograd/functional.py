@@ -10,8 +10,7 @@ from typing import Any
 
 from .. import _ferrograd
 from .._ferrograd import Tensor
-from ._grad import grad
-from .grad_mode import enable_grad, set_grad_enabled
+from .grad_mode import enable_grad
 
 Tensors = Tensor | tuple[Tensor, ...]
 
@@ -242,12 +241,9 @@ def _pulled(ys: tuple, xs: tuple, vs: tuple | None, create_graph: bool) -> tuple
     pairs = [(y, v) for y, v in zip(ys, vs or (None,) * len(ys)) if y is not None and y.requires_grad]
     if not pairs:
         return (None,) * len(xs)
-    with set_grad_enabled(create_graph or _ferrograd.is_grad_enabled()):
-        return grad(*_unzipped(pairs, xs), create_graph=create_graph, allow_unused=True)
-
-
-def _unzipped(pairs: list, xs: tuple) -> tuple:
-    return [y for y, _ in pairs], xs, [v for _, v in pairs]
+    outputs, gradients = zip(*pairs)
+    # Not by `grad`, whose checks take as long as the pass over a small graph.
+    return tuple(_ferrograd._grad(outputs, xs, gradients, create_graph, create_graph, True, False))
 
 
 def _filled(
