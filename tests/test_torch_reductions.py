@@ -65,12 +65,12 @@ def test_over_dimensions(name, shape):
     for arguments in dims_of(len(shape)):
         compare(lambda T, x: OVER_DIMS[name](T, x, **arguments), x)
     for dim in [(), None, (0,), (0, 1), (1, -1), (-1, 0), (0, 0), (0, -2)]:
-        if name == "logsumexp" and dim in [(), None] or 0 in shape and dim in [(0, 0), (0, -2), (1, -1), (-1, 0)]:
+        if name == "logsumexp" and dim == () or 0 in shape and dim in [(0, 0), (0, -2), (1, -1), (-1, 0)]:
             continue
         # torch divides the gradients of variances over no dimensions by zero.
         grad = dim != () or name not in ("var", "std", "var_mean", "std_mean")
         compare(lambda T, x: OVER_DIMS[name](T, x, dim=dim), x, grad=grad)
-        compare(lambda T, x: OVER_DIMS[name](T, x, dim=dim, keepdim=True), x, grad=grad, second=False)
+        compare(lambda T, x: OVER_DIMS[name](T, x, dim=dim, keepdim=True), x, grad=grad)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -108,9 +108,9 @@ def call(name, T, x):
 @pytest.mark.parametrize("name", EVERY)
 def test_dtypes(name, dtype):
     for seed in range(3):
-        compare(lambda T, x: call(name, T, x), array((3, 5), dtype, seed), second=False)
-    if name not in ALONG and name != "logsumexp":
-        compare(lambda T, x: EVERY[name](T, x), array((3, 5), dtype), second=False)
+        compare(lambda T, x: call(name, T, x), array((3, 5), dtype, seed))
+    if name not in ALONG:
+        compare(lambda T, x: EVERY[name](T, x), array((3, 5), dtype))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -119,16 +119,16 @@ def test_specials(name):
         compare(lambda T, x: call(name, T, x).values, specials(), grad=False)
     else:
         compare(lambda T, x: call(name, T, x), specials(), second=name in ("sum", "max", "cumsum"), grad=name != "cumprod")
-    if name not in ALONG and name != "logsumexp":
+    if name not in ALONG:
         for line in specials():
-            compare(lambda T, x: EVERY[name](T, x), line, second=False)
+            compare(lambda T, x: EVERY[name](T, x), line)
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_ties(name):
     for seed in range(4):
-        compare(lambda T, x: call(name, T, x), ties((4, 6), seed=seed), second=name not in ("std", "std_mean"))
-    if name not in ALONG and name != "logsumexp":
+        compare(lambda T, x: call(name, T, x), ties((4, 6), seed=seed))
+    if name not in ALONG:
         compare(lambda T, x: EVERY[name](T, x), ties((4, 6)), second=name != "prod")
 
 
@@ -142,7 +142,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", [n for n in EVERY if n not in ("prod", "cumprod", "mode")])
+@pytest.mark.parametrize("name", EVERY)
 def test_layouts(name, layout):
     if layout == "expanded" and (name in CHOOSES or "median" in name):
         # Of elements that are one in memory torch may choose any, and moves the medians of others.
@@ -150,10 +150,10 @@ def test_layouts(name, layout):
     x = array((6, 7, 40))
     for dim in (0, 1, 2):
         run = (lambda T, x: ALONG[name](T, x, dim)) if name in ALONG else (lambda T, x: EVERY[name](T, x, dim=dim))
-        compare(lambda T, x: run(T, LAYOUTS[layout](x)), x, second=False, names=False, scale=10)
-    if name in OVER_DIMS and name != "logsumexp":
+        compare(lambda T, x: run(T, LAYOUTS[layout](x)), x, names=False, scale=10)
+    if name in OVER_DIMS:
         for dim in [(0, 1), (0, 2), (1, 2), (0, 1, 2)]:
-            compare(lambda T, x: EVERY[name](T, LAYOUTS[layout](x), dim=dim), x, second=False, names=False, scale=10)
+            compare(lambda T, x: EVERY[name](T, LAYOUTS[layout](x), dim=dim), x, names=False, scale=10)
 
 
 @pytest.mark.parametrize("shape", [(70_000,), (3, 40_000), (40_000, 3), (600, 500), (500, 600), (20, 70, 90)])
@@ -165,7 +165,7 @@ def test_large(shape):
                 continue
             for dim in range(len(shape)):
                 run = (lambda T, x: ALONG[name](T, x, dim)) if name in ALONG else (lambda T, x: EVERY[name](T, x, dim=dim))
-                compare(run if name != "max" or dtype != "int32" else (lambda T, x: T.max(x, dim)[0]), x, grad=False, scale=40)
+                compare(run, x, grad=False, scale=40)
         compare(lambda T, x: x.sum(), x, grad=False, scale=400)
         compare(lambda T, x: x.max(), x, grad=False)
 
@@ -177,7 +177,7 @@ def test_asked_dtype(name, asked, dtype):
     along = (0,) if name in ("cumsum", "cumprod", "softmax", "log_softmax") else ()
     run = lambda T, x: getattr(T, name)(x, *along, dtype=getattr(T, asked))
     x = array((3, 4), dtype) if dtype == "bool" else np.abs(array((3, 4), dtype))
-    compare(run, x, grad=asked.startswith("float"), second=False, names=False)
+    compare(run, x, grad=asked.startswith("float"), names=False)
 
 
 @pytest.mark.parametrize("name", ["var", "std", "var_mean", "std_mean"])
@@ -190,7 +190,7 @@ def test_corrections(name):
         compare(lambda T, x: getattr(T, name)(x, **({"dim": 1} | arguments)), array((2, 5)))
     compare(lambda T, x: getattr(T, name)(x, True), array((2, 5)))
     compare(lambda T, x: getattr(T, name)(x, 1, False, True), array((2, 5)))
-    compare(lambda T, x: getattr(T, name)(x + 1e4, 1), array((2, 50), "float32"), names=False, second=False, scale=10)
+    compare(lambda T, x: getattr(T, name)(x + 1e4, 1), array((2, 50), "float32"), names=False, scale=10)
 
 
 def test_zeros_in_products():
@@ -250,11 +250,11 @@ def test_vector_norms(p):
         for arguments in [{}, {"dim": 0}, {"dim": (0, 1)}, {"dim": -1, "keepdim": True}, {"dim": 7}, {"dim": ()}]:
             if 0 in shape and arguments.get("dim") in (7, (0, 1)):
                 continue
-            compare(lambda T, x: T.linalg.vector_norm(x, p, **arguments), array(shape), second=p not in (0, 0.5), scale=10)
+            compare(lambda T, x: T.linalg.vector_norm(x, p, **arguments), array(shape), scale=10)
     zeros = np.array([[0.0, 0.0], [0.0, 3.0], [-3.0, 3.0]])
-    compare(lambda T, x: T.linalg.vector_norm(x, p, dim=1), zeros, second=False)
-    compare(lambda T, x: x.norm(p), zeros, second=False)
-    compare(lambda T, x: x.norm(p, 1), specials(), second=False)
+    compare(lambda T, x: T.linalg.vector_norm(x, p, dim=1), zeros)
+    compare(lambda T, x: x.norm(p), zeros)
+    compare(lambda T, x: x.norm(p, 1), specials())
     compare(lambda T, x: x.dist(x[:1] * 2, p), array((3, 4)), grad=p != 0, second=p > 1, scale=10)
     compare(lambda T, x, y: T.dist(x, y, p), array((3, 4)), array((4,)), grad=p != 0, second=p > 1, scale=10)
 
@@ -274,7 +274,7 @@ def test_norms():
         lambda T, x: x.renorm(2, 0, 1.0), lambda T, x: x.renorm(1, 1, 2.5), lambda T, x: x.renorm(3, -1, 0.1), lambda T, x: x.renorm(inf, 0, 1), lambda T, x: x.renorm(0, 0, 1),
         lambda T, x: x.renorm(2, 0, -1), lambda T, x: x[0].renorm(2, 0, 1), lambda T, x: x.renorm(2, 5, 1), lambda T, x: (x * 1).renorm_(2, 0, 1.0),
     ]:
-        compare(f, x, names=False, second=False)
+        compare(f, x, names=False)
     for f in [lambda T, x: x.renorm(2, 0, 1.0), lambda T, x: x.renorm(3, 1, 2.5), lambda T, x: T.linalg.norm(x, 1)]:
         compare(f, x)
     compare(lambda T, x: x.norm(), array((3,), "int64"))
@@ -302,18 +302,18 @@ def test_quantiles(interpolation):
         for q in [0.0, 0.3, 0.5, 1.0, 1.5]:
             for arguments in [{}, {"dim": 0}, {"dim": -1, "keepdim": True}, {"keepdim": True}, {"dim": 1}]:
                 for name in ("quantile", "nanquantile"):
-                    compare(lambda T, x: getattr(T, name)(x, q, interpolation=interpolation, **arguments), array(shape), names=False, second=False)
+                    compare(lambda T, x: getattr(T, name)(x, q, interpolation=interpolation, **arguments), array(shape), names=False)
     for arguments in [{}, {"dim": 0}, {"dim": 1, "keepdim": True}, {"keepdim": True}, {"dim": 2}]:
         run = lambda T, x: x.quantile(T.tensor([0.1, 0.5, 0.9], dtype=T.float64), interpolation=interpolation, **arguments)
         compare(run, array((2, 3, 4)), names=False)
     for name in ("quantile", "nanquantile"):
-        compare(lambda T, x: getattr(T, name)(x, 0.4, dim=1, interpolation=interpolation), specials(), names=False, second=False)
+        compare(lambda T, x: getattr(T, name)(x, 0.4, dim=1, interpolation=interpolation), specials(), names=False)
         compare(lambda T, x: getattr(T, name)(x, T.tensor([0.25, 0.75]), dim=0, interpolation=interpolation), array((4, 3), "float32"), names=False)
     for f in [
         lambda T, x: x.quantile(T.tensor([[0.5]], dtype=T.float64)), lambda T, x: x.quantile(T.tensor(0.5)), lambda T, x: x.to(T.int64).quantile(0.5),
         lambda T, x: x.quantile(T.tensor([1.5], dtype=T.float64)), lambda T, x: x.quantile(0.5, 5),
     ]:
-        compare(f, array((3, 4)), names=False, second=False)
+        compare(f, array((3, 4)), names=False)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -344,7 +344,7 @@ def test_counts_and_histograms():
     ]:
         for dtype in ("float32", "float64"):
             compare(f, array((50,), dtype), grad=False)
-        compare(f, array((5,), "int64"), grad=False) if f.__code__.co_names[0] != "histogram" else None
+        compare(f, array((5,), "int64"), grad=False)
     for f in [
         lambda T, x: x.bincount(), lambda T, x: x.bincount(minlength=9), lambda T, x: T.bincount(x, x * 0.5), lambda T, x: T.bincount(x, x), lambda T, x: (x - 3).bincount(),
         lambda T, x: x.bincount(minlength=-1), lambda T, x: x.bincount(x[:2]), lambda T, x: x[None].bincount(), lambda T, x: x[:0].bincount(), lambda T, x: (x * 0.5).bincount(),

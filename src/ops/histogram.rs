@@ -6,7 +6,7 @@ use super::registry::operation;
 use super::{batch, cast, copy, creation, extremum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::kernels::element::{Element, dispatch};
+use crate::kernels::element::{Element, convert, dispatch};
 use crate::kernels::{search, tally};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType, Promotion};
@@ -223,7 +223,7 @@ fn between(values: &Tensor, edges: &[f64], weight: Option<&Tensor>) -> Result<Ve
         // SAFETY: as above.
         let values = unsafe { values.elements::<A>() };
         tally::sums(values.len(), edges.len() - 1, |i| {
-            let v = values[i] as f64;
+            let v: f64 = convert(values[i]);
             let after = edges.partition_point(|e| *e <= v);
             let after = after - usize::from(edges.last().is_some_and(|e| *e == v));
             let is_within = !v.is_nan() && (1..edges.len()).contains(&after);
