@@ -42,7 +42,23 @@ from typing import Any, NamedTuple, TypeAlias, overload
 from numpy import ndarray
 
 from . import autograd as autograd, config as config
-from ._functions import Generator, allclose, broadcast_shapes, detach, equal, is_tensor, isclose, manual_seed, numel
+from ._functions import (
+    Generator,
+    allclose,
+    asarray,
+    broadcast_shapes,
+    detach,
+    einsum,
+    equal,
+    frombuffer,
+    is_nonzero,
+    is_same_size,
+    is_tensor,
+    isclose,
+    manual_seed,
+    numel,
+    unravel_index,
+)
 from ._tensor_str import set_printoptions as set_printoptions
 from ._size import Size as Size
 from .autograd.grad_mode import enable_grad as enable_grad, no_grad as no_grad, set_grad_enabled as set_grad_enabled

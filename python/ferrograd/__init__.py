@@ -27,7 +27,23 @@ from . import autograd, config, linalg, utils
 from . import _tensor  # noqa: F401 - adds methods to Tensor
 from ._tensor_str import set_printoptions
 from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
-from ._functions import Generator, allclose, broadcast_shapes, detach, einsum, equal, is_tensor, isclose, manual_seed, numel
+from ._functions import (
+    Generator,
+    allclose,
+    asarray,
+    broadcast_shapes,
+    detach,
+    einsum,
+    equal,
+    frombuffer,
+    is_nonzero,
+    is_same_size,
+    is_tensor,
+    isclose,
+    manual_seed,
+    numel,
+    unravel_index,
+)
 from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None

@@ -59,6 +59,114 @@ def detach(input: Tensor) -> Tensor:
     return input.detach()
 
 
+def asarray(obj, *, dtype=None, device=None, copy: bool | None = None, requires_grad: bool | None = None) -> Tensor:
+    """A tensor of anything that holds numbers: tensors, arrays, objects with a buffer, numbers and nested sequences.
+
+    Memory is shared where it can be: not with another dtype, not with sequences, and not with `copy=True`. With `copy=False`
+    what cannot be shared is a ValueError. A tensor keeps its history, but with `requires_grad=False`.
+
+    >>> asarray([1, 2])
+    tensor([1, 2])
+    """
+    is_array = hasattr(obj, "__array_interface__")
+    if isinstance(obj, Tensor):
+        shared = obj.detach() if requires_grad is False else obj
+    elif is_array:
+        shared = _ferrograd.as_tensor(obj, device=device)
+    elif _is_buffer(obj):
+        shared = frombuffer(obj, dtype=dtype or _ferrograd.get_default_dtype())
+    else:
+        shared = None
+    can_share = shared is not None and dtype in (None, shared.dtype) and (not is_array or hasattr(obj, "__array__"))
+    if copy is False and not can_share:
+        raise ValueError(f"asarray: cannot make a tensor of {type(obj).__name__} without a copy")
+    made = _ferrograd.as_tensor(obj if shared is None else shared, dtype=dtype, device=device)
+    if copy and can_share:
+        made = made.clone()
+    return made.requires_grad_() if requires_grad and not made.requires_grad else made
+
+
+def _is_buffer(obj) -> bool:
+    try:
+        return memoryview(obj) is not None
+    except TypeError:
+        return False
+
+
+def frombuffer(buffer, *, dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+    """A tensor with one dimension on the memory of an object with a buffer, such as bytes: `count` elements (all with -1)
+    from `offset` bytes on. Raises ValueError where the buffer does not hold them.
+
+    >>> import ferrograd
+    >>> frombuffer(bytearray([1, 0, 2, 0, 0, 0]), dtype=ferrograd.int32, count=1, offset=2)
+    tensor([2], dtype=torch.int32)
+    """
+    import numpy as np
+
+    size = _ferrograd.zeros((), dtype=dtype).element_size()
+    total = memoryview(buffer).nbytes
+    if total == 0 or count == 0:
+        raise ValueError(f"both buffer length ({total}) and count ({count}) must not be 0")
+    if not 0 <= offset < total:
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({total} bytes) minus 1"
+        )
+    if count < 0 and (total - offset) % size != 0:
+        raise ValueError(
+            f"buffer length ({total - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({size})"
+        )
+    length = count * size if count > 0 else total - offset
+    if offset + length > total:
+        raise ValueError(
+            f"requested buffer length ({count} * {size} bytes) after offset ({offset} bytes) must not be greater than actual "
+            f"buffer length ({total} bytes)"
+        )
+    made = _ferrograd.from_numpy(np.frombuffer(buffer, dtype=np.uint8, count=length, offset=offset))
+    made = made if dtype == made.dtype else made.view(dtype)
+    return made.requires_grad_() if requires_grad else made
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """The truth of the one element of a tensor; RuntimeError for more or none.
+
+    >>> import ferrograd
+    >>> is_nonzero(ferrograd.tensor([1.5]))
+    True
+    """
+    return bool(input)
+
+
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """True where both have the same sizes.
+
+    >>> import ferrograd
+    >>> is_same_size(ferrograd.zeros(2), ferrograd.ones(2))
+    True
+    """
+    return input.is_same_size(other)
+
+
+def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
+    """The indices of every dimension of `shape` for indices that count the elements in row-major order.
+
+    >>> import ferrograd
+    >>> unravel_index(ferrograd.tensor([5, 7]), (3, 4))
+    (tensor([1, 1]), tensor([1, 3]))
+    """
+    if not isinstance(indices, Tensor):
+        raise TypeError(f"unravel_index: expected indices to be a Tensor, got {type(indices).__name__}")
+    if indices.dtype.is_floating_point or indices.dtype == _ferrograd.bool:
+        raise TypeError(f"unravel_index: expected indices of an integer dtype, got {indices.dtype}")
+    sizes = [shape] if isinstance(shape, int) else [int(size) for size in shape]
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"unravel_index: sizes must not be negative, got {tuple(sizes)}")
+    below = [1]
+    for size in reversed(sizes[1:]):
+        below.insert(0, below[0] * size)
+    counted = indices.unsqueeze(-1).div(_ferrograd.tensor(below), rounding_mode="floor")
+    return (counted % _ferrograd.tensor(sizes)).unbind(-1)
+
+
 def is_tensor(obj: object) -> bool:
     """True for tensors.
 

@@ -74,6 +74,16 @@ macro_rules! creations {
     )*};
 }
 
+operation! {
+    /// A tensor without dimensions that holds a number, of the default float dtype where none is given.
+    ///
+    /// >>> ferrograd.scalar_tensor(3)
+    /// tensor(3.)
+    function ["scalar_tensor(Number s, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+        finish(full(&[], a.number(0)?, a.dtype(1)?.unwrap_or_else(default_dtype))?, a, 1)
+    }
+}
+
 creations! {
     /// Zeros of the given sizes; the default float where no dtype is given.
     ///

@@ -230,3 +230,23 @@ operation! {
     ///         [2]])
     function ["argwhere(Tensor self)"], |_, a| Ok(nonzero_matrix(a.tensor(0)?)?.into())
 }
+
+operation! {
+    /// As `nonzero`, of a number of rows that is known before: the first `size` rows, or all and rows of `fill_value`.
+    ///
+    /// >>> ferrograd.nonzero_static(ferrograd.tensor([0, 3, 4]), size=3)
+    /// tensor([[ 1],
+    ///         [ 2],
+    ///         [-1]])
+    function ["nonzero_static(Tensor self, *, int size, int fill_value=-1)"], |_, a| {
+        let (x, size) = (a.tensor(0)?, a.int(1)?);
+        let Ok(rows) = usize::try_from(size) else {
+            return Err(Error::Invalid { op: a.op, what: format!("size must be non-negative, got {size}") });
+        };
+        let found = nonzero_matrix(x)?;
+        let y = Tensor::full(&[rows, x.rank()], a.number(2)?, DType::I64)?;
+        let count = rows.min(found.shape()[0]);
+        copy::write(&view::slice(&y, 0, 0, count, 1)?, &view::slice(&found, 0, 0, count, 1)?)?;
+        Ok(y.into())
+    }
+}

@@ -45,6 +45,7 @@ pub mod scan;
 pub mod scatter;
 pub mod select;
 mod shared;
+pub mod shuffle;
 pub mod softmax;
 pub mod sort;
 pub mod splice;

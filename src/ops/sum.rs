@@ -2,6 +2,8 @@
 
 use smallvec::smallvec;
 
+use smallvec::SmallVec;
+
 use super::recorded::{Call, Keep, record, restored};
 use super::reduce::{Plan, readable_as, total_dtype, wide};
 use super::registry::operation;
@@ -61,6 +63,35 @@ fn spread(call: &Call) -> Result<Gradients> {
     let g = restored(&call.g, call.settings)?;
     let g = if call.settings.number == 1.0 { g } else { arithmetic::div(&g, call.settings.number)? };
     Ok(smallvec![Some(view::expand(&g, &view::signed(&call.settings.shape))?)])
+}
+
+operation! {
+    /// The sums over all that was repeated, where `size` broadcasts to the tensor's sizes: the inverse of `expand`, and the
+    /// tensor itself where nothing was.
+    ///
+    /// >>> ferrograd.ones(2, 3).sum_to_size(1, 3)
+    /// tensor([[2., 2., 2.]])
+    function ["Tensor.sum_to_size(Tensor self, int[] size)"], |_, a| Ok(sum_to_size(a.tensor(0)?, a.ints(1)?)?.into())
+}
+
+/// The sums over all that `size` would be repeated in.
+///
+/// # Errors
+/// For sizes that do not broadcast to those of the tensor.
+pub fn sum_to_size(x: &Tensor, size: &[isize]) -> Result<Tensor> {
+    let fits = |(&small, &large): (&isize, &usize)| small == 1 || small == large as isize;
+    if size.len() > x.rank() || !size.iter().rev().zip(x.shape().iter().rev()).all(fits) {
+        let what = format!("size {size:?} is not expandable to size {:?}", x.shape());
+        return Err(Error::Invalid { op: "sum_to_size", what });
+    }
+    if size.is_empty() {
+        return sum(x, &[], false, None);
+    }
+    let leading = x.rank() - size.len();
+    let repeated = |&d: &usize| d < leading || size[d - leading] == 1 && x.shape()[d] != 1;
+    let dims: SmallVec<[isize; 4]> = (0..x.rank()).filter(repeated).map(|d| d as isize).collect();
+    let y = if dims.is_empty() { x.clone() } else { sum(x, &dims, true, None)? };
+    if leading == 0 { Ok(y) } else { view::view(&y, size) }
 }
 
 operation! {
