@@ -91,6 +91,31 @@ def test_value_is_numpys(name, data):
     np.testing.assert_allclose(ours, theirs, rtol=3e-6 if dtype == "float32" else 1e-14, atol=1e-7 if dtype == "float32" else 1e-15)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_few_elements_have_the_bits_of_many(name, dtype):
+    """Few elements run the formula directly and many run a program over blocks: one formula, the same bits."""
+    row, function = POINTWISE[name], getattr(fg, name)
+    rng = np.random.default_rng(11)
+    arrays = [rng.uniform(low, high, 80).astype(dtype) for low, high in row["domain"]]
+    arrays += [np.asarray(1.5, dtype)] if name == "masked_fill" else []
+    arrays = operands(name, arrays[: row["arity"]])
+    weights = rng.uniform(-1, 1, 80).astype(dtype)
+
+    def run(part):
+        inputs = [fg.tensor(a[part] if a.ndim else a) for a in arrays]
+        leaves = [t.requires_grad_() for t in inputs if t.is_floating_point() and t.dim()]
+        y = function(*inputs)
+        found = fg.autograd.grad(y, leaves, fg.tensor(weights[part]), allow_unused=True)
+        return [y.detach().numpy()] + [np.zeros(0, dtype) if g is None else g.numpy() for g in found]
+
+    many = run(slice(0, 80))
+    for few in (1, 2, 5, 16):
+        pieces = zip(*(run(slice(i, i + few)) for i in range(0, 80, few)))
+        for whole, piece in zip(many, pieces):
+            assert np.concatenate(piece).tobytes() == whole.tobytes()
+
+
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())

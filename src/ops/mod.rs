@@ -46,6 +46,7 @@ pub mod scatter;
 pub mod select;
 mod shared;
 pub mod shuffle;
+mod small;
 pub mod softmax;
 pub mod sort;
 pub mod splice;

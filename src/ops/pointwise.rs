@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::formula::{Float, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule};
 use super::registry::{Arguments, Output};
-use super::{batch, cast, copy, inplace, replay};
+use super::{batch, cast, copy, inplace, replay, small};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
@@ -30,7 +30,7 @@ pub fn apply(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     if operands.iter().any(|o| o.tensor().is_some_and(|t| t.batch().is_some())) {
         return batched(spec, operands);
     }
-    let y = match one_element(spec, operands) {
+    let y = match small::forward(spec, operands) {
         Some(y) => y?,
         None => compute(spec, operands)?,
     };
@@ -44,7 +44,7 @@ pub fn apply(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
 }
 
 /// What a derivative reads: the gradient, the operands, the result.
-const SOURCES: usize = OPERANDS + 2;
+pub(super) const SOURCES: usize = OPERANDS + 2;
 
 /// The tangents of a result: the derivatives of the operands with their tangents in the gradient's place, added.
 #[cold]
@@ -292,74 +292,6 @@ pub(super) fn run(
     unsafe { pointwise::run(op, program, compute, &inputs, &[], &[target], output.shape()) }
 }
 
-/// The direct way for one element of one floating-point type: no program, no loops, no locks.
-#[inline]
-fn one_element(spec: &'static Pointwise, operands: &[Operand]) -> Option<Result<Tensor>> {
-    if matches!(spec.rule, Rule::Compare | Rule::Logical | Rule::Where | Rule::Bits) {
-        return None;
-    }
-    let mut largest: Option<&Tensor> = None;
-    for operand in operands {
-        if let Operand::Tensor(t) = operand {
-            if t.numel() != 1 {
-                return None;
-            }
-            match largest {
-                Some(l) if l.dtype() != t.dtype() => return None,
-                Some(l) if l.rank() >= t.rank() => {}
-                _ => largest = Some(t),
-            }
-        }
-    }
-    let shape = largest?;
-    match shape.dtype() {
-        DType::F32 => Some(one::<f32>(spec, operands, shape)),
-        DType::F64 => Some(one::<f64>(spec, operands, shape)),
-        _ => None,
-    }
-}
-
-#[inline]
-fn one<T: Float>(spec: &'static Pointwise, operands: &[Operand], shape: &Tensor) -> Result<Tensor> {
-    let mut x = [T::from_i64(1); OPERANDS];
-    x.iter_mut().zip(operands).for_each(|(x, operand)| *x = element(operand));
-    single(T::one(spec)(x), shape.shape())
-}
-
-/// The value of a one-element operand.
-#[inline]
-fn element<T: Float>(operand: &Operand) -> T {
-    match operand {
-        Operand::Tensor(t) => peek(t),
-        Operand::Number(Scalar::Float(x)) => T::from_f64(*x),
-        Operand::Number(s) => T::from_i64(s.as_i64()),
-    }
-}
-
-/// The only element of a tensor of type `T`.
-#[inline]
-pub(super) fn peek<T: Float>(t: &Tensor) -> T {
-    // SAFETY: the element lies in the storage, aligned for its type, which has four or eight bytes.
-    unsafe { t.storage().read_element(t.layout().offset) }
-}
-
-/// Writes the only element of a tensor of type `T`.
-#[inline]
-fn poke<T: Float>(t: &Tensor, value: T) {
-    // SAFETY: as in `peek`.
-    unsafe { t.storage().write_element(t.layout().offset, value) }
-}
-
-/// A tensor of one element.
-#[inline]
-fn single<T: Float>(value: T, shape: &[usize]) -> Result<Tensor> {
-    let storage = Buffer::allocate("tensor", size_of::<T>())?;
-    // SAFETY: the storage is new and holds the element.
-    unsafe { storage.as_ptr().cast::<T>().write(value) };
-    let layout = Layout { shape: Shape::from_slice(shape), strides: SmallVec::from_elem(1, shape.len()), offset: 0 };
-    Ok(Tensor::new(storage, layout, T::DTYPE, Versioning::fresh()))
-}
-
 /// Leaves a node behind where an operand requires a gradient.
 #[inline]
 fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<()> {
@@ -490,8 +422,6 @@ impl PointwiseDerivative {
         for saved in self.saved.iter().filter(|s| s.source != u8::MAX) {
             values[saved.source as usize] = saved.peek(call.node)?;
         }
-        let [a, b, c, d, y] = values;
-        let gradient = peek::<T>(g);
         let programs = &self.spec.traces().derivatives;
         let (mut found, mut edge) = (Gradients::new(), 0);
         for n in (0..self.spec.arity).filter(|n| self.inputs & 1 << n != 0) {
@@ -502,8 +432,7 @@ impl PointwiseDerivative {
             } else if programs[n].is_input() == Some(0) {
                 Some(g.clone())
             } else {
-                let value = T::derivative(self.spec, n)(gradient, [a, b, c, d], y);
-                match single(value, g.shape()) {
+                match small::derivative_of(self.spec, n, g, values) {
                     Ok(t) => Some(t),
                     Err(error) => return Some(Err(error)),
                 }
@@ -534,7 +463,7 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
     if let Some(found) = aligned {
         return found;
     }
-    if let Some(found) = one_derivative(spec, n, g, sources) {
+    if let Some(found) = small::derivative(spec, n, g, sources) {
         return found;
     }
     if may_wait(g.dtype(), g.dtype(), sources, g.shape()) {
@@ -544,26 +473,6 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
     let output = Tensor::uninitialized(spec.node, g.shape(), g.dtype())?;
     run(spec.node, program, g.dtype(), sources, &output)?;
     Ok(output)
-}
-
-/// The direct way of a derivative on one element.
-#[inline]
-fn one_derivative(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; SOURCES]) -> Option<Result<Tensor>> {
-    let fits = |o: &Operand| o.tensor().is_none_or(|t| t.numel() == 1 && t.dtype() == g.dtype());
-    if !sources.iter().all(fits) {
-        return None;
-    }
-    match g.dtype() {
-        DType::F32 => Some(one_derivative_as::<f32>(spec, n, g, sources)),
-        DType::F64 => Some(one_derivative_as::<f64>(spec, n, g, sources)),
-        _ => None,
-    }
-}
-
-#[inline]
-fn one_derivative_as<T: Float>(spec: &Pointwise, n: usize, g: &Tensor, sources: &[Operand; SOURCES]) -> Result<Tensor> {
-    let [gradient, a, b, c, d, y] = sources.each_ref().map(element::<T>);
-    single(T::derivative(spec, n)(gradient, [a, b, c, d], y), g.shape())
 }
 
 /// Runs an operation into its first operand: `x += y` and its kin.
@@ -624,6 +533,9 @@ fn overwrite(
         let value = self::compute(spec, operands)?;
         return copy::write(target, &value);
     }
+    if small::overwrite(spec, operands, target) {
+        return Ok(());
+    }
     let program = &spec.traces().forward;
     let waits = |o: &Operand| o.tensor().is_some_and(Tensor::is_pending);
     if operands[1..].iter().any(waits)
@@ -650,8 +562,8 @@ pub(crate) fn add_into(sum: &Tensor, gradient: &Tensor) -> Result<()> {
     let one = |t: &Tensor| t.numel() == 1 && t.dtype() == sum.dtype() && t.batch().is_none();
     if one(sum) && one(gradient) {
         match sum.dtype() {
-            DType::F32 => poke::<f32>(sum, peek::<f32>(sum) + peek::<f32>(gradient)),
-            _ => poke::<f64>(sum, peek::<f64>(sum) + peek::<f64>(gradient)),
+            DType::F32 => small::poke(sum, small::peek::<f32>(sum) + small::peek::<f32>(gradient)),
+            _ => small::poke(sum, small::peek::<f64>(sum) + small::peek::<f64>(gradient)),
         }
     } else {
         let spec = super::arithmetic::Add::spec();

@@ -1,0 +1,236 @@
+//! The direct way of few elements of one floating-point type: the formula itself, element by element. No program, no
+//! blocks, and no locks for what is read.
+
+use smallvec::SmallVec;
+
+use super::formula::{Float, OPERANDS, Operand, Pointwise, Rule};
+use super::pointwise::SOURCES;
+use crate::error::Result;
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::layout::{Layout, Shape};
+use crate::tensor::pending;
+use crate::tensor::scalar::Scalar;
+use crate::tensor::storage::{Access, Buffer, Versioning};
+
+/// Up to this many elements, making a program ready costs more than what its vectors save.
+const FEW: usize = 16;
+
+/// True for so many elements, where they do not wait to be computed with others.
+#[inline]
+fn is_few(n: usize) -> bool {
+    n == 1 || n != 0 && n <= FEW && n < pending::threshold()
+}
+
+/// What a formula reads for each element of its result.
+#[derive(Clone, Copy)]
+enum Source<'a, T> {
+    /// An element, and how far the next is from it.
+    Elements(&'a Buffer, usize, usize),
+    /// The same number.
+    Number(T),
+}
+
+impl<'a, T: Float> Source<'a, T> {
+    /// `None` for tensors that do not lie side by side with the result's elements.
+    #[inline]
+    fn of(operand: &Operand<'a>, shape: &[usize]) -> Option<Self> {
+        Some(match operand {
+            Operand::Tensor(t) => Source::Elements(t.storage(), t.layout().offset, step(t, shape)?),
+            Operand::Number(Scalar::Float(x)) => Source::Number(T::from_f64(*x)),
+            Operand::Number(s) => Source::Number(T::from_i64(s.as_i64())),
+        })
+    }
+
+    #[inline]
+    fn at(&self, i: usize) -> T {
+        match self {
+            // SAFETY: the element lies in the storage, aligned for its type, which has four or eight bytes.
+            Source::Elements(buffer, first, step) => unsafe { buffer.read_element(first + i * step) },
+            Source::Number(x) => *x,
+        }
+    }
+}
+
+/// How far apart a tensor's elements lie for a result of a shape: next to each other, or one for all.
+#[inline]
+fn step(t: &Tensor, shape: &[usize]) -> Option<usize> {
+    match () {
+        () if t.numel() == 1 => Some(0),
+        () if t.shape() != shape => None,
+        () if t.is_contiguous() => Some(1),
+        () => t.strides().iter().all(|&s| s == 0).then_some(0),
+    }
+}
+
+/// The tensor that has the shape and the type of the result of an operation on few elements.
+#[inline]
+fn leading<'a>(spec: &Pointwise, operands: &[Operand<'a>]) -> Option<&'a Tensor> {
+    if matches!(spec.rule, Rule::Compare | Rule::Logical | Rule::Where | Rule::Bits) {
+        return None;
+    }
+    // Arithmetic with truth values has rules of its own.
+    if operands.iter().any(|o| matches!(o, Operand::Number(Scalar::Bool(_)))) {
+        return None;
+    }
+    let mut leading: Option<&Tensor> = None;
+    for t in operands.iter().filter_map(|o| o.tensor()) {
+        let n = t.numel();
+        let Some(l) = leading else {
+            if !is_few(n) {
+                return None;
+            }
+            leading = Some(t);
+            continue;
+        };
+        if !is_few(n) || l.dtype() != t.dtype() {
+            return None;
+        }
+        if n > 1 && l.numel() > 1 {
+            if l.shape() != t.shape() {
+                return None;
+            }
+        } else if t.rank() > l.rank() || n > 1 {
+            // Where one of two has a single element, the other has the shape only if it has the dimensions too.
+            if t.rank() < l.rank() || l.numel() > 1 {
+                return None;
+            }
+            leading = Some(t);
+        }
+    }
+    leading
+}
+
+/// A tensor of the values that `f` gives.
+#[inline]
+fn tensor<T: Float>(shape: &[usize], n: usize, f: impl Fn(usize) -> T) -> Result<Tensor> {
+    let storage = Buffer::allocate("tensor", n * size_of::<T>())?;
+    let elements = storage.as_ptr().cast::<T>();
+    for i in 0..n {
+        // SAFETY: the storage is new and holds `n` elements.
+        unsafe { elements.add(i).write(f(i)) };
+    }
+    let layout = if n == 1 {
+        Layout { shape: Shape::from_slice(shape), strides: SmallVec::from_elem(1, shape.len()), offset: 0 }
+    } else {
+        Layout::contiguous(shape)
+    };
+    Ok(Tensor::new(storage, layout, T::DTYPE, Versioning::fresh()))
+}
+
+/// Calls a function for the floating-point type of a tensor.
+macro_rules! for_float {
+    ($dtype:expr, $function:ident($($argument:expr),*)) => {
+        match $dtype {
+            DType::F32 => $function::<f32>($($argument),*),
+            DType::F64 => $function::<f64>($($argument),*),
+            _ => None,
+        }
+    };
+}
+
+/// The value of an operation; `None` for other operands than few elements of one floating-point type.
+#[inline]
+pub(super) fn forward(spec: &'static Pointwise, operands: &[Operand]) -> Option<Result<Tensor>> {
+    let like = leading(spec, operands)?;
+    for_float!(like.dtype(), forward_as(spec, operands, like))
+}
+
+#[inline]
+fn forward_as<T: Float>(spec: &'static Pointwise, operands: &[Operand], like: &Tensor) -> Option<Result<Tensor>> {
+    let sources = sources::<T, { OPERANDS }>(operands, like.shape())?;
+    let one = T::one(spec);
+    Some(tensor(like.shape(), like.numel(), |i| one(sources.each_ref().map(|s| s.at(i)))))
+}
+
+#[inline]
+fn sources<'a, T: Float, const N: usize>(operands: &[Operand<'a>], shape: &[usize]) -> Option<[Source<'a, T>; N]> {
+    let mut sources = [Source::Number(T::from_i64(1)); N];
+    for (source, operand) in sources.iter_mut().zip(operands) {
+        *source = Source::of(operand, shape)?;
+    }
+    Some(sources)
+}
+
+/// The gradient of operand `n`, as [`forward`].
+#[inline]
+pub(super) fn derivative(
+    spec: &Pointwise,
+    n: usize,
+    g: &Tensor,
+    operands: &[Operand; SOURCES],
+) -> Option<Result<Tensor>> {
+    let fits = |o: &Operand| o.tensor().is_none_or(|t| t.dtype() == g.dtype());
+    if !is_few(g.numel()) || !operands.iter().all(fits) {
+        return None;
+    }
+    for_float!(g.dtype(), derivative_as(spec, n, g, operands))
+}
+
+#[inline]
+fn derivative_as<T: Float>(
+    spec: &Pointwise,
+    n: usize,
+    g: &Tensor,
+    operands: &[Operand; SOURCES],
+) -> Option<Result<Tensor>> {
+    let sources = sources::<T, { SOURCES }>(operands, g.shape())?;
+    let derivative = T::derivative(spec, n);
+    Some(tensor(g.shape(), g.numel(), |i| {
+        let [gradient, a, b, c, d, y] = sources.each_ref().map(|s| s.at(i));
+        derivative(gradient, [a, b, c, d], y)
+    }))
+}
+
+/// The gradients of an operand with a single element each, whose values are known already.
+#[inline]
+pub(super) fn derivative_of<T: Float>(
+    spec: &Pointwise,
+    n: usize,
+    g: &Tensor,
+    values: [T; SOURCES - 1],
+) -> Result<Tensor> {
+    let [a, b, c, d, y] = values;
+    tensor(g.shape(), 1, |_| T::derivative(spec, n)(peek(g), [a, b, c, d], y))
+}
+
+/// Writes the value of an operation into its first operand; false where that is not to be done here.
+#[inline]
+pub(super) fn overwrite(spec: &'static Pointwise, operands: &[Operand], target: &Tensor) -> bool {
+    let Some(like) = leading(spec, operands) else { return false };
+    let alike = like.shape() == target.shape()
+        && like.dtype() == target.dtype()
+        && (target.numel() == 1 || target.is_contiguous());
+    alike && for_float!(target.dtype(), overwrite_as(spec, operands, target)).is_some()
+}
+
+#[inline]
+fn overwrite_as<T: Float>(spec: &'static Pointwise, operands: &[Operand], target: &Tensor) -> Option<()> {
+    let sources = sources::<T, { OPERANDS }>(operands, target.shape())?;
+    let one = T::one(spec);
+    let mut values = [T::from_i64(0); FEW];
+    let values = &mut values[..target.numel()];
+    for (i, value) in values.iter_mut().enumerate() {
+        *value = one(sources.each_ref().map(|s| s.at(i)));
+    }
+    let _access = Access::lock([(&**target.storage(), true)]);
+    for (i, value) in values.iter().enumerate() {
+        // SAFETY: the elements lie in the storage, aligned for their type, next to each other.
+        unsafe { target.storage().write_element(target.layout().offset + i, *value) };
+    }
+    Some(())
+}
+
+/// The only element of a tensor of type `T`.
+#[inline]
+pub(super) fn peek<T: Float>(t: &Tensor) -> T {
+    // SAFETY: the element lies in the storage, aligned for its type, which has four or eight bytes.
+    unsafe { t.storage().read_element(t.layout().offset) }
+}
+
+/// Writes the only element of a tensor of type `T`.
+#[inline]
+pub(super) fn poke<T: Float>(t: &Tensor, value: T) {
+    // SAFETY: as in `peek`.
+    unsafe { t.storage().write_element(t.layout().offset, value) }
+}
