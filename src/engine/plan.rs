@@ -1,5 +1,6 @@
 //! Which nodes a backward pass runs, found by marks stamped into the nodes: no hash map, no recursion.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,6 +10,7 @@ use crate::graph::mode;
 use crate::graph::node::Edge;
 use crate::graph::transform;
 use crate::kernels::parallel;
+use crate::tensor::Tensor;
 
 /// Elements from which a step is worth a thread of its own.
 pub(super) const HEAVY: usize = 1 << 14;
@@ -73,6 +75,23 @@ pub(super) struct Step {
     pub is_accumulator: bool,
 }
 
+/// The lists of a pass, kept by each thread for its next one.
+#[derive(Default)]
+struct Lists {
+    steps: Vec<Step>,
+    targets: Vec<u32>,
+    order: Vec<u32>,
+    roots: Vec<u32>,
+    sums: Vec<Option<Tensor>>,
+}
+
+/// Longer lists than these are given back to the system.
+const KEPT: usize = 1 << 14;
+
+thread_local! {
+    static SPARE: Cell<Option<Lists>> = const { Cell::new(None) };
+}
+
 /// The nodes of a pass.
 pub struct Plan {
     number: Number,
@@ -90,7 +109,29 @@ pub struct Plan {
     floor: u64,
     /// True where such nodes were left out.
     is_cut: bool,
+    /// For every output of every step, the sum of what has arrived.
+    pub(super) sums: Vec<Option<Tensor>>,
     overflow: HashMap<usize, u32>,
+}
+
+impl Drop for Plan {
+    /// Keeps the lists, empty, for the next pass.
+    fn drop(&mut self) {
+        fn kept<T>(list: &mut Vec<T>) -> Vec<T> {
+            let mut list = std::mem::take(list);
+            list.clear();
+            if list.capacity() <= KEPT { list } else { Vec::new() }
+        }
+        let lists = Lists {
+            steps: kept(&mut self.steps),
+            targets: kept(&mut self.targets),
+            order: kept(&mut self.order),
+            roots: kept(&mut self.roots),
+            sums: kept(&mut self.sums),
+        };
+        // At the end of a thread there is no next pass.
+        let _ = SPARE.try_with(|spare| spare.set(Some(lists)));
+    }
 }
 
 /// The reference without its count.
@@ -113,13 +154,16 @@ impl Step {
 impl Plan {
     /// Finds all nodes behind the roots. With `captures`, marks those that lead to them.
     pub(crate) fn new<'a>(roots: impl Iterator<Item = &'a Edge>, captures: Option<&[Edge]>) -> Plan {
+        let Lists { steps, targets, order, roots: starts, sums } =
+            SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let mut plan = Plan {
             number: Number::take(),
-            steps: Vec::new(),
-            targets: Vec::new(),
-            order: Vec::new(),
-            roots: Vec::new(),
+            steps,
+            targets,
+            order,
+            roots: starts,
             captures: None,
+            sums,
             outputs: 0,
             // Edges lead to earlier records: what was recorded before all that is asked for cannot lead there.
             floor: captures.and_then(|all| all.iter().map(|e| e.node.sequence()).min()).unwrap_or(0),
@@ -132,6 +176,7 @@ impl Plan {
             plan.roots.push(step);
         }
         plan.explore();
+        plan.sums.resize_with(plan.outputs as usize, || None);
         plan.sort();
         if let Some(captures) = captures {
             plan.limit(captures);

@@ -40,8 +40,6 @@ pub(super) fn run(plan: Plan, roots: SmallVec<[(Edge, Tensor); 1]>, options: Opt
 struct Run {
     plan: Plan,
     keep: bool,
-    /// For every output of every step, the sum of what has arrived.
-    sums: Vec<Option<Tensor>>,
     /// In waves, what has arrived at every output with the place of its sender: summed in the order of the plan.
     late: Vec<Vec<(u32, Tensor)>>,
     /// In waves, the steps that became ready.
@@ -51,9 +49,8 @@ struct Run {
 
 impl Run {
     fn new(plan: Plan, keep: bool) -> Run {
-        let outputs = plan.outputs as usize;
         let captured = vec![None; plan.captures.as_ref().map_or(0, Vec::len)];
-        Run { plan, keep, sums: vec![None; outputs], late: Vec::new(), ready: Vec::new(), captured }
+        Run { plan, keep, late: Vec::new(), ready: Vec::new(), captured }
     }
 
     /// One step after another, on this thread. Large kernels use the others.
@@ -76,7 +73,7 @@ impl Run {
     fn in_waves(&mut self) -> Result<()> {
         let mut places = vec![0u32; self.plan.steps.len()];
         self.plan.order.iter().enumerate().for_each(|(place, &s)| places[s as usize] = place as u32 + 1);
-        self.late.resize_with(self.sums.len(), Vec::new);
+        self.late.resize_with(self.plan.sums.len(), Vec::new);
         let starts = self.plan.roots.iter().copied().filter(|&r| self.plan.steps[r as usize].waiting == 0);
         let mut ready: Vec<u32> = starts.collect();
         let mut patience = Patience::default();
@@ -129,7 +126,7 @@ impl Run {
         let first = self.plan.steps[step as usize].first_output as usize;
         let count = self.plan.steps[step as usize].node().output_count();
         self.settle(first, count)?;
-        let mut incoming: Incoming = self.sums[first..first + count].iter_mut().map(Option::take).collect();
+        let mut incoming: Incoming = self.plan.sums[first..first + count].iter_mut().map(Option::take).collect();
         let node = self.plan.steps[step as usize].node();
         if let Some(extras) = node.extras() {
             hooks::at_outputs(node, extras, &mut incoming)?;
@@ -226,7 +223,7 @@ impl Run {
 
     #[inline]
     fn add(&mut self, at: usize, gradient: Tensor) -> Result<()> {
-        self.sums[at] = Some(match self.sums[at].take() {
+        self.plan.sums[at] = Some(match self.plan.sums[at].take() {
             None => gradient,
             Some(sum) => accumulate::add(sum, &gradient)?,
         });
