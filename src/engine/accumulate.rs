@@ -1,5 +1,7 @@
 //! The only place where gradients are added, summed back over broadcast dimensions, and cast.
 
+use smallvec::SmallVec;
+
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
@@ -37,10 +39,11 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
             expected: shape.to_vec(),
         });
     };
-    let dims: Vec<isize> =
+    let dims: SmallVec<[isize; 8]> =
         (0..given.len()).filter(|&d| d < lead || (shape[d - lead] == 1 && given[d] != 1)).map(|d| d as isize).collect();
     let summed = if dims.is_empty() { gradient } else { ops::sum::sum(&gradient, &dims, true, None)? };
-    ops::view::reshape(&summed, &shape.iter().map(|&s| s as isize).collect::<Vec<_>>())
+    let shape: SmallVec<[isize; 8]> = shape.iter().map(|&s| s as isize).collect();
+    ops::view::reshape(&summed, &shape)
 }
 
 /// The sum of two gradients of one output, into the first where nobody else has it.

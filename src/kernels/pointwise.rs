@@ -106,7 +106,7 @@ struct Plan<'a, T: Run> {
     targets: &'a [Output<'a>],
     walk: Walk,
     /// For each input, the operand of `walk` that it is.
-    operand: SmallVec<[usize; 4]>,
+    operand: SmallVec<[usize; 6]>,
     /// The dimension along which some inputs lie side by side, and not along the innermost, and these inputs.
     across: Option<usize>,
     tiled: SmallVec<[u8; 2]>,
@@ -190,8 +190,8 @@ impl<'a, T: Run> Plan<'a, T> {
         targets: &'a [Output<'a>],
         shape: &[usize],
     ) -> Result<Self> {
-        let mut arrays: SmallVec<[&[isize]; 4]> = targets.iter().map(|t| t.strides).collect();
-        let mut operand: SmallVec<[usize; 4]> = SmallVec::new();
+        let mut arrays: SmallVec<[&[isize]; 6]> = targets.iter().map(|t| t.strides).collect();
+        let mut operand: SmallVec<[usize; 6]> = SmallVec::new();
         for input in inputs {
             operand.push(arrays.len());
             if let Input::Array { strides, .. } = input {

@@ -272,7 +272,7 @@ pub(super) fn run(
     operands: &[Operand],
     output: &Tensor,
 ) -> Result<()> {
-    let layouts: SmallVec<[Strides; 4]> = operands
+    let layouts: SmallVec<[Strides; SOURCES]> = operands
         .iter()
         .map(|o| o.tensor().map_or_else(Strides::new, |t| t.layout().broadcast_to(output.shape()).strides))
         .collect();

@@ -1,5 +1,7 @@
 //! Reductions whose nearest elements go into results side by side: rows are combined with each other.
 
+use smallvec::SmallVec;
+
 use super::space::{self, Axis, Space};
 use super::{Apart, GRAIN, Reduction};
 use crate::kernels::dispatch::{tier, tiered};
@@ -136,17 +138,20 @@ pub(super) unsafe fn reduce<R: Reduction>(
     }
 }
 
+/// Up to so many results side by side are worked on without memory of the system.
+const NARROW: usize = 256;
+
 /// What a thread works in.
 struct Room<R: Reduction> {
-    results: Vec<R::Out>,
-    stretch: Vec<R::Out>,
+    results: SmallVec<[R::Out; NARROW]>,
+    stretch: SmallVec<[R::Out; NARROW]>,
     centre: Vec<R::Out>,
     row: Vec<R::In>,
 }
 
 impl<R: Reduction> Default for Room<R> {
     fn default() -> Self {
-        Room { results: Vec::new(), stretch: Vec::new(), centre: Vec::new(), row: Vec::new() }
+        Room { results: SmallVec::new(), stretch: SmallVec::new(), centre: Vec::new(), row: Vec::new() }
     }
 }
 
