@@ -52,6 +52,16 @@ impl<'a, T: Float> Source<'a, T> {
     }
 }
 
+/// The value of an operand with a single element.
+#[inline]
+fn element<T: Float>(operand: &Operand) -> T {
+    match operand {
+        Operand::Tensor(t) => peek(t),
+        Operand::Number(Scalar::Float(x)) => T::from_f64(*x),
+        Operand::Number(s) => T::from_i64(s.as_i64()),
+    }
+}
+
 /// How far apart a tensor's elements lie for a result of a shape: next to each other, or one for all.
 #[inline]
 fn step(t: &Tensor, shape: &[usize]) -> Option<usize> {
@@ -138,8 +148,14 @@ pub(super) fn forward(spec: &'static Pointwise, operands: &[Operand]) -> Option<
 
 #[inline]
 fn forward_as<T: Float>(spec: &'static Pointwise, operands: &[Operand], like: &Tensor) -> Option<Result<Tensor>> {
-    let sources = sources::<T, { OPERANDS }>(operands, like.shape())?;
     let one = T::one(spec);
+    if like.numel() == 1 {
+        // Then all operands have.
+        let mut x = [T::from_i64(1); OPERANDS];
+        x.iter_mut().zip(operands).for_each(|(x, operand)| *x = element(operand));
+        return Some(tensor(like.shape(), 1, |_| one(x)));
+    }
+    let sources = sources::<T, { OPERANDS }>(operands, like.shape())?;
     Some(tensor(like.shape(), like.numel(), |i| one(sources.each_ref().map(|s| s.at(i)))))
 }
 
