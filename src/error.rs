@@ -155,6 +155,9 @@ pub enum Error {
     /// Numbers that make no range.
     #[error("{op}: {argument} {rule}, got {given}")]
     Range { op: &'static str, argument: &'static str, rule: &'static str, given: f64 },
+    /// Bytes that are no state of a generator.
+    #[error("{op}: the state {rule}, got {given}")]
+    RandomState { op: &'static str, rule: &'static str, given: String },
     /// Memory for a device that there is not.
     #[error("{op}: pin_memory=True requires an accelerator; this library computes on the CPU only")]
     PinMemory { op: &'static str },
@@ -255,7 +258,7 @@ pub enum Error {
     InPlaceUnrecordedView { op: &'static str },
     /// In place on one of several outputs of one operation.
     #[error(
-        "{op}: output {output} of {node} is a view and is being modified inplace; this view is the output of a function that returns multiple views, which cannot be modified inplace; clone() it first"
+        "{op}: Output {output} of {node} is a view and is being modified inplace. This view is the output of a function that returns multiple views, or it was created inside a custom Function (or because an input was returned as-is): such views cannot be modified inplace; clone() it first"
     )]
     InPlaceMultiView { op: &'static str, output: usize, node: &'static str },
     /// Keeping for backward what was made in inference mode.
@@ -271,6 +274,16 @@ pub enum Error {
     /// Asking gradients, outside of inference mode, of what was made in it.
     #[error("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")]
     InferenceGrad,
+    /// A hook that changes the value it is to keep.
+    #[error(
+        "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be modified by in-place operations: they are needed as they are; clone() them first"
+    )]
+    PackChanges,
+    /// A value that hooks gave back in another shape.
+    #[error(
+        "{node}: the unpack hook gave a tensor of shape {given:?} for a saved tensor of shape {expected:?}; unpack_hook(pack_hook(t)) must have the shape of t"
+    )]
+    Unpacked { node: &'static str, expected: Vec<usize>, given: Vec<usize> },
     /// Hooks on saved values where they are disabled.
     #[error("{message}")]
     SavedHooksDisabled { message: String },

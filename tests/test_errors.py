@@ -88,6 +88,13 @@ def saved_hooks_disabled():
         leaf().exp()
 
 
+def saved_through(pack, unpack):
+    x = leaf()
+    with graph.saved_tensors_hooks(pack, unpack):
+        y = x * x
+    y.sum().backward()
+
+
 def nan_under_anomaly_mode():
     x = fg.tensor([0.0], requires_grad=True)
     with fg.autograd.set_detect_anomaly(True):
@@ -202,6 +209,9 @@ CALLS = {
     "SavedInference": (lambda: leaf() * inference(), RuntimeError),
     "InPlaceInference": (lambda: inference().add_(1), RuntimeError),
     "InferenceGrad": (lambda: inference().requires_grad_(), RuntimeError),
+    "PackChanges": (lambda: saved_through(lambda t: t.detach().add_(1), lambda t: t), RuntimeError),
+    "Unpacked": (lambda: saved_through(lambda t: t, lambda t: t[:1]), RuntimeError),
+    "RandomState": (lambda: fg.set_rng_state(fg.zeros(5, dtype=fg.uint8)), RuntimeError),
     "SavedHooksDisabled": (saved_hooks_disabled, RuntimeError),
     "BatchedRead": (lambda: batched(lambda x: x.item(), fg.ones(2)), RuntimeError),
     "BatchedMask": (lambda: batched(lambda x: x[x > 0], fg.ones(2, 3)), RuntimeError),

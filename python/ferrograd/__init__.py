@@ -48,17 +48,22 @@ from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None
 
-_LAZY = {"func", "testing"}
+_LAZY_MODULES = {"func", "random", "testing"}
+_LAZY_NAMES = {name: "random" for name in ("get_rng_state", "initial_seed", "seed", "set_rng_state")}
+_LAZY_NAMES["vmap"] = "func"
 
 
 def __getattr__(name: str):
-    """Modules that few programs need, loaded when they are first named."""
-    if name in _LAZY:
-        import importlib
+    """Modules that few programs need, loaded when they or what is in them are first named."""
+    import importlib
 
+    if name in _LAZY_MODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name == "vmap":
-        from .func import vmap
-
-        return vmap
+    if name in _LAZY_NAMES:
+        found = getattr(importlib.import_module(f"{__name__}.{_LAZY_NAMES[name]}"), name)
+        return globals().setdefault(name, found)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY_MODULES, *_LAZY_NAMES})

@@ -11,13 +11,15 @@ use crate::tensor::Tensor;
 
 /// What a node's derivative gave, looked at where the mode asks for it. An error is preceded by a warning that shows
 /// the line which recorded the node.
-pub(super) fn inspected(node: &NodeRef, found: Result<Gradients>) -> Result<Gradients> {
+pub(super) fn inspected(node: &NodeRef, derive: impl FnOnce() -> Result<Gradients>) -> Result<Gradients> {
+    let origin = node.extras().and_then(|e| e.origin.get());
+    let found = anomaly::caused_by(node.name(), origin.cloned(), derive);
     let checked = found.and_then(|found| if anomaly::checks_nan() { numbers(node, found) } else { Ok(found) });
     if checked.is_err()
         && let Some(host) = host()
     {
         let name = node.name();
-        (host.warn)(&match node.extras().and_then(|e| e.origin.get()) {
+        (host.warn)(&match origin {
             Some(origin) => {
                 format!("Error detected in {name}. Traceback of forward call that caused the error:\n{origin}")
             }

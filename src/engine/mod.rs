@@ -156,14 +156,16 @@ impl Pass {
     }
 
     fn run_at(self, depth: u32) -> Result<Vec<Option<Tensor>>> {
-        struct Restore(u32, u32);
+        struct Restore(u32, u32, bool);
         impl Drop for Restore {
             fn drop(&mut self) {
                 DEPTH.set(self.0);
                 PASS.set(self.1);
+                LIMITED.set(self.2);
             }
         }
-        let _restore = Restore(DEPTH.replace(depth), PASS.replace(self.plan.number()));
+        let limited = LIMITED.replace(self.plan.captures.is_some());
+        let _restore = Restore(DEPTH.replace(depth), PASS.replace(self.plan.number()), limited);
         let found = run::run(self.plan, self.roots, self.options)?;
         if self.levels.iter().all(SmallVec::is_empty) {
             return Ok(found);
@@ -178,6 +180,11 @@ pub fn current_pass() -> u32 {
     PASS.get()
 }
 
+/// True where the pass that this thread is in was limited to some inputs: it does not accumulate into all leaves.
+pub fn current_pass_is_limited() -> bool {
+    LIMITED.get()
+}
+
 /// True where the pass that this thread is in runs this node.
 pub fn current_pass_reaches(node: &NodeRef) -> bool {
     (node.slot().mark.load(std::sync::atomic::Ordering::Relaxed) >> 32) as u32 == PASS.get()
@@ -187,6 +194,7 @@ thread_local! {
     /// How many passes this thread is in: hooks and custom functions may start others.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     static PASS: Cell<u32> = const { Cell::new(0) };
+    static LIMITED: Cell<bool> = const { Cell::new(false) };
 }
 /// Passes within each other on one thread's stack.
 const DEEPEST: u32 = 32;

@@ -181,14 +181,21 @@ impl Run {
             return self.derive(&Backward { gradients: incoming, needs: &needs, node });
         };
         let incoming = hooks::before(node, extras, incoming)?;
-        let found = self.derive(&Backward { gradients: &incoming, needs: &needs, node })?;
+        let found = if incoming.iter().all(Option::is_none) && !node.takes_undefined() {
+            node.edges().iter().map(|_| None).collect()
+        } else {
+            self.derive(&Backward { gradients: &incoming, needs: &needs, node })?
+        };
         hooks::after(node, extras, found, &incoming)
     }
 
     #[inline]
     fn derive(&self, call: &Backward) -> Result<Gradients> {
-        let found = call.node.take(self.keep).backward(call);
-        if graph::anomaly::is_enabled() { anomaly::inspected(call.node, found) } else { found }
+        let derivative = call.node.take(self.keep);
+        if graph::anomaly::is_enabled() {
+            return anomaly::inspected(call.node, || derivative.backward(call));
+        }
+        derivative.backward(call)
     }
 
     /// Hands a step's results on to the steps they belong to.

@@ -1,8 +1,9 @@
 //! The mode for those who look for a mistake: nodes remember the line that recorded them, changes in place the line that
 //! made them, and backward stops at the first gradient that is not a number.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -40,9 +41,52 @@ pub fn set(enabled: bool, check_nan: bool) {
     }
 }
 
-/// The lines that are being run.
+thread_local! {
+    /// The node whose derivative is being computed, with the lines that recorded it.
+    static CAUSE: RefCell<Option<Cause>> = const { RefCell::new(None) };
+}
+
+#[derive(Clone)]
+struct Cause {
+    node: &'static str,
+    origin: Origin,
+}
+
+/// Lines that a derivative was computed by, with those that recorded the node of the derivative.
+struct Induced(Origin, Cause);
+
+impl Display for Induced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cause { node, origin } = &self.1;
+        write!(
+            f,
+            "{}\nPrevious calculation was induced by {node}. Traceback of forward call that induced the previous \
+             calculation:\n{origin}",
+            self.0
+        )
+    }
+}
+
+/// The lines that are being run, and those that recorded the node whose derivative they compute.
 pub fn origin() -> Option<Origin> {
-    host().and_then(|h| (h.origin)())
+    let lines = host().and_then(|h| (h.origin)())?;
+    let cause = CAUSE.with_borrow(Option::clone);
+    Some(match cause {
+        Some(cause) => Arc::new(Induced(lines, cause)),
+        None => lines,
+    })
+}
+
+/// Computes the derivative of a node that these lines recorded.
+pub(crate) fn caused_by<R>(node: &'static str, origin: Option<Origin>, compute: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Cause>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            drop(CAUSE.replace(self.0.take()));
+        }
+    }
+    let _restore = Restore(CAUSE.replace(origin.map(|origin| Cause { node, origin })));
+    compute()
 }
 
 /// Notes the line that changes the memory at `address`.

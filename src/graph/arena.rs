@@ -5,11 +5,14 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use super::node::{Derivative, Edges, Node, Outputs};
+use smallvec::SmallVec;
+
+use super::node::{Backward, Derivative, Edges, Gradients, Node, Outputs};
 use super::saved::{self, Packed};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fork;
 use crate::memory::slab::{FreeList, Slab};
+use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
 /// A place for a node.
@@ -235,6 +238,35 @@ impl NodeRef {
     #[inline]
     pub fn same(&self, other: &NodeRef) -> bool {
         self.0 == other.0
+    }
+
+    /// True where this is the only reference to the node.
+    pub fn is_unique(&self) -> bool {
+        self.slot().refs.load(Ordering::Relaxed) == 1
+    }
+
+    /// Runs the node's derivative alone: the gradients of its inputs from those of its outputs.
+    ///
+    /// # Errors
+    /// For gradients that do not look like the outputs, and as the derivative.
+    pub fn apply(&self, gradients: &[Option<Tensor>]) -> Result<Gradients> {
+        if gradients.len() != self.output_count() {
+            return Err(Error::HookCount { node: self.name(), expected: self.output_count(), given: gradients.len() });
+        }
+        for (n, g) in gradients.iter().enumerate().filter_map(|(n, g)| Some((n, g.as_ref()?))) {
+            let (expected, dtype) = self.output(n);
+            if !self.output_is(n, g.shape(), g.dtype()) {
+                let (given, expected) = (g.shape().to_vec(), expected.to_vec());
+                return Err(match g.dtype() == dtype {
+                    true => {
+                        Error::Shape { op: self.name(), what: "a gradient must look like its output", expected, given }
+                    }
+                    false => Error::DTypeMismatch { op: self.name(), left: dtype, right: g.dtype() },
+                });
+            }
+        }
+        let needs: SmallVec<[bool; 4]> = self.edges().iter().map(Option::is_some).collect();
+        self.take(true).backward(&Backward { gradients, needs: &needs, node: self })
     }
 
     /// The slot's address: the identity of the node while it lives.

@@ -181,7 +181,7 @@ pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tens
 /// Where there is no memory.
 pub fn unpack_dual(dual: &Tensor, level: usize) -> Result<(Tensor, Option<Tensor>)> {
     let tangent = bottom(dual).tangent(level)?.map(|t| batch::dressed(&t, &batch::levels(dual))).transpose()?;
-    let primal = outside(level, || view::alias(dual))?;
+    let primal = outside(level, || if dual.requires_grad() { view::alias(dual) } else { transform::bare(dual) })?;
     Ok((primal, tangent))
 }
 

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::anomaly::{self, Origin};
 use super::arena::NodeRef;
 use super::hooks::{HookHandle, Hooks, PostHook, PreHook, TensorHook};
-use super::saved::Saved;
+use super::saved::{Packed, Saved};
 use crate::error::Result;
 use crate::memory::pool;
 use crate::tensor::Tensor;
@@ -86,10 +86,22 @@ pub trait Derivative: Clone + Send + Sync + 'static {
     /// Calls `f` with every value that is kept, in a fixed order.
     fn visit(&mut self, _f: &mut dyn FnMut(&mut Saved)) {}
 
+    /// The values that are kept; those that hooks took are given back by them.
+    ///
+    /// # Errors
+    /// What the hooks raise.
+    fn values(&self) -> Result<Vec<Saved>> {
+        let mut all = Vec::new();
+        self.clone().visit(&mut |saved| all.push(saved.clone()));
+        Ok(all)
+    }
+
     /// True for derivatives that call the host language: they run on the thread that the pass was started on.
     const CALLS_HOST: bool = false;
     /// True for derivatives that run even where no output has a gradient.
     const TAKES_UNDEFINED: bool = false;
+    /// True where hooks took the values.
+    const PACKED: bool = false;
 }
 
 /// Room inside of a node for what its operation keeps.
@@ -107,8 +119,10 @@ struct Functions {
     drop: unsafe fn(*mut u64),
     leaf: unsafe fn(*const u64) -> Option<Tensor>,
     visit: unsafe fn(*mut u64, Visitor),
+    values: unsafe fn(*const u64) -> Result<Vec<Saved>>,
     calls_host: bool,
     takes_undefined: bool,
+    packed: bool,
     type_id: fn() -> std::any::TypeId,
 }
 
@@ -166,8 +180,11 @@ impl<D: Derivative> Table<D> {
         leaf: |p| unsafe { (*locate::<D>(p)).leaf() },
         // SAFETY: as above.
         visit: |p, f| unsafe { (*locate::<D>(p)).visit(f) },
+        // SAFETY: as above.
+        values: |p| unsafe { (*locate::<D>(p)).values() },
         calls_host: D::CALLS_HOST,
         takes_undefined: D::TAKES_UNDEFINED,
+        packed: D::PACKED,
         type_id: std::any::TypeId::of::<D>,
     };
 }
@@ -184,6 +201,12 @@ impl Taken {
     pub fn backward(&self, call: &Backward) -> Result<Gradients> {
         // SAFETY: the payload was stored beside these functions.
         unsafe { (self.functions.backward)(self.payload.as_ptr().cast(), call) }
+    }
+
+    /// The values that the derivative keeps, as [`Derivative::values`].
+    fn values(&self) -> Result<Vec<Saved>> {
+        // SAFETY: as above.
+        unsafe { (self.functions.values)(self.payload.as_ptr().cast()) }
     }
 }
 
@@ -420,13 +443,31 @@ impl Node {
         all
     }
 
-    /// Looks at the derivative where it is of this kind.
+    /// The values that the node keeps; those that hooks took are given back by them.
+    ///
+    /// # Errors
+    /// What the hooks raise.
+    pub fn values(&self) -> Result<Vec<Saved>> {
+        self.take(true).values()
+    }
+
+    /// True where hooks took the values that the node keeps.
+    pub fn is_packed(&self) -> bool {
+        self.functions.packed
+    }
+
+    /// Looks at the derivative where it is of this kind, its values in hooks or not.
     pub fn with_derivative<D: Derivative, R>(&self, f: impl FnOnce(&D) -> R) -> Option<R> {
-        if (self.functions.type_id)() != std::any::TypeId::of::<D>() {
-            return None;
+        let kind = (self.functions.type_id)();
+        if kind == std::any::TypeId::of::<D>() {
+            // SAFETY: the payload is a `D`, as its type tells, and nobody else has it while it is locked.
+            return Some(self.locked(|p| f(unsafe { &*locate::<D>(p) })));
         }
-        // SAFETY: the payload is a `D`, as its type tells, and nobody else has it while it is locked.
-        Some(self.locked(|p| f(unsafe { &*locate::<D>(p) })))
+        if kind == std::any::TypeId::of::<Packed<D>>() {
+            // SAFETY: as above.
+            return Some(self.locked(|p| f(unsafe { (*locate::<Packed<D>>(p)).inner() })));
+        }
+        None
     }
 
     /// True for the nodes at the leaves.

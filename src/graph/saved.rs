@@ -13,8 +13,10 @@ use super::mode;
 use super::node::{Backward, Derivative, Edge, Gradients, Node};
 use crate::error::{Error, Result};
 use crate::kernels::element::Element;
+use crate::ops::cast;
 use crate::tensor::Tensor;
-use crate::tensor::layout::Layout;
+use crate::tensor::dtype::DType;
+use crate::tensor::layout::{Layout, Shape};
 use crate::tensor::storage::{Buffer, Storage, Versioning};
 
 /// A value kept for backward, or the place of one that is not needed or no longer there.
@@ -308,8 +310,36 @@ pub(super) struct Packed<D> {
 
 struct Kept {
     pack: Pack,
+    shape: Shape,
+    dtype: DType,
     /// The history of the value, given back with it.
     edge: Option<Edge>,
+}
+
+impl Kept {
+    /// Sends a value through the hooks. What they compute is not recorded.
+    fn new(value: &Tensor, hooks: &Arc<dyn SavedHooks>) -> Result<Kept> {
+        let version = value.version();
+        let pack = mode::no_grad(|| hooks.pack(value))?;
+        if value.version() != version {
+            return Err(Error::PackChanges);
+        }
+        Ok(Kept { pack, shape: value.layout().shape.clone(), dtype: value.dtype(), edge: value.gradient_edge() })
+    }
+
+    /// The value again, as it looked, with its history.
+    fn value(&self, hooks: &Arc<dyn SavedHooks>, node: &'static str) -> Result<Tensor> {
+        let given = hooks.unpack(&self.pack)?;
+        if *given.shape() != self.shape[..] {
+            let (expected, given) = (self.shape.to_vec(), given.shape().to_vec());
+            return Err(Error::Unpacked { node, expected, given });
+        }
+        let value = cast::to(&given.detach(), self.dtype)?;
+        if let Some(edge) = &self.edge {
+            value.set_meta(Meta::recorded(edge.node.clone(), edge.output));
+        }
+        Ok(value)
+    }
 }
 
 impl<D: Derivative> Packed<D> {
@@ -318,10 +348,7 @@ impl<D: Derivative> Packed<D> {
         let mut packs = Vec::new();
         let mut failed = None;
         inner.visit(&mut |saved| {
-            let kept = saved.take_tensor().filter(|_| failed.is_none()).map(|value| {
-                let pack = hooks.pack(&value)?;
-                Ok(Kept { pack, edge: value.gradient_edge() })
-            });
+            let kept = saved.take_tensor().filter(|_| failed.is_none()).map(|value| Kept::new(&value, &hooks));
             match kept.transpose() {
                 Ok(kept) => packs.push(kept),
                 Err(error) => failed = Some(error),
@@ -331,6 +358,31 @@ impl<D: Derivative> Packed<D> {
             Some(error) => Err(error),
             None => Ok(Packed { inner, packs: Some(packs.into()), hooks }),
         }
+    }
+
+    /// The derivative, without its values.
+    pub fn inner(&self) -> &D {
+        &self.inner
+    }
+
+    /// The derivative with its values back.
+    fn unpacked(&self) -> Result<D> {
+        let Some(packs) = &self.packs else {
+            return Err(Error::GraphFreed { node: self.inner.name() });
+        };
+        let mut values = Vec::with_capacity(packs.len());
+        for kept in packs.iter() {
+            values.push(match kept {
+                Some(kept) => Some(kept.value(&self.hooks, self.inner.name())?),
+                None => None,
+            });
+        }
+        let mut values = values.into_iter();
+        let mut inner = self.inner.clone();
+        inner.visit(&mut |saved| {
+            saved.set_tensor(values.next().flatten());
+        });
+        Ok(inner)
     }
 }
 
@@ -345,28 +397,11 @@ impl<D: Derivative> Derivative for Packed<D> {
     }
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {
-        let Some(packs) = &self.packs else {
-            return Err(Error::GraphFreed { node: self.name() });
-        };
-        let mut values = Vec::with_capacity(packs.len());
-        for kept in packs.iter() {
-            values.push(match kept {
-                Some(kept) => {
-                    let value = self.hooks.unpack(&kept.pack)?.detach();
-                    if let Some(edge) = &kept.edge {
-                        value.set_meta(Meta::recorded(edge.node.clone(), edge.output));
-                    }
-                    Some(value)
-                }
-                None => None,
-            });
-        }
-        let mut values = values.into_iter();
-        let mut inner = self.inner.clone();
-        inner.visit(&mut |saved| {
-            saved.set_tensor(values.next().flatten());
-        });
-        inner.backward(call)
+        self.unpacked()?.backward(call)
+    }
+
+    fn values(&self) -> Result<Vec<Saved>> {
+        self.unpacked()?.values()
     }
 
     fn leaf(&self) -> Option<Tensor> {
@@ -375,4 +410,5 @@ impl<D: Derivative> Derivative for Packed<D> {
 
     const CALLS_HOST: bool = true;
     const TAKES_UNDEFINED: bool = D::TAKES_UNDEFINED;
+    const PACKED: bool = true;
 }

@@ -15,11 +15,6 @@ use crate::engine::{self, Options, Pass, Place};
 use crate::graph::Edge;
 use crate::tensor::Tensor;
 
-/// Tensors as the core has them.
-fn tensors(all: &[Bound<'_, PyTensor>]) -> Vec<Tensor> {
-    all.iter().map(|t| t.get().get().clone()).collect()
-}
-
 /// A gradient to start from, or None.
 ///
 /// # Errors
@@ -47,7 +42,7 @@ fn place(object: &Bound<'_, PyAny>) -> PyResult<Place> {
         return Ok(Place::Tensor(t.get().get().clone()));
     }
     match object.cast::<PyTuple>() {
-        Ok(pair) if pair.len() == 2 => {
+        Ok(pair) if pair.len() == 2 || pair.len() == 3 => {
             let edge = Edge { node: node_of(&pair.get_item(0)?)?, output: pair.get_item(1)?.extract()? };
             if (edge.output as usize) < edge.node.output_count() {
                 return Ok(Place::Edge(edge));
@@ -171,45 +166,5 @@ fn found_or_zeros(
             ok(zeros.set_requires_grad(recorded))?;
             wrap(py, zeros).map(Some)
         }
-    }
-}
-
-/// Runs the core's check of derivatives on a Python function.
-#[pyfunction]
-#[pyo3(signature = (function, inputs, eps, atol, rtol, second))]
-pub fn _gradcheck(
-    py: Python<'_>,
-    function: Bound<'_, PyAny>,
-    inputs: Vec<Bound<'_, PyTensor>>,
-    eps: f64,
-    atol: f64,
-    rtol: f64,
-    second: bool,
-) -> PyResult<()> {
-    let mut raised = None;
-    let f = |all: &[Tensor]| -> crate::Result<Vec<Tensor>> {
-        let call = || -> PyResult<Vec<Tensor>> {
-            let all = all.iter().map(|t| wrap(py, t.clone())).collect::<PyResult<Vec<_>>>()?;
-            let found = function.call1(PyTuple::new(py, all)?)?;
-            match found.cast::<PyTensor>() {
-                Ok(t) => Ok(vec![t.get().get().clone()]),
-                Err(_) => Ok(tensors(&found.extract::<Vec<Bound<'_, PyTensor>>>()?)),
-            }
-        };
-        call().map_err(|e| {
-            raised = Some(e);
-            crate::Error::GradCheck("the function raised".into())
-        })
-    };
-    let tolerance = crate::testing::Tolerance { eps, atol, rtol };
-    let inputs = tensors(&inputs);
-    let checked = if second {
-        crate::testing::gradgradcheck(f, &inputs, tolerance)
-    } else {
-        crate::testing::gradcheck(f, &inputs, tolerance)
-    };
-    match raised {
-        Some(error) => Err(error),
-        None => ok(checked),
     }
 }

@@ -65,14 +65,16 @@ fn gradient(object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     }
 }
 
-/// What a hook of a node returned: nothing, one gradient, or a tuple of them.
+/// What a hook of a node returned: nothing, or a tuple of gradients.
 fn gradients(object: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Option<Tensor>>>> {
     if object.is_none() {
         return Ok(None);
     }
     match object.cast::<PyTuple>() {
         Ok(all) => all.iter().map(|o| gradient(&o)).collect::<PyResult<_>>().map(Some),
-        Err(_) => Ok(Some(vec![gradient(object)?])),
+        Err(_) => {
+            Err(PyTypeError::new_err(format!("expected tuple, but hook returned '{}'", object.get_type().name()?)))
+        }
     }
 }
 

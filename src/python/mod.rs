@@ -1,5 +1,6 @@
 //! The Python bindings: arguments in, errors and objects out. No mathematics.
 
+mod apply;
 mod arguments;
 mod attributes;
 mod autograd;
@@ -21,6 +22,7 @@ mod numpy;
 mod object;
 mod operators;
 mod out;
+mod random;
 mod signature;
 mod tensor;
 mod transform;

@@ -85,7 +85,7 @@ impl SavedHooks for PythonHooks {
                 Ok(t) => Ok(t.get().get().clone()),
                 Err(_) => Err(PyTypeError::new_err(format!(
                     "Output of saved tensor unpack_hook expected to be a Tensor but got result of type {}",
-                    value.get_type()
+                    value.get_type().name()?
                 ))),
             }
         })
@@ -94,7 +94,13 @@ impl SavedHooks for PythonHooks {
 
 /// Begins to call hooks on saved values.
 #[pyfunction]
-pub fn _push_saved_tensors_hooks(pack: Py<PyAny>, unpack: Py<PyAny>) -> PyResult<()> {
+pub fn _push_saved_tensors_hooks(py: Python<'_>, pack: Py<PyAny>, unpack: Py<PyAny>) -> PyResult<()> {
+    for (name, hook) in [("pack_hook", &pack), ("unpack_hook", &unpack)] {
+        if !hook.bind(py).is_callable() {
+            let given = hook.bind(py).get_type().name()?;
+            return Err(PyTypeError::new_err(format!("saved_tensors_hooks: {name} must be callable, got {given}")));
+        }
+    }
     ok(mode::push_saved_hooks(Arc::new(PythonHooks { pack, unpack })))
 }
 
@@ -127,6 +133,12 @@ pub fn _current_pass() -> u32 {
 #[pyfunction]
 pub fn _pass_reaches(node: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(engine::current_pass_reaches(&node_of(node)?))
+}
+
+/// Whether the backward pass that calls this was limited to some inputs.
+#[pyfunction]
+pub fn _pass_is_limited() -> bool {
+    engine::current_pass_is_limited()
 }
 
 /// Where the gradient of a tensor goes: the node, and which of its outputs.

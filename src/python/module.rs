@@ -11,7 +11,7 @@ use super::host::install_host;
 use super::node::PyNode;
 use super::signature::entries;
 use super::tensor::{PyTensor, wrap};
-use super::{autograd, batch, data, device, forward, function, functions, modes, numpy, transform};
+use super::{apply, autograd, batch, data, device, forward, functions, modes, node, numpy, random, transform};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -96,21 +96,6 @@ fn from_numpy(py: Python<'_>, ndarray: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>>
 #[pyfunction]
 fn _from_bytes(py: Python<'_>, bytes: &[u8], shape: Vec<usize>, dtype: &Bound<'_, PyDType>) -> PyResult<Py<PyAny>> {
     wrap(py, ok(Tensor::from_bytes(bytes, &shape, dtype.get().0))?)
-}
-
-/// Seeds the default generator.
-#[pyfunction]
-fn _manual_seed(seed: i128) -> PyResult<()> {
-    let wraps = |s: i128| (-(1i128 << 63)..(1i128 << 64)).contains(&s).then_some(s as u64);
-    match wraps(seed) {
-        Some(seed) => {
-            crate::random::manual_seed(seed);
-            Ok(())
-        }
-        None => {
-            Err(pyo3::exceptions::PyValueError::new_err("Overflow when unpacking long long: the seed must fit 64 bits"))
-        }
-    }
 }
 
 /// The type that floating-point numbers without a type become.
@@ -225,7 +210,10 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(from_numpy, module)?,
         wrap_pyfunction!(_check_device, module)?,
         wrap_pyfunction!(_from_bytes, module)?,
-        wrap_pyfunction!(_manual_seed, module)?,
+        wrap_pyfunction!(random::_manual_seed, module)?,
+        wrap_pyfunction!(random::_initial_seed, module)?,
+        wrap_pyfunction!(random::_get_rng_state, module)?,
+        wrap_pyfunction!(random::_set_rng_state, module)?,
         wrap_pyfunction!(get_default_dtype, module)?,
         wrap_pyfunction!(set_default_dtype, module)?,
         wrap_pyfunction!(get_num_threads, module)?,
@@ -233,10 +221,9 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(_set_printoptions, module)?,
         wrap_pyfunction!(_get_printoptions, module)?,
         wrap_pyfunction!(_operations, module)?,
-        wrap_pyfunction!(function::_apply_function, module)?,
+        wrap_pyfunction!(apply::_apply_function, module)?,
         wrap_pyfunction!(autograd::_backward, module)?,
         wrap_pyfunction!(autograd::_grad, module)?,
-        wrap_pyfunction!(autograd::_gradcheck, module)?,
         wrap_pyfunction!(batch::_vmap_enter, module)?,
         wrap_pyfunction!(batch::_vmap_exit, module)?,
         wrap_pyfunction!(batch::_add_batch_dim, module)?,
@@ -278,6 +265,9 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(modes::_set_multithreading_enabled, module)?,
         wrap_pyfunction!(modes::_current_pass, module)?,
         wrap_pyfunction!(modes::_pass_reaches, module)?,
+        wrap_pyfunction!(modes::_pass_is_limited, module)?,
+        wrap_pyfunction!(node::_node_outputs, module)?,
+        wrap_pyfunction!(node::_node_keeps, module)?,
         wrap_pyfunction!(modes::_gradient_edge, module)?,
         wrap_pyfunction!(modes::_increment_version, module)?,
         wrap_pyfunction!(modes::_fusion_elements, module)?,

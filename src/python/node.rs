@@ -7,8 +7,12 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+use super::convert::ok;
+use super::dtype::{self, PyDType};
 use super::function::{self, PyContext};
+use super::tensor::{self, PyTensor};
 use crate::graph::{Edge, NodeRef};
+use crate::tensor::Tensor;
 
 /// A recorded operation. Its class is named after the operation, as torch's are.
 #[pyclass(name = "Node", module = "ferrograd.autograd.graph", frozen, subclass)]
@@ -115,7 +119,7 @@ impl PyNode {
     #[getter]
     fn variable(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self.0.leaf() {
-            Some(leaf) => super::tensor::wrap(py, leaf),
+            Some(leaf) => tensor::wrap(py, leaf),
             None => Err(pyo3::exceptions::PyAttributeError::new_err(format!(
                 "'{}' object has no attribute 'variable'",
                 self.0.name()
@@ -123,7 +127,53 @@ impl PyNode {
         }
     }
 
+    /// The gradients of the inputs from those of the outputs, None for zeros: the derivative alone, without hooks.
+    #[pyo3(signature = (*gradients))]
+    fn __call__(&self, py: Python<'_>, gradients: Vec<Option<Bound<'_, PyTensor>>>) -> PyResult<Py<PyAny>> {
+        let gradients = gradients.iter().map(|g| g.as_ref().map(|g| g.get().get().clone())).collect::<Vec<_>>();
+        let found = ok(self.0.apply(&gradients))?;
+        let shown = found.into_iter().map(|g| g.map_or_else(|| Ok(py.None()), |g| tensor::wrap(py, g)));
+        let mut found = shown.collect::<PyResult<Vec<_>>>()?;
+        match found.pop() {
+            Some(only) if found.is_empty() => Ok(only),
+            last => {
+                found.extend(last);
+                Ok(PyTuple::new(py, found)?.into_any().unbind())
+            }
+        }
+    }
+
     fn __repr__(slf: &Bound<'_, Self>) -> String {
         format!("<{} object at {:#x}>", slf.get().0.name(), slf.as_ptr() as usize)
     }
+}
+
+/// Shape and dtype of every output of a node: what gradients it receives look like.
+#[pyfunction]
+pub fn _node_outputs(py: Python<'_>, node: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<usize>, Py<PyDType>)>> {
+    let node = node_of(node)?;
+    let look = |n| {
+        let (shape, dtype) = node.output(n);
+        Ok((shape.to_vec(), dtype::object(py, dtype)?))
+    };
+    (0..node.output_count()).map(look).collect()
+}
+
+/// Of every value that a node keeps: its shape, its dtype, its bytes and the address of its memory; None where hooks took
+/// the values.
+#[pyfunction]
+#[allow(clippy::type_complexity, reason = "a row for each value")]
+pub fn _node_keeps(
+    py: Python<'_>,
+    node: &Bound<'_, PyAny>,
+) -> PyResult<Option<Vec<(Vec<usize>, Py<PyDType>, usize, usize)>>> {
+    let node = node_of(node)?;
+    if node.is_packed() {
+        return Ok(None);
+    }
+    let row = |t: &Tensor| {
+        let bytes = t.numel() * t.dtype().size();
+        Ok((t.shape().to_vec(), dtype::object(py, t.dtype())?, bytes, t.storage().as_ptr() as usize))
+    };
+    node.saved().iter().filter_map(|s| s.tensor(&node)).map(|t| row(&t)).collect::<PyResult<_>>().map(Some)
 }

@@ -1,16 +1,17 @@
 //! The Mersenne twister MT19937 (Matsumoto and Nishimura 1998) and the transformations that torch draws with.
 
-const N: usize = 624;
+/// How many words the state has.
+pub(super) const N: usize = 624;
 const M: usize = 397;
 
 /// A stream of random numbers.
 #[derive(Clone)]
 pub struct Generator {
-    state: [u32; N],
-    next: usize,
-    seed: u64,
+    pub(super) state: [u32; N],
+    pub(super) next: usize,
+    pub(super) seed: u64,
     /// The second number of a pair of normals that is still to be given, as float64.
-    spare_normal: Option<f64>,
+    pub(super) spare_normal: Option<f64>,
 }
 
 impl Generator {

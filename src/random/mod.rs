@@ -1,10 +1,12 @@
 //! Random numbers: torch's own for the same seed.
 
 pub mod generator;
+mod state;
 
 use parking_lot::Mutex;
 
 pub use generator::Generator;
+pub use state::STATE_BYTES;
 
 /// torch's seed before any is given.
 pub const DEFAULT_SEED: u64 = 67280421310721;

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 
 from .. import _ferrograd
 from .._ferrograd import Tensor, is_grad_enabled
@@ -23,8 +24,16 @@ class BackwardCFunction(FunctionCtx):
     _forward_cls: "type[Function]"
 
     def apply(self, *grads):
-        """Run backward on these gradients."""
-        return self._forward_cls.backward(self, *grads)
+        """Run the function's backward, or its `vjp`, on these gradients."""
+        cls = self._forward_cls
+        if cls.vjp is Function.vjp:
+            return cls.backward(self, *grads)
+        if cls.backward is not Function.backward:
+            raise RuntimeError(
+                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. "
+                "You should only implement one of them."
+            )
+        return cls.vjp(self, *grads)
 
 
 class FunctionMeta(type):
@@ -63,7 +72,17 @@ class Function(metaclass=FunctionMeta):
     generate_vmap_rule = False
 
     def __init__(self, *args, **kwargs) -> None:
-        raise RuntimeError(f"{type(self).__name__} is not to be instantiated: its methods are static; call it by apply()")
+        warnings.warn(
+            f"{type(self).__name__} should not be instantiated: its methods are static; call it by apply()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+    def __call__(self, *args, **kwargs):
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd "
+            f"function with static forward method: make forward and backward static, and call {type(self).__name__}.apply()"
+        )
 
     @staticmethod
     def forward(*args, **kwargs):

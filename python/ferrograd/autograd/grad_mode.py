@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 
 from .._ferrograd import (
     _restore_inference_mode,
@@ -27,7 +28,14 @@ class _Mode:
 
     def __call__(self, function):
         if inspect.isclass(function):
-            raise TypeError("this mode decorates functions, not classes; decorate its methods")
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
+                "functions or methods: the mode holds while the class is called, and not in its other methods.",
+                FutureWarning,
+                stacklevel=2,
+            )
+        if inspect.isasyncgenfunction(function):
+            return self._around_async_generator(function)
         if inspect.isgeneratorfunction(function):
             return self._around_generator(function)
         if inspect.iscoroutinefunction(function):
@@ -47,6 +55,29 @@ class _Mode:
         @functools.wraps(function)
         async def wrapped(*args, **kwargs):
             return await _Awaitable(driven(function(*args, **kwargs)))
+
+        return wrapped
+
+    def _around_async_generator(self, function):
+        """The mode holds while the generator runs, not while it waits for its caller or for others."""
+
+        @functools.wraps(function)
+        async def wrapped(*args, **kwargs):
+            generator = function(*args, **kwargs)
+            step, value = self._around_coroutine(generator.asend), None
+            while True:
+                try:
+                    produced = await step(value)
+                except StopAsyncIteration:
+                    return
+                try:
+                    value = yield produced
+                    step = self._around_coroutine(generator.asend)
+                except GeneratorExit:
+                    await generator.aclose()
+                    raise
+                except BaseException as error:
+                    step, value = self._around_coroutine(generator.athrow), error
 
         return wrapped
 

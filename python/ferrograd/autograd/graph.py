@@ -1,19 +1,84 @@
 """The graph: its nodes, what they keep, and hooks on several gradients at once."""
 
+import abc
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from .. import _ferrograd
-from .._ferrograd import Node, RemovableHandle, Tensor
+from .._ferrograd import RemovableHandle, Tensor
+from .function import BackwardCFunction
 from .grad_mode import _Mode
 
 
+class InputMetadata(NamedTuple):
+    """What the gradients look like that a node receives for one of its outputs."""
+
+    shape: list[int]
+    dtype: _ferrograd.dtype
+    device: _ferrograd.device
+    is_tensor_subclass: bool = False
+    is_nested_tensor: bool = False
+
+
+class Node(abc.ABC):
+    """A recorded operation: what `Tensor.grad_fn` gives. No class of it is made by programs; all nodes are instances.
+
+    >>> import ferrograd
+    >>> y = ferrograd.ones(2, requires_grad=True).exp()
+    >>> isinstance(y.grad_fn, Node), y.grad_fn.name()
+    (True, 'ExpBackward0')
+    """
+
+    @abc.abstractmethod
+    def name(self) -> str:
+        """The name of the operation, as torch calls its node."""
+
+    @property
+    @abc.abstractmethod
+    def next_functions(self) -> tuple[tuple["Node | None", int], ...]:
+        """The nodes of the operation's inputs, and which of their outputs each input is."""
+
+    @property
+    @abc.abstractmethod
+    def metadata(self) -> dict:
+        """A dictionary that stays with the node."""
+
+    @property
+    @abc.abstractmethod
+    def _input_metadata(self) -> list[InputMetadata]:
+        """What the gradients of the outputs look like."""
+
+    @abc.abstractmethod
+    def register_hook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call `fn(grad_inputs, grad_outputs)` after the derivative ran; what it returns, if not None, takes the place
+        of the gradients of the inputs."""
+
+    @abc.abstractmethod
+    def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call `fn(grad_outputs)` before the derivative runs; what it returns, if not None, takes the place of the
+        gradients of the outputs."""
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        return cls is Node and issubclass(other, (_ferrograd.Node, BackwardCFunction))
+
+
+def _input_metadata(self: Node) -> list[InputMetadata]:
+    """What the gradients of the outputs look like."""
+    return [InputMetadata(shape, dtype, _ferrograd.device("cpu")) for shape, dtype in _ferrograd._node_outputs(self)]
+
+
+_ferrograd.Node._input_metadata = property(_input_metadata)
+BackwardCFunction._input_metadata = property(_input_metadata)
+
+
 class GradientEdge(NamedTuple):
-    """Where the gradient of a tensor goes: an output of a node."""
+    """Where the gradient of a tensor goes: an output of a node. It keeps the node, and so the graph behind it."""
 
     node: Node
     output_nr: int
+    ownership_token: Node | None = None
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
@@ -134,9 +199,12 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
     return _Handles([t.register_hook(hook(i)) for i, t in enumerate(tensors)])
 
 
-def increment_version(tensor: Tensor | Sequence[Tensor]) -> None:
-    """Count a change in place that was made where nobody saw it."""
-    for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Count a change in place that was made where nobody saw it, of one tensor or of several."""
+    tensors = (tensor,) if isinstance(tensor, Tensor) else tensor
+    if not isinstance(tensors, Iterable):
+        raise RuntimeError(f"increment_version expects a Tensor or an Iterable[Tensor], got {type(tensor).__name__}")
+    for t in tensors:
         _ferrograd._increment_version(t)
 
 
@@ -156,6 +224,19 @@ class allow_mutation_on_saved_tensors(saved_tensors_hooks):
 
     def __init__(self) -> None:
         super().__init__(lambda tensor: tensor.detach().clone(), lambda copy: copy)
+
+    _open = threading.local()
+
+    def __enter__(self) -> "allow_mutation_on_saved_tensors":
+        if getattr(self._open, "here", False):
+            raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+        super().__enter__()
+        self._open.here = True
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.here = False
+        super().__exit__(*exception)
 
 
 __all__ = [
