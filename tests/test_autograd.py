@@ -323,3 +323,21 @@ def test_gradcheck_finds_what_is_wrong():
     assert not fg.autograd.gradcheck(wrong, x, raise_exception=False)
     with pytest.raises(ValueError, match="require gradient"):
         fg.autograd.gradcheck(fg.sin, fg.ones(2))
+
+
+@pytest.mark.parametrize("name", ["eq_", "ne_", "lt_", "le_", "gt_", "ge_"])
+def test_a_comparison_in_place_hands_on_no_gradient(name):
+    x = fg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x * 1
+    getattr(y, name)(2)
+    assert y.grad_fn.name() == f"{name[:2].capitalize()}Backward0"
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("make", [lambda x: x[0], lambda x: x.reshape(x.shape)], ids=["select", "reshape"])
+def test_a_leaf_that_is_a_view_is_not_written_in_place(make):
+    x = make(fg.ones(2)).requires_grad_()
+    with pytest.raises(RuntimeError, match="view of a leaf"):
+        x.mul_(2)
+    assert x.is_leaf and x._version == 0

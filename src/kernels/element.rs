@@ -17,14 +17,14 @@ pub unsafe trait Element: Copy + Send + Sync + PartialEq + PartialOrd + Default 
     fn from_i64(value: i64) -> Self;
     /// The value as a float64.
     fn to_f64(self) -> f64;
-    /// The value as an integer; floats are cut towards zero.
+    /// The value as an integer; floats are cut towards zero, and what is out of range is the least integer.
     fn to_i64(self) -> i64;
     /// False for zero.
     fn to_bool(self) -> bool;
 }
 
 macro_rules! elements {
-    ($($t:ty: $dtype:ident),*) => {$(
+    ($value:ident => $whole:expr; $($t:ty: $dtype:ident),*) => {$(
         // SAFETY: every bit pattern of these types is a value.
         unsafe impl Element for $t {
             const DTYPE: DType = DType::$dtype;
@@ -35,13 +35,18 @@ macro_rules! elements {
             #[inline(always)]
             fn to_f64(self) -> f64 { self as f64 }
             #[inline(always)]
-            fn to_i64(self) -> i64 { self as i64 }
+            fn to_i64(self) -> i64 {
+                let $value = self;
+                $whole
+            }
             #[inline(always)]
             fn to_bool(self) -> bool { self != 0 as $t }
         }
     )*};
 }
-elements!(u8: U8, i32: I32, i64: I64, f32: F32, f64: F64);
+elements!(x => x as i64; u8: U8, i32: I32, i64: I64);
+// Rust's cast saturates; 2^63 is a number of every float type, and the least integer is its negative.
+elements!(x => if x.abs() < 9223372036854775808.0 { x as i64 } else { i64::MIN }; f32: F32, f64: F64);
 
 /// A truth value as tensors store it: one byte, 0 or 1. Memory shared with others may hold other bytes; all but 0 are
 /// true.
@@ -92,13 +97,20 @@ pub fn convert<S: Element, D: Element>(value: S) -> D {
     if D::DTYPE == DType::Bool {
         D::from_i64(value.to_bool() as i64)
     } else if S::DTYPE.is_floating_point() {
-        // A float outside of an integer's range wraps through int64, as the C cast does on x86-64 and torch with it.
-        if D::DTYPE.is_floating_point() { D::from_f64(value.to_f64()) } else { D::from_i64(value.to_i64()) }
+        if D::DTYPE.is_floating_point() { D::from_f64(value.to_f64()) } else { D::from_i64(cut(value, D::DTYPE)) }
     } else if D::DTYPE == DType::F32 || D::DTYPE == DType::F64 {
         int_to_float(value.to_i64())
     } else {
         D::from_i64(value.to_i64())
     }
+}
+
+/// A float as torch and NumPy cast it on x86-64: out of range is the least int64 for int64 and the least int32 for all
+/// smaller integers, which then take its low bits.
+#[inline(always)]
+fn cut<S: Element>(value: S, to: DType) -> i64 {
+    let whole = value.to_i64();
+    if to == DType::I64 || whole == i64::from(whole as i32) { whole } else { i64::from(i32::MIN) }
 }
 
 #[inline(always)]

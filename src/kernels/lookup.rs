@@ -145,16 +145,29 @@ impl Lookup {
     /// # Safety
     /// As [`Lookup::take`].
     unsafe fn first_bad(&self, index: *const i64) -> Option<i64> {
-        let mut bad = None;
-        let step = self.walk.inner_stride(INDEX);
-        self.walk.each([INDEX], 0, self.numel(), |[at], n| {
-            for i in 0..n as isize {
+        let mut walk = self.walk.clone();
+        // Dimensions along which the same indices come again are walked once.
+        walk.shape.iter_mut().zip(&self.walk.strides[INDEX]).for_each(|(size, &stride)| {
+            *size = if stride == 0 { (*size).min(1) } else { *size };
+        });
+        let (total, step) = (walk.shape.iter().product(), walk.inner_stride(INDEX));
+        let is_good = |found: i64| (self.wrapped(found) as u64) < self.size as u64;
+        let indices = Shared(index.cast_mut());
+        let failed = AtomicBool::new(false);
+        parallel::for_each_range(total, GRAIN, |start, end| {
+            walk.each([INDEX], start, end, |[at], n| {
                 // SAFETY: the caller vouches for the walk.
-                let found = unsafe { *index.offset(at + i * step) };
-                if !(0..self.size).contains(&self.wrapped(found)) {
-                    bad = bad.or(Some(found));
+                let good = |i: isize| is_good(unsafe { *indices.get().offset(at + i * step) });
+                if (0..n as isize).fold(false, |bad, i| bad | !good(i)) {
+                    failed.store(true, Relaxed);
                 }
-            }
+            });
+        });
+        let mut bad = None;
+        walk.each([INDEX], 0, if failed.into_inner() { total } else { 0 }, |[at], n| {
+            // SAFETY: as above.
+            let found = (0..n as isize).map(|i| unsafe { *index.offset(at + i * step) }).find(|&i| !is_good(i));
+            bad = bad.or(found);
         });
         bad
     }
@@ -215,11 +228,15 @@ impl Lookup {
     }
 
     /// Joins the elements of the list to those of the table, each of the table in the order of the list, whatever the
-    /// number of threads. Gives the first index that is out of range, if any is.
+    /// number of threads. Gives the first index that is out of range, if any is; nothing is written then.
     ///
     /// # Safety
     /// As [`Lookup::take`], and different elements of the table have different addresses.
     pub unsafe fn put<T: Element, J: Join>(&self, index: *const i64, list: *const T, table: *mut T) -> Option<i64> {
+        // SAFETY: as the caller says.
+        if let Some(bad) = unsafe { self.first_bad(index) } {
+            return Some(bad);
+        }
         let failed = AtomicBool::new(false);
         let (indices, list, table) = (Shared(index.cast_mut()), Shared(list.cast_mut()), Shared(table));
         let parts = self.parts();

@@ -4,6 +4,8 @@ use std::ops::AddAssign;
 
 use super::parallel;
 use super::reduce::Apart;
+use crate::error::Result;
+use crate::memory::filled;
 
 /// Elements of a part at the least: what is worth a thread.
 const PART: usize = 1 << 15;
@@ -12,15 +14,19 @@ const PARTS: usize = 64;
 
 /// For each of `places` the sum of the terms that `term` gives for the elements below `n`, in parts that depend on both
 /// sizes alone and are added in order.
+///
+/// # Errors
+/// Where memory for the places cannot be had.
 pub fn sums<A: Copy + Default + AddAssign + Send>(
+    op: &'static str,
     n: usize,
     places: usize,
     term: impl Fn(usize) -> Option<(usize, A)> + Sync,
-) -> Vec<A> {
+) -> Result<Vec<A>> {
     // A part costs its places too.
     let parts = n.div_ceil(PART.max(places)).clamp(1, PARTS);
     let length = n.div_ceil(parts);
-    let mut all = vec![A::default(); parts * places];
+    let mut all = filled(op, A::default(), parts.saturating_mul(places))?;
     let target = Apart(all.as_mut_ptr());
     parallel::for_each(parts, |part| {
         // SAFETY: each part has places of its own.
@@ -34,7 +40,7 @@ pub fn sums<A: Copy + Default + AddAssign + Send>(
         first.iter_mut().zip(part).for_each(|(sum, &value)| *sum += value);
     }
     all.truncate(places);
-    all
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -44,8 +50,8 @@ mod tests {
     #[test]
     fn every_term_is_added_once() {
         let place = |i: usize| (i % 5 != 4).then_some((i % 5, 1i64));
-        assert_eq!(sums(500_003, 5, place), [100_001, 100_001, 100_001, 100_000, 0]);
-        assert_eq!(sums(0, 3, |_| Some((0, 1.0))), [0.0; 3]);
-        assert!(sums(0, 0, |_| Some((0, 1i64))).is_empty());
+        assert_eq!(sums("bincount", 500_003, 5, place).unwrap(), [100_001, 100_001, 100_001, 100_000, 0]);
+        assert_eq!(sums("bincount", 0, 3, |_| Some((0, 1.0))).unwrap(), [0.0; 3]);
+        assert!(sums("bincount", 0, 0, |_| Some((0, 1i64))).unwrap().is_empty());
     }
 }

@@ -17,7 +17,7 @@ operation! {
     /// >>> ferrograd.add(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([11., 12.])
     binary Add, add, "AddBackward0", Rule::Promote,
-        ["add(Tensor self, Operand other, *, Number alpha=1)"],
+        ["add(Tensor self, Operand other, *, Number alpha=1)", "add(Number self, Tensor other, *, Number alpha=1)"],
         |_, a| scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a)
 }
 impl Binary for Add {
@@ -35,7 +35,7 @@ operation! {
     /// >>> ferrograd.sub(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([-9., -8.])
     binary Sub, sub, "SubBackward0", Rule::Subtract,
-        ["sub(Tensor self, Operand other, *, Number alpha=1)"; also "subtract"],
+        ["sub(Tensor self, Operand other, *, Number alpha=1)", "sub(Number self, Tensor other, *, Number alpha=1)"; also "subtract"],
         |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)
 }
 impl Binary for Sub {
@@ -74,7 +74,7 @@ operation! {
     /// >>> ferrograd.mul(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([10., 20.])
     binary Mul, mul, "MulBackward0", Rule::Promote,
-        ["mul(Tensor self, Operand other)"; also "multiply"]
+        ["mul(Tensor self, Operand other)", "mul(Number self, Tensor other)"; also "multiply"]
 }
 impl Binary for Mul {
     fn forward<L: Real>(a: L, b: L) -> L {
@@ -94,7 +94,7 @@ operation! {
     /// >>> ferrograd.div(ferrograd.tensor([1, 2]), 2)
     /// tensor([0.5000, 1.0000])
     binary Div, div, "DivBackward0", Rule::Float,
-        ["div(Tensor self, Operand other, *, str? rounding_mode=None)"; also "divide"], |_, a| scaled::rounded(a)
+        ["div(Tensor self, Operand other, *, str? rounding_mode=None)", "div(Number self, Tensor other, *, str? rounding_mode=None)"; also "divide"], |_, a| scaled::rounded(a)
 }
 impl Binary for Div {
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
@@ -129,7 +129,7 @@ operation! {
     /// >>> ferrograd.floor_divide(ferrograd.tensor([7, -7]), 2)
     /// tensor([ 3, -4])
     binary FloorDivide, floor_divide, NOT_IMPLEMENTED, Rule::Quotient,
-        ["floor_divide(Tensor self, Operand other)"]
+        ["floor_divide(Tensor self, Operand other)", "floor_divide(Number self, Tensor other)"]
 }
 impl Binary for FloorDivide {
     const FORMS: &'static [Form] = &[Form::new(0b10, NOT_IMPLEMENTED, 0b01), Form::new(0b01, NOT_IMPLEMENTED, 0b10)];
@@ -150,7 +150,7 @@ operation! {
     /// >>> ferrograd.remainder(ferrograd.tensor([7, -7]), 3)
     /// tensor([1, 2])
     binary Remainder, remainder, "RemainderBackward1", Rule::Quotient,
-        ["remainder(Tensor self, Operand other)"]
+        ["remainder(Tensor self, Operand other)", "remainder(Number self, Tensor other)"]
 }
 impl Binary for Remainder {
     const FORMS: &'static [Form] =

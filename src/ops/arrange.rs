@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-use crate::tensor::layout::{Shape, dim_mask, wrap_dim};
+use crate::tensor::layout::{Shape, checked_numel, dim_mask, wrap_dim};
 
 operation! {
     /// The elements in reverse order along dimensions, as a copy. The gradient is reversed back.
@@ -246,6 +246,7 @@ pub fn repeat(x: &Tensor, repeats: &[isize]) -> Result<Tensor> {
     // Each dimension as two: the repeats, and the elements.
     let cut: Shape = (0..repeats.len()).flat_map(|d| [repeats[d] as usize, own(d)]).collect();
     let shape: Shape = (0..repeats.len()).map(|d| (repeats[d] as usize).saturating_mul(own(d))).collect();
+    checked_numel(OP, &cut, x.dtype().size())?;
     let y = Tensor::uninitialized(OP, &shape, x.dtype())?;
     let mut source = x.layout().clone();
     (0..lead).for_each(|_| source = source.unsqueeze(0));

@@ -10,15 +10,16 @@ use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
-/// A comparison as a number: one where it holds.
+/// A comparison as a number: one where it holds. Only the form in place has a node.
 macro_rules! comparison {
-    ($T:ident, $method:ident) => {
+    ($T:ident, $method:ident, $node:literal) => {
         impl Binary for $T {
+            const FORMS: &'static [Form] = &[Form::new(0b10, $node, 0b01)];
             fn forward<L: Real>(a: L, b: L) -> L {
                 L::from_mask(a.$method(b))
             }
-            fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
-                [g, g]
+            fn derivative<L: Real>(_g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+                [L::constant(0.0); 2]
             }
         }
     };
@@ -29,54 +30,54 @@ operation! {
     ///
     /// >>> ferrograd.eq(ferrograd.tensor([1, 2]), 2)
     /// tensor([False,  True])
-    binary Eq, eq, "NotDifferentiable", Rule::Compare, ["eq(Tensor self, Operand other)"]
+    binary Eq, eq, "EqBackward1", Rule::Compare, ["eq(Tensor self, Operand other)"]
 }
-comparison!(Eq, eq);
+comparison!(Eq, eq, "EqBackward0");
 
 operation! {
     /// `a != b`, element by element, as bool.
     ///
     /// >>> ferrograd.ne(ferrograd.tensor([1, 2]), 2)
     /// tensor([ True, False])
-    binary Ne, ne, "NotDifferentiable", Rule::Compare, ["ne(Tensor self, Operand other)"; also "not_equal"]
+    binary Ne, ne, "NeBackward1", Rule::Compare, ["ne(Tensor self, Operand other)"; also "not_equal"]
 }
-comparison!(Ne, ne);
+comparison!(Ne, ne, "NeBackward0");
 
 operation! {
     /// `a < b`, element by element, as bool.
     ///
     /// >>> ferrograd.lt(ferrograd.tensor([1, 2]), 2)
     /// tensor([ True, False])
-    binary Lt, lt, "NotDifferentiable", Rule::Compare, ["lt(Tensor self, Operand other)"; also "less"]
+    binary Lt, lt, "LtBackward1", Rule::Compare, ["lt(Tensor self, Operand other)"; also "less"]
 }
-comparison!(Lt, lt);
+comparison!(Lt, lt, "LtBackward0");
 
 operation! {
     /// `a <= b`, element by element, as bool.
     ///
     /// >>> ferrograd.le(ferrograd.tensor([1, 3]), 2)
     /// tensor([ True, False])
-    binary Le, le, "NotDifferentiable", Rule::Compare, ["le(Tensor self, Operand other)"; also "less_equal"]
+    binary Le, le, "LeBackward1", Rule::Compare, ["le(Tensor self, Operand other)"; also "less_equal"]
 }
-comparison!(Le, le);
+comparison!(Le, le, "LeBackward0");
 
 operation! {
     /// `a > b`, element by element, as bool.
     ///
     /// >>> ferrograd.gt(ferrograd.tensor([1, 3]), 2)
     /// tensor([False,  True])
-    binary Gt, gt, "NotDifferentiable", Rule::Compare, ["gt(Tensor self, Operand other)"; also "greater"]
+    binary Gt, gt, "GtBackward1", Rule::Compare, ["gt(Tensor self, Operand other)"; also "greater"]
 }
-comparison!(Gt, gt);
+comparison!(Gt, gt, "GtBackward0");
 
 operation! {
     /// `a >= b`, element by element, as bool.
     ///
     /// >>> ferrograd.ge(ferrograd.tensor([1, 2]), 2)
     /// tensor([False,  True])
-    binary Ge, ge, "NotDifferentiable", Rule::Compare, ["ge(Tensor self, Operand other)"; also "greater_equal"]
+    binary Ge, ge, "GeBackward1", Rule::Compare, ["ge(Tensor self, Operand other)"; also "greater_equal"]
 }
-comparison!(Ge, ge);
+comparison!(Ge, ge, "GeBackward0");
 
 /// True where a number is not zero.
 #[inline(always)]
@@ -210,7 +211,7 @@ operation! {
     ///
     /// >>> ferrograd.clamp_min(ferrograd.tensor([-1.0, 2.0]), 0.5)
     /// tensor([0.5000, 2.0000])
-    binary ClampMin, clamp_min, "ClampMinBackward1", Rule::Number, ["clamp_min(Tensor self, Operand min)"]
+    binary ClampMin, clamp_min, "ClampMinBackward1", Rule::Bounds, ["clamp_min(Tensor self, Operand min)"]
 }
 impl Binary for ClampMin {
     const FORMS: &'static [Form] = &[Form::new(0b10, "ClampMinBackward0", 0b01)];
@@ -228,7 +229,7 @@ operation! {
     ///
     /// >>> ferrograd.clamp_max(ferrograd.tensor([-1.0, 2.0]), 0.5)
     /// tensor([-1.0000,  0.5000])
-    binary ClampMax, clamp_max, "ClampMaxBackward1", Rule::Number, ["clamp_max(Tensor self, Operand max)"]
+    binary ClampMax, clamp_max, "ClampMaxBackward1", Rule::Bounds, ["clamp_max(Tensor self, Operand max)"]
 }
 impl Binary for ClampMax {
     const FORMS: &'static [Form] = &[Form::new(0b10, "ClampMaxBackward0", 0b01)];
@@ -251,7 +252,7 @@ macro_rules! clamps {
         impl $T {
             /// What the engine knows of the operation.
             pub fn spec() -> &'static Pointwise {
-                static SPEC: Pointwise = Pointwise::new::<$T>("clamp", "ClampBackward0", Rule::Number);
+                static SPEC: Pointwise = Pointwise::new::<$T>("clamp", "ClampBackward0", Rule::Bounds);
                 &SPEC
             }
         }
@@ -298,7 +299,7 @@ operation! {
     ],
     |_, a| {
         let x = a.tensor(0)?;
-        let (spec, [low, high]) = bounds(a.op, x, a.maybe_operand(1)?, a.maybe_operand(2)?)?;
+        let (spec, [low, high]) = bounds(a.op, a.maybe_operand(1)?, a.maybe_operand(2)?)?;
         Ok((spec, smallvec![x.into(), low, high]))
     }
 }
@@ -308,24 +309,16 @@ operation! {
 /// # Errors
 /// Without bounds, for shapes that do not broadcast, and for bool.
 pub fn clamp(x: &Tensor, low: Option<Operand>, high: Option<Operand>) -> Result<Tensor> {
-    let (spec, [low, high]) = bounds("clamp", x, low, high)?;
+    let (spec, [low, high]) = bounds("clamp", low, high)?;
     super::pointwise::apply(spec, &[x.into(), low, high])
 }
 
 /// The operation for the bounds that there are, and both operands.
 pub(super) fn bounds<'a>(
     op: &'static str,
-    x: &Tensor,
     low: Option<Operand<'a>>,
     high: Option<Operand<'a>>,
 ) -> Result<(&'static Pointwise, [Operand<'a>; 2])> {
-    for bound in [low, high] {
-        if let Some(Operand::Number(n)) = bound
-            && n.dtype().category() <= x.dtype().category()
-        {
-            n.check_fits(op, x.dtype())?;
-        }
-    }
     // A truth value does not change the dtype that the others promote to.
     let missing = Operand::Number(Scalar::Bool(false));
     match (low, high) {

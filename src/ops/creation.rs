@@ -5,6 +5,7 @@ use super::registry::{Arguments, Output, operation};
 use crate::error::{Error, Result};
 use crate::graph::forward;
 use crate::kernels::element::dispatch;
+use crate::memory::reserved;
 use crate::random;
 use crate::tensor::create::number;
 use crate::tensor::dtype::{Category, DType};
@@ -328,16 +329,12 @@ pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tens
         DType::F64 => fill!(f64),
         _ => {
             let step = (end - start) / gaps as f64;
-            let values: Vec<Scalar> = (0..count)
-                .map(|i| {
-                    if i < count / 2 || count == 1 {
-                        start + step * i as f64
-                    } else {
-                        end - step * (count - 1 - i) as f64
-                    }
-                })
-                .map(|v| Scalar::Int(v as i64))
-                .collect();
+            let value = |i: usize| {
+                let first_half = i < count / 2 || count == 1;
+                if first_half { start + step * i as f64 } else { end - step * (count - 1 - i) as f64 }
+            };
+            let mut values: Vec<Scalar> = reserved("linspace", count)?;
+            values.extend((0..count).map(|i| Scalar::Int(value(i) as i64)));
             return Tensor::from_scalars(&values, &[count], dtype);
         }
     }

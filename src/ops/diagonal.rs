@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::element::dispatch;
 use crate::kernels::parallel;
+use crate::memory::reserved;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::Shape;
@@ -193,7 +194,7 @@ fn triangle(x: &Tensor, diagonal: isize, which: Triangle) -> Result<Tensor> {
         parallel::for_each_range(x.numel() / n.max(1), (1 << 16) / n.max(1) + 1, |start, end| {
             for row in start..end {
                 // Columns from the first to the last one of this row that stay.
-                let edge = (row % m) as isize + diagonal;
+                let edge = diagonal.saturating_add((row % m) as isize);
                 let kept = match which {
                     Triangle::Lower => 0..(edge.saturating_add(1)).clamp(0, n as isize) as usize,
                     Triangle::Upper => edge.clamp(0, n as isize) as usize..n,
@@ -259,18 +260,35 @@ fn indices(
     if dtype.is_floating_point() {
         return Err(Error::NotImplemented { op, what: format!("indices of dtype {dtype}") });
     }
+    let [height, width] = sizes;
     let columns = |row: isize| match which {
-        Triangle::Lower => 0..(row + offset + 1).clamp(0, sizes[1]),
-        Triangle::Upper => (row + offset).clamp(0, sizes[1])..sizes[1],
+        Triangle::Lower => 0..row.saturating_add(offset).saturating_add(1).clamp(0, width),
+        Triangle::Upper => row.saturating_add(offset).clamp(0, width)..width,
     };
-    let (mut rows, mut all): (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
-    for row in 0..sizes[0] {
-        rows.extend(columns(row).map(|_| row as i64));
-        all.extend(columns(row).map(|c| c as i64));
-    }
-    let count = rows.len();
-    rows.append(&mut all);
-    super::cast::to(&Tensor::from_shape(&rows, &[2, count])?, dtype)
+    let [m, n, above] = [height, width, offset].map(|size| size as i128);
+    let count = match which {
+        Triangle::Lower => in_lower(m, n, above),
+        Triangle::Upper => m * n - in_lower(m, n, above - 1),
+    };
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut both: Vec<i64> = reserved(op, count.saturating_mul(2))?;
+    // Rows that hold nothing may be very many.
+    let filled = match which {
+        _ if count == 0 => 0..0,
+        Triangle::Lower => 0.max(offset.saturating_neg()).min(height)..height,
+        Triangle::Upper => 0..width.saturating_sub(offset).clamp(0, height),
+    };
+    both.extend(filled.clone().flat_map(|row| columns(row).map(move |_| row as i64)));
+    both.extend(filled.flat_map(|row| columns(row).map(|c| c as i64)));
+    super::cast::to(&Tensor::from_shape(&both, &[2, count])?, dtype)
+}
+
+/// How many elements of an `m` by `n` matrix lie in the lower triangle: from row `first` on each row holds one more, and
+/// from row `full` on all.
+fn in_lower(m: i128, n: i128, offset: i128) -> i128 {
+    let first = (-offset).clamp(0, m);
+    let full = (n - offset).clamp(first, m);
+    (full - first) * (first + full + 1 + 2 * offset) / 2 + (m - full) * n
 }
 
 operation! {

@@ -107,11 +107,11 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).max(1).values
     /// tensor([5., 7.])
-    function ["max(Tensor self)", "max(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)", "max(Tensor self, Tensor other)"],
+    function ["max(Tensor self)", "max(Tensor self, Tensor other)", "max(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
     |n, a| match n {
         0 => Ok(shared("max", "MaxBackward1", a.tensor(0)?, &[], false, End::Greatest)?.into()),
-        1 => Ok(along("max", "MaxBackward0", a.tensor(0)?, a.int(1)?, a.bool(2)?, End::Greatest)?.into()),
-        _ => Ok(arithmetic::maximum(a.tensor(0)?, a.tensor(1)?)?.into()),
+        1 => Ok(arithmetic::maximum(a.tensor(0)?, a.tensor(1)?)?.into()),
+        _ => Ok(along("max", "MaxBackward0", a.tensor(0)?, a.int(1)?, a.bool(2)?, End::Greatest)?.into()),
     }
 }
 
@@ -121,11 +121,11 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).min(1).indices
     /// tensor([0, 1])
-    function ["min(Tensor self)", "min(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)", "min(Tensor self, Tensor other)"],
+    function ["min(Tensor self)", "min(Tensor self, Tensor other)", "min(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
     |n, a| match n {
         0 => Ok(shared("min", "MinBackward1", a.tensor(0)?, &[], false, End::Least)?.into()),
-        1 => Ok(along("min", "MinBackward0", a.tensor(0)?, a.int(1)?, a.bool(2)?, End::Least)?.into()),
-        _ => Ok(arithmetic::minimum(a.tensor(0)?, a.tensor(1)?)?.into()),
+        1 => Ok(arithmetic::minimum(a.tensor(0)?, a.tensor(1)?)?.into()),
+        _ => Ok(along("min", "MinBackward0", a.tensor(0)?, a.int(1)?, a.bool(2)?, End::Least)?.into()),
     }
 }
 

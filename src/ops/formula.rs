@@ -149,6 +149,8 @@ pub enum Rule {
     Promote,
     /// The promoted type, which may not be bool.
     Number,
+    /// As `Number`; numbers among the operands must fit the type.
+    Bounds,
     /// As `Number`; integers must not be divided by zero.
     Quotient,
     /// As `Number`; integers have no negative powers.
@@ -163,7 +165,7 @@ pub enum Rule {
     Compare,
     /// Truth values in, truth values out.
     Logical,
-    /// The first operand is a truth value, the others promote.
+    /// The first operand is a truth value, the others promote; numbers among them must fit the type.
     Where,
 }
 

@@ -57,13 +57,13 @@ pub fn bincount(x: &Tensor, weights: Option<&Tensor>, least: isize) -> Result<Te
         let _access = Access::lock([(&**places.storage(), false)]);
         // SAFETY: a contiguous tensor of this type, locked.
         let at = unsafe { places.elements::<i64>() };
-        return Ok(Tensor::from_slice(&tally::sums(n, count, |i| Some((at[i] as usize, 1i64)))));
+        return Ok(Tensor::from_slice(&tally::sums(OP, n, count, |i| Some((at[i] as usize, 1i64)))?));
     };
     let weighing = unrecorded(|| copy::to_contiguous(&cast::to(&weights.detach(), DType::F64)?))?;
     let access = Access::lock([(&**places.storage(), false), (&**weighing.storage(), false)]);
     // SAFETY: contiguous tensors of these types, locked.
     let (at, w) = unsafe { (places.elements::<i64>(), weighing.elements::<f64>()) };
-    let sums = tally::sums(n, count, |i| Some((at[i] as usize, w[i])));
+    let sums = tally::sums(OP, n, count, |i| Some((at[i] as usize, w[i])))?;
     drop(access);
     let dtype = if weights.dtype() == DType::F32 { DType::F32 } else { DType::F64 };
     unrecorded(|| cast::to(&Tensor::from_slice(&sums), dtype))
@@ -119,11 +119,11 @@ fn histc(x: &Tensor, bins: isize, least: f64, greatest: f64) -> Result<Tensor> {
         // SAFETY: a contiguous tensor of this type, locked.
         let values = unsafe { values.elements::<A>() };
         let (low, high) = (low as A, high as A);
-        tally::sums(values.len(), bins, |i| {
+        tally::sums(OP, values.len(), bins, |i| {
             let v = values[i];
             let place = (v - low) * bins as A / (high - low);
             (v >= low && v <= high).then_some(((place as usize).min(bins - 1), 1i64))
-        })
+        })?
     });
     drop(access);
     unrecorded(|| cast::to(&Tensor::from_slice(&counts), x.dtype()))
@@ -222,13 +222,13 @@ fn between(values: &Tensor, edges: &[f64], weight: Option<&Tensor>) -> Result<Ve
     Ok(wide!(values.dtype(), A => {
         // SAFETY: as above.
         let values = unsafe { values.elements::<A>() };
-        tally::sums(values.len(), edges.len() - 1, |i| {
+        tally::sums("histogram", values.len(), edges.len() - 1, |i| {
             let v: f64 = convert(values[i]);
             let after = edges.partition_point(|e| *e <= v);
             let after = after - usize::from(edges.last().is_some_and(|e| *e == v));
             let is_within = !v.is_nan() && (1..edges.len()).contains(&after);
             is_within.then(|| (after - 1, weights.map_or(1.0, |w| w[i])))
-        })
+        })?
     }))
 }
 

@@ -88,7 +88,7 @@ pub(super) fn fill_with(target: &Tensor, value: &Tensor) -> Result<Tensor> {
     if target.batch().is_some() || value.batch().is_some() {
         return copy_(target, value);
     }
-    check_filled("fill_", target)?;
+    check("fill_", target)?;
     assign(target, value, Origin::Tensor("FillBackward3"))?;
     Ok(target.clone())
 }
@@ -183,7 +183,7 @@ pub(super) fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
     }
     match target.view_of() {
         None if target.is_leaf() => Err(Error::InPlaceLeaf { op }),
-        Some(view) if view.base.requires_grad() && view.base.is_leaf() => Err(Error::InPlaceLeafView { op }),
+        Some(view) if view.base.is_leaf() => Err(Error::InPlaceLeafView { op }),
         Some(view) if !view.writable => {
             let edge = target.grad_fn();
             let (output, node) = edge.map_or((0, "a view"), |e| (e.output as usize, e.node.name()));

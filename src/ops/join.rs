@@ -7,6 +7,7 @@ use super::registry::{Arguments, Output, operation};
 use super::{batch, cast, copy, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
+use crate::memory::filled;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{DType, Promotion};
 use crate::tensor::layout::{Shape, wrap_dim};
@@ -369,7 +370,7 @@ pub fn combinations(x: &Tensor, r: isize, with_replacement: bool) -> Result<Tens
         return Tensor::uninitialized(OP, &[0], x.dtype());
     }
     let (n, step) = (x.numel(), usize::from(!with_replacement));
-    let mut chosen: Vec<Vec<i64>> = vec![Vec::new(); r];
+    let mut chosen: Vec<Vec<i64>> = filled(OP, Vec::new(), r)?;
     // The present choice, which moves on as a number with `r` digits does.
     let mut digits: Vec<usize> = (0..r).map(|i| i * step).collect();
     while digits[r - 1] < n {

@@ -183,7 +183,8 @@ fn common_strides(operands: &[Operand], shape: &[usize]) -> Option<Strides> {
 
 /// Errors that depend on the numbers: integers have no quotient by zero and no negative powers.
 fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> Result<()> {
-    if compute.is_floating_point() {
+    let is_empty = |o: &Operand| o.tensor().is_some_and(|t| t.numel() == 0);
+    if compute.is_floating_point() || operands.iter().any(is_empty) {
         return Ok(());
     }
     match (spec.rule, operands.get(1)) {
@@ -200,17 +201,22 @@ fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> Result<()> 
     }
 }
 
-/// The type to compute in and the type of the result.
-fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
+/// The type that operands promote to.
+pub(super) fn promoted(operands: &[Operand]) -> DType {
     let mut promotion = Promotion::default();
-    let skip = usize::from(spec.rule == Rule::Where);
-    for operand in &operands[skip..] {
+    for operand in operands {
         match operand {
             Operand::Tensor(t) => promotion.tensor(t.dtype(), t.rank()),
             Operand::Number(s) => promotion.number(s.dtype()),
         }
     }
-    let promoted = promotion.result();
+    promotion.result()
+}
+
+/// The type to compute in and the type of the result.
+fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
+    let skip = usize::from(spec.rule == Rule::Where);
+    let promoted = promoted(&operands[skip..]);
     let any_bool = || {
         operands.iter().any(|o| match o {
             Operand::Tensor(t) => t.dtype() == DType::Bool,
@@ -237,16 +243,16 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
             Err(Error::NotImplemented { op: spec.name, what })
         }
         Rule::Bits => Ok((promoted, promoted)),
-        Rule::Where => {
+        Rule::Number | Rule::Bounds | Rule::Quotient | Rule::Power if promoted == DType::Bool => {
+            unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
+        }
+        Rule::Where | Rule::Bounds => {
             let mut numbers =
                 operands[skip..].iter().filter_map(|o| if let Operand::Number(n) = o { Some(n) } else { None });
             numbers.try_for_each(|n| n.check_fits(spec.name, promoted))?;
             Ok((promoted, promoted))
         }
         Rule::Promote | Rule::Subtract => Ok((promoted, promoted)),
-        Rule::Number | Rule::Quotient | Rule::Power if promoted == DType::Bool => {
-            unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
-        }
         Rule::Number | Rule::Quotient | Rule::Power => Ok((promoted, promoted)),
         Rule::Float if promoted.category() <= Category::Integer => {
             let float = crate::tensor::default_dtype();
@@ -505,8 +511,13 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
     }
     inplace::check(op, target)?;
     others.iter().try_for_each(|other| inplace::apart_or_same(op, target, other))?;
-    let tensors = operands.iter().filter_map(|o| o.tensor());
-    let linked = forward::is_active() || is_recorded(tensors);
+    let linked = forward::is_active() || is_recorded(operands.iter().filter_map(|o| o.tensor()));
+    if linked && spec.rule == Rule::Compare && target.dtype().is_floating_point() {
+        // What is written does not change with what was there: the node hands on zeros.
+        let node = spec.form(spec.form_of(operands)).node;
+        inplace::assign(target, &self::compute(spec, operands)?, inplace::Origin::Number(node))?;
+        return Ok(target.clone());
+    }
     if linked && spec.is_differentiable() && target.dtype().is_floating_point() {
         let snapshot = inplace::snapshot(target)?;
         let mut operands: SmallVec<[Operand; OPERANDS]> = operands.into();

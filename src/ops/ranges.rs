@@ -4,6 +4,7 @@ use super::creation::finish;
 use super::registry::operation;
 use super::{arithmetic, cast, join};
 use crate::error::{Error, Result};
+use crate::memory::reserved;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 use crate::tensor::{Tensor, default_dtype};
@@ -32,7 +33,8 @@ operation! {
         }
         let dtype = a.dtype(3)?.unwrap_or_else(default_dtype);
         let number = |i: usize| Scalar::Float(start + i as f64 * step);
-        let numbers: Vec<Scalar> = (0..count as usize).map(number).collect();
+        let mut numbers: Vec<Scalar> = reserved("range", count as usize)?;
+        numbers.extend((0..count as usize).map(number));
         finish(Tensor::from_scalars(&numbers, &[numbers.len()], dtype)?, a, 3)
     }
 }
@@ -71,7 +73,8 @@ pub fn logspace(start: f64, end: f64, steps: isize, base: f64, dtype: DType) -> 
             rounded(end - rounded(step * (count - 1 - i) as f64))
         }
     };
-    let numbers: Vec<Scalar> = (0..count).map(|i| Scalar::Float(base.powf(exponent(i)))).collect();
+    let mut numbers: Vec<Scalar> = reserved("logspace", count)?;
+    numbers.extend((0..count).map(|i| Scalar::Float(base.powf(exponent(i)))));
     Tensor::from_scalars(&numbers, &[count], dtype)
 }
 
@@ -105,7 +108,8 @@ pub fn vander(x: &Tensor, columns: Option<isize>, increasing: bool) -> Result<Te
         return Tensor::zeros(&[x.numel(), 0], dtype);
     }
     let x = cast::to(x, dtype)?;
-    let mut powers = vec![Tensor::ones(x.shape(), dtype)?];
+    let mut powers = reserved(OP, columns)?;
+    powers.push(Tensor::ones(x.shape(), dtype)?);
     while powers.len() < columns {
         powers.push(arithmetic::mul(&powers[powers.len() - 1], &x)?);
     }

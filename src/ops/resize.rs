@@ -43,8 +43,8 @@ fn resized(op: &'static str, x: &Tensor, shape: &[usize]) -> Result<Output> {
     let numel = checked_numel(op, shape, x.dtype().size())?;
     let layout = Layout { offset: x.layout().offset, ..Layout::contiguous(shape) };
     let bytes = layout.offset.saturating_add(numel).saturating_mul(x.dtype().size());
-    x.storage().bump(x.versioning());
     if bytes <= x.storage().bytes() || numel == 0 {
+        x.storage().bump(x.versioning());
         return Ok(Output::Instead(x.relaid(&x.alias(layout, false))));
     }
     if x.storage().bytes() > 0 && !x.storage().is_unique() {
@@ -54,6 +54,7 @@ fn resized(op: &'static str, x: &Tensor, shape: &[usize]) -> Result<Output> {
     let _access = Access::lock([(&**x.storage(), false)]);
     // SAFETY: the new block is the larger one, nobody else has it, and the old one is locked.
     unsafe { std::ptr::copy_nonoverlapping(x.storage().as_ptr(), larger.as_ptr(), x.storage().bytes()) };
+    x.storage().bump(x.versioning());
     Ok(Output::Instead(Tensor::new(larger, layout, x.dtype(), x.versioning())))
 }
 

@@ -4,8 +4,9 @@
 use smallvec::smallvec;
 
 use super::arithmetic::Div;
-use super::formula::{Form, Formula, OPERANDS, Operand, Pointwise, Rule};
+use super::formula::{Form, Formula, OPERANDS, Pointwise, Rule};
 use super::pointwise::Chosen;
+use super::pointwise::promoted;
 use super::registry::Arguments;
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;
@@ -69,11 +70,8 @@ pub(super) fn with_alpha<'a>(
     if alpha == Scalar::Int(1) {
         return Ok((plain, smallvec![x, y]));
     }
-    let dtype = |o| match o {
-        Operand::Tensor(t) => t.dtype(),
-        Operand::Number(n) => n.dtype(),
-    };
-    let greatest = dtype(x).category().max(dtype(y).category());
+    let promoted = promoted(&[x, y]);
+    let greatest = promoted.category();
     let wrong = |rule| Err(Error::Alpha { op: a.op, rule });
     // Of no higher kind than the operands, alpha does not change the dtype that they promote to.
     let alpha = match alpha {
@@ -86,9 +84,7 @@ pub(super) fn with_alpha<'a>(
         number if greatest == Category::Bool => Scalar::Bool(number.as_bool()),
         number => number,
     };
-    if let Operand::Tensor(t) = x {
-        alpha.check_fits(a.op, t.dtype())?;
-    }
+    alpha.check_fits(a.op, promoted)?;
     Ok((scaled, smallvec![x, y, alpha.into()]))
 }
 

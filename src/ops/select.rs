@@ -125,7 +125,8 @@ impl Selection {
         let step = |d: usize| table.strides.get(d).copied().unwrap_or(1);
         match &self.kind {
             Kind::Along(dim) => {
-                let still = |d: usize| if d == *dim || table.rank() == 0 { 0 } else { table.strides[d] };
+                // An index without elements may have more dimensions than the table.
+                let still = |d: usize| if d == *dim { 0 } else { table.strides.get(d).copied().unwrap_or(0) };
                 let still: Strides = (0..index.rank()).map(still).collect();
                 let strides = [index.strides(), list, &still[..]];
                 Ok((Lookup::new(index.shape(), strides, step(*dim), size(*dim), self.family.wraps), index.clone()))

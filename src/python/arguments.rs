@@ -1,9 +1,9 @@
 //! Arguments of a call matched with an operation's signatures.
 
-use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyList, PyTuple};
+use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
 use smallvec::SmallVec;
 
 use super::convert;
@@ -179,7 +179,12 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
             },
         },
         Kind::Int if object.is_instance_of::<PyBool>() => None,
-        Kind::Int => convert::integer(object).map(|i| Value::Number(Scalar::Int(i as i64))),
+        Kind::Int => match convert::integer(object) {
+            None if object.is_instance_of::<PyInt>() => {
+                return Err(PyValueError::new_err(format!("Overflow when unpacking long long: {object}")));
+            }
+            i => i.map(|i| Value::Number(Scalar::Int(i as i64))),
+        },
         Kind::Ints => ints(object)?,
         Kind::Lists => lists(object)?,
         Kind::Order => match object.extract::<String>() {

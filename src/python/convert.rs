@@ -8,6 +8,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyList};
 use super::tensor::PyTensor;
 use crate::error::Result;
 use crate::tensor::Tensor;
+use crate::tensor::dtype::Category;
 use crate::tensor::scalar::Scalar;
 
 /// A Python number, if the object is one: bool, int, float, a NumPy number, or what has `__index__`.
@@ -24,7 +25,7 @@ pub fn number(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
         return object
             .extract::<i64>()
             .map(|i| Some(Scalar::Int(i)))
-            .map_err(|_| pyo3::exceptions::PyOverflowError::new_err("Overflow when unpacking long"));
+            .map_err(|_| pyo3::exceptions::PyOverflowError::new_err("int too big to convert"));
     }
     if object.is_instance_of::<PyFloat>() {
         return Ok(Some(Scalar::Float(object.extract()?)));
@@ -51,7 +52,7 @@ pub fn integer(object: &Bound<'_, PyAny>) -> Option<isize> {
     }
     if let Ok(t) = object.cast::<PyTensor>() {
         let t = t.get().get();
-        let is_index = t.numel() == 1 && !t.dtype().is_floating_point();
+        let is_index = t.rank() == 0 && t.dtype().category() == Category::Integer;
         return if is_index { t.item().ok().map(|s| s.as_i64() as isize) } else { None };
     }
     object.extract::<isize>().ok()

@@ -84,8 +84,8 @@ pub fn wrap_existing_dim(op: &'static str, dim: isize, rank: usize) -> Result<us
 /// Dimensions to reduce over as a mask; none given means all.
 pub fn dim_mask(op: &'static str, dims: &[isize], rank: usize) -> Result<SmallVec<[bool; 8]>> {
     let mut mask = SmallVec::from_elem(dims.is_empty(), rank.max(1));
-    for &dim in dims {
-        let d = wrap_dim(op, dim, rank)?;
+    let wrapped = dims.iter().map(|&dim| wrap_dim(op, dim, rank)).collect::<Result<SmallVec<[usize; 8]>>>()?;
+    for d in wrapped {
         if std::mem::replace(&mut mask[d], true) {
             return Err(Error::DimRepeated { op, dim: d });
         }
@@ -125,7 +125,7 @@ impl Layout {
                 if stride != step {
                     return false;
                 }
-                step *= size as isize;
+                step = step.wrapping_mul(size as isize);
             }
         }
         true
@@ -263,7 +263,7 @@ impl Layout {
     /// The diagonal of two dimensions, `offset` above the main one, as a new last dimension.
     pub fn diagonal(&self, offset: isize, rows: usize, columns: usize) -> Layout {
         let (m, n) = (self.shape[rows], self.shape[columns]);
-        let (down, right) = ((-offset).max(0) as usize, offset.max(0) as usize);
+        let (down, right) = (offset.min(0).unsigned_abs(), offset.max(0).unsigned_abs());
         let size = m.saturating_sub(down).min(n.saturating_sub(right));
         let mut out = self.clone();
         if size > 0 {

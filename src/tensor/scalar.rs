@@ -50,8 +50,14 @@ impl Scalar {
     /// [`Error::Overflow`].
     pub fn check_fits(self, op: &'static str, dtype: DType) -> Result<()> {
         let range = match dtype {
-            // Negative numbers wrap in unsigned integers, as in torch.
-            DType::U8 => -255.0..=255.0,
+            // Negative integers wrap in unsigned integers, as in torch.
+            DType::U8 => {
+                if let Scalar::Float(_) = self {
+                    0.0..=255.0
+                } else {
+                    -255.0..=255.0
+                }
+            }
             DType::I32 => i32::MIN as f64..=i32::MAX as f64,
             // The greatest int64 is no float64; the next one up is the first that does not fit.
             DType::I64 => i64::MIN as f64..=(i64::MAX as f64).next_down(),

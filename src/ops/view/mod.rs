@@ -458,12 +458,14 @@ fn called_squeeze(n: usize, a: &Arguments, x: &Tensor) -> Result<Tensor> {
 }
 
 /// What an operation that changes the layout of its first operand in place gives: the view that takes its place.
-fn instead(a: &Arguments, view: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Output> {
+fn instead(a: &Arguments, view: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Output> {
     let x = a.tensor(0)?;
     if x.batch().is_some() {
         return Err(Error::NotImplemented { op: a.op, what: "vmap over a change of a layout in place".into() });
     }
     super::inplace::check_history(a.op, x)?;
+    // What fails must fail before the change, and the view is one of the changed tensor.
+    view(&x.detach())?;
     x.storage().bump(x.versioning());
     Ok(Output::Instead(x.relaid(&view(x)?)))
 }

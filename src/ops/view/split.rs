@@ -6,6 +6,7 @@ use super::slice;
 use crate::error::{Error, Result};
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Gradients};
+use crate::memory::{filled, reserved};
 use crate::ops::join;
 use crate::ops::recorded::{is_linked, link_all};
 use crate::ops::registry::{Arguments, Output, operation};
@@ -243,7 +244,7 @@ fn chunks(x: &Tensor, count: isize, dim: isize) -> Result<(usize, Vec<usize>)> {
         return Err(Error::Invalid { op: OP, what: format!("expects `chunks` to be greater than 0, got {count}") });
     }
     match x.shape()[wrapped] {
-        0 => Ok((wrapped, vec![0; count as usize])),
+        0 => Ok((wrapped, filled(OP, 0, count as usize)?)),
         total => pieces(OP, x, total.div_ceil(count as usize) as isize, dim),
     }
 }
@@ -300,7 +301,8 @@ pub fn tensor_split(x: &Tensor, sections: isize, dim: isize) -> Result<Vec<Tenso
         });
     }
     let size = x.shape()[wrapped] as isize;
-    let ends: Vec<isize> = (1..sections).map(|i| i * (size / sections) + i.min(size % sections)).collect();
+    let mut ends: Vec<isize> = reserved(OP, sections as usize)?;
+    ends.extend((1..sections).map(|i| i * (size / sections) + i.min(size % sections)));
     cut(OP, x, &ends, dim)
 }
 

@@ -1,0 +1,58 @@
+"""No call of any operation of the table, however wrong, panics, says that it is a defect, or changes its inputs."""
+
+import os
+from operator import attrgetter
+
+import fuzz
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ferrograd as fg
+from ferrograd import _ferrograd
+
+TABLE = {row["name"]: row for row in _ferrograd._operations()}
+NUMBERS, FILLS = fuzz.NUMBERS + fuzz.LARGE, fuzz.FILLS + fuzz.EXTREMES
+KINDS = fuzz.kinds(NUMBERS, fuzz.SIZES + fuzz.LARGE, fuzz.WHOLE + fuzz.LARGE, FILLS)
+JUNK = st.one_of(fuzz.junk(NUMBERS, FILLS), st.sampled_from([1j, b"bytes"]).map(fuzz.constant))
+# The same calls in every run, and so many others where asked for.
+EXAMPLES = int(os.environ.get("FERROGRAD_FUZZ", 40))
+EXPECTED = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError, MemoryError, OverflowError)
+
+
+def snapshot(value):
+    """What a failed call must not change: the bytes of a tensor, its version, its shape."""
+    tensors = value if isinstance(value, list) else [value]
+    return [
+        (np.array(t.detach().numpy()).tobytes(), t._version, tuple(t.shape), t.requires_grad)
+        for t in tensors
+        if isinstance(t, fg.Tensor)
+    ]
+
+
+def run(name, row, arguments, named):
+    if row["function"]:
+        return attrgetter(name)(fg)(*arguments, **named)
+    receiver, *rest = arguments or [fg.ones(2)]
+    return attrgetter(name)(receiver if isinstance(receiver, fg.Tensor) else fg.ones(2))(*rest, **named)
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+@settings(max_examples=EXAMPLES, derandomize="FERROGRAD_FUZZ" not in os.environ, deadline=None)
+@given(data=st.data())
+def test_a_call_returns_or_raises(name, data):
+    row = TABLE[name]
+    positional, named = data.draw(fuzz.call(row["signatures"], KINDS, JUNK))
+    arguments = [make(fg) for make in positional]
+    options = {key: make(fg) for key, make in named.items()}
+    before = [snapshot(a) for a in (*arguments, *options.values())]
+    try:
+        run(name, row, arguments, options)
+    except EXPECTED as error:
+        assert "please report it" not in str(error), error
+        assert str(error).strip()
+    else:
+        if name.endswith("_"):
+            return
+    assert before == [snapshot(a) for a in (*arguments, *options.values())]
