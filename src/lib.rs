@@ -21,6 +21,7 @@ pub mod host;
 pub mod kernels;
 pub mod memory;
 pub mod ops;
+pub mod profiler;
 #[cfg(feature = "python")]
 mod python;
 pub mod random;

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::graph::node::{Backward, Edge, Gradients};
 use crate::graph::{self, mode};
 use crate::kernels::parallel;
+use crate::profiler;
 use crate::tensor::Tensor;
 
 /// Steps for each thread in one wave, so that a pass can be ended between two.
@@ -192,10 +193,11 @@ impl Run {
     #[inline]
     fn derive(&self, call: &Backward) -> Result<Gradients> {
         let derivative = call.node.take(self.keep);
-        if graph::anomaly::is_enabled() {
-            return anomaly::inspected(call.node, || derivative.backward(call));
-        }
-        derivative.backward(call)
+        let run = || match graph::anomaly::is_enabled() {
+            true => anomaly::inspected(call.node, || derivative.backward(call)),
+            false => derivative.backward(call),
+        };
+        if profiler::is_on() { profiler::derivative(call.node, call.gradients, run) } else { run() }
     }
 
     /// Hands a step's results on to the steps they belong to.
@@ -276,7 +278,7 @@ impl Run {
             },
         };
         let kept = node.extras().is_some().then(|| gradient.clone());
-        accumulate::into_leaf(leaf, gradient)?;
+        profiler::part("AccumulateGrad", || accumulate::into_leaf(leaf, gradient))?;
         accumulated.iter().try_for_each(|hook| hook(leaf))?;
         if let Some(extras) = self.plan.steps[target as usize].node().extras() {
             hooks::after(self.plan.steps[target as usize].node(), extras, Gradients::new(), &[kept])?;

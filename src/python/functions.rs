@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::arguments::{Given, bind};
 use super::error::from_panic;
 use super::out;
+use super::profiler;
 use super::signature::{Entry, entries};
 use super::tensor::{self, PyTensor};
 use crate::ops::registry::Home;
@@ -89,7 +90,8 @@ unsafe fn run(
     if let Some(out) = &out {
         out::refuse_gradients(operation.name, &values, out)?;
     }
-    let output = (operation.call)(signature, &Arguments { op: operation.name, values: &values })?;
+    let run = || (operation.call)(signature, &Arguments { op: operation.name, values: &values });
+    let output = profiler::called(operation.name, &values, run)?;
     let class = entry.signatures[signature].names_results.then_some(operation.name);
     if let Some(out) = out {
         return out::fill(operation.name, &out, output, class);

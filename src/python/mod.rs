@@ -22,6 +22,7 @@ mod numpy;
 mod object;
 mod operators;
 mod out;
+mod profiler;
 mod random;
 mod signature;
 mod tensor;

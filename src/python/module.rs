@@ -11,7 +11,9 @@ use super::host::install_host;
 use super::node::PyNode;
 use super::signature::entries;
 use super::tensor::{PyTensor, wrap};
-use super::{apply, autograd, batch, data, device, forward, functions, modes, node, numpy, random, transform};
+use super::{
+    apply, autograd, batch, data, device, forward, functions, modes, node, numpy, profiler, random, transform,
+};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -266,6 +268,10 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(modes::_current_pass, module)?,
         wrap_pyfunction!(modes::_pass_reaches, module)?,
         wrap_pyfunction!(modes::_pass_is_limited, module)?,
+        wrap_pyfunction!(profiler::_profiler_start, module)?,
+        wrap_pyfunction!(profiler::_profiler_stop, module)?,
+        wrap_pyfunction!(profiler::_profiler_now, module)?,
+        wrap_pyfunction!(profiler::_profiler_mark, module)?,
         wrap_pyfunction!(node::_node_outputs, module)?,
         wrap_pyfunction!(node::_node_keeps, module)?,
         wrap_pyfunction!(modes::_gradient_edge, module)?,

@@ -143,6 +143,11 @@ impl PyNode {
         }
     }
 
+    /// The node's place in the order of recording.
+    fn _sequence_nr(&self) -> u64 {
+        self.0.sequence()
+    }
+
     fn __repr__(slf: &Bound<'_, Self>) -> String {
         format!("<{} object at {:#x}>", slf.get().0.name(), slf.as_ptr() as usize)
     }

@@ -6,6 +6,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::convert::{self, Other, ok};
+use super::profiler::seen;
 use super::tensor::{PyTensor, wrap};
 use crate::ops::formula::{Operand, Pointwise};
 use crate::ops::{arithmetic, bitwise, compare, contract, pointwise, unary};
@@ -27,7 +28,7 @@ fn binary(slf: &Bound<'_, PyTensor>, other: &Bound<'_, PyAny>, spec: &'static Po
         Other::Made(t) => Operand::Tensor(t),
         Other::Number(n) => Operand::Number(*n),
     };
-    wrap(py, ok(pointwise::apply(spec, &[a, b]))?)
+    wrap(py, ok(seen(spec.name, &[a, b], || pointwise::apply(spec, &[a, b])))?)
 }
 
 /// An element-wise operation of a tensor and what stands to the left of it: `of_number` where that is a number.
@@ -39,10 +40,14 @@ fn reflected(
     of_number: impl FnOnce(Scalar, &Tensor) -> crate::Result<Tensor>,
 ) -> PyResult<Py<PyAny>> {
     let x = slf.get().get();
+    let of_tensor = |t: &Tensor| {
+        let operands = [t.into(), x.into()];
+        seen(spec.name, &operands, || pointwise::apply(spec, &operands))
+    };
     let y = match convert::other(other)? {
-        Some(Other::Number(number)) => of_number(number, x),
-        Some(Other::Tensor(t)) => pointwise::apply(spec, &[t.get().get().into(), x.into()]),
-        Some(Other::Made(t)) => pointwise::apply(spec, &[(&t).into(), x.into()]),
+        Some(Other::Number(number)) => seen(spec.name, &[x.into()], || of_number(number, x)),
+        Some(Other::Tensor(t)) => of_tensor(t.get().get()),
+        Some(Other::Made(t)) => of_tensor(&t),
         None => return Ok(not_implemented(slf.py())),
     };
     wrap(slf.py(), ok(y)?)
@@ -68,8 +73,13 @@ fn in_place<'py>(
             )));
         }
     };
-    ok(pointwise::apply_in_place(spec, name, &[Operand::Tensor(&target), b]))?;
+    let operands = [Operand::Tensor(&target), b];
+    ok(seen(name, &operands, || pointwise::apply_in_place(spec, name, &operands)))?;
     Ok(())
+}
+
+fn product(py: Python<'_>, a: &Tensor, b: &Tensor) -> PyResult<Py<PyAny>> {
+    wrap(py, ok(seen("matmul", &[a.into(), b.into()], || contract::matmul(a, b)))?)
 }
 
 macro_rules! binary_methods {
@@ -124,21 +134,22 @@ binary_methods! {
 impl PyTensor {
     fn __matmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         match convert::other(other)? {
-            Some(Other::Tensor(t)) => wrap(slf.py(), ok(contract::matmul(slf.get().get(), t.get().get()))?),
-            Some(Other::Made(t)) => wrap(slf.py(), ok(contract::matmul(slf.get().get(), &t))?),
+            Some(Other::Tensor(t)) => product(slf.py(), slf.get().get(), t.get().get()),
+            Some(Other::Made(t)) => product(slf.py(), slf.get().get(), &t),
             _ => Ok(not_implemented(slf.py())),
         }
     }
 
     fn __rmatmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         match convert::other(other)? {
-            Some(Other::Made(t)) => wrap(slf.py(), ok(contract::matmul(&t, slf.get().get()))?),
+            Some(Other::Made(t)) => product(slf.py(), &t, slf.get().get()),
             _ => Ok(not_implemented(slf.py())),
         }
     }
 
     fn __neg__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        wrap(slf.py(), ok(arithmetic::neg(slf.get().get()))?)
+        let x = slf.get().get();
+        wrap(slf.py(), ok(seen("neg", &[x.into()], || arithmetic::neg(x)))?)
     }
 
     fn __pos__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -146,7 +157,8 @@ impl PyTensor {
     }
 
     fn __abs__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        wrap(slf.py(), ok(unary::abs(slf.get().get()))?)
+        let x = slf.get().get();
+        wrap(slf.py(), ok(seen("abs", &[x.into()], || unary::abs(x)))?)
     }
 
     fn __invert__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {

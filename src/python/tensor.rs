@@ -9,6 +9,7 @@ use super::data;
 use super::dtype::{self, PyDType};
 use super::node;
 pub use super::object::{PyTensor, wrap};
+use super::profiler::seen;
 use crate::engine::Options;
 use crate::ops::index::{self, Index};
 use crate::ops::{cast, compare, view};
@@ -187,7 +188,8 @@ impl PyTensor {
 
     fn __getitem__(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let t = slf.get().get().clone();
-        wrap(slf.py(), ok(index::get(&t, &parts(index)?))?)
+        let parts = parts(index)?;
+        wrap(slf.py(), ok(seen("__getitem__", &[(&t).into()], || index::get(&t, &parts)))?)
     }
 
     fn __setitem__(&self, index: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -207,7 +209,9 @@ impl PyTensor {
                 return Err(PyTypeError::new_err(format!("can't assign a {name} to a tensor of {}", t.dtype())));
             }
         };
-        ok(index::set(&t, &parts(index)?, &value))
+        let parts = parts(index)?;
+        let set = || index::set(&t, &parts, &value).map(|()| t.clone());
+        ok(seen("__setitem__", &[(&t).into(), (&value).into()], set)).map(drop)
     }
 
     fn __repr__(&self) -> PyResult<String> {

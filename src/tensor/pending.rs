@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::kernels::expr::{Instruction, OpCode, Program};
 use crate::kernels::pointwise::{self, Input, Output};
 use crate::memory::pool;
+use crate::profiler;
 
 /// Steps of a program at the most: its registers stay in the first-level cache and its compilation cheap.
 const LONGEST: usize = 96;
@@ -186,7 +187,7 @@ pub(crate) fn run_into(
         return Ok(false);
     }
     let output = Output { data: target.data_ptr(), dtype, strides: target.strides() };
-    fused.run(&formula, output, Some(target.storage()))?;
+    profiler::part("fused program", || fused.run(&formula, output, Some(target.storage())))?;
     Ok(true)
 }
 
@@ -259,7 +260,7 @@ impl Pending {
         let block = pool::allocate(self.bytes).ok_or(Error::OutOfMemory { op: formula.op, bytes: self.bytes })?;
         let layout = Layout::contiguous(&formula.shape);
         let output = Output { data: block.as_ptr(), dtype: formula.result, strides: &layout.strides };
-        if let Err(error) = fused.run(&formula, output, None) {
+        if let Err(error) = profiler::part("fused program", || fused.run(&formula, output, None)) {
             // SAFETY: the block was just allocated with this size and nobody has seen it.
             unsafe { pool::free(block, self.bytes) };
             return Err(error);

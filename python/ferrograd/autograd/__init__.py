@@ -37,8 +37,8 @@ __all__ = [
 
 def __getattr__(name: str):
     # Loaded when first asked for, so that the import of the package stays short.
-    if name == "functional":
+    if name in ("functional", "profiler"):
         from importlib import import_module
 
-        return import_module(".functional", __name__)
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,9 @@
 """The graph: its nodes, what they keep, and hooks on several gradients at once."""
 
 import abc
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -239,6 +241,57 @@ class allow_mutation_on_saved_tensors(saved_tensors_hooks):
         super().__exit__(*exception)
 
 
+def _names(params: Any, frame: types.FrameType) -> Any:
+    """Parameters as they are given, else the tensors that the caller has names for."""
+    if params is not None:
+        return params
+    return {name: value for name, value in {**frame.f_globals, **frame.f_locals}.items() if isinstance(value, Tensor)}
+
+
+def _several(outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+def to_dot(outputs: Tensor | Sequence[Tensor], params: Any = None) -> str:
+    """The graph behind tensors as text for graphviz; a notebook shows it as a picture, without graphviz.
+
+    Every operation tells the shape of its result and the bytes it keeps for backward, and what of them no operation
+    nearer to the output keeps. Leaves have the names of `params`: a mapping, pairs of names and tensors, or a module;
+    without, those of the caller's variables.
+
+    >>> import ferrograd
+    >>> w = ferrograd.ones(3, requires_grad=True)
+    >>> print(to_dot(w.exp(), {"w": w}))
+    digraph {
+      node [shape=box style=filled fontname=monospace fontsize=10]
+      n0 [label="output\\n(3,) float32" fillcolor="#caffcf"]
+      n1 [label="ExpBackward0\\n(3,)\\nkeeps 12 B" fillcolor="#e8e8e8"]
+      n2 [label="w\\n(3,) float32" fillcolor="#cfe8ff"]
+      n1 -> n0
+      n2 -> n1
+    }
+    <BLANKLINE>
+    """
+    from . import _picture
+
+    return _picture.dot(_picture.boxes(_several(outputs), _names(params, sys._getframe(1))))
+
+
+def to_svg(outputs: Tensor | Sequence[Tensor], params: Any = None, limit: int = 500) -> str:
+    """The same as an SVG picture, of the `limit` nodes that are nearest to the outputs.
+
+    >>> import ferrograd
+    >>> w = ferrograd.ones(3, requires_grad=True)
+    >>> picture = to_svg(w.exp(), {"w": w})
+    >>> picture.startswith("<svg"), "ExpBackward0" in picture
+    (True, True)
+    """
+    from . import _picture
+
+    boxes = _picture.boxes(_several(outputs), _names(params, sys._getframe(1)))
+    return _picture.svg(_picture.cut(boxes, limit))
+
+
 __all__ = [
     "GradientEdge",
     "Node",
@@ -249,4 +302,6 @@ __all__ = [
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",
+    "to_dot",
+    "to_svg",
 ]

@@ -1,0 +1,175 @@
+"""`autograd.profiler` with steps: records some of the iterations of a loop and hands each record on."""
+
+import enum
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..autograd import profiler as _autograd_profiler
+from ..autograd.profiler import EventList, record_function
+
+
+class ProfilerAction(enum.Enum):
+    """What is done in a step."""
+
+    NONE = 0
+    WARMUP = 1
+    RECORD = 2
+    RECORD_AND_SAVE = 3
+
+
+class ProfilerActivity(enum.Enum):
+    """What is recorded: work of the CPU, the one device there is."""
+
+    CPU = 0
+    CUDA = 1
+
+
+def schedule(
+    *, wait: int, warmup: int, active: int, repeat: int = 0, skip_first: int = 0
+) -> Callable[[int], ProfilerAction]:
+    """What to do in which step: after `skip_first`, again and again (`repeat` times, 0 without end) `wait` steps of
+    nothing, `warmup` steps whose record is thrown away, and `active` steps that are recorded.
+
+    >>> plan = schedule(wait=1, warmup=1, active=2, repeat=1)
+    >>> [plan(n).name for n in range(5)]
+    ['NONE', 'WARMUP', 'RECORD', 'RECORD_AND_SAVE', 'NONE']
+    """
+    if wait < 0 or warmup < 0 or active <= 0 or repeat < 0 or skip_first < 0:
+        raise AssertionError("schedule: wait, warmup, repeat and skip_first must not be negative, and active be positive")
+    length = wait + warmup + active
+
+    def action(step: int) -> ProfilerAction:
+        if step < 0:
+            raise AssertionError("schedule: steps are numbered from 0")
+        if step < skip_first:
+            return ProfilerAction.NONE
+        turn, place = divmod(step - skip_first, length)
+        if (repeat and turn >= repeat) or place < wait:
+            return ProfilerAction.NONE
+        if place < wait + warmup:
+            return ProfilerAction.WARMUP
+        return ProfilerAction.RECORD_AND_SAVE if place == length - 1 else ProfilerAction.RECORD
+
+    return action
+
+
+def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None) -> Callable[["profile"], None]:
+    """A function for `on_trace_ready` that writes every record into a folder, as Chrome traces."""
+
+    def handler(prof: "profile") -> None:
+        os.makedirs(dir_name, exist_ok=True)
+        worker = worker_name or f"{socket.gethostname()}_{os.getpid()}"
+        prof.export_chrome_trace(os.path.join(dir_name, f"{worker}.{time.time_ns()}.pt.trace.json"))
+
+    return handler
+
+
+class profile:
+    """A block in which what runs is recorded; with a `schedule`, in some of the steps that `step()` counts.
+
+    >>> import ferrograd
+    >>> x = ferrograd.ones(3, requires_grad=True)
+    >>> with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
+    ...     x.exp().sum().backward()
+    >>> prof.key_averages()[0].cpu_memory_usage
+    12
+    """
+
+    def __init__(
+        self,
+        *,
+        activities: Iterable[ProfilerActivity] | None = None,
+        schedule: Callable[[int], ProfilerAction] | None = None,
+        on_trace_ready: Callable[["profile"], Any] | None = None,
+        record_shapes: bool = False,
+        profile_memory: bool = False,
+        with_stack: bool = False,
+        with_flops: bool = False,
+        with_modules: bool = False,
+        **_devices: Any,
+    ) -> None:
+        self.schedule = schedule or (lambda step: ProfilerAction.RECORD)
+        self.on_trace_ready = on_trace_ready
+        self.step_num = 0
+        self._options = {"record_shapes": record_shapes, "profile_memory": profile_memory}
+        self._action = ProfilerAction.NONE
+        self.profiler: _autograd_profiler.profile | None = None
+        self._running: _autograd_profiler.profile | None = None
+        self._range: record_function | None = None
+
+    def __enter__(self) -> "profile":
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin with the first step."""
+        self._enter(self.schedule(self.step_num))
+
+    def stop(self) -> None:
+        """End, and hand on what was recorded."""
+        self._leave(ProfilerAction.NONE)
+
+    def step(self) -> None:
+        """The next step begins."""
+        self.step_num += 1
+        action = self.schedule(self.step_num)
+        self._leave(action)
+        self._enter(action)
+
+    def _enter(self, action: ProfilerAction) -> None:
+        if action is not ProfilerAction.NONE and self._running is None:
+            self._running = _autograd_profiler.profile(**self._options).__enter__()
+        self._action = action
+        self._range = None
+        if self.step_num and action is not ProfilerAction.NONE:
+            self._range = record_function(f"ProfilerStep#{self.step_num}").__enter__()
+
+    def _leave(self, following: ProfilerAction) -> None:
+        """End the step; the record ends where it is whole, where it was a warm-up, and where nothing follows."""
+        if self._range is not None:
+            self._range.__exit__()
+        recording = (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
+        goes_on = (
+            self._action is ProfilerAction.WARMUP and following is ProfilerAction.WARMUP
+        ) or (self._action is ProfilerAction.RECORD and following in recording)
+        if self._running is None or goes_on:
+            return
+        self._running.__exit__()
+        done, self._running = self._running, None
+        if self._action in recording:
+            self.profiler = done
+            if self.on_trace_ready is not None:
+                self.on_trace_ready(self)
+
+    def _done(self) -> _autograd_profiler.profile:
+        if self.profiler is None:
+            raise AssertionError("the profiler has recorded nothing yet")
+        return self.profiler
+
+    def events(self) -> EventList:
+        """All that was recorded."""
+        return self._done()._events()
+
+    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> EventList:
+        """As `EventList.key_averages`."""
+        return self._done().key_averages(group_by_input_shape, group_by_stack_n)
+
+    def export_chrome_trace(self, path: str) -> None:
+        """As `EventList.export_chrome_trace`."""
+        self._done().export_chrome_trace(path)
+
+
+__all__ = [
+    "ProfilerAction",
+    "ProfilerActivity",
+    "profile",
+    "record_function",
+    "schedule",
+    "tensorboard_trace_handler",
+]

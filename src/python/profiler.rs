@@ -1,0 +1,80 @@
+//! The record of what runs, for Python.
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::convert::ok;
+use super::dtype;
+use crate::ops::formula::Operand;
+use crate::ops::{Output, Value};
+use crate::profiler::{self, Kind};
+use crate::tensor::Tensor;
+
+/// Begins a record; false where there is one already.
+#[pyfunction]
+pub fn _profiler_start() -> bool {
+    profiler::start()
+}
+
+/// Ends the record: for every event its name, kind, thread, start, end, inputs' shapes and dtypes, bytes, and sequence.
+#[pyfunction]
+pub fn _profiler_stop(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyTuple>>> {
+    let shown = |event: profiler::Event| {
+        let kind = match event.kind {
+            Kind::Operation => "operation",
+            Kind::Derivative => "derivative",
+            Kind::Range => "range",
+        };
+        let look = |(shape, dtype)| Ok((shape, dtype::object(py, dtype)?));
+        let inputs = event.inputs.into_iter().map(look).collect::<PyResult<Vec<(Vec<usize>, _)>>>()?;
+        (event.name, kind, event.thread, event.start, event.end, inputs, event.bytes, event.sequence).into_pyobject(py)
+    };
+    profiler::stop().into_iter().map(shown).collect()
+}
+
+/// The time of the record, in nanoseconds.
+#[pyfunction]
+pub fn _profiler_now() -> u64 {
+    profiler::now()
+}
+
+/// Notes a range that began at a time, where there is a record.
+#[pyfunction]
+pub fn _profiler_mark(name: &str, start: u64) {
+    if profiler::is_on() {
+        profiler::mark(name, start);
+    }
+}
+
+/// Runs an operation of the table.
+pub fn called(name: &str, values: &[Value], run: impl FnOnce() -> crate::Result<Output>) -> PyResult<Output> {
+    if !profiler::is_on() {
+        return ok(run());
+    }
+    let mut inputs = Vec::new();
+    for value in values {
+        match value {
+            Value::Tensor(t) => inputs.push(t.clone()),
+            Value::Tensors(all) => inputs.extend(all.iter().cloned()),
+            _ => {}
+        }
+    }
+    ok(profiler::operation(name, &inputs, run, |output| match output {
+        Output::Tensor(t) | Output::Instead(t) => vec![t.clone()],
+        Output::Tensors(all) => all.to_vec(),
+    }))
+}
+
+/// Runs an operation of one result.
+#[inline]
+pub fn seen(name: &str, operands: &[Operand], run: impl FnOnce() -> crate::Result<Tensor>) -> crate::Result<Tensor> {
+    if !profiler::is_on() {
+        return run();
+    }
+    let tensor = |operand: &Operand| match operand {
+        Operand::Tensor(t) => Some((*t).clone()),
+        Operand::Number(_) => None,
+    };
+    let inputs: Vec<Tensor> = operands.iter().filter_map(tensor).collect();
+    profiler::operation(name, &inputs, run, |y| vec![y.clone()])
+}
