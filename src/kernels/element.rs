@@ -1,8 +1,10 @@
 //! The Rust types behind dtypes, and conversions between them.
 
+use super::half::{BF16, F16};
 use super::lane::Lane;
 use super::vector::Vector;
 use crate::tensor::dtype::DType;
+use crate::tensor::scalar::Scalar;
 
 /// A type that tensors store and kernels move.
 ///
@@ -19,12 +21,14 @@ pub unsafe trait Element: Copy + Send + Sync + PartialEq + PartialOrd + Default 
     fn to_f64(self) -> f64;
     /// The value as an integer; floats are cut towards zero, and what is out of range is the least integer.
     fn to_i64(self) -> i64;
+    /// As [`Self::to_i64`] of 32 bits; integers wrap.
+    fn to_i32(self) -> i32;
     /// False for zero.
     fn to_bool(self) -> bool;
 }
 
-macro_rules! elements {
-    ($value:ident => $whole:expr; $($t:ty: $dtype:ident),*) => {$(
+macro_rules! integers {
+    ($($t:ty: $dtype:ident),*) => {$(
         // SAFETY: every bit pattern of these types is a value.
         unsafe impl Element for $t {
             const DTYPE: DType = DType::$dtype;
@@ -35,18 +39,54 @@ macro_rules! elements {
             #[inline(always)]
             fn to_f64(self) -> f64 { self as f64 }
             #[inline(always)]
-            fn to_i64(self) -> i64 {
-                let $value = self;
-                $whole
-            }
+            fn to_i64(self) -> i64 { self as i64 }
             #[inline(always)]
-            fn to_bool(self) -> bool { self != 0 as $t }
+            fn to_i32(self) -> i32 { self as i32 }
+            #[inline(always)]
+            fn to_bool(self) -> bool { self != 0 }
         }
     )*};
 }
-elements!(x => x as i64; u8: U8, i32: I32, i64: I64);
-// Rust's cast saturates; 2^63 is a number of every float type, and the least integer is its negative.
-elements!(x => if x.abs() < 9223372036854775808.0 { x as i64 } else { i64::MIN }; f32: F32, f64: F64);
+integers!(u8: U8, i8: I8, i16: I16, i32: I32, i64: I64);
+
+/// A float as an integer. What the integer does not hold is its least number, as x86-64 has it and torch with it.
+macro_rules! cut {
+    ($value:expr, $int:ty) => {{
+        let value = $value;
+        let (low, high) = (<$int>::MIN as f64, -(<$int>::MIN as f64));
+        let fits = value as f64 >= low && (value as f64) < high;
+        // SAFETY: a number between the bounds, or zero.
+        let whole: $int = unsafe { (if fits { value } else { 0.0 }).to_int_unchecked() };
+        if fits { whole } else { <$int>::MIN }
+    }};
+}
+
+macro_rules! floats {
+    ($($t:ty: $dtype:ident, $native:ty, |$x:ident| $from:expr, |$y:ident| $to:expr;)*) => {$(
+        // SAFETY: every bit pattern of these types is a value.
+        unsafe impl Element for $t {
+            const DTYPE: DType = DType::$dtype;
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self { let $x = value as $native; $from }
+            #[inline(always)]
+            fn from_i64(value: i64) -> Self { let $x = value as $native; $from }
+            #[inline(always)]
+            fn to_f64(self) -> f64 { let $y = self; ($to) as f64 }
+            #[inline(always)]
+            fn to_i64(self) -> i64 { let $y = self; cut!($to, i64) }
+            #[inline(always)]
+            fn to_i32(self) -> i32 { let $y = self; cut!($to, i32) }
+            #[inline(always)]
+            fn to_bool(self) -> bool { let $y = self; $to != 0.0 }
+        }
+    )*};
+}
+floats! {
+    F16: F16, f32, |x| F16::from_f32(x), |y| y.to_f32();
+    BF16: BF16, f32, |x| BF16::from_f32(x), |y| y.to_f32();
+    f32: F32, f32, |x| x, |y| y;
+    f64: F64, f64, |x| x, |y| y;
+}
 
 /// A truth value as tensors store it: one byte, 0 or 1. Memory shared with others may hold other bytes; all but 0 are
 /// true.
@@ -86,6 +126,10 @@ unsafe impl Element for Truth {
         self.to_bool() as i64
     }
     #[inline(always)]
+    fn to_i32(self) -> i32 {
+        self.to_bool() as i32
+    }
+    #[inline(always)]
     fn to_bool(self) -> bool {
         self.0 != 0
     }
@@ -96,26 +140,21 @@ unsafe impl Element for Truth {
 pub fn convert<S: Element, D: Element>(value: S) -> D {
     if D::DTYPE == DType::Bool {
         D::from_i64(value.to_bool() as i64)
-    } else if S::DTYPE.is_floating_point() {
-        if D::DTYPE.is_floating_point() { D::from_f64(value.to_f64()) } else { D::from_i64(cut(value, D::DTYPE)) }
-    } else if D::DTYPE == DType::F32 || D::DTYPE == DType::F64 {
-        int_to_float(value.to_i64())
+    } else if S::DTYPE.is_floating_point() && D::DTYPE.is_floating_point() {
+        D::from_f64(value.to_f64())
+    } else if S::DTYPE.is_floating_point() && D::DTYPE.size() < 8 {
+        D::from_i64(value.to_i32() as i64)
     } else {
         D::from_i64(value.to_i64())
     }
 }
 
-/// A float as torch and NumPy cast it on x86-64: out of range is the least int64 for int64 and the least int32 for all
-/// smaller integers, which then take its low bits.
-#[inline(always)]
-fn cut<S: Element>(value: S, to: DType) -> i64 {
-    let whole = value.to_i64();
-    if to == DType::I64 || whole == i64::from(whole as i32) { whole } else { i64::from(i32::MIN) }
-}
-
-#[inline(always)]
-fn int_to_float<D: Element>(value: i64) -> D {
-    D::from_i64(value)
+/// A number as an element.
+pub fn number<T: Element>(value: Scalar) -> T {
+    match value {
+        Scalar::Float(x) if T::DTYPE.is_floating_point() || T::DTYPE == DType::Bool => T::from_f64(x),
+        other => T::from_i64(other.as_i64()),
+    }
 }
 
 /// An element type that programs compute in, with the vector that holds it.
@@ -141,41 +180,23 @@ computes!(f32: 16, f64: 8, i64: 8, i32: 16, u8: 64);
 
 /// Runs a block of code with a type name bound to the Rust type of a dtype; dtypes without kernels give an error.
 macro_rules! dispatch {
-    ($op:expr, $dtype:expr, $T:ident => $body:expr) => {{
-        use $crate::tensor::dtype::DType;
+    (@arms $op:expr, $dtype:expr, $T:ident => $body:expr; $($variant:ident: $t:ty),*) => {
         match $dtype {
-            DType::Bool => {
-                type $T = $crate::kernels::element::Truth;
+            $($crate::tensor::dtype::DType::$variant => {
+                type $T = $t;
                 $body
-            }
-            DType::U8 => {
-                type $T = u8;
-                $body
-            }
-            DType::I32 => {
-                type $T = i32;
-                $body
-            }
-            DType::I64 => {
-                type $T = i64;
-                $body
-            }
-            DType::F32 => {
-                type $T = f32;
-                $body
-            }
-            DType::F64 => {
-                type $T = f64;
-                $body
-            }
-            other => {
-                return Err($crate::error::Error::DTypeUnsupported {
-                    op: $op,
-                    dtype: other,
-                    hint: "use bool, uint8, int32, int64, float32 or float64",
-                });
-            }
+            })*
+            other => return Err($crate::error::Error::DTypeUnsupported {
+                op: $op,
+                dtype: other,
+                hint: $crate::tensor::dtype::UNSUPPORTED,
+            }),
         }
-    }};
+    };
+    ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
+        $crate::kernels::element::dispatch!(@arms $op, $dtype, $T => $body;
+            Bool: $crate::kernels::element::Truth, U8: u8, I8: i8, I16: i16, I32: i32, I64: i64,
+            F16: $crate::kernels::half::F16, BF16: $crate::kernels::half::BF16, F32: f32, F64: f64)
+    };
 }
 pub(crate) use dispatch;

@@ -1,5 +1,6 @@
 //! Loops over slices and numbers. Nothing here knows a tensor, a graph or Python.
 
+pub mod convert;
 pub mod dispatch;
 pub mod distance;
 pub mod element;
@@ -7,6 +8,7 @@ pub mod expr;
 pub mod function;
 pub mod gather;
 pub mod gemm;
+pub mod half;
 pub mod instructions;
 pub mod lane;
 pub mod lookup;

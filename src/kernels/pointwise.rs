@@ -4,14 +4,15 @@ use std::cell::RefCell;
 
 use smallvec::SmallVec;
 
+use super::convert::{Converter, converter};
 use super::dispatch::{Tier, tier};
-use super::element::{Element, Truth, convert};
+use super::element::{Element, convert, dispatch, number};
 use super::expr::{OpCode, Program};
 use super::gather::Walk;
 use super::instructions::{Loop, Run};
 use super::parallel;
 use crate::error::{Error, Result};
-use crate::tensor::dtype::DType;
+use crate::tensor::dtype::{DType, UNSUPPORTED};
 use crate::tensor::scalar::Scalar;
 
 /// Elements of a block. Eight registers of float64 fill 32 KiB, the smallest first-level cache in use.
@@ -34,7 +35,7 @@ pub enum Input<'a> {
 pub struct Output<'a> {
     /// The first element.
     pub data: *mut u8,
-    /// Its type: the type computed in, or bool.
+    /// Its type: what is computed is converted to it.
     pub dtype: DType,
     /// Steps in elements.
     pub strides: &'a [isize],
@@ -45,7 +46,24 @@ unsafe impl Sync for Input<'_> {}
 // SAFETY: threads write to ranges of their own.
 unsafe impl Sync for Output<'_> {}
 
-/// Runs a program over all elements of a shape, computing in `compute`.
+/// The numbers that a program computes with.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    /// Their type. Types of 16 bits and fewer are computed with in wider ones, and results converted back.
+    pub dtype: DType,
+    /// Which inputs are taken as they are, bit by bit, where numbers are floats of 16 bits. All others are rounded to the
+    /// numbers' type first, as integers wrap to theirs.
+    pub exact: u8,
+}
+
+impl Numbers {
+    /// Whether an input has to become one of these numbers before it is computed with.
+    fn narrow(self, input: usize) -> bool {
+        self.dtype != self.dtype.computed_in() && !(self.dtype.is_floating_point() && self.exact & 1 << input != 0)
+    }
+}
+
+/// Runs a program over all elements of a shape, computing with `numbers`.
 ///
 /// # Safety
 /// Inputs and outputs are valid for the shape under their strides, and an output overlaps an input only element on
@@ -53,7 +71,7 @@ unsafe impl Sync for Output<'_> {}
 pub unsafe fn run(
     op: &'static str,
     program: &Program,
-    compute: DType,
+    numbers: Numbers,
     inputs: &[Input],
     params: &[f64],
     outputs: &[Output],
@@ -61,17 +79,13 @@ pub unsafe fn run(
 ) -> Result<()> {
     // SAFETY: the caller vouches for the operands.
     unsafe {
-        match compute {
-            DType::F32 => run_as::<f32>(op, program, inputs, params, outputs, shape),
-            DType::F64 => run_as::<f64>(op, program, inputs, params, outputs, shape),
-            DType::I64 => run_as::<i64>(op, program, inputs, params, outputs, shape),
-            DType::I32 => run_as::<i32>(op, program, inputs, params, outputs, shape),
-            DType::U8 | DType::Bool => run_as::<u8>(op, program, inputs, params, outputs, shape),
-            other => Err(Error::DTypeUnsupported {
-                op,
-                dtype: other,
-                hint: "use bool, uint8, int32, int64, float32 or float64",
-            }),
+        match numbers.dtype.computed_in() {
+            DType::F32 => run_as::<f32>(op, program, numbers, inputs, params, outputs, shape),
+            DType::F64 => run_as::<f64>(op, program, numbers, inputs, params, outputs, shape),
+            DType::I64 => run_as::<i64>(op, program, numbers, inputs, params, outputs, shape),
+            DType::I32 => run_as::<i32>(op, program, numbers, inputs, params, outputs, shape),
+            DType::U8 | DType::Bool => run_as::<u8>(op, program, numbers, inputs, params, outputs, shape),
+            other => Err(Error::DTypeUnsupported { op, dtype: other, hint: UNSUPPORTED }),
         }
     }
 }
@@ -110,6 +124,21 @@ struct Plan<'a, T: Run> {
     /// The dimension along which some inputs lie side by side, and not along the innermost, and these inputs.
     across: Option<usize>,
     tiled: SmallVec<[u8; 2]>,
+    /// What takes each input to the type computed in, and that to each output's.
+    loads: SmallVec<[Load<T>; 4]>,
+    stores: SmallVec<[Converter; 2]>,
+}
+
+/// Reads elements that lie side by side for each of many columns, and writes them as columns.
+type Turn<T> = unsafe fn(data: *const u8, offset: isize, step: isize, to: *mut T, rows: usize, columns: usize);
+
+/// How an input gets into a register.
+#[derive(Clone, Copy)]
+struct Load<T> {
+    convert: Converter,
+    turn: Turn<T>,
+    /// To the narrower type that the program's numbers have, and back.
+    narrow: Option<[Converter; 2]>,
 }
 
 /// One step of a plan.
@@ -123,6 +152,7 @@ enum Planned<T: Run> {
 unsafe fn run_as<T: Run>(
     op: &'static str,
     program: &Program,
+    numbers: Numbers,
     inputs: &[Input],
     params: &[f64],
     outputs: &[Output],
@@ -132,7 +162,7 @@ unsafe fn run_as<T: Run>(
     if total == 0 {
         return Ok(());
     }
-    let plan = Plan::<T>::new(op, program, inputs, params, outputs, shape)?;
+    let plan = Plan::<T>::new(op, program, numbers, inputs, params, outputs, shape)?;
     if let Some(across) = plan.across {
         let tiles = Tiles::new(&plan.walk, across);
         parallel::for_each_range(tiles.count(), (grain(program) / (TILE * BLOCK)).max(1), |start, end| {
@@ -185,6 +215,7 @@ impl<'a, T: Run> Plan<'a, T> {
     fn new(
         op: &'static str,
         program: &Program,
+        numbers: Numbers,
         inputs: &'a [Input<'a>],
         params: &[f64],
         targets: &'a [Output<'a>],
@@ -210,15 +241,17 @@ impl<'a, T: Run> Plan<'a, T> {
             operand,
             across: None,
             tiled: SmallVec::new(),
+            loads: (0..inputs.len()).map(|n| Load::new(op, &inputs[n], numbers, n)).collect::<Result<_>>()?,
+            stores: targets.iter().map(|t| converter(op, T::DTYPE, t.dtype)).collect::<Result<_>>()?,
         };
         plan.find_tiled();
-        plan.place(op, program, params)?;
+        plan.place(op, program, numbers, params)?;
         Ok(plan)
     }
 
     /// Gives every step a place: numbers and constants a register of their own, inputs their memory where it can be
     /// read as it is, and computed values registers that are used again after their last reader.
-    fn place(&mut self, op: &'static str, program: &Program, params: &[f64]) -> Result<()> {
+    fn place(&mut self, op: &'static str, program: &Program, numbers: Numbers, params: &[f64]) -> Result<()> {
         let tier = tier();
         let mut last_use: SmallVec<[usize; 16]> = SmallVec::from_elem(0, program.steps.len());
         for (i, step) in program.steps.iter().enumerate() {
@@ -232,8 +265,8 @@ impl<'a, T: Run> Plan<'a, T> {
                 OpCode::Constant(value) => Some(T::from_f64(value)),
                 OpCode::Param(n) => Some(T::from_f64(params[n as usize])),
                 OpCode::Input(n) => match self.inputs[n as usize] {
-                    Input::Number(Scalar::Float(value)) => Some(T::from_f64(value)),
-                    Input::Number(number) => Some(T::from_i64(number.as_i64())),
+                    Input::Number(number) if numbers.narrow(n as usize) => Some(narrowed(op, number, numbers.dtype)?),
+                    Input::Number(value) => Some(number(value)),
                     Input::Array { .. } => None,
                 },
                 _ => None,
@@ -291,7 +324,10 @@ impl<'a, T: Run> Plan<'a, T> {
     fn reads_directly(&self, input: usize) -> bool {
         match self.inputs[input] {
             Input::Array { dtype, .. } => {
-                dtype == T::DTYPE && self.walk.shape.len() == 1 && self.walk.inner_stride(self.operand[input]) == 1
+                dtype == T::DTYPE
+                    && self.loads[input].narrow.is_none()
+                    && self.walk.shape.len() == 1
+                    && self.walk.inner_stride(self.operand[input]) == 1
             }
             Input::Number(_) => false,
         }
@@ -339,17 +375,11 @@ impl<'a, T: Run> Plan<'a, T> {
         // SAFETY: as in `block`; the tile lies in the shape.
         unsafe {
             for (n, &input) in self.tiled.iter().enumerate() {
-                let Input::Array { data, dtype, .. } = self.inputs[input as usize] else { continue };
+                let Input::Array { data, .. } = self.inputs[input as usize] else { continue };
                 let (operand, to) = (self.operand[input as usize], room.add(n * TILE * PITCH));
                 let (offset, step) = (self.walk.offset(operand, first), self.walk.inner_stride(operand));
-                match dtype {
-                    DType::Bool => turn::<Truth, T>(data.cast(), offset, step, to, rows, columns),
-                    DType::U8 => turn::<u8, T>(data.cast(), offset, step, to, rows, columns),
-                    DType::I32 => turn::<i32, T>(data.cast(), offset, step, to, rows, columns),
-                    DType::I64 => turn::<i64, T>(data.cast(), offset, step, to, rows, columns),
-                    DType::F32 => turn::<f32, T>(data.cast(), offset, step, to, rows, columns),
-                    _ => turn::<f64, T>(data.cast(), offset, step, to, rows, columns),
-                }
+                (self.loads[input as usize].turn)(data, offset, step, to, rows, columns);
+                (0..rows).for_each(|row| self.narrow(input as usize, to.add(row * PITCH), columns));
             }
             for row in 0..rows {
                 let start = first + row * tiles.pitch;
@@ -409,69 +439,44 @@ impl<'a, T: Run> Plan<'a, T> {
     /// Gathers and converts elements `start..end` of an input.
     unsafe fn load(&self, input: usize, to: *mut T, start: usize, end: usize) {
         let Input::Array { data, dtype, .. } = self.inputs[input] else { return };
-        // SAFETY: as in `block`.
-        unsafe {
-            match dtype {
-                DType::Bool => self.gather::<Truth>(input, data.cast(), to, start, end),
-                DType::U8 => self.gather::<u8>(input, data.cast(), to, start, end),
-                DType::I32 => self.gather::<i32>(input, data.cast(), to, start, end),
-                DType::I64 => self.gather::<i64>(input, data.cast(), to, start, end),
-                DType::F32 => self.gather::<f32>(input, data.cast(), to, start, end),
-                _ => self.gather::<f64>(input, data.cast(), to, start, end),
-            }
-        }
-    }
-
-    unsafe fn gather<S: Element>(&self, input: usize, data: *const S, mut to: *mut T, start: usize, end: usize) {
+        let convert = self.loads[input].convert;
         let operand = self.operand[input];
-        let step = self.walk.inner_stride(operand);
+        let (step, size) = (self.walk.inner_stride(operand), dtype.size() as isize);
+        let mut target = to;
         self.walk.runs(operand, start, end, |offset, length| {
             // SAFETY: the walk stays within the input; the register holds a block.
             unsafe {
-                let from = data.offset(offset);
-                let target = std::slice::from_raw_parts_mut(to, length);
-                match step {
-                    0 => target.fill(convert::<S, T>(*from)),
-                    1 => {
-                        let source = std::slice::from_raw_parts(from, length);
-                        target.iter_mut().zip(source).for_each(|(t, &s)| *t = convert(s));
-                    }
-                    _ => target.iter_mut().enumerate().for_each(|(i, t)| *t = convert(*from.offset(i as isize * step))),
-                }
-                to = to.add(length);
+                convert(data.offset(offset * size), step, target.cast(), 1, length);
+                target = target.add(length);
             }
         });
+        // SAFETY: the register holds a block.
+        unsafe { self.narrow(input, to, end - start) };
     }
 
-    /// Converts and scatters a block's values to an output.
-    unsafe fn store(&self, number: usize, from: *const T, start: usize, end: usize) {
-        let target = self.targets[number];
-        // SAFETY: as in `block`.
+    /// Takes `n` elements of an input, at most a block, to the narrower type that numbers have, and back.
+    ///
+    /// # Safety
+    /// The elements are at `at`.
+    unsafe fn narrow(&self, input: usize, at: *mut T, n: usize) {
+        let Some([narrow, widen]) = self.loads[input].narrow else { return };
+        let mut narrowed = [0u32; BLOCK];
+        let narrowed = narrowed.as_mut_ptr().cast::<u8>();
+        // SAFETY: both hold a block, whose narrow elements are of 4 bytes at most.
         unsafe {
-            match target.dtype {
-                DType::Bool => self.scatter::<Truth>(number, from, target.data.cast(), start, end),
-                DType::U8 => self.scatter::<u8>(number, from, target.data.cast(), start, end),
-                DType::I32 => self.scatter::<i32>(number, from, target.data.cast(), start, end),
-                DType::I64 => self.scatter::<i64>(number, from, target.data.cast(), start, end),
-                DType::F32 => self.scatter::<f32>(number, from, target.data.cast(), start, end),
-                _ => self.scatter::<f64>(number, from, target.data.cast(), start, end),
-            }
+            narrow(at.cast(), 1, narrowed, 1, n);
+            widen(narrowed, 1, at.cast(), 1, n);
         }
     }
 
-    unsafe fn scatter<D: Element>(&self, number: usize, mut from: *const T, data: *mut D, start: usize, end: usize) {
-        let step = self.walk.inner_stride(number);
+    /// Converts and scatters a block's values to an output.
+    unsafe fn store(&self, number: usize, mut from: *const T, start: usize, end: usize) {
+        let target = self.targets[number];
+        let (step, size) = (self.walk.inner_stride(number), target.dtype.size() as isize);
         self.walk.runs(number, start, end, |offset, length| {
             // SAFETY: the walk stays within the output; the register holds a block.
             unsafe {
-                let to = data.offset(offset);
-                let source = std::slice::from_raw_parts(from, length);
-                if step == 1 {
-                    let target = std::slice::from_raw_parts_mut(to, length);
-                    target.iter_mut().zip(source).for_each(|(t, &s)| *t = convert(s));
-                } else {
-                    source.iter().enumerate().for_each(|(i, &s)| *to.offset(i as isize * step) = convert(s));
-                }
+                (self.stores[number])(from.cast(), 1, target.data.offset(offset * size), step, length);
                 from = from.add(length);
             }
         });
@@ -483,13 +488,14 @@ impl<'a, T: Run> Plan<'a, T> {
 /// # Safety
 /// The elements are readable, and there is room for a tile at `to`.
 unsafe fn turn<S: Element, T: Element>(
-    data: *const S,
+    data: *const u8,
     offset: isize,
     step: isize,
     to: *mut T,
     rows: usize,
     columns: usize,
 ) {
+    let data = data.cast::<S>();
     // SAFETY: the caller's.
     unsafe {
         let mut from = data.offset(offset);
@@ -540,6 +546,26 @@ impl Tiles {
         }
         (first, TILE.min(self.rows - row), BLOCK.min(self.columns - column))
     }
+}
+
+impl<T: Run> Load<T> {
+    fn new(op: &'static str, input: &Input, numbers: Numbers, n: usize) -> Result<Self> {
+        let dtype = if let Input::Array { dtype, .. } = *input { dtype } else { T::DTYPE };
+        let own = numbers.dtype;
+        let is_array = matches!(input, Input::Array { .. });
+        let narrow = if is_array && dtype != own && numbers.narrow(n) {
+            Some([converter(op, T::DTYPE, own)?, converter(op, own, T::DTYPE)?])
+        } else {
+            None
+        };
+        let turn = dispatch!(op, dtype, S => turn::<S, T> as Turn<T>);
+        Ok(Load { convert: converter(op, dtype, T::DTYPE)?, turn, narrow })
+    }
+}
+
+/// A number as the dtype holds it.
+fn narrowed<T: Run>(op: &'static str, value: Scalar, dtype: DType) -> Result<T> {
+    Ok(dispatch!(op, dtype, N => convert::<N, T>(number::<N>(value))))
 }
 
 #[cfg(test)]

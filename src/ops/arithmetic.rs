@@ -21,6 +21,7 @@ operation! {
         |_, a| scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a)
 }
 impl Binary for Add {
+    const EXACT: u8 = 0b10;
     fn forward<L: Real>(a: L, b: L) -> L {
         a + b
     }
@@ -77,6 +78,7 @@ operation! {
         ["mul(Tensor self, Operand other)", "mul(Number self, Tensor other)"; also "multiply"]
 }
 impl Binary for Mul {
+    const EXACT: u8 = 0b10;
     fn forward<L: Real>(a: L, b: L) -> L {
         a * b
     }
@@ -97,6 +99,7 @@ operation! {
         ["div(Tensor self, Operand other, *, str? rounding_mode=None)", "div(Number self, Tensor other, *, str? rounding_mode=None)"; also "divide"], |_, a| scaled::rounded(a)
 }
 impl Binary for Div {
+    const EXACT: u8 = 0b10;
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
     fn forward<L: Real>(a: L, b: L) -> L {
         a / b
@@ -132,6 +135,7 @@ operation! {
         ["floor_divide(Tensor self, Operand other)", "floor_divide(Number self, Tensor other)"]
 }
 impl Binary for FloorDivide {
+    const EXACT: u8 = 0b10;
     const FORMS: &'static [Form] = &[Form::new(0b10, NOT_IMPLEMENTED, 0b01), Form::new(0b01, NOT_IMPLEMENTED, 0b10)];
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
     fn forward<L: Real>(a: L, b: L) -> L {

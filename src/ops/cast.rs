@@ -63,8 +63,5 @@ impl Derivative for Cast {
 /// # Errors
 /// [`Error::ResultCast`].
 pub fn check_result(op: &'static str, result: DType, target: DType) -> Result<()> {
-    if result.category() > target.category() {
-        return Err(Error::ResultCast { op, result, target });
-    }
-    Ok(())
+    if result.can_cast(target) { Ok(()) } else { Err(Error::ResultCast { op, result, target }) }
 }

@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::recorded::{Call, Keep, Settings, record};
 use super::registry::operation;
-use super::{arithmetic, batch, sum, view};
+use super::{arithmetic, batch, cast, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
@@ -47,21 +47,26 @@ fn product(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if k == 0 {
         return Tensor::zeros(&shape, a.dtype());
     }
-    let c = Tensor::uninitialized(op, &shape, a.dtype())?;
-    let _access = Access::lock([(&**a.storage(), false), (&**b.storage(), false)]);
+    // Narrow numbers are multiplied as wider ones; the results are rounded once, or wrap to the same integers.
+    let wide = a.dtype().computed_in();
+    let (dtype, [a, b]) = (a.dtype(), [cast::to(&a.detach(), wide)?, cast::to(&b.detach(), wide)?]);
+    let (a, b) = (&a, &b);
+    let c = Tensor::uninitialized(op, &shape, wide)?;
+    let access = Access::lock([(&**a.storage(), false), (&**b.storage(), false)]);
     macro_rules! run {
         ($t:ty) => {
             multiply::<$t>(a, b, &c, &batch, (m, n, k))
         };
     }
-    match a.dtype() {
+    match wide {
         DType::F32 => run!(f32),
         DType::F64 => run!(f64),
         DType::I64 => run!(i64),
         DType::I32 => run!(i32),
         _ => run!(u8),
     }
-    Ok(c)
+    drop(access);
+    cast::to(&c, dtype)
 }
 
 fn multiply<T: Element + Product>(a: &Tensor, b: &Tensor, c: &Tensor, batch: &Shape, sizes: (usize, usize, usize)) {
@@ -303,7 +308,11 @@ fn inner(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result
     if let Some(y) = batch::matmul(a, b, matmul) {
         return y;
     }
-    let y = unrecorded(|| sum::sum(&arithmetic::mul(a, b)?, &[], false, Some(a.dtype())))?;
+    let wide = |t: &Tensor| cast::to(t, a.dtype().computed_in());
+    let y = unrecorded(|| {
+        let products = arithmetic::mul(&wide(a)?, &wide(b)?)?;
+        cast::to(&sum::sum(&products, &[], false, Some(products.dtype()))?, a.dtype())
+    })?;
     record(node, &y, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call| {
         // da = g b, db = g a
         let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);

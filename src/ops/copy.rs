@@ -7,7 +7,7 @@ use super::recorded::link;
 use super::registry::operation;
 use crate::error::{Error, Result};
 use crate::graph::node::{Backward, Derivative, Gradients};
-use crate::kernels::element::{Element, convert, dispatch};
+use crate::kernels::convert::converter;
 use crate::kernels::gather::Walk;
 use crate::kernels::parallel;
 use crate::tensor::Tensor;
@@ -126,17 +126,26 @@ const GRAIN: usize = 1 << 16;
 /// Writes the elements of `source`, broadcast and converted, into `target`'s memory, without history. The two do not
 /// overlap.
 pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
+    let convert = converter("copy_", source.dtype(), target.dtype())?;
     let strides = source.layout().broadcast_to(target.shape()).strides;
     let walk = Walk::new(target.shape(), &[target.strides(), &strides]);
-    let total = target.numel();
+    let (to_step, from_step) = (walk.inner_stride(0), walk.inner_stride(1));
+    let (to_size, from_size) = (target.dtype().size() as isize, source.dtype().size() as isize);
     let _access = Access::lock([(&**target.storage(), true), (&**source.storage(), false)]);
-    dispatch!("copy_", target.dtype(), D => dispatch!("copy_", source.dtype(), S => {
-        let (to, from) = (Shared(target.data_ptr()), Shared(source.data_ptr()));
-        parallel::for_each_range(total, GRAIN, |start, end| {
+    let (to, from) = (Shared(target.data_ptr()), Shared(source.data_ptr()));
+    parallel::for_each_range(target.numel(), GRAIN, |start, end| {
+        let mut at = start;
+        walk.runs(0, start, end, |to_offset, length| {
+            let within = at % walk.inner();
+            let from_offset = walk.offset(1, at - within) + from_step * within as isize;
+            at += length;
             // SAFETY: the walk stays within both tensors, whose storages are locked; ranges are disjoint.
-            unsafe { copy_range::<S, D>(&walk, from.get().cast(), to.get().cast(), start, end) }
+            unsafe {
+                let (to, from) = (to.get().offset(to_offset * to_size), from.get().offset(from_offset * from_size));
+                convert(from, from_step, to, to_step, length);
+            }
         });
-    }));
+    });
     Ok(())
 }
 
@@ -154,32 +163,4 @@ impl Shared {
     pub fn get(&self) -> *mut u8 {
         self.0
     }
-}
-
-unsafe fn copy_range<S: Element, D: Element>(walk: &Walk, from: *const S, to: *mut D, start: usize, end: usize) {
-    let (to_step, from_step) = (walk.inner_stride(0), walk.inner_stride(1));
-    let mut at = start;
-    walk.runs(0, start, end, |to_offset, length| {
-        let inner = walk.inner();
-        let from_offset = walk.offset(1, at - at % inner) + from_step * (at % inner) as isize;
-        at += length;
-        // SAFETY: the caller vouches for the walk.
-        unsafe {
-            let (to, from) = (to.offset(to_offset), from.offset(from_offset));
-            if to_step == 1 && from_step == 1 {
-                if S::DTYPE == D::DTYPE {
-                    std::ptr::copy_nonoverlapping(from.cast(), to, length);
-                } else {
-                    (0..length).for_each(|i| *to.add(i) = convert(*from.add(i)));
-                }
-            } else {
-                let (mut t, mut f) = (0isize, 0isize);
-                for _ in 0..length {
-                    *to.offset(t) = convert(*from.offset(f));
-                    t += to_step;
-                    f += from_step;
-                }
-            }
-        }
-    });
 }

@@ -4,10 +4,9 @@ use super::batch;
 use super::registry::{Arguments, Output, operation};
 use crate::error::{Error, Result};
 use crate::graph::forward;
-use crate::kernels::element::dispatch;
+use crate::kernels::element::{dispatch, number};
 use crate::memory::reserved;
 use crate::random;
-use crate::tensor::create::number;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::Layout;
 use crate::tensor::scalar::Scalar;
@@ -121,7 +120,7 @@ creations! {
     /// >>> ferrograd.empty_like(ferrograd.tensor([1, 2])).shape
     /// torch.Size([2])
     "empty_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => alike, |op, shape, dtype| Tensor::uninitialized(op, shape, supported(op, dtype)?);
+    => alike, |op, shape, dtype| Tensor::uninitialized(op, shape, dtype.require(op)?);
 
     /// Random numbers between 0 and 1, evenly distributed: torch's for the same seed.
     ///
@@ -146,13 +145,6 @@ creations! {
     /// torch.Size([2])
     "randn_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
     => drawn_alike, |op, shape, dtype| random_of(op, shape, dtype, random::normal_f32, random::normal_f64);
-}
-
-pub(super) fn supported(op: &'static str, dtype: DType) -> Result<DType> {
-    if dtype.is_supported() {
-        return Ok(dtype);
-    }
-    Err(Error::DTypeUnsupported { op, dtype, hint: "use bool, uint8, int32, int64, float32 or float64" })
 }
 
 /// A tensor filled from the default generator.
@@ -327,6 +319,7 @@ pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tens
     match dtype {
         DType::F32 => fill!(f32),
         DType::F64 => fill!(f64),
+        DType::F16 | DType::BF16 => return super::cast::to(&linspace(start, end, steps, DType::F32)?, dtype),
         _ => {
             let step = (end - start) / gaps as f64;
             let value = |i: usize| {

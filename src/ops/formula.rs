@@ -5,8 +5,10 @@ use std::sync::OnceLock;
 use crate::kernels::element::Element;
 use crate::kernels::expr::{Expr, Program};
 use crate::kernels::lane::Real;
+use crate::kernels::pointwise::Numbers;
 use crate::kernels::single::Single;
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
 /// From where tests draw an operand: what lies outside has no value or no derivative.
@@ -87,6 +89,9 @@ pub trait Binary {
     const FORMS: &'static [Form] = &[];
     /// The cheaper operations for certain numbers, if there are any.
     const SPECIAL: Option<Special> = None;
+    /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats, bit by bit: as
+    /// in torch some operations do that, others round numbers to the tensors' type first.
+    const EXACT: u8 = 0;
     /// `y` of `a` and `b`
     fn forward<L: Real>(a: L, b: L) -> L;
     /// The gradients of `a` and `b`, from that of `y`.
@@ -136,6 +141,8 @@ pub trait Formula: 'static {
     const FORMS: &'static [Form] = &[];
     /// The cheaper operations for certain numbers.
     const SPECIAL: Option<Special> = None;
+    /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
+    const EXACT: u8 = 0;
     /// `y`; operands beyond the arity are anything.
     fn forward<L: Real>(x: [L; OPERANDS]) -> L;
     /// The gradient of operand `n`.
@@ -212,6 +219,12 @@ impl From<Scalar> for Operand<'_> {
     }
 }
 
+/// Which operands are single numbers, bit by bit.
+pub(super) fn singles(operands: &[Operand]) -> u8 {
+    let is_single = |o: &Operand| o.tensor().is_none_or(|t| t.rank() == 0);
+    operands.iter().enumerate().map(|(n, o)| u8::from(is_single(o)) << n).sum()
+}
+
 /// The formula on one element: operands in, result out.
 pub(super) type One<T> = fn([T; OPERANDS]) -> T;
 /// The derivative on one element: gradient, operands and result in, gradient out.
@@ -231,6 +244,8 @@ pub struct Pointwise {
     pub rule: Rule,
     /// How many operands it has.
     pub arity: usize,
+    /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
+    exact: u8,
     /// From where tests draw.
     pub domain: [Domain; OPERANDS],
     record: fn() -> Traces,
@@ -302,6 +317,7 @@ impl Pointwise {
             special: F::SPECIAL,
             rule,
             arity: F::ARITY,
+            exact: F::EXACT,
             domain: F::DOMAIN,
             record: trace::<F>,
             traces: OnceLock::new(),
@@ -336,6 +352,11 @@ impl Pointwise {
             0 => Form::new(0, self.node, (1 << self.arity) - 1),
             n => self.forms[n as usize - 1],
         }
+    }
+
+    /// The numbers to compute with in a dtype.
+    pub(super) fn numbers(&self, dtype: DType, operands: &[Operand]) -> Numbers {
+        Numbers { dtype, exact: self.exact & singles(operands) }
     }
 
     /// True where gradients pass through: the result is a number that depends on its operands smoothly enough.

@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::creation::{finish, full, sizes, supported};
+use super::creation::{finish, full, sizes};
 use super::formula::Operand;
 use super::recorded::link_simple;
 use super::registry::{Arguments, operation};
@@ -49,7 +49,7 @@ operation! {
     /// >>> ferrograd.tensor([1, 2]).new_empty(3).dtype
     /// torch.int64
     function ["Tensor.new_empty(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
-        let dtype = supported(a.op, a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype()))?;
+        let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype()).require(a.op)?;
         finish(for_examples(a, |shape| Tensor::uninitialized(a.op, shape, dtype))?, a, 2)
     }
 }
@@ -106,7 +106,7 @@ fn strided(op: &'static str, size: &[isize], stride: &[isize], dtype: DType) -> 
     let Some(reach) = reach.filter(|_| layout.numel() > 0).or((layout.numel() == 0).then_some(0)) else {
         return Err(Error::SizeOverflow { op, shape: size.to_vec() });
     };
-    let block = Tensor::uninitialized(op, &[reach], supported(op, dtype)?)?;
+    let block = Tensor::uninitialized(op, &[reach], dtype.require(op)?)?;
     Ok(Tensor::new(block.storage().clone(), layout, dtype, Versioning::fresh()))
 }
 

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::formula::{Float, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule};
+use super::formula::{Float, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule, singles};
 use super::registry::{Arguments, Output};
 use super::{batch, cast, copy, inplace, replay, small};
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Edges, Gradients};
 use crate::graph::saved::Saved;
 use crate::kernels::expr::Program;
-use crate::kernels::pointwise::{self, Input};
+use crate::kernels::pointwise::{self, Input, Numbers};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType, Promotion};
 use crate::tensor::layout::{self, Layout, Shape, Strides};
@@ -143,7 +143,7 @@ fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
         }
         None => output,
     };
-    run(spec.name, program, compute, operands, &output)?;
+    run(spec.name, program, spec.numbers(compute, operands), operands, &output)?;
     Ok(output)
 }
 
@@ -154,7 +154,7 @@ fn may_wait(compute: DType, result: DType, operands: &[Operand], shape: &[usize]
     let is_large = || shape.iter().product::<usize>() >= pending::threshold();
     let is_ours = |o: &Operand| o.tensor().is_none_or(|t| !t.storage().is_exposed());
     matches!(compute, DType::F32 | DType::F64)
-        && matches!(result, DType::Bool) | (result == compute)
+        && (result == DType::Bool || result == compute)
         && is_large()
         && operands.iter().all(is_ours)
 }
@@ -197,6 +197,15 @@ fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> Result<()> 
         (Rule::Power, Some(Operand::Number(s))) if s.as_f64() < 0.0 => {
             Err(Error::NegativeIntegerPower { op: spec.name })
         }
+        // Numbers wrap to the dtype elsewhere; torch makes tensors of these first.
+        (Rule::Power, Some(Operand::Number(s))) => s.check_fits(spec.name, compute),
+        (Rule::Where, _) => {
+            let mut numbers = operands.iter().filter(|o| o.tensor().is_none());
+            numbers.try_for_each(|o| match o {
+                Operand::Number(s) => s.check_fits(spec.name, compute),
+                Operand::Tensor(_) => Ok(()),
+            })
+        }
         _ => Ok(()),
     }
 }
@@ -234,9 +243,7 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
         return Err(Error::DTypeInvalid { op: spec.name, dtype: condition.dtype(), rule });
     }
     let unsupported = |hint| Err(Error::DTypeUnsupported { op: spec.name, dtype: promoted, hint });
-    if !promoted.is_supported() {
-        return unsupported("use bool, uint8, int32, int64, float32 or float64");
-    }
+    promoted.require(spec.name)?;
     match spec.rule {
         Rule::Bits if promoted.is_floating_point() => {
             let what = format!("a bitwise operation on {promoted}: it takes bool and integers only; this");
@@ -274,7 +281,7 @@ fn shape(op: &'static str, operands: &[Operand]) -> Result<Shape> {
 pub(super) fn run(
     op: &'static str,
     program: &Program,
-    compute: DType,
+    numbers: Numbers,
     operands: &[Operand],
     output: &Tensor,
 ) -> Result<()> {
@@ -295,7 +302,7 @@ pub(super) fn run(
     let _access = Access::lock(reads.chain([(&**output.storage(), true)]));
     // SAFETY: the layouts lie in their storages, which are locked; an output that shares a storage with an operand is
     // either that operand itself or does not overlap it, which `inplace` sees to.
-    unsafe { pointwise::run(op, program, compute, &inputs, &[], &[target], output.shape()) }
+    unsafe { pointwise::run(op, program, numbers, &inputs, &[], &[target], output.shape()) }
 }
 
 /// Leaves a node behind where an operand requires a gradient.
@@ -477,7 +484,8 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
         return pending::defer(spec.node, program, (g.dtype(), g.dtype()), sources, g.shape());
     }
     let output = Tensor::uninitialized(spec.node, g.shape(), g.dtype())?;
-    run(spec.node, program, g.dtype(), sources, &output)?;
+    let numbers = Numbers { dtype: g.dtype(), exact: singles(sources) };
+    run(spec.node, program, numbers, sources, &output)?;
     Ok(output)
 }
 
@@ -564,22 +572,21 @@ fn overwrite(
         .collect::<Result<_>>()?;
     let safe: SmallVec<[Operand; OPERANDS]> =
         operands.iter().zip(&copies).map(|(o, c)| c.as_ref().map_or(*o, Operand::Tensor)).collect();
-    run(spec.name, program, compute, &safe, target)
+    run(spec.name, program, spec.numbers(compute, &safe), &safe, target)
 }
 
 /// Adds a gradient into a sum that nobody else holds, unrecorded.
 #[inline]
 pub(crate) fn add_into(sum: &Tensor, gradient: &Tensor) -> Result<()> {
     let one = |t: &Tensor| t.numel() == 1 && t.dtype() == sum.dtype() && t.batch().is_none();
-    if one(sum) && one(gradient) {
-        match sum.dtype() {
-            DType::F32 => small::poke(sum, small::peek::<f32>(sum) + small::peek::<f32>(gradient)),
-            _ => small::poke(sum, small::peek::<f64>(sum) + small::peek::<f64>(gradient)),
+    let one = one(sum) && one(gradient);
+    match sum.dtype() {
+        DType::F32 if one => small::poke(sum, small::peek::<f32>(sum) + small::peek::<f32>(gradient)),
+        DType::F64 if one => small::poke(sum, small::peek::<f64>(sum) + small::peek::<f64>(gradient)),
+        dtype => {
+            let operands = [Operand::Tensor(sum), Operand::Tensor(gradient)];
+            overwrite(super::arithmetic::Add::spec(), dtype, dtype, &operands, sum)?;
         }
-    } else {
-        let spec = super::arithmetic::Add::spec();
-        let operands = [Operand::Tensor(sum), Operand::Tensor(gradient)];
-        overwrite(spec, sum.dtype(), sum.dtype(), &operands, sum)?;
     }
     sum.storage().bump(sum.versioning());
     Ok(())

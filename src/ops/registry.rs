@@ -357,12 +357,13 @@ macro_rules! operation {
     ($(#[doc = $doc:literal])* unary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
         $crate::ops::registry::operation!(@pointwise (x) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
         $crate::ops::registry::operation!(@formula $T, Unary, 1, [0], _n, [],
-            [<$T as $crate::ops::formula::Unary>::DOMAIN], None);
+            [<$T as $crate::ops::formula::Unary>::DOMAIN], None, 0);
     };
     ($(#[doc = $doc:literal])* binary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
         $crate::ops::registry::operation!(@pointwise (a, b) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
         $crate::ops::registry::operation!(@formula $T, Binary, 2, [0 1], n, [[n]],
-            <$T as $crate::ops::formula::Binary>::DOMAIN, <$T as $crate::ops::formula::Binary>::SPECIAL);
+            <$T as $crate::ops::formula::Binary>::DOMAIN, <$T as $crate::ops::formula::Binary>::SPECIAL,
+            <$T as $crate::ops::formula::Binary>::EXACT);
     };
     ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt, run $run:expr, $in_place:expr) => {
         $crate::ops::registry::operation!(@spec (a, b, c) [$($doc)*] $T, $name, $node, $rule, $calls);
@@ -376,14 +377,14 @@ macro_rules! operation {
     };
     (@ternary $T:ident) => {
         $crate::ops::registry::operation!(@formula $T, Ternary, 3, [0 1 2], n, [[n]],
-            <$T as $crate::ops::formula::Ternary>::DOMAIN, None);
+            <$T as $crate::ops::formula::Ternary>::DOMAIN, None, 0);
     };
     ($(#[doc = $doc:literal])* quaternary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
         $crate::ops::registry::operation!(@pointwise (a, b, c, d) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
         $crate::ops::registry::operation!(@formula $T, Quaternary, 4, [0 1 2 3], n, [[n]],
-            <$T as $crate::ops::formula::Quaternary>::DOMAIN, None);
+            <$T as $crate::ops::formula::Quaternary>::DOMAIN, None, 0);
     };
-    (@formula $T:ident, $Trait:ident, $arity:literal, [$($i:literal)*], $n:ident, [$($pick:tt)*], $domain:expr, $special:expr) => {
+    (@formula $T:ident, $Trait:ident, $arity:literal, [$($i:literal)*], $n:ident, [$($pick:tt)*], $domain:expr, $special:expr, $exact:expr) => {
         impl $crate::ops::formula::Formula for $T {
             const ARITY: usize = $arity;
             const IN_PLACE: bool = <$T as $crate::ops::formula::$Trait>::IN_PLACE;
@@ -391,6 +392,7 @@ macro_rules! operation {
                 $crate::ops::formula::Domain::each($domain);
             const FORMS: &'static [$crate::ops::formula::Form] = <$T as $crate::ops::formula::$Trait>::FORMS;
             const SPECIAL: Option<$crate::ops::formula::Special> = $special;
+            const EXACT: u8 = $exact;
             #[inline(always)]
             fn forward<L: $crate::kernels::lane::Real>(x: [L; $crate::ops::formula::OPERANDS]) -> L {
                 <$T as $crate::ops::formula::$Trait>::forward($(x[$i]),*)

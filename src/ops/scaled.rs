@@ -14,7 +14,7 @@ use crate::tensor::dtype::Category;
 use crate::tensor::scalar::Scalar;
 
 macro_rules! formulas {
-    ($($(#[doc = $doc:literal])* $T:ident $arity:literal $name:literal $rule:ident [$($form:expr),*]:
+    ($($(#[doc = $doc:literal])* $T:ident $arity:literal $name:literal $rule:ident $exact:literal [$($form:expr),*]:
         |$a:ident, $b:ident, $alpha:ident| $forward:expr, |$g:ident| $derivative:expr;)*) => {$(
         $(#[doc = $doc])*
         pub(super) struct $T;
@@ -27,6 +27,7 @@ macro_rules! formulas {
         impl Formula for $T {
             const ARITY: usize = $arity;
             const FORMS: &'static [Form] = &[$($form),*];
+            const EXACT: u8 = $exact;
             #[inline(always)]
             #[allow(unused_variables, reason = "formulas of two operands")]
             fn forward<L: Real>([$a, $b, $alpha, _]: [L; OPERANDS]) -> L {
@@ -44,19 +45,19 @@ macro_rules! formulas {
 
 formulas! {
     /// `a + alpha b`
-    ScaledAdd 3 "add" Promote [Form::new(0b100, "AddBackward0", 0b011), Form::new(0b110, "AddBackward0", 0b011)]:
+    ScaledAdd 3 "add" Promote 0b100 [Form::new(0b100, "AddBackward0", 0b011), Form::new(0b110, "AddBackward0", 0b011)]:
         |a, b, alpha| a + alpha * b, |g| [g, g * alpha];
     /// `a - alpha b`
-    ScaledSub 3 "sub" Subtract [Form::new(0b100, "SubBackward0", 0b011), Form::new(0b110, "SubBackward0", 0b011)]:
+    ScaledSub 3 "sub" Subtract 0b100 [Form::new(0b100, "SubBackward0", 0b011), Form::new(0b110, "SubBackward0", 0b011)]:
         |a, b, alpha| a - alpha * b, |g| [g, -(g * alpha)];
     /// `b - alpha a`
-    ScaledRsub 3 "rsub" Subtract [Form::new(0b100, "RsubBackward0", 0b011), Form::new(0b110, "RsubBackward1", 0b001)]:
+    ScaledRsub 3 "rsub" Subtract 0b100 [Form::new(0b100, "RsubBackward0", 0b011), Form::new(0b110, "RsubBackward1", 0b001)]:
         |a, b, alpha| b - alpha * a, |g| [-(g * alpha), g];
     /// `a / b` rounded towards negative infinity, with a zero gradient.
-    FloorQuotient 2 "div" Quotient [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11)]:
+    FloorQuotient 2 "div" Quotient 0b10 [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11)]:
         |a, b, alpha| a.floor_divide(b), |g| [L::constant(0.0), L::constant(0.0)];
     /// `a / b` rounded towards zero, with a zero gradient.
-    CutQuotient 2 "div" Quotient [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11)]:
+    CutQuotient 2 "div" Quotient 0b10 [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11)]:
         |a, b, alpha| (a / b).trunc(), |g| [L::constant(0.0), L::constant(0.0)];
 }
 

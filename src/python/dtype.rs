@@ -1,9 +1,11 @@
 //! `ferrograd.dtype`: the element types as Python objects, one each.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::tensor::dtype::DType;
+use super::convert::{self, Other};
+use crate::tensor::dtype::{DType, Promotion};
 
 /// An element type.
 #[pyclass(name = "dtype", module = "ferrograd", frozen, eq, hash, from_py_object)]
@@ -45,26 +47,42 @@ impl PyDType {
     }
 }
 
-/// All element types with their other names.
-pub const ALL: [(DType, &[&str]); 12] = [
-    (DType::Bool, &[]),
-    (DType::U8, &[]),
-    (DType::I8, &[]),
-    (DType::I16, &["short"]),
-    (DType::I32, &["int"]),
-    (DType::I64, &["long"]),
-    (DType::F16, &["half"]),
-    (DType::BF16, &[]),
-    (DType::F32, &["float"]),
-    (DType::F64, &["double"]),
-    (DType::C64, &["cfloat"]),
-    (DType::C128, &["cdouble"]),
-];
-
 static OBJECTS: PyOnceLock<Vec<Py<PyDType>>> = PyOnceLock::new();
 
 /// The one object of an element type.
 pub fn object(py: Python<'_>, dtype: DType) -> PyResult<Py<PyDType>> {
-    let make = || ALL.iter().map(|(d, _)| Py::new(py, PyDType(*d))).collect::<PyResult<Vec<_>>>();
+    let make = || DType::all().map(|d| Py::new(py, PyDType(d))).collect::<PyResult<Vec<_>>>();
     Ok(OBJECTS.get_or_try_init(py, make)?[dtype as usize].clone_ref(py))
+}
+
+/// The type that operands of arithmetic have together: tensors with dimensions outrank those without, which outrank
+/// numbers.
+#[pyfunction]
+pub fn result_type(tensor1: &Bound<'_, PyAny>, tensor2: &Bound<'_, PyAny>) -> PyResult<Py<PyDType>> {
+    let mut promotion = Promotion::default();
+    for (name, operand) in [("tensor1", tensor1), ("tensor2", tensor2)] {
+        match convert::other(operand)? {
+            Some(Other::Tensor(t)) => promotion.tensor(t.get().get().dtype(), t.get().get().rank()),
+            Some(Other::Made(t)) => promotion.tensor(t.dtype(), t.rank()),
+            Some(Other::Number(n)) => promotion.number(n.dtype()),
+            None => {
+                let given = operand.get_type().name()?;
+                let what = format!("result_type(): argument '{name}' must be Tensor or Number, not {given}");
+                return Err(PyTypeError::new_err(what));
+            }
+        }
+    }
+    object(tensor1.py(), promotion.result())
+}
+
+/// The smallest type that holds what both hold.
+#[pyfunction]
+pub fn promote_types(type1: &Bound<'_, PyDType>, type2: &Bound<'_, PyDType>) -> PyResult<Py<PyDType>> {
+    object(type1.py(), type1.get().0.promote(type2.get().0))
+}
+
+/// Whether values of one type may be stored as another: not floats as integers, nor integers as truth values.
+#[pyfunction]
+pub fn can_cast(from_: &Bound<'_, PyDType>, to: &Bound<'_, PyDType>) -> bool {
+    from_.get().0.can_cast(to.get().0)
 }

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::convert::ok;
-use super::dtype::{ALL, PyDType, object};
+use super::dtype::{PyDType, object};
 use super::function::PyContext;
 use super::hooks::PyHandle;
 use super::host::install_host;
@@ -199,8 +199,8 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyContext>()?;
     super::object::install(py)?;
     install_host();
-    for (dtype, aliases) in ALL {
-        for name in std::iter::once(dtype.name()).chain(aliases.iter().copied()) {
+    for dtype in DType::all() {
+        for name in std::iter::once(dtype.name()).chain(dtype.aliases().iter().copied()) {
             module.add(name, object(py, dtype)?)?;
         }
     }
@@ -216,6 +216,9 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(random::_initial_seed, module)?,
         wrap_pyfunction!(random::_get_rng_state, module)?,
         wrap_pyfunction!(random::_set_rng_state, module)?,
+        wrap_pyfunction!(super::dtype::result_type, module)?,
+        wrap_pyfunction!(super::dtype::promote_types, module)?,
+        wrap_pyfunction!(super::dtype::can_cast, module)?,
         wrap_pyfunction!(get_default_dtype, module)?,
         wrap_pyfunction!(set_default_dtype, module)?,
         wrap_pyfunction!(get_num_threads, module)?,

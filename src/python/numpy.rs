@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple};
 
 use crate::tensor::Tensor;
-use crate::tensor::dtype::DType;
+use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::{Layout, Shape, Strides};
 use crate::tensor::storage::{Buffer, Storage, Versioning};
 
@@ -29,44 +29,34 @@ pub fn scalar_dtype(object: &Bound<'_, PyAny>) -> Option<DType> {
         return None;
     }
     let interface = object.getattr("__array_interface__").ok()?;
-    dtype(&interface.get_item("typestr").ok()?.extract::<String>().ok()?).filter(|d| d.is_supported())
+    dtype(&interface.get_item("typestr").ok()?.extract::<String>().ok()?)
 }
 
 const NATIVE: char = if cfg!(target_endian = "little") { '<' } else { '>' };
 
-/// The dtype of a type string such as `<f4`.
+/// The dtype of a type string such as `<f4`; those without a letter for the order of bytes have one byte.
 fn dtype(text: &str) -> Option<DType> {
-    let (order, kind) = text.split_at_checked(1)?;
-    let known = match kind {
-        "b1" => DType::Bool,
-        "u1" => DType::U8,
-        "i1" => DType::I8,
-        "i2" => DType::I16,
-        "i4" => DType::I32,
-        "i8" => DType::I64,
-        "f2" => DType::F16,
-        "f4" => DType::F32,
-        "f8" => DType::F64,
-        _ => return None,
-    };
-    (order == "|" || order.starts_with(NATIVE)).then_some(known)
+    DType::supported().find(|&d| type_string(d).is_some_and(|own| own == text))
 }
 
-fn type_string(dtype: DType) -> String {
+/// NumPy's name of a dtype, if it has one.
+fn type_string(dtype: DType) -> Option<String> {
     let order = if dtype.size() == 1 { '|' } else { NATIVE };
-    let kind = match dtype {
-        DType::Bool => 'b',
-        DType::U8 => 'u',
-        d if d.is_floating_point() => 'f',
-        _ => 'i',
+    let kind = match dtype.category() {
+        _ if dtype == DType::BF16 => return None,
+        Category::Bool => 'b',
+        Category::Integer if dtype.is_signed() => 'i',
+        Category::Integer => 'u',
+        Category::Float => 'f',
+        Category::Complex => 'c',
     };
-    format!("{order}{kind}{}", dtype.size())
+    Some(format!("{order}{kind}{}", dtype.size()))
 }
 
 /// The error for elements that no tensor has.
 fn unsupported(object: &Bound<'_, PyAny>, text: &str) -> PyErr {
     let given = object.getattr("dtype").and_then(|d| d.getattr("type")?.getattr("__name__")?.extract::<String>());
-    let names: Vec<&str> = DType::SUPPORTED.iter().map(|d| d.name()).collect();
+    let names: Vec<&str> = DType::supported().filter(|&d| type_string(d).is_some()).map(DType::name).collect();
     PyTypeError::new_err(format!(
         "can't convert np.ndarray of type {}. The only supported types are: {}.",
         given.map_or(text.into(), |name| format!("numpy.{name}")),
@@ -100,7 +90,7 @@ pub fn from_array(object: &Bound<'_, PyAny>, copy_odd: bool) -> PyResult<Tensor>
             "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.",
         ));
     }
-    let dtype = dtype(&text).filter(|d| d.is_supported()).ok_or_else(|| unsupported(object, &text))?;
+    let dtype = dtype(&text).ok_or_else(|| unsupported(object, &text))?;
     let shape: Vec<usize> = field("shape")?.extract()?;
     let (address, read_only): (usize, bool) = field("data")?.extract()?;
     let size = dtype.size();
@@ -151,12 +141,15 @@ impl Memory {
 /// A NumPy array on the tensor's memory.
 pub fn to_array<'py>(py: Python<'py>, t: &Tensor) -> PyResult<Bound<'py, PyAny>> {
     let size = t.dtype().size();
+    let text = type_string(t.dtype()).ok_or_else(|| {
+        PyTypeError::new_err(format!("Got unsupported ScalarType {}: NumPy has no such type", t.dtype()))
+    })?;
     let strides: Vec<isize> = t.strides().iter().map(|s| s.wrapping_mul(size as isize)).collect();
     let interface = PyDict::new(py);
     interface.set_item("version", 3)?;
     interface.set_item("shape", PyTuple::new(py, t.shape())?)?;
     interface.set_item("strides", PyTuple::new(py, strides)?)?;
-    interface.set_item("typestr", type_string(t.dtype()))?;
+    interface.set_item("typestr", text)?;
     interface.set_item("data", (t.expose()?.expose_provenance(), t.storage().is_read_only()))?;
     let memory = Memory { _storage: t.storage().clone(), interface: interface.unbind() };
     py.import("numpy")?.call_method1("asarray", (Py::new(py, memory)?,))

@@ -4,7 +4,7 @@ use super::Tensor;
 use super::dtype::DType;
 use super::scalar::Scalar;
 use crate::error::{Error, Result};
-use crate::kernels::element::{Element, dispatch};
+use crate::kernels::element::{Element, dispatch, number};
 
 impl Tensor {
     /// A one-dimensional tensor of the numbers of a slice.
@@ -103,13 +103,5 @@ impl Tensor {
     /// As [`Tensor::full`].
     pub fn ones(shape: &[usize], dtype: DType) -> Result<Tensor> {
         Tensor::full(shape, 1i64, dtype)
-    }
-}
-
-/// A number as an element.
-pub(crate) fn number<T: Element>(value: Scalar) -> T {
-    match value {
-        Scalar::Float(x) if T::DTYPE.is_floating_point() || T::DTYPE == DType::Bool => T::from_f64(x),
-        other => T::from_i64(other.as_i64()),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Error, Result};
+
 /// The type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -45,41 +47,72 @@ pub enum Category {
     Complex,
 }
 
-/// What stands for an element type in a table: name, size, category.
-struct Row(&'static str, usize, Category);
+/// What stands for an element type in a table.
+struct Row {
+    dtype: DType,
+    name: &'static str,
+    aliases: &'static [&'static str],
+    size: usize,
+    category: Category,
+}
+
+const fn row(
+    dtype: DType,
+    name: &'static str,
+    aliases: &'static [&'static str],
+    size: usize,
+    category: Category,
+) -> Row {
+    Row { dtype, name, aliases, size, category }
+}
 
 const ROWS: [Row; 12] = [
-    Row("bool", 1, Category::Bool),
-    Row("uint8", 1, Category::Integer),
-    Row("int8", 1, Category::Integer),
-    Row("int16", 2, Category::Integer),
-    Row("int32", 4, Category::Integer),
-    Row("int64", 8, Category::Integer),
-    Row("float16", 2, Category::Float),
-    Row("bfloat16", 2, Category::Float),
-    Row("float32", 4, Category::Float),
-    Row("float64", 8, Category::Float),
-    Row("complex64", 8, Category::Complex),
-    Row("complex128", 16, Category::Complex),
+    row(DType::Bool, "bool", &[], 1, Category::Bool),
+    row(DType::U8, "uint8", &[], 1, Category::Integer),
+    row(DType::I8, "int8", &[], 1, Category::Integer),
+    row(DType::I16, "int16", &["short"], 2, Category::Integer),
+    row(DType::I32, "int32", &["int"], 4, Category::Integer),
+    row(DType::I64, "int64", &["long"], 8, Category::Integer),
+    row(DType::F16, "float16", &["half"], 2, Category::Float),
+    row(DType::BF16, "bfloat16", &[], 2, Category::Float),
+    row(DType::F32, "float32", &["float"], 4, Category::Float),
+    row(DType::F64, "float64", &["double"], 8, Category::Float),
+    row(DType::C64, "complex64", &["cfloat"], 8, Category::Complex),
+    row(DType::C128, "complex128", &["cdouble"], 16, Category::Complex),
 ];
 
+/// Why some types have no kernels.
+pub const UNSUPPORTED: &str = "complex numbers are not implemented; keep the real and the imaginary part apart";
+
 impl DType {
+    /// All element types, each at its place in this order.
+    pub fn all() -> impl ExactSizeIterator<Item = DType> {
+        ROWS.iter().map(|row| row.dtype)
+    }
+
     /// The element types that kernels exist for.
-    pub const SUPPORTED: [DType; 6] = [DType::Bool, DType::U8, DType::I32, DType::I64, DType::F32, DType::F64];
+    pub fn supported() -> impl Iterator<Item = DType> {
+        DType::all().filter(|d| d.is_supported())
+    }
 
     /// torch's name without its module: `float32`.
     pub fn name(self) -> &'static str {
-        ROWS[self as usize].0
+        ROWS[self as usize].name
+    }
+
+    /// torch's other names: `float`.
+    pub fn aliases(self) -> &'static [&'static str] {
+        ROWS[self as usize].aliases
     }
 
     /// Bytes an element takes.
     pub fn size(self) -> usize {
-        ROWS[self as usize].1
+        ROWS[self as usize].size
     }
 
     /// The kind of number.
     pub fn category(self) -> Category {
-        ROWS[self as usize].2
+        ROWS[self as usize].category
     }
 
     /// True for the types that can carry gradients.
@@ -92,9 +125,32 @@ impl DType {
         !matches!(self, DType::Bool | DType::U8)
     }
 
-    /// True for the types of [`Self::SUPPORTED`].
+    /// True for the types that kernels exist for.
     pub fn is_supported(self) -> bool {
-        Self::SUPPORTED.contains(&self)
+        self.category() != Category::Complex
+    }
+
+    /// The type itself, where kernels exist for it.
+    ///
+    /// # Errors
+    /// [`Error::DTypeUnsupported`].
+    pub fn require(self, op: &'static str) -> Result<DType> {
+        if self.is_supported() { Ok(self) } else { Err(Error::DTypeUnsupported { op, dtype: self, hint: UNSUPPORTED }) }
+    }
+
+    /// The type that kernels compute in: float32 for the floats of 16 bits, whose results are rounded once, and int32 for
+    /// the narrow signed integers, whose results wrap to the same numbers.
+    pub fn computed_in(self) -> DType {
+        match self {
+            DType::F16 | DType::BF16 => DType::F32,
+            DType::I8 | DType::I16 => DType::I32,
+            other => other,
+        }
+    }
+
+    /// Whether values may be stored as another type: not floats as integers, nor integers as truth values.
+    pub fn can_cast(self, to: DType) -> bool {
+        self.category() <= to.category()
     }
 
     /// The smallest type that holds what both hold, as torch's `promote_types`.
@@ -159,8 +215,9 @@ mod tests {
 
     #[test]
     fn promotion_is_symmetric_and_grows() {
-        for a in DType::SUPPORTED {
-            for b in DType::SUPPORTED {
+        for a in DType::all() {
+            assert_eq!(DType::all().nth(a as usize), Some(a));
+            for b in DType::all() {
                 assert_eq!(a.promote(b), b.promote(a));
                 assert!(a.promote(b) >= a.max(b));
             }

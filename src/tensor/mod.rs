@@ -25,21 +25,21 @@ static DEFAULT_DTYPE: AtomicU8 = AtomicU8::new(DType::F32 as u8);
 /// The type that floating-point numbers without a type become.
 #[inline]
 pub fn default_dtype() -> DType {
-    if DEFAULT_DTYPE.load(Ordering::Relaxed) == DType::F64 as u8 { DType::F64 } else { DType::F32 }
+    match DEFAULT_DTYPE.load(Ordering::Relaxed) {
+        n if n == DType::F64 as u8 => DType::F64,
+        n if n == DType::F16 as u8 => DType::F16,
+        n if n == DType::BF16 as u8 => DType::BF16,
+        _ => DType::F32,
+    }
 }
 
 /// Sets the type that floating-point numbers without a type become.
 ///
 /// # Errors
-/// Only float32 and float64 can be.
+/// Only floating-point types can be.
 pub fn set_default_dtype(dtype: DType) -> Result<()> {
-    if !matches!(dtype, DType::F32 | DType::F64) {
-        return Err(Error::ArgumentType {
-            op: "set_default_dtype",
-            argument: "d".into(),
-            expected: "float32 or float64",
-            given: dtype.to_string(),
-        });
+    if !dtype.is_floating_point() {
+        return Err(Error::DefaultDType { dtype });
     }
     DEFAULT_DTYPE.store(dtype as u8, Ordering::Relaxed);
     Ok(())

@@ -17,7 +17,7 @@ use super::scalar::Scalar;
 use super::storage::{Access, Buffer, Storage, Versioning};
 use crate::error::{Error, Result};
 use crate::kernels::expr::{Instruction, OpCode, Program};
-use crate::kernels::pointwise::{self, Input, Output};
+use crate::kernels::pointwise::{self, Input, Numbers, Output};
 use crate::memory::pool;
 use crate::profiler;
 
@@ -377,9 +377,10 @@ impl Fused {
                 Source::Number(n) => Input::Number(*n),
             })
             .collect();
+        let numbers = Numbers { dtype: root.compute, exact: 0 };
         // SAFETY: the sources' layouts lie in their storages, which are locked; the target is new memory of the root's size
         // or is locked and read only element on element.
-        unsafe { pointwise::run(root.op, &program, root.compute, &inputs, &[], &[target], &root.shape) }
+        unsafe { pointwise::run(root.op, &program, numbers, &inputs, &[], &[target], &root.shape) }
     }
 }
 

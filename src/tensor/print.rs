@@ -242,7 +242,7 @@ pub fn repr(tensor: &Tensor) -> Result<String> {
         if shows_dtype {
             suffixes.push(format!("dtype=torch.{}", tensor.dtype()));
         }
-        elements(tensor, options)
+        elements(tensor, options)?
     };
     match tensor.grad_fn().filter(|_| tensor.requires_grad()) {
         Some(edge) => suffixes.push(format!("grad_fn=<{}>", edge.node.name())),
@@ -257,13 +257,13 @@ pub fn repr(tensor: &Tensor) -> Result<String> {
     Ok(with_suffixes(body, &suffixes, options.linewidth))
 }
 
-fn elements(tensor: &Tensor, options: Options) -> String {
+fn elements(tensor: &Tensor, options: Options) -> Result<String> {
     let summarised = tensor.numel() > options.threshold;
-    let printer = Printer { reader: Reader::new(tensor), shape: tensor.shape(), summarised, options };
+    let printer = Printer { reader: Reader::new(tensor)?, shape: tensor.shape(), summarised, options };
     let mut values = Vec::new();
     printer.values(&mut Vec::new(), &mut values);
     let formatter = Formatter::new(&values, tensor.dtype().is_floating_point(), &options);
-    printer.block(&mut Vec::new(), PREFIX.len(), &formatter)
+    Ok(printer.block(&mut Vec::new(), PREFIX.len(), &formatter))
 }
 
 /// Suffixes stand on the last line where they fit, else on lines of their own.

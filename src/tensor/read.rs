@@ -2,38 +2,45 @@
 //! that there is one place where a tensor's numbers come into being.
 
 use super::Tensor;
-use super::dtype::DType;
+use super::dtype::Category;
 use super::scalar::Scalar;
 use super::storage::Access;
 use crate::error::{Error, Result};
-use crate::kernels::element::{Element, Truth, convert, dispatch};
+use crate::kernels::element::{Element, convert, dispatch};
 
 /// A tensor's elements, locked for reading.
 pub struct Reader<'a> {
     tensor: &'a Tensor,
+    /// Reads the element at an address.
+    read: unsafe fn(*const u8) -> Scalar,
     _access: Access<'a>,
+}
+
+unsafe fn read<T: Element>(address: *const u8) -> Scalar {
+    // SAFETY: the caller gives the address of an element of this type.
+    let value = unsafe { address.cast::<T>().read() };
+    match T::DTYPE.category() {
+        Category::Bool => Scalar::Bool(value.to_bool()),
+        Category::Integer => Scalar::Int(value.to_i64()),
+        _ => Scalar::Float(value.to_f64()),
+    }
 }
 
 impl<'a> Reader<'a> {
     /// Locks the tensor's memory.
-    pub fn new(tensor: &'a Tensor) -> Self {
-        Reader { tensor, _access: Access::lock([(&**tensor.storage(), false)]) }
+    ///
+    /// # Errors
+    /// For dtypes without kernels.
+    pub fn new(tensor: &'a Tensor) -> Result<Self> {
+        let read = dispatch!("item", tensor.dtype(), T => read::<T> as unsafe fn(*const u8) -> Scalar);
+        Ok(Reader { tensor, read, _access: Access::lock([(&**tensor.storage(), false)]) })
     }
 
     /// The element at an offset in the storage.
     fn at(&self, offset: usize) -> Scalar {
         let data = self.tensor.storage().as_ptr();
         // SAFETY: offsets come from the tensor's layout, which lies in its storage.
-        unsafe {
-            match self.tensor.dtype() {
-                DType::Bool => Scalar::Bool(data.cast::<Truth>().add(offset).read().to_bool()),
-                DType::U8 => Scalar::Int(data.add(offset).read() as i64),
-                DType::I32 => Scalar::Int(data.cast::<i32>().add(offset).read() as i64),
-                DType::I64 => Scalar::Int(data.cast::<i64>().add(offset).read()),
-                DType::F32 => Scalar::Float(data.cast::<f32>().add(offset).read() as f64),
-                _ => Scalar::Float(data.cast::<f64>().add(offset).read()),
-            }
-        }
+        unsafe { (self.read)(data.add(offset * self.tensor.dtype().size())) }
     }
 
     /// The element at an index; every part of it lies within its size.
@@ -55,7 +62,7 @@ impl Tensor {
             return Err(Error::NotScalar { numel: self.numel() });
         }
         self.settle()?;
-        Ok(Reader::new(self).at(self.layout().offset))
+        Ok(Reader::new(self)?.at(self.layout().offset))
     }
 
     /// The truth of the only element.
@@ -93,7 +100,7 @@ impl Tensor {
     pub fn to_scalars(&self) -> Result<Vec<Scalar>> {
         self.readable("reading the elements of a Tensor")?;
         self.settle()?;
-        let reader = Reader::new(self);
+        let reader = Reader::new(self)?;
         Ok(self.layout().offsets().map(|o| reader.at(o)).collect())
     }
 

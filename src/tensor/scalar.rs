@@ -49,19 +49,19 @@ impl Scalar {
     /// # Errors
     /// [`Error::Overflow`].
     pub fn check_fits(self, op: &'static str, dtype: DType) -> Result<()> {
+        let signed = |bits: i32| -2f64.powi(bits - 1)..=2f64.powi(bits - 1) - 1.0;
         let range = match dtype {
-            // Negative integers wrap in unsigned integers, as in torch.
-            DType::U8 => {
-                if let Scalar::Float(_) = self {
-                    0.0..=255.0
-                } else {
-                    -255.0..=255.0
-                }
-            }
-            DType::I32 => i32::MIN as f64..=i32::MAX as f64,
+            // Negative integers wrap in unsigned ones, as in torch.
+            DType::U8 if matches!(self, Scalar::Float(_)) => 0.0..=255.0,
+            DType::U8 => -255.0..=255.0,
+            DType::I8 | DType::I16 | DType::I32 => signed(8 * dtype.size() as i32),
             // The greatest int64 is no float64; the next one up is the first that does not fit.
             DType::I64 => i64::MIN as f64..=(i64::MAX as f64).next_down(),
-            DType::F32 if self.as_f64().is_finite() => f32::MIN as f64..=f32::MAX as f64,
+            _ if !self.as_f64().is_finite() => return Ok(()),
+            DType::F16 => -65504.0..=65504.0,
+            // The greatest number has eight bits: 2^128 - 2^120.
+            DType::BF16 => -f32::from_bits(0x7f7f_0000) as f64..=f32::from_bits(0x7f7f_0000) as f64,
+            DType::F32 => f32::MIN as f64..=f32::MAX as f64,
             _ => return Ok(()),
         };
         match self {

@@ -200,7 +200,7 @@ pub fn view_dtype(x: &Tensor, dtype: DType) -> Result<Tensor> {
     if let Some(y) = batch::unary(x, |x| view_dtype(x, dtype)) {
         return y;
     }
-    super::creation::supported(OP, dtype)?;
+    dtype.require(OP)?;
     let (from, to) = (x.dtype().size(), dtype.size());
     let mut layout = x.layout().clone();
     if from != to {

@@ -1,0 +1,57 @@
+//! Strided elements from one place to another, converted from one dtype to another on the way.
+
+use super::dispatch::{tier, tiered};
+use super::element::{Element, convert, dispatch};
+use crate::error::Result;
+use crate::tensor::dtype::DType;
+
+/// Copies `n` elements: from an address with a step to an address with a step, both steps in elements.
+pub type Converter = unsafe fn(from: *const u8, from_step: isize, to: *mut u8, to_step: isize, n: usize);
+
+/// What takes elements of one dtype to another; within one dtype it copies them.
+///
+/// # Errors
+/// For dtypes without kernels.
+pub fn converter(op: &'static str, from: DType, to: DType) -> Result<Converter> {
+    if from == to {
+        return Ok(match from.size() {
+            1 => moved::<u8>,
+            2 => moved::<u16>,
+            4 => moved::<u32>,
+            8 => moved::<u64>,
+            _ => moved::<u128>,
+        });
+    }
+    Ok(dispatch!(op, from, S => dispatch!(op, to, D => conversion::<S, D>(tier()))))
+}
+
+tiered! { fn conversion<S: Element, D: Element>(from: *const u8, from_step: isize, to: *mut u8, to_step: isize, n: usize) = strided::<S, D>; }
+
+/// # Safety
+/// There are `n` elements to read and to write under the steps.
+#[inline(always)]
+unsafe fn strided<S: Element, D: Element>(from: *const u8, from_step: isize, to: *mut u8, to_step: isize, n: usize) {
+    let (from, to) = (from.cast::<S>(), to.cast::<D>());
+    // SAFETY: the caller vouches for the elements.
+    unsafe {
+        match (from_step, to_step) {
+            (1, 1) => (0..n).for_each(|i| *to.add(i) = convert(*from.add(i))),
+            (0, 1) if n > 0 => std::slice::from_raw_parts_mut(to, n).fill(convert(*from)),
+            _ => (0..n as isize).for_each(|i| *to.offset(i * to_step) = convert(*from.offset(i * from_step))),
+        }
+    }
+}
+
+/// # Safety
+/// As [`strided`].
+unsafe fn moved<T: Copy>(from: *const u8, from_step: isize, to: *mut u8, to_step: isize, n: usize) {
+    let (from, to) = (from.cast::<T>(), to.cast::<T>());
+    // SAFETY: the caller vouches for the elements; what is read is not written.
+    unsafe {
+        match (from_step, to_step) {
+            (1, 1) => std::ptr::copy_nonoverlapping(from, to, n),
+            (0, 1) if n > 0 => std::slice::from_raw_parts_mut(to, n).fill(*from),
+            _ => (0..n as isize).for_each(|i| *to.offset(i * to_step) = *from.offset(i * from_step)),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+"""Element types against torch: every pair of them in every kind of operation, the numbers they hold, and what becomes of
+them."""
+
+import itertools
+import warnings
+
+import pytest
+
+import ferrograd as fg
+
+torch = pytest.importorskip("torch")
+warnings.filterwarnings("ignore")
+
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
+FLOATS = DTYPES[6:]
+#: Some numbers of each type; its limits among them.
+NUMBERS = {
+    "bool": [True, False, True],
+    "uint8": [1, 200, 44],
+    "int8": [1, -128, 44],
+    "int16": [3, -32768, 4444],
+    "int32": [5, -(2**31), 44444],
+    "int64": [7, -100, 44444444444],
+    "float16": [0.1, -3.3, 100.7],
+    "bfloat16": [0.1, -3.3, 100.7],
+    "float32": [0.1, -3.3, 100.7],
+    "float64": [0.1, -3.3, 100.7],
+}
+PLAIN = [True, 3, -7, 300, 0.1, 2.5]
+
+
+def operand(T, name):
+    """A tensor of three elements, or one of them where the name ends in `[0]`."""
+    dtype = name.removesuffix("[0]")
+    x = T.tensor(NUMBERS[dtype], dtype=getattr(T, dtype))
+    return x[0] if name.endswith("[0]") else x
+
+
+def described(T, result):
+    """A result in terms that both libraries have."""
+    if isinstance(result, T.Tensor):
+        return str(result.dtype), tuple(result.shape), result.tolist()
+    return str(result)
+
+
+def outcome(T, call):
+    """What a call gives, or the class of its error."""
+    try:
+        return described(T, call(T))
+    except NotImplementedError:
+        # A kind of RuntimeError, which torch raises where one of its kernels lacks a type.
+        return "RuntimeError"
+    except Exception as error:
+        return type(error).__name__
+
+
+def close(a, b, tolerance):
+    """Equality, of floats to a relative difference."""
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(close(x, y, tolerance) for x, y in zip(a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (a != a and b != b) or abs(a - b) <= tolerance * max(abs(a), abs(b))
+    return type(a) is type(b) and a == b
+
+
+def compare(call, what, tolerance=0.0):
+    ours, theirs = outcome(fg, call), outcome(torch, call)
+    assert close(ours, theirs, tolerance), f"{what}: {ours}, torch has {theirs}"
+
+
+BINARY = {
+    "+": lambda T, a, b: a + b,
+    "-": lambda T, a, b: a - b,
+    "*": lambda T, a, b: a * b,
+    "/": lambda T, a, b: a / b,
+    "//": lambda T, a, b: a // b,
+    "%": lambda T, a, b: a % b,
+    "==": lambda T, a, b: a == b,
+    "<": lambda T, a, b: a < b,
+    ">=": lambda T, a, b: a >= b,
+    "&": lambda T, a, b: a & b,
+    "add alpha": lambda T, a, b: T.add(a, b, alpha=2),
+    "add_": lambda T, a, b: a.clone().add_(b),
+    "mul_": lambda T, a, b: a.clone().mul_(b),
+    "div_": lambda T, a, b: a.clone().div_(b),
+    "sub_": lambda T, a, b: a.clone().sub_(b),
+    "floor": lambda T, a, b: T.div(a, b, rounding_mode="floor"),
+    "where": lambda T, a, b: T.where(T.tensor([True, False, True]), a, b),
+}
+TENSORS = {
+    "maximum": lambda T, a, b: T.maximum(a, b),
+    "logical_and": lambda T, a, b: T.logical_and(a, b),
+    "copy_": lambda T, a, b: a.clone().copy_(b),
+    "cat": lambda T, a, b: T.cat([a.reshape(-1), b.reshape(-1)]),
+}
+
+
+def dividing_by_zero(kind, b):
+    """The division of integers by zero, whose error both libraries have, and by false, which ends torch's process."""
+    return kind in ("//", "%", "floor") and b in ("bool", "bool[0]")
+
+
+@pytest.mark.parametrize("a", [*DTYPES, *(f"{d}[0]" for d in DTYPES)])
+def test_every_pair_of_dtypes(a):
+    names = [*DTYPES, *(f"{d}[0]" for d in DTYPES)]
+    for b, (kind, call) in itertools.product(names, {**BINARY, **TENSORS}.items()):
+        if not dividing_by_zero(kind, b):
+            compare(lambda T: call(T, operand(T, a), operand(T, b)), f"{a} {kind} {b}")
+
+
+@pytest.mark.parametrize("a", [*DTYPES, *(f"{d}[0]" for d in DTYPES)])
+def test_every_dtype_with_numbers(a):
+    for number, (kind, call) in itertools.product(PLAIN, BINARY.items()):
+        compare(lambda T: call(T, operand(T, a), number), f"{a} {kind} {number}")
+    for number, kind in itertools.product(PLAIN, ["+", "-", "*", "/", "<", "where"]):
+        compare(lambda T: BINARY[kind](T, number, operand(T, a)), f"{number} {kind} {a}")
+
+
+def test_result_types():
+    for a, b in itertools.product([*DTYPES, *(f"{d}[0]" for d in DTYPES), *PLAIN], repeat=2):
+        pick = lambda T, x: operand(T, x) if isinstance(x, str) else x
+        compare(lambda T: T.result_type(pick(T, a), pick(T, b)), f"result_type({a}, {b})")
+    for a, b in itertools.product(DTYPES, repeat=2):
+        compare(lambda T: T.promote_types(getattr(T, a), getattr(T, b)), f"promote_types({a}, {b})")
+        compare(lambda T: T.can_cast(getattr(T, a), getattr(T, b)), f"can_cast({a}, {b})")
+
+
+UNARY = "abs neg sign relu floor trunc square logical_not isnan bitwise_not sum mean prod max min argmax argmin".split()
+SMOOTH = "exp log sin cos tanh sigmoid sqrt reciprocal expm1 log1p".split()
+
+
+@pytest.mark.parametrize("a", DTYPES)
+def test_functions_of_every_dtype(a):
+    for name in UNARY:
+        compare(lambda T: getattr(T, name)(operand(T, a)), f"{name}({a})", {"prod": 4e-3, "sum": 1e-6, "mean": 1e-6}.get(name, 0.0))
+    for name in SMOOTH:
+        # One unit in the last place of the result's type; torch rounds the smallest numbers to zero.
+        compare(lambda T: T.where((y := getattr(T, name)(operand(T, a))).abs() < 1e-37, 0.0, y), f"{name}({a})", 3e-7)
+
+
+#: Floats that integers do not hold are as x86-64 has them, in both libraries.
+ODD = [300.7, -300.7, 40000.0, 3e9, -3e9, 5e9, 1e10, 1e20, float("nan"), float("inf"), -float("inf"), -1.5, 0.0, 6e-8]
+
+
+@pytest.mark.parametrize("source", DTYPES)
+def test_casts(source):
+    values = ODD if source in FLOATS else NUMBERS[source]
+    for target in DTYPES:
+        compare(lambda T: T.tensor(values, dtype=getattr(T, source)).to(getattr(T, target)), f"{source} to {target}")
+        flipped = lambda T: T.tensor([values, values], dtype=getattr(T, source)).t().to(getattr(T, target))
+        compare(flipped, f"strided {source} to {target}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_creation_and_text(dtype):
+    calls = [
+        lambda T, d: T.zeros(2, 2, dtype=d),
+        lambda T, d: T.ones(2, dtype=d),
+        lambda T, d: T.full((2,), 3, dtype=d),
+        lambda T, d: T.full((2,), 1e39, dtype=d),
+        lambda T, d: T.full((2,), 300, dtype=d),
+        lambda T, d: T.full((2,), -70000.0, dtype=d),
+        lambda T, d: T.zeros(2, dtype=d).fill_(-1.5),
+        lambda T, d: T.arange(5, dtype=d),
+        lambda T, d: T.linspace(0, 1, 5, dtype=d),
+        lambda T, d: T.eye(2, dtype=d),
+        lambda T, d: T.tensor([1.5, 2, True], dtype=d),
+        lambda T, d: repr(T.tensor(NUMBERS[dtype], dtype=d)),
+        lambda T, d: repr(T.tensor([[0.5, 100.25], [1, 0]], dtype=d)),
+        lambda T, d: repr(T.zeros(0, dtype=d)),
+        lambda T, d: T.stack([T.ones(2, dtype=d), T.zeros(2, dtype=d)]),
+        lambda T, d: T.ones(2, 3, dtype=d) @ T.full((3, 2), 2, dtype=d),
+        lambda T, d: T.tensor([1, 2, 3], dtype=d) @ T.tensor([1, 2, 3], dtype=d),
+        lambda T, d: T.ones(3, dtype=d).sum(dtype=T.float16),
+        lambda T, d: T.ones(3, dtype=d).sum(dtype=T.int8),
+        lambda T, d: T.tensor([[1, 2], [3, 4]], dtype=d)[T.tensor([1, 0, 1])],
+        lambda T, d: T.tensor([[1, 2], [3, 4]], dtype=d).max(1).values,
+    ]
+    for n, call in enumerate(calls):
+        compare(lambda T: call(T, getattr(T, dtype)), f"call {n} of {dtype}")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sums_of_narrow_floats_are_exact_inside(dtype):
+    for T in (fg, torch):
+        x = T.full((70000,), 1.0, dtype=getattr(T, dtype))
+        assert x.mean().item() == 1.0
+        assert (x / 256).sum().item() == pytest.approx(70000 / 256, rel=4e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gradients_of_narrow_floats(dtype):
+    def call(T):
+        x = T.tensor([0.3, -1.2, 2.0], dtype=getattr(T, dtype), requires_grad=True)
+        w = T.tensor([[1.0, 2.0, 3.0], [0.1, 0.2, 0.3]], dtype=getattr(T, dtype))
+        ((w @ x).tanh().sum() + (x * 0.1).exp().mean() + x[[0, 0, 2]].sum()).backward()
+        return x.grad
+
+    compare(call, "gradient", 2e-2)
