@@ -112,9 +112,6 @@ pub enum Error {
     /// A dtype for which the operation has no meaning.
     #[error("{op}: {rule}, got {dtype}")]
     DTypeInvalid { op: &'static str, dtype: DType, rule: &'static str },
-    /// A default for floating-point numbers that is none.
-    #[error("only floating-point types are supported as the default type, got {dtype}")]
-    DefaultDType { dtype: DType },
     /// Operands whose dtypes had to agree.
     #[error("{op}: expected operands of the same dtype, got {left} and {right}")]
     DTypeMismatch { op: &'static str, left: DType, right: DType },
@@ -434,7 +431,7 @@ impl Error {
             | IndexScalar
             | IndexShape { .. }
             | EmptyReduction { .. } => Kind::Index,
-            ArgumentType { .. } | DefaultDType { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
+            ArgumentType { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
             Argument { .. } | Data { .. } | DualDType { .. } | EmptyList { op: "cat" } => Kind::Value,
             NotImplemented { .. } | NoDerivative { .. } | DTypeUnsupported { .. } => Kind::NotImplemented,
             OutOfMemory { .. } => Kind::Memory,

@@ -59,6 +59,24 @@ from ._functions import (
     numel,
     unravel_index,
 )
+from ._dtypes import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    finfo,
+    iinfo,
+    is_complex,
+    is_floating_point,
+    set_default_tensor_type,
+)
+from .utils.dlpack import from_dlpack as from_dlpack
 from ._tensor_str import set_printoptions as set_printoptions
 from ._size import Size as Size
 from .autograd.grad_mode import enable_grad as enable_grad, no_grad as no_grad, set_grad_enabled as set_grad_enabled

@@ -25,6 +25,23 @@ from ._ferrograd import (
 from ._size import Size
 from . import autograd, config, linalg, utils
 from . import _tensor  # noqa: F401 - adds methods to Tensor
+from ._dtypes import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    finfo,
+    iinfo,
+    is_complex,
+    is_floating_point,
+    set_default_tensor_type,
+)
 from ._tensor_str import set_printoptions
 from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from ._functions import (
@@ -44,6 +61,7 @@ from ._functions import (
     numel,
     unravel_index,
 )
+from .utils.dlpack import from_dlpack
 from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None

@@ -5,26 +5,59 @@ from ._ferrograd import Tensor, dtype
 from ._size import Size
 
 
-def _to(self: Tensor, *args, dtype_=None, copy: bool = False, **kwargs) -> Tensor:
-    """The tensor in another dtype (or on the device "cpu", where it is): `to(dtype)`, `to(other)`, `to("cpu")`."""
-    target = kwargs.pop("dtype", None)
-    kwargs.pop("non_blocking", None)
-    device = kwargs.pop("device", None)
-    if kwargs:
-        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
-    for argument in args:
-        if isinstance(argument, dtype):
-            target = argument
-        elif isinstance(argument, Tensor):
-            target = argument.dtype
-        elif isinstance(argument, bool):
-            continue
-        else:
-            device = argument
+#: Python's types of numbers and the element types that they stand for.
+_PLAIN = {float: _ferrograd.float64, int: _ferrograd.int64, bool: _ferrograd.bool}
+#: What `to` takes beside the tensor, by the type of its first argument.
+_FORMS = {
+    "dtype": ("dtype", "non_blocking", "copy"),
+    "other": ("other", "non_blocking", "copy"),
+    "device": ("device", "dtype", "non_blocking", "copy"),
+}
+
+
+def _is_element_type(value) -> bool:
+    return isinstance(value, dtype) or (isinstance(value, type) and value in _PLAIN)
+
+
+def _matched(args: tuple, kwargs: dict) -> dict:
+    """The arguments of `to` by name, in whichever of its three forms."""
+    first = args[0] if args else None
+    form = "dtype" if _is_element_type(first) else "other" if isinstance(first, Tensor) else "device"
+    named = dict(zip(_FORMS[form], args))
+    extra = [name for name in kwargs if name in named or name not in (*_FORMS[form], "memory_format")]
+    target = named.get("dtype", kwargs.get("dtype"))
+    known = target is None or _is_element_type(target)
+    known &= all(isinstance((named | kwargs).get(flag, False), bool) for flag in ("non_blocking", "copy"))
+    if len(args) > len(_FORMS[form]) or extra or not known:
+        given = ", ".join([*(type(a).__name__ for a in args), *(f"{k}={type(v).__name__}" for k, v in kwargs.items())])
+        raise TypeError(
+            f"to() received an invalid combination of arguments - got ({given}), but expected (dtype), (device, dtype) or "
+            "(Tensor other), each with non_blocking, copy and memory_format"
+        )
+    return named | kwargs
+
+
+def _to(self: Tensor, *args, **kwargs) -> Tensor:
+    """The tensor in another dtype, and on the device "cpu", where it is: `to(dtype)`, `to(other)`, `to("cpu", dtype)`. With
+    `copy`, new memory even where it has the dtype already.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.5, 2.0]).to(ferrograd.int8)
+    tensor([1, 2], dtype=torch.int8)
+    """
+    named = _matched(args, kwargs)
+    device, other = named.get("device"), named.get("other")
     if device is not None:
         _ferrograd._check_device(device)
-    cast = self if target is None else _cast(self, target)
-    return cast.clone() if copy and cast is self else cast
+    target = named.get("dtype") if other is None else other.dtype
+    return _converted(self, _PLAIN.get(target, target), named.get("copy", False), named.get("memory_format"))
+
+
+def _converted(self: Tensor, target: dtype | None, copy: bool = False, memory_format=None) -> Tensor:
+    made = _cast(self, self.dtype if target is None else target, bool(copy))
+    if memory_format in (None, _ferrograd.preserve_format) or made is self:
+        return made
+    return made.contiguous(memory_format=memory_format)
 
 
 _cast = Tensor.to
@@ -32,8 +65,8 @@ Tensor.to = _to
 
 
 def _converter(name: str, target: dtype):
-    def convert(self: Tensor) -> Tensor:
-        return _cast(self, target)
+    def convert(self: Tensor, memory_format=None) -> Tensor:
+        return _converted(self, target, False, memory_format)
 
     convert.__name__ = name
     convert.__qualname__ = f"Tensor.{name}"
@@ -42,18 +75,24 @@ def _converter(name: str, target: dtype):
 
 
 for _name, _target in {
-    "float": _ferrograd.float32,
-    "double": _ferrograd.float64,
-    "long": _ferrograd.int64,
-    "int": _ferrograd.int32,
-    "byte": _ferrograd.uint8,
+    "bfloat16": _ferrograd.bfloat16,
     "bool": _ferrograd.bool,
+    "byte": _ferrograd.uint8,
+    "char": _ferrograd.int8,
+    "double": _ferrograd.float64,
+    "float": _ferrograd.float32,
+    "half": _ferrograd.float16,
+    "int": _ferrograd.int32,
+    "long": _ferrograd.int64,
+    "short": _ferrograd.int16,
 }.items():
     setattr(Tensor, _name, _converter(_name, _target))
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of another."""
+    if not isinstance(other, Tensor):
+        raise TypeError(f"type_as(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
     return _cast(self, other.dtype)
 
 

@@ -1,11 +1,14 @@
 //! Arithmetic of two operands.
 
+use smallvec::smallvec;
+
 use super::formula::{Binary, Domain, Form, Formula, NOT_IMPLEMENTED, OPERANDS, Pointwise, Rule, Special, Unary};
 use super::registry::operation;
 use super::{scaled, unary};
 use crate::error::Result;
 use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
 operation! {
@@ -247,7 +250,14 @@ operation! {
     ///
     /// >>> ferrograd.square(ferrograd.tensor([2.0, -3.0]))
     /// tensor([4., 9.])
-    unary Square, square, "PowBackward0", Rule::Number, ["square(Tensor self)"]
+    unary Square, square, "PowBackward0", Rule::Number, ["square(Tensor self)"], |_, a| {
+        let x = a.tensor(0)?;
+        // The square of a truth value is an integer, as other powers are.
+        if x.dtype() == DType::Bool {
+            return Ok((Pow::spec(), smallvec![x.into(), Scalar::Int(2).into()]));
+        }
+        Ok((Square::spec(), smallvec![x.into()]))
+    }
 }
 impl Unary for Square {
     fn forward<L: Real>(x: L) -> L {
@@ -263,7 +273,7 @@ operation! {
     ///
     /// >>> ferrograd.neg(ferrograd.tensor([1.0, -2.0]))
     /// tensor([-1.,  2.])
-    unary Neg, neg, "NegBackward0", Rule::Number, ["neg(Tensor self)"; also "negative"]
+    unary Neg, neg, "NegBackward0", Rule::Signed, ["neg(Tensor self)"; also "negative"]
 }
 impl Unary for Neg {
     fn forward<L: Real>(x: L) -> L {

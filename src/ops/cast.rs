@@ -16,8 +16,10 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.7, -1.7]).to(ferrograd.int64)
     /// tensor([ 1, -1])
-    function ["Tensor.to(Tensor self, DType dtype)"], |_, a| {
-        Ok(to(a.tensor(0)?, a.dtype(1)?.unwrap_or(a.tensor(0)?.dtype()))?.into())
+    function ["Tensor.to(Tensor self, DType dtype, bool copy=False)"], |_, a| {
+        let x = a.tensor(0)?;
+        let dtype = a.dtype(1)?.unwrap_or(x.dtype());
+        Ok(if dtype == x.dtype() && !a.bool(2)? { x.clone() } else { copied(x, dtype, true)? }.into())
     }
 }
 
@@ -29,10 +31,16 @@ pub fn to(x: &Tensor, dtype: DType) -> Result<Tensor> {
     if x.dtype() == dtype {
         return Ok(x.clone());
     }
-    if let Some(y) = batch::unary(x, |x| to(x, dtype)) {
+    copied(x, dtype, false)
+}
+
+/// The elements in new memory: in the order that they have in memory where `alike`, else in row-major order.
+fn copied(x: &Tensor, dtype: DType, alike: bool) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| copied(x, dtype, alike)) {
         return y;
     }
     let y = Tensor::uninitialized("to", x.shape(), dtype)?;
+    let y = if alike { copy::laid_out_as(x, y) } else { y };
     copy::write(&y, x)?;
     link(Cast { from: x.dtype() }, &[x], &y)?;
     Ok(y)

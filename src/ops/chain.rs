@@ -71,8 +71,8 @@ operation! {
     function ["linalg.vecdot(Tensor x, Tensor y, *, int dim=-1)"], |_, a| {
         let (x, y) = (a.tensor(0)?, a.tensor(1)?);
         if let Some(t) = [x, y].into_iter().find(|t| !t.dtype().is_floating_point()) {
-            let hint = "expected a floating point or complex tensor as input";
-            return Err(Error::DTypeUnsupported { op: "linalg.vecdot", dtype: t.dtype(), hint });
+            let rule = "expected a floating point or complex tensor as input";
+            return Err(Error::DTypeInvalid { op: "linalg.vecdot", dtype: t.dtype(), rule });
         }
         let y = mul(x, y)?;
         Ok(sum::sum(&y, &[a.int(2)?], false, Some(y.dtype()))?.into())

@@ -47,26 +47,27 @@ fn product(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if k == 0 {
         return Tensor::zeros(&shape, a.dtype());
     }
-    // Narrow numbers are multiplied as wider ones; the results are rounded once, or wrap to the same integers.
     let wide = a.dtype().computed_in();
-    let (dtype, [a, b]) = (a.dtype(), [cast::to(&a.detach(), wide)?, cast::to(&b.detach(), wide)?]);
-    let (a, b) = (&a, &b);
-    let c = Tensor::uninitialized(op, &shape, wide)?;
-    let access = Access::lock([(&**a.storage(), false), (&**b.storage(), false)]);
+    if wide != a.dtype() {
+        // Narrow numbers are multiplied as wider ones; the results are rounded once, or wrap to the same integers.
+        let c = product(op, &cast::to(&a.detach(), wide)?, &cast::to(&b.detach(), wide)?)?;
+        return cast::to(&c, a.dtype());
+    }
+    let c = Tensor::uninitialized(op, &shape, a.dtype())?;
+    let _access = Access::lock([(&**a.storage(), false), (&**b.storage(), false)]);
     macro_rules! run {
         ($t:ty) => {
             multiply::<$t>(a, b, &c, &batch, (m, n, k))
         };
     }
-    match wide {
+    match a.dtype() {
         DType::F32 => run!(f32),
         DType::F64 => run!(f64),
         DType::I64 => run!(i64),
         DType::I32 => run!(i32),
         _ => run!(u8),
     }
-    drop(access);
-    cast::to(&c, dtype)
+    Ok(c)
 }
 
 fn multiply<T: Element + Product>(a: &Tensor, b: &Tensor, c: &Tensor, batch: &Shape, sizes: (usize, usize, usize)) {

@@ -144,7 +144,10 @@ creations! {
     /// >>> ferrograd.randn_like(ferrograd.zeros(2)).shape
     /// torch.Size([2])
     "randn_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => drawn_alike, |op, shape, dtype| random_of(op, shape, dtype, random::normal_f32, random::normal_f64);
+    => drawn_alike, |op, shape, dtype| {
+        let single = if dtype == DType::F32 { random::normal_f32 } else { random::normal_narrow };
+        random_of(op, shape, dtype, single, random::normal_f64)
+    };
 }
 
 /// A tensor filled from the default generator.
@@ -155,8 +158,11 @@ fn random_of(
     fill_f32: fn(&mut [f32]),
     fill_f64: fn(&mut [f64]),
 ) -> Result<Tensor> {
-    if !matches!(dtype, DType::F32 | DType::F64) {
+    if !dtype.is_floating_point() {
         return Err(Error::DTypeUnsupported { op, dtype, hint: "only floating point dtypes can be drawn" });
+    }
+    if dtype.computed_in() != dtype {
+        return super::cast::to(&random_of(op, shape, dtype.computed_in(), fill_f32, fill_f64)?, dtype);
     }
     batch::random(op, shape, |shape| {
         let y = Tensor::uninitialized(op, shape, dtype)?;
@@ -244,9 +250,7 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
             d,
         );
     }
-    if dtype == DType::Bool {
-        return Err(Error::DTypeUnsupported { op: "arange", dtype, hint: "truth values make no range" });
-    }
+    dtype.require_numbers("arange")?;
     let count = if dtype.is_floating_point() {
         ((e - s) / d).ceil()
     } else {
@@ -299,6 +303,7 @@ pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tens
             given: steps as f64,
         });
     };
+    dtype.require_numbers("linspace")?;
     let y = Tensor::uninitialized("linspace", &[count], dtype)?;
     let gaps = count.saturating_sub(1).max(1);
     macro_rules! fill {

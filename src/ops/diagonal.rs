@@ -257,7 +257,7 @@ fn indices(
         return Err(Error::Invalid { op, what });
     }
     let dtype = dtype.unwrap_or(DType::I64);
-    if dtype.is_floating_point() {
+    if !matches!(dtype, DType::I32 | DType::I64) {
         return Err(Error::NotImplemented { op, what: format!("indices of dtype {dtype}") });
     }
     let [height, width] = sizes;

@@ -52,12 +52,13 @@ pub fn cdist(x1: &Tensor, x2: &Tensor, p: f64, by_products: Option<bool>) -> Res
             return Err(Error::Rank { op: OP, expected: "at least two dimensions", shape: x.shape().to_vec() });
         }
         if !x.dtype().is_floating_point() {
-            return Err(Error::DTypeUnsupported {
+            return Err(Error::DTypeInvalid {
                 op: OP,
                 dtype: x.dtype(),
-                hint: "only floating-point dtypes have distances",
+                rule: "only floating-point dtypes have distances",
             });
         }
+        x.dtype().require_wide(OP)?;
     }
     if x1.shape().last() != x2.shape().last() {
         let (left, right) = (x1.shape().to_vec(), x2.shape().to_vec());
@@ -230,12 +231,13 @@ pub fn pdist(x: &Tensor, p: f64) -> Result<Tensor> {
         return Err(Error::Invalid { op: OP, what: format!("only supports 2D tensors, got: {}D", x.rank()) });
     }
     if !x.dtype().is_floating_point() {
-        return Err(Error::DTypeUnsupported {
+        return Err(Error::DTypeInvalid {
             op: OP,
             dtype: x.dtype(),
-            hint: "only floating-point dtypes have distances",
+            rule: "only floating-point dtypes have distances",
         });
     }
+    x.dtype().require_wide(OP)?;
     if p.is_nan() || p < 0.0 {
         return Err(Error::Invalid { op: OP, what: format!("only supports non-negative p values, got {p}") });
     }

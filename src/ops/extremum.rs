@@ -221,7 +221,8 @@ fn position(op: &'static str, x: &Tensor, dim: Option<isize>, keepdim: bool, end
         Some(found) => found?,
         None => {
             if x.dtype() == DType::Bool {
-                return Err(Error::NotImplemented { op, what: "bool: convert to an integer first; this".into() });
+                let rule = "truth values have no greatest; convert to an integer first";
+                return Err(Error::DTypeInvalid { op, dtype: DType::Bool, rule });
             }
             let plan = Plan::new(op, &flat, &dims, kept)?;
             refuse_nothing(op, x, &plan, dim.is_none())?;

@@ -158,6 +158,8 @@ pub enum Rule {
     Number,
     /// As `Number`; numbers among the operands must fit the type.
     Bounds,
+    /// As `Number`, of numbers with a sign.
+    Signed,
     /// As `Number`; integers must not be divided by zero.
     Quotient,
     /// As `Number`; integers have no negative powers.

@@ -177,6 +177,7 @@ fn histogram(x: &Tensor, bins: Bins, weight: Option<&Tensor>, density: bool) -> 
     const OP: &str = "histogram";
     x.readable("making a histogram of a Tensor")?;
     float(OP, x)?;
+    x.dtype().require_wide(OP)?;
     if let Some(w) = weight.filter(|w| w.shape() != x.shape()) {
         let (expected, given) = (x.shape().to_vec(), w.shape().to_vec());
         return Err(Error::Shape { op: OP, what: "weight must have the shape of the input", expected, given });
@@ -315,6 +316,7 @@ fn searched(
         let ready = |t: &Tensor| copy::to_contiguous(&cast::to(&t.detach(), common)?);
         Ok((ready(sequence)?, ready(values)?))
     })?;
+    common.require_numbers(op)?;
     let length = sequence.shape()[sequence.rank() - 1];
     let sorter = sorter.map(|s| s.to_vec::<i64>()).transpose()?;
     if let Some(bad) = sorter.iter().flatten().find(|&&i| i < 0 || i as usize >= length) {

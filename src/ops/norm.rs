@@ -52,8 +52,8 @@ operation! {
 /// For integers, dimensions out of range or named twice, and over nothing where that has no norm.
 pub fn vector_norm(x: &Tensor, p: f64, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
     if !x.dtype().is_floating_point() {
-        let hint = "expected a floating point or complex tensor as input";
-        return Err(Error::DTypeUnsupported { op: OP, dtype: x.dtype(), hint });
+        let rule = "expected a floating point or complex tensor as input";
+        return Err(Error::DTypeInvalid { op: OP, dtype: x.dtype(), rule });
     }
     if let Some(dtype) = dtype {
         if !dtype.is_floating_point() || dtype.promote(x.dtype()) != dtype {
@@ -306,11 +306,7 @@ pub fn renorm(x: &Tensor, p: f64, dim: isize, greatest: f64) -> Result<Tensor> {
         return refused(OP, format!("input needs at least 2 dimensions, got {} dimensions", x.rank()));
     }
     if !x.dtype().is_floating_point() {
-        return Err(Error::DTypeUnsupported {
-            op: OP,
-            dtype: x.dtype(),
-            hint: "only floating point dtypes have norms",
-        });
+        return Err(Error::DTypeInvalid { op: OP, dtype: x.dtype(), rule: "only floating point dtypes have norms" });
     }
     if let Some(y) = batch::along(OP, x, dim, |x, dim| scaled(x, p, &others(x, dim as usize, 1), greatest)) {
         return y;

@@ -199,13 +199,6 @@ fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> Result<()> 
         }
         // Numbers wrap to the dtype elsewhere; torch makes tensors of these first.
         (Rule::Power, Some(Operand::Number(s))) => s.check_fits(spec.name, compute),
-        (Rule::Where, _) => {
-            let mut numbers = operands.iter().filter(|o| o.tensor().is_none());
-            numbers.try_for_each(|o| match o {
-                Operand::Number(s) => s.check_fits(spec.name, compute),
-                Operand::Tensor(_) => Ok(()),
-            })
-        }
         _ => Ok(()),
     }
 }
@@ -260,7 +253,11 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
             Ok((promoted, promoted))
         }
         Rule::Promote | Rule::Subtract => Ok((promoted, promoted)),
-        Rule::Number | Rule::Quotient | Rule::Power => Ok((promoted, promoted)),
+        Rule::Signed if promoted == DType::Bool => {
+            let rule = "truth values have no sign; use logical_not, or ~ to invert a mask";
+            Err(Error::DTypeInvalid { op: spec.name, dtype: DType::Bool, rule })
+        }
+        Rule::Number | Rule::Signed | Rule::Quotient | Rule::Power => Ok((promoted, promoted)),
         Rule::Float if promoted.category() <= Category::Integer => {
             let float = crate::tensor::default_dtype();
             Ok((float, float))

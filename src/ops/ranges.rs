@@ -32,6 +32,7 @@ operation! {
             return Err(Error::SizeOverflow { op: "range", shape: vec![isize::MAX] });
         }
         let dtype = a.dtype(3)?.unwrap_or_else(default_dtype);
+        dtype.require_numbers("range")?;
         let number = |i: usize| Scalar::Float(start + i as f64 * step);
         let mut numbers: Vec<Scalar> = reserved("range", count as usize)?;
         numbers.extend((0..count as usize).map(number));
@@ -60,6 +61,7 @@ pub fn logspace(start: f64, end: f64, steps: isize, base: f64, dtype: DType) -> 
         let (argument, rule) = ("number of steps", "must be non-negative");
         return Err(Error::Range { op: "logspace", argument, rule, given: steps as f64 });
     };
+    dtype.require_numbers("logspace")?;
     let gaps = count.saturating_sub(1).max(1);
     // The exponents are numbers of the dtype where that is a float of 32 bits.
     let rounded = |x: f64| if dtype == DType::F32 { f64::from(x as f32) } else { x };

@@ -60,7 +60,11 @@ operation! {
     function ["cumsum(Tensor self, int dim, *, DType? dtype=None)"],
     in_place |_, a| {
         let (dim, dtype) = (a.int(1)?, a.dtype(2)?);
-        inplace::apply("cumsum_", a.tensor(0)?, &|x| cumsum(x, dim, Some(dtype.unwrap_or(x.dtype()))))
+        let own = a.tensor(0)?.dtype();
+        if let Some(right) = dtype.filter(|&d| d != own) {
+            return Err(Error::DTypeMismatch { op: "cumsum_", left: own, right });
+        }
+        inplace::apply("cumsum_", a.tensor(0)?, &|x| cumsum(x, dim, Some(own)))
     },
     |_, a| Ok(cumsum(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
 }
@@ -104,7 +108,11 @@ operation! {
     function ["cumprod(Tensor self, int dim, *, DType? dtype=None)"],
     in_place |_, a| {
         let (dim, dtype) = (a.int(1)?, a.dtype(2)?);
-        inplace::apply("cumprod_", a.tensor(0)?, &|x| cumprod(x, dim, Some(dtype.unwrap_or(x.dtype()))))
+        let own = a.tensor(0)?.dtype();
+        if let Some(right) = dtype.filter(|&d| d != own) {
+            return Err(Error::DTypeMismatch { op: "cumprod_", left: own, right });
+        }
+        inplace::apply("cumprod_", a.tensor(0)?, &|x| cumprod(x, dim, Some(own)))
     },
     |_, a| Ok(cumprod(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
 }

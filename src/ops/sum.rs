@@ -194,11 +194,11 @@ operation! {
 /// For integers, and dimensions out of range or named twice.
 pub fn nanmean(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
     if !x.dtype().is_floating_point() {
-        let hint = "expected input to have floating point dtype";
-        return Err(Error::DTypeUnsupported { op: "nanmean", dtype: x.dtype(), hint });
+        let rule = "expected input to have floating point dtype";
+        return Err(Error::DTypeInvalid { op: "nanmean", dtype: x.dtype(), rule });
     }
     let total = nansum(x, dims, keepdim, dtype)?;
-    arithmetic::div(&total, &numbers(&x.detach(), dims, keepdim)?)
+    arithmetic::div(&total, &cast::to(&numbers(&x.detach(), dims, keepdim)?, DType::I64)?)
 }
 
 /// How many elements are a number.

@@ -25,7 +25,7 @@ operation! {
     ///
     /// >>> ferrograd.sign(ferrograd.tensor([-1.5, 0.0, 2.0]))
     /// tensor([-1.,  0.,  1.])
-    unary Sign, sign_of, "SignBackward0", Rule::Number, ["sign(Tensor self)"]
+    unary Sign, sign_of, "SignBackward0", Rule::Promote, ["sign(Tensor self)"]
 }
 impl Unary for Sign {
     fn forward<L: Real>(x: L) -> L {
@@ -212,7 +212,7 @@ operation! {
     ///
     /// >>> ferrograd.relu(ferrograd.tensor([-1.0, 2.0]))
     /// tensor([0., 2.])
-    unary Relu, relu, "ReluBackward0", Rule::Number, ["relu(Tensor self)"]
+    unary Relu, relu, "ReluBackward0", Rule::Signed, ["relu(Tensor self)"]
 }
 impl Unary for Relu {
     fn forward<L: Real>(x: L) -> L {

@@ -8,9 +8,10 @@ use pyo3::types::{PyBytes, PyComplex, PyTuple};
 use super::convert::{self, ok};
 use super::data;
 use super::device::{self, PyDevice};
-use super::dtype;
+use super::dtype::{self, PyDType};
 use super::tensor::{PyTensor, wrap};
 use crate::ops::{copy, view};
+use crate::tensor::dtype::DType;
 use crate::tensor::{Tensor, default_dtype};
 
 #[pymethods]
@@ -159,16 +160,17 @@ impl PyTensor {
     }
 }
 
-/// What `Tensor(...)` makes of its arguments: zeros of the sizes given one by one or as a `Size`, the numbers of a sequence
-/// in the default dtype, or another tensor's elements.
-pub fn construct(arguments: &Bound<'_, PyTuple>) -> PyResult<Tensor> {
+/// What `Tensor(...)` makes of its arguments: zeros of the sizes given one by one or as a `Size`, the numbers of a sequence,
+/// or another tensor's elements. `FloatTensor(...)` and its kin say of which dtype, which a tensor must have then.
+pub fn construct(arguments: &Bound<'_, PyTuple>, asked: Option<DType>) -> PyResult<Tensor> {
+    let dtype = asked.unwrap_or_else(default_dtype);
     let sizes: Option<Vec<isize>> = arguments
         .iter()
         .map(|a| if a.is_instance_of::<pyo3::types::PyBool>() { None } else { convert::integer(&a) })
         .collect();
     let is_tensor = arguments.len() == 1 && arguments.get_item(0)?.is_instance_of::<PyTensor>();
     if let (Some(sizes), false) = (sizes, is_tensor) {
-        return zeros(if sizes.is_empty() { &[0] } else { &sizes });
+        return zeros(if sizes.is_empty() { &[0] } else { &sizes }, dtype);
     }
     let (1, Ok(data)) = (arguments.len(), arguments.get_item(0)) else {
         return Err(PyTypeError::new_err(format!(
@@ -176,21 +178,31 @@ pub fn construct(arguments: &Bound<'_, PyTuple>) -> PyResult<Tensor> {
         )));
     };
     if let Ok(t) = data.cast::<PyTensor>() {
-        return Ok(t.get().get().detach());
+        let t = t.get().get();
+        if asked.is_some_and(|d| d != t.dtype()) {
+            return Err(PyTypeError::new_err(format!("new(): expected a tensor of {dtype}, got {}", t.dtype())));
+        }
+        return Ok(t.detach());
     }
     if convert::is_size(&data)? {
-        return zeros(&data.extract::<Vec<isize>>()?);
+        return zeros(&data.extract::<Vec<isize>>()?, dtype);
     }
     if convert::number(&data)?.is_some() || data.is_none() {
         let given = data.get_type().name()?;
         return Err(PyTypeError::new_err(format!("new(): data must be a sequence (got {given})")));
     }
-    data::tensor(&data, Some(default_dtype()))
+    data::tensor(&data, Some(dtype))
 }
 
-fn zeros(sizes: &[isize]) -> PyResult<Tensor> {
+/// What `FloatTensor(...)` and its kin make of their arguments.
+#[pyfunction]
+pub fn _legacy(py: Python<'_>, dtype: &Bound<'_, PyDType>, arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+    wrap(py, construct(arguments, Some(dtype.get().0))?)
+}
+
+fn zeros(sizes: &[isize], dtype: DType) -> PyResult<Tensor> {
     let size =
         |&s: &isize| usize::try_from(s).map_err(|_| crate::Error::SizeOverflow { op: "new", shape: sizes.to_vec() });
     let sizes: Vec<usize> = ok(sizes.iter().map(size).collect())?;
-    ok(Tensor::zeros(&sizes, default_dtype()))
+    ok(Tensor::zeros(&sizes, dtype))
 }

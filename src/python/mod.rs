@@ -8,6 +8,7 @@ mod batch;
 mod convert;
 mod data;
 mod device;
+mod dlpack;
 mod dtype;
 mod error;
 mod forward;

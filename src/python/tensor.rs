@@ -109,9 +109,10 @@ fn size_object<'py>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyA
 #[pymethods]
 impl PyTensor {
     #[new]
-    #[pyo3(signature = (*arguments))]
-    fn new(arguments: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        Ok(PyTensor::of(super::attributes::construct(arguments)?))
+    #[pyo3(signature = (*arguments, device=None))]
+    fn new(arguments: &Bound<'_, PyTuple>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        device.map(super::device::check).transpose()?;
+        Ok(PyTensor::of(super::attributes::construct(arguments, None)?))
     }
 
     /// The object is known from here on to be the tensor's.

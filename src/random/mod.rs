@@ -38,6 +38,21 @@ pub fn normal_f32(out: &mut [f32]) {
     with_default(|g| g.fill_normal_f32(out));
 }
 
+/// Standard normal numbers that become floats of 16 bits: torch draws these in blocks of 16, the last of which overlaps.
+pub fn normal_narrow(out: &mut [f32]) {
+    const BLOCK: usize = 16;
+    let n = out.len();
+    with_default(|g| {
+        if n < BLOCK {
+            return g.fill_normal_f32(out);
+        }
+        g.fill_normal_f32(&mut out[..n - n % BLOCK]);
+        if !n.is_multiple_of(BLOCK) {
+            g.fill_normal_f32(&mut out[n - BLOCK..]);
+        }
+    });
+}
+
 /// Standard normal numbers from the default generator.
 pub fn normal_f64(out: &mut [f64]) {
     with_default(|g| g.fill_normal_f64(out));

@@ -138,6 +138,27 @@ impl DType {
         if self.is_supported() { Ok(self) } else { Err(Error::DTypeUnsupported { op, dtype: self, hint: UNSUPPORTED }) }
     }
 
+    /// An error for the floats of 16 bits, which some operations do not take, as in torch.
+    ///
+    /// # Errors
+    /// [`Error::DTypeUnsupported`].
+    pub fn require_wide(self, op: &'static str) -> Result<()> {
+        let hint = "use float32 or float64";
+        if matches!(self, DType::F16 | DType::BF16) {
+            return Err(Error::DTypeUnsupported { op, dtype: self, hint });
+        }
+        Ok(())
+    }
+
+    /// An error for bool, which some operations do not take, as in torch.
+    ///
+    /// # Errors
+    /// [`Error::DTypeUnsupported`].
+    pub fn require_numbers(self, op: &'static str) -> Result<()> {
+        let hint = "truth values are no numbers here; use an integer dtype";
+        if self == DType::Bool { Err(Error::DTypeUnsupported { op, dtype: self, hint }) } else { Ok(()) }
+    }
+
     /// The type that kernels compute in: float32 for the floats of 16 bits, whose results are rounded once, and int32 for
     /// the narrow signed integers, whose results wrap to the same numbers.
     pub fn computed_in(self) -> DType {

@@ -39,7 +39,12 @@ pub fn default_dtype() -> DType {
 /// Only floating-point types can be.
 pub fn set_default_dtype(dtype: DType) -> Result<()> {
     if !dtype.is_floating_point() {
-        return Err(Error::DefaultDType { dtype });
+        return Err(Error::ArgumentType {
+            op: "set_default_dtype",
+            argument: "d".into(),
+            expected: "a floating-point type",
+            given: dtype.to_string(),
+        });
     }
     DEFAULT_DTYPE.store(dtype as u8, Ordering::Relaxed);
     Ok(())

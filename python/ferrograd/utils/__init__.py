@@ -1,6 +1,6 @@
 """Helpers beside the tensors themselves."""
 
-from . import hooks
+from . import dlpack, hooks
 
 
 def __getattr__(name: str):
@@ -12,4 +12,4 @@ def __getattr__(name: str):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["hooks"]
+__all__ = ["dlpack", "hooks"]
