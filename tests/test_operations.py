@@ -83,7 +83,7 @@ def shapes_of(data, row, **bounds):
 def test_value_is_numpys(name, data):
     row = POINTWISE[name]
     shapes = shapes_of(data, row, max_dims=4, max_side=5)
-    dtype = data.draw(st.sampled_from(["int32", "int64"] if row["rule"] == "Bits" else ["float32", "float64"]))
+    dtype = data.draw(st.sampled_from(["int32", "int64"] if row["rule"] in ("Bits", "Integer") else ["float32", "float64"]))
     arrays = operands(name, draw(data, row, shapes, dtype))
     ours = function(name)(*tensors(arrays)).numpy()
     theirs = NUMPY[name](*arrays)

@@ -23,7 +23,7 @@ from ._ferrograd import (
     tensor,
 )
 from ._size import Size
-from . import autograd, config, linalg, utils
+from . import autograd, config, linalg, special, utils
 from . import _tensor  # noqa: F401 - adds methods to Tensor
 from ._dtypes import (
     BFloat16Tensor,

@@ -41,6 +41,16 @@ pub enum OpCode {
     Floor,
     /// Rounded towards zero.
     Trunc,
+    /// Rounded to the nearest.
+    Round,
+    /// The remainder with the dividend's sign.
+    Fmod,
+    /// The greatest common divisor.
+    Gcd,
+    /// The bits moved up.
+    ShiftLeft,
+    /// The bits moved down.
+    ShiftRight,
     /// The bits that both have.
     BitAnd,
     /// The bits that either has.
@@ -83,7 +93,7 @@ impl OpCode {
         match self {
             Input(_) | Param(_) | Constant(_) => 0,
             Function(function) => function.arity(),
-            Neg | Abs | Not | Floor | Trunc => 1,
+            Neg | Abs | Not | Floor | Trunc | Round => 1,
             Select | MulAdd => 3,
             _ => 2,
         }
@@ -249,8 +259,9 @@ impl Lane for Expr {
     fn constant(value: f64) -> Expr {
         emit(OpCode::Constant(value), &[])
     }
-    unary!(abs Abs, floor Floor, trunc Trunc);
+    unary!(abs Abs, floor Floor, trunc Trunc, round Round);
     binary!(bit_and BitAnd, bit_or BitOr, bit_xor BitXor);
+    binary!(fmod Fmod, gcd Gcd, shift_left ShiftLeft, shift_right ShiftRight);
     binary!(maximum Maximum, minimum Minimum, floor_divide FloorDivide, remainder Remainder, pow Pow);
     comparison!(eq Eq, lt Lt, le Le);
     fn select(mask: ExprMask, yes: Expr, no: Expr) -> Expr {

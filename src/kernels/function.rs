@@ -25,6 +25,50 @@ macro_rules! functions {
             Tanh tanh() false;
             /// `1 / (1 + e^-x)`
             Sigmoid sigmoid() false;
+            /// Tangent of an angle in radians.
+            Tan tan() false;
+            /// Inverse sine.
+            Asin asin() false;
+            /// Inverse cosine.
+            Acos acos() false;
+            /// Inverse tangent.
+            Atan atan() false;
+            /// Hyperbolic sine.
+            Sinh sinh() false;
+            /// Hyperbolic cosine.
+            Cosh cosh() false;
+            /// Inverse hyperbolic sine.
+            Asinh asinh() false;
+            /// Inverse hyperbolic cosine.
+            Acosh acosh() false;
+            /// Inverse hyperbolic tangent.
+            Atanh atanh() false;
+            /// Logarithm to base 2.
+            Log2 log2() false;
+            /// Logarithm to base 10.
+            Log10 log10() false;
+            /// `2^x`
+            Exp2 exp2() false;
+            /// Error function.
+            Erf erf() false;
+            /// `1 - erf x`, exact for large `x`.
+            Erfc erfc() false;
+            /// Inverse of the error function.
+            Erfinv erfinv() false;
+            /// Logarithm of the absolute value of the gamma function.
+            Lgamma lgamma() false;
+            /// Derivative of the logarithm of the gamma function.
+            Digamma digamma() false;
+            /// Angle of the point `(other, x)`.
+            Atan2 atan2(other) false;
+            /// `sqrt(x^2 + other^2)` without overflow.
+            Hypot hypot(other) false;
+            /// Hurwitz's zeta function: the sum of `(other + k)^-x`.
+            Zeta zeta(other) false;
+            /// The size of `x` with the sign of `other`.
+            Copysign copysign(other) false;
+            /// The number next to `x` on the way to `other`.
+            Nextafter nextafter(other) false;
         }
     };
 }

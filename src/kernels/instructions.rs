@@ -47,6 +47,11 @@ steps! {
     Pow / 2: |a, b, c| a.pow(b);
     Floor / 1: |a, b, c| a.floor();
     Trunc / 1: |a, b, c| a.trunc();
+    Round / 1: |a, b, c| a.round();
+    Fmod / 2: |a, b, c| a.fmod(b);
+    Gcd / 2: |a, b, c| a.gcd(b);
+    ShiftLeft / 2: |a, b, c| a.shift_left(b);
+    ShiftRight / 2: |a, b, c| a.shift_right(b);
     BitAnd / 2: |a, b, c| a.bit_and(b);
     BitOr / 2: |a, b, c| a.bit_or(b);
     BitXor / 2: |a, b, c| a.bit_xor(b);
@@ -189,6 +194,11 @@ fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
         OpCode::Pow => step_loop::<T, Pow>(tier),
         OpCode::Floor => step_loop::<T, Floor>(tier),
         OpCode::Trunc => step_loop::<T, Trunc>(tier),
+        OpCode::Round => step_loop::<T, Round>(tier),
+        OpCode::Fmod => step_loop::<T, Fmod>(tier),
+        OpCode::Gcd => step_loop::<T, Gcd>(tier),
+        OpCode::ShiftLeft => step_loop::<T, ShiftLeft>(tier),
+        OpCode::ShiftRight => step_loop::<T, ShiftRight>(tier),
         OpCode::BitAnd => step_loop::<T, BitAnd>(tier),
         OpCode::BitOr => step_loop::<T, BitOr>(tier),
         OpCode::BitXor => step_loop::<T, BitXor>(tier),

@@ -36,6 +36,16 @@ pub trait Lane:
     fn floor(self) -> Self;
     /// Rounded towards zero.
     fn trunc(self) -> Self;
+    /// Rounded to the nearest whole number, from halfway to the even one.
+    fn round(self) -> Self;
+    /// The remainder with the sign of the dividend, as C's `%`.
+    fn fmod(self, other: Self) -> Self;
+    /// The greatest common divisor of two whole numbers.
+    fn gcd(self, other: Self) -> Self;
+    /// The bits moved up by so many places: times a power of two.
+    fn shift_left(self, places: Self) -> Self;
+    /// The bits moved down by so many places: the quotient by a power of two, rounded down.
+    fn shift_right(self, places: Self) -> Self;
     /// The bits that both have.
     fn bit_and(self, other: Self) -> Self;
     /// The bits that either has.

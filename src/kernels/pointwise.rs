@@ -191,7 +191,7 @@ unsafe fn run_as<T: Run>(
 fn grain(program: &Program) -> usize {
     let heavy = |s: &super::expr::Instruction| {
         use OpCode::*;
-        matches!(s.op, Function(_) | Pow | FloorDivide | Remainder)
+        matches!(s.op, Function(_) | Pow | FloorDivide | Remainder | Fmod | Gcd)
     };
     GRAIN / (1 + 3 * program.steps.iter().filter(|s| heavy(s)).count().min(3))
 }

@@ -88,7 +88,7 @@ macro_rules! lanes {
                 Single(value as $t)
             }
             as_vector! {
-                abs(); floor(); trunc(); maximum(other); minimum(other); bit_and(other); bit_or(other); bit_xor(other);
+                abs(); floor(); trunc(); round(); shift_left(other); shift_right(other); gcd(other); fmod(other); maximum(other); minimum(other); bit_and(other); bit_or(other); bit_xor(other);
             }
             as_instruction! { floor_divide FloorDivide; remainder Remainder; pow Pow; }
             comparisons! { eq ==; lt <; le <=; }

@@ -148,6 +148,10 @@ pub trait Integer: Copy + PartialEq + PartialOrd {
     fn odd(self) -> bool;
     /// Wrapping absolute value.
     fn magnitude(self) -> Self;
+    /// The bits moved up; nothing is left of them beyond the number's size, nor for negative places.
+    fn moved_up(self, places: Self) -> Self;
+    /// The bits moved down; the sign is left of them beyond the number's size, and for negative places.
+    fn moved_down(self, places: Self) -> Self;
     /// The integer nearest to zero of a float.
     fn from_f64(value: f64) -> Self;
 }
@@ -178,6 +182,20 @@ macro_rules! integers {
             #[inline(always)]
             fn magnitude(self) -> Self { $abs(self) }
             #[inline(always)]
+            fn moved_up(self, places: Self) -> Self {
+                let places = places as i64;
+                if (0..<$t>::BITS as i64).contains(&places) { self << places } else { 0 }
+            }
+            #[inline(always)]
+            fn moved_down(self, places: Self) -> Self {
+                let places = places as i64;
+                match (0..<$t>::BITS as i64).contains(&places) {
+                    true => self >> places,
+                    false if <$t>::MIN == 0 => 0,
+                    false => self >> (<$t>::BITS - 1),
+                }
+            }
+            #[inline(always)]
             fn from_f64(value: f64) -> Self { value as Self }
         }
     )*};
@@ -207,6 +225,16 @@ fn floor_quotient<T: Integer>(a: T, b: T) -> T {
 fn floor_remainder<T: Integer>(a: T, b: T) -> T {
     let r = a.rest(b);
     if r != T::ZERO && ((r < T::ZERO) != (b < T::ZERO)) { r.plus(b) } else { r }
+}
+
+/// The greatest common divisor by Euclid's method.
+#[inline(always)]
+fn common_divisor<T: Integer>(a: T, b: T) -> T {
+    let (mut a, mut b) = (a.magnitude(), b.magnitude());
+    while b != T::ZERO {
+        (a, b) = (b, a.rest(b));
+    }
+    a.magnitude()
 }
 
 /// Power by repeated squaring, wrapping. A negative exponent leaves what integers can hold of `1 / base^n`: the powers
@@ -255,6 +283,16 @@ macro_rules! integer_lanes {
             #[inline(always)]
             fn trunc(self) -> Self { self }
             #[inline(always)]
+            fn round(self) -> Self { self }
+            #[inline(always)]
+            fn fmod(self, other: Self) -> Self { self.zip(other, Integer::rest) }
+            #[inline(always)]
+            fn gcd(self, other: Self) -> Self { self.zip(other, common_divisor) }
+            #[inline(always)]
+            fn shift_left(self, places: Self) -> Self { self.zip(places, Integer::moved_up) }
+            #[inline(always)]
+            fn shift_right(self, places: Self) -> Self { self.zip(places, Integer::moved_down) }
+            #[inline(always)]
             fn bit_and(self, other: Self) -> Self { self.zip(other, |a, b| a & b) }
             #[inline(always)]
             fn bit_or(self, other: Self) -> Self { self.zip(other, |a, b| a | b) }
@@ -300,6 +338,28 @@ macro_rules! float_lanes {
             fn floor(self) -> Self { self.map(<$t>::floor) }
             #[inline(always)]
             fn trunc(self) -> Self { self.map(<$t>::trunc) }
+            #[inline(always)]
+            fn round(self) -> Self { self.map(<$t>::round_ties_even) }
+            #[inline(always)]
+            fn fmod(self, other: Self) -> Self { self.zip(other, |a, b| a % b) }
+            #[inline(always)]
+            fn gcd(self, other: Self) -> Self {
+                self.zip(other, |a, b| {
+                    let (mut a, mut b) = (a.abs(), b.abs());
+                    while b > 0.0 {
+                        (a, b) = (b, a % b);
+                    }
+                    a
+                })
+            }
+            #[inline(always)]
+            fn shift_left(self, places: Self) -> Self {
+                self.zip(places, |a, n| a * libm::exp2(f64::from(n)) as $t)
+            }
+            #[inline(always)]
+            fn shift_right(self, places: Self) -> Self {
+                self.zip(places, |a, n| (a * libm::exp2(-f64::from(n)) as $t).floor())
+            }
             #[inline(always)]
             fn bit_and(self, other: Self) -> Self {
                 self.zip(other, |a, b| <$t>::from_bits(a.to_bits() & b.to_bits()))

@@ -10,7 +10,7 @@ use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
-macro_rules! bitwise {
+macro_rules! integers {
     ($($T:ident $method:ident)*) => {$(
         impl Binary for $T {
             fn forward<L: Real>(a: L, b: L) -> L {
@@ -22,7 +22,9 @@ macro_rules! bitwise {
         }
     )*};
 }
-bitwise! { BitwiseAnd bit_and BitwiseOr bit_or BitwiseXor bit_xor }
+integers! {
+    BitwiseAnd bit_and BitwiseOr bit_or BitwiseXor bit_xor BitwiseLeftShift shift_left BitwiseRightShift shift_right Gcd gcd
+}
 
 operation! {
     /// The bits that both have, element by element: `a & b`. Of truth values, whether both hold.
@@ -49,6 +51,51 @@ operation! {
     /// tensor([6, 9])
     binary BitwiseXor, bitwise_xor, "NotDifferentiable", Rule::Bits,
         ["bitwise_xor(Tensor self, Operand other)", "bitwise_xor(Number self, Tensor other)"]
+}
+
+operation! {
+    /// The bits moved up by `b` places, element by element: `a << b`, which is `a 2^b`. Nothing is left where `b` is negative
+    /// or the number's size and more. Integers only.
+    ///
+    /// >>> ferrograd.bitwise_left_shift(ferrograd.tensor([1, 3]), 2)
+    /// tensor([ 4, 12])
+    binary BitwiseLeftShift, bitwise_left_shift, "NotDifferentiable", Rule::Integer,
+        ["bitwise_left_shift(Tensor self, Operand other)", "bitwise_left_shift(Number self, Tensor other)"]
+}
+
+operation! {
+    /// The bits moved down by `b` places, element by element: `a >> b`, which is `a 2^-b` rounded down. The sign alone is left
+    /// where `b` is negative or the number's size and more. Integers only.
+    ///
+    /// >>> ferrograd.bitwise_right_shift(ferrograd.tensor([9, -9]), 1)
+    /// tensor([ 4, -5])
+    binary BitwiseRightShift, bitwise_right_shift, "NotDifferentiable", Rule::Integer,
+        ["bitwise_right_shift(Tensor self, Operand other)", "bitwise_right_shift(Number self, Tensor other)"]
+}
+
+operation! {
+    /// The greatest common divisor, element by element, without a sign; of zeros, zero. Integers only.
+    ///
+    /// >>> ferrograd.gcd(ferrograd.tensor([12, -4]), ferrograd.tensor([18, 6]))
+    /// tensor([6, 2])
+    binary Gcd, gcd, "NotDifferentiable", Rule::Integer, ["gcd(Tensor self, Tensor other)"]
+}
+
+operation! {
+    /// The least common multiple, element by element, without a sign; zero where either is. Integers only.
+    ///
+    /// >>> ferrograd.lcm(ferrograd.tensor([12, -4]), ferrograd.tensor([18, 6]))
+    /// tensor([36, 12])
+    binary Lcm, lcm, "NotDifferentiable", Rule::Integer, ["lcm(Tensor self, Tensor other)"]
+}
+impl Binary for Lcm {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        let (zero, divisor) = (L::constant(0.0), a.gcd(b));
+        L::select(divisor.eq(zero), zero, (a / divisor * b).abs())
+    }
+    fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
+        [g, g]
+    }
 }
 
 operation! {

@@ -16,7 +16,7 @@ static FLAT: Family = Family {
 };
 
 /// The selection of elements of `x` by their number.
-fn flat(op: &'static str, x: &Tensor, index: &Tensor) -> Result<(Selection, Indices)> {
+pub(super) fn flat(op: &'static str, x: &Tensor, index: &Tensor) -> Result<(Selection, Indices)> {
     if index.dtype() != DType::I64 {
         return Err(Error::Invalid {
             op,

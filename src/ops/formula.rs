@@ -168,8 +168,12 @@ pub enum Rule {
     Subtract,
     /// The promoted type; integers become the default float.
     Float,
+    /// The promoted type, which must be a floating-point type.
+    Real,
     /// The promoted type, which must be bool or an integer.
     Bits,
+    /// The promoted type, which must be an integer.
+    Integer,
     /// Compared in the promoted type, giving bool.
     Compare,
     /// Truth values in, truth values out.
@@ -271,6 +275,10 @@ pub struct Traces {
 /// The number that the result has among what a derivative reads.
 pub const RESULT: usize = OPERANDS;
 
+/// The most values that the node of an operation keeps: derivatives of one formula may read no more operands and result
+/// between them.
+pub const KEPT: usize = 3;
+
 fn trace<F: Formula>() -> Traces {
     let operands = |from: usize| std::array::from_fn(|n| Expr::input(from + n));
     let forward = Program::record(|| vec![F::forward(operands(0))]);
@@ -280,6 +288,8 @@ fn trace<F: Formula>() -> Traces {
     let uses = |p: &Program| (0..=RESULT).filter(|&i| p.uses_input(1 + i)).fold(0u8, |bits, i| bits | 1 << i);
     let mut all = [0; OPERANDS];
     all.iter_mut().zip(&derivatives).for_each(|(slot, p)| *slot = uses(p));
+    let kept = all.iter().fold(0, |bits, uses| bits | uses).count_ones() as usize;
+    debug_assert!(kept <= KEPT, "{} keeps {kept} values for its derivatives", std::any::type_name::<F>());
     Traces { forward, derivatives, uses: all }
 }
 
@@ -364,7 +374,7 @@ impl Pointwise {
     /// True where gradients pass through: the result is a number that depends on its operands smoothly enough.
     #[inline]
     pub fn is_differentiable(&self) -> bool {
-        !matches!(self.rule, Rule::Compare | Rule::Logical | Rule::Bits)
+        !matches!(self.rule, Rule::Compare | Rule::Logical | Rule::Bits | Rule::Integer)
     }
 }
 
@@ -393,5 +403,21 @@ impl Float for f64 {
     #[inline]
     fn derivative(spec: &Pointwise, n: usize) -> OneDerivative<f64> {
         spec.derivatives_f64[n]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KEPT;
+    use crate::ops::registry::{BLOCKS, Kind};
+
+    #[test]
+    fn no_formula_keeps_more_values_than_a_node_has_room_for() {
+        for block in BLOCKS {
+            if let Kind::Pointwise(spec) = block.kind {
+                let kept = spec().traces().uses.iter().fold(0, |bits, uses| bits | uses);
+                assert!(kept.count_ones() as usize <= KEPT, "{}", block.name);
+            }
+        }
     }
 }

@@ -273,7 +273,7 @@ fn as_tensor(operand: Operand) -> Result<Tensor> {
     }
 }
 
-fn searched(
+pub(super) fn searched(
     op: &'static str,
     sequence: &Tensor,
     values: &Tensor,

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::formula::{Float, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule, singles};
+use super::formula::{Float, KEPT, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule, singles};
 use super::registry::{Arguments, Output};
 use super::{batch, cast, copy, inplace, replay, small};
 use crate::error::{Error, Result};
@@ -243,6 +243,12 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
             Err(Error::NotImplemented { op: spec.name, what })
         }
         Rule::Bits => Ok((promoted, promoted)),
+        Rule::Integer if promoted.category() != Category::Integer => {
+            let what = format!("\"{}\" for {promoted}: it takes integers only; this", spec.name);
+            Err(Error::NotImplemented { op: spec.name, what })
+        }
+        Rule::Real if !promoted.is_floating_point() => Err(not_real(spec.name, promoted)),
+        Rule::Real | Rule::Integer => Ok((promoted, promoted)),
         Rule::Number | Rule::Bounds | Rule::Quotient | Rule::Power if promoted == DType::Bool => {
             unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
         }
@@ -265,6 +271,18 @@ fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
         Rule::Float => Ok((promoted, promoted)),
         Rule::Compare | Rule::Logical => Ok((promoted, DType::Bool)),
     }
+}
+
+fn not_real(op: &'static str, dtype: DType) -> Error {
+    Error::NotImplemented { op, what: format!("\"{op}\" for {dtype}: it takes floating-point numbers only; this") }
+}
+
+/// Whether a tensor is of floating-point numbers itself, whatever the numbers that it is combined with.
+///
+/// # Errors
+/// For all others.
+pub(super) fn real(op: &'static str, x: &Tensor) -> Result<()> {
+    if x.dtype().is_floating_point() { Ok(()) } else { Err(not_real(op, x.dtype())) }
 }
 
 /// The shape that all operands broadcast to.
@@ -332,7 +350,7 @@ fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<
 #[derive(Clone)]
 struct PointwiseDerivative {
     spec: &'static Pointwise,
-    saved: [Saved; 3],
+    saved: [Saved; KEPT],
     /// Which of the operation's forms the node has, and which operands it has edges for, bit by bit.
     form: u8,
     inputs: u8,
@@ -341,11 +359,11 @@ struct PointwiseDerivative {
 impl PointwiseDerivative {
     #[inline]
     fn new(spec: &'static Pointwise, operands: &[Operand], y: &Tensor, kept: u8) -> Self {
-        let saved = [const { Saved::nothing() }; 3];
+        let saved = [const { Saved::nothing() }; KEPT];
         let mut this = PointwiseDerivative { spec, saved, form: 0, inputs: 0 };
         let mut next = this.saved.iter_mut();
         let mut keep = |value: Saved, source: usize| {
-            // A formula that reads three operands and its result does not exist.
+            // There is no formula that keeps more: see `formula::trace`.
             if let Some(slot) = next.next() {
                 *slot = value;
                 slot.source = source as u8;
@@ -368,7 +386,7 @@ impl PointwiseDerivative {
         &'a self,
         node: &NodeRef,
         g: &'a Tensor,
-        unpacked: &'a mut [Option<Tensor>; 3],
+        unpacked: &'a mut [Option<Tensor>; KEPT],
     ) -> Result<[Operand<'a>; SOURCES]> {
         let mut sources = [Operand::Number(Scalar::Float(0.0)); SOURCES];
         for (saved, slot) in self.saved.iter().zip(unpacked.iter_mut()).filter(|(saved, _)| saved.source != u8::MAX) {
@@ -401,7 +419,7 @@ impl Derivative for PointwiseDerivative {
             return found;
         }
         let g = call.gradient()?;
-        let mut unpacked = [None, None, None];
+        let mut unpacked = [const { None }; KEPT];
         let sources = self.sources(call.node, &g, &mut unpacked)?;
         (0..self.spec.arity)
             .filter(|n| self.inputs & 1 << n != 0)

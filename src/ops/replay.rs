@@ -1,10 +1,10 @@
 //! A recorded formula run with tensor operations, so that each is recorded in turn: derivatives of derivatives.
 
 use super::arithmetic::{self, add, div, mul, neg, pow, sub};
-use super::bitwise;
 use super::compare::{eq, le, logical_and, logical_not, logical_or, lt, where_};
 use super::formula::Operand;
-use super::unary;
+use super::{bitwise, classify};
+use super::{exponential, rounding, special, trigonometric, unary};
 use crate::error::Result;
 use crate::kernels::expr::{OpCode, Program};
 use crate::kernels::function::Function;
@@ -83,9 +83,14 @@ fn run<'a>(op: OpCode, a: Operand<'a>, b: impl Fn() -> Operand<'a>, c: impl Fn()
         OpCode::Or => logical_or(a, b()),
         OpCode::Not => logical_not(a),
         OpCode::MulAdd => add(&mul(a, b())?, c()),
-        OpCode::Function(function) => call(function, a),
+        OpCode::Function(function) => call(function, a, b),
         OpCode::Floor => unary::floor(a),
         OpCode::Trunc => unary::trunc(a),
+        OpCode::Round => rounding::round(a),
+        OpCode::Fmod => rounding::fmod(a, b()),
+        OpCode::Gcd => bitwise::gcd(a, b()),
+        OpCode::ShiftLeft => bitwise::bitwise_left_shift(a, b()),
+        OpCode::ShiftRight => bitwise::bitwise_right_shift(a, b()),
         OpCode::Input(_) | OpCode::Param(_) | OpCode::Constant(_) => match a {
             Operand::Tensor(t) => Ok(t.clone()),
             Operand::Number(s) => Tensor::scalar(s, s.dtype()),
@@ -94,7 +99,7 @@ fn run<'a>(op: OpCode, a: Operand<'a>, b: impl Fn() -> Operand<'a>, c: impl Fn()
 }
 
 /// The operation that a function is.
-fn call(function: Function, a: Operand) -> Result<Tensor> {
+fn call<'a>(function: Function, a: Operand<'a>, b: impl Fn() -> Operand<'a>) -> Result<Tensor> {
     match function {
         Function::Sqrt => unary::sqrt(a),
         Function::Exp => unary::exp(a),
@@ -105,5 +110,27 @@ fn call(function: Function, a: Operand) -> Result<Tensor> {
         Function::Cos => unary::cos(a),
         Function::Tanh => unary::tanh(a),
         Function::Sigmoid => unary::sigmoid(a),
+        Function::Tan => trigonometric::tan(a),
+        Function::Asin => trigonometric::asin(a),
+        Function::Acos => trigonometric::acos(a),
+        Function::Atan => trigonometric::atan(a),
+        Function::Sinh => trigonometric::sinh(a),
+        Function::Cosh => trigonometric::cosh(a),
+        Function::Asinh => trigonometric::asinh(a),
+        Function::Acosh => trigonometric::acosh(a),
+        Function::Atanh => trigonometric::atanh(a),
+        Function::Log2 => exponential::log2(a),
+        Function::Log10 => exponential::log10(a),
+        Function::Exp2 => exponential::exp2(a),
+        Function::Erf => special::erf(a),
+        Function::Erfc => special::erfc(a),
+        Function::Erfinv => special::erfinv(a),
+        Function::Lgamma => special::lgamma(a),
+        Function::Digamma => special::digamma(a),
+        Function::Atan2 => trigonometric::atan2(a, b()),
+        Function::Hypot => trigonometric::hypot(a, b()),
+        Function::Zeta => special::zeta(a, b()),
+        Function::Copysign => classify::copysign(a, b()),
+        Function::Nextafter => classify::nextafter(a, b()),
     }
 }

@@ -76,7 +76,7 @@ fn step(t: &Tensor, shape: &[usize]) -> Option<usize> {
 /// The tensor that has the shape and the type of the result of an operation on few elements.
 #[inline]
 fn leading<'a>(spec: &Pointwise, operands: &[Operand<'a>]) -> Option<&'a Tensor> {
-    if matches!(spec.rule, Rule::Compare | Rule::Logical | Rule::Where | Rule::Bits) {
+    if matches!(spec.rule, Rule::Compare | Rule::Logical | Rule::Where | Rule::Bits | Rule::Integer) {
         return None;
     }
     // Arithmetic with truth values has rules of its own.

@@ -127,6 +127,10 @@ binary_methods! {
     __and__ __rand__ __iand__: bitwise::BitwiseAnd, |number, x| bitwise::bitwise_and(x, number), "bitwise_and_";
     __or__ __ror__ __ior__: bitwise::BitwiseOr, |number, x| bitwise::bitwise_or(x, number), "bitwise_or_";
     __xor__ __rxor__ __ixor__: bitwise::BitwiseXor, |number, x| bitwise::bitwise_xor(x, number), "bitwise_xor_";
+    __lshift__ __rlshift__ __ilshift__: bitwise::BitwiseLeftShift,
+        |number, x| bitwise::bitwise_left_shift(number, x), "bitwise_left_shift_";
+    __rshift__ __rrshift__ __irshift__: bitwise::BitwiseRightShift,
+        |number, x| bitwise::bitwise_right_shift(number, x), "bitwise_right_shift_";
     __mod__ __rmod__ __imod__: arithmetic::Remainder, |number, x| arithmetic::remainder(number, x), "remainder_";
 }
 

@@ -6,6 +6,7 @@ mod power;
 mod trigonometric;
 
 pub use super::division::{floor_divide_f32 as floor_divide, remainder_f32 as remainder};
+pub use super::neighbours::{copysign_f32 as copysign, nextafter_f32 as nextafter};
 pub use exponential::{exp, expm1, sigmoid, tanh};
 pub use logarithm::{log, log1p};
 pub use power::pow;
@@ -24,4 +25,19 @@ fn all<const N: usize>(value: f32) -> V<N> {
 #[inline(always)]
 pub fn sqrt<const N: usize>(x: V<N>) -> V<N> {
     x.map(f32::sqrt)
+}
+
+/// Functions that are computed in float64 and rounded.
+macro_rules! widened {
+    ($($name:ident($($other:ident)?))*) => {$(
+        #[doc = concat!("`", stringify!($name), "`, as float64 has it, rounded.")]
+        #[inline(always)]
+        pub fn $name<const N: usize>(x: V<N> $(, $other: V<N>)?) -> V<N> {
+            super::f64::$name(x.map(f64::from) $(, $other.map(f64::from))?).map(|y| y as f32)
+        }
+    )*};
+}
+widened! {
+    tan() asin() acos() atan() sinh() cosh() asinh() acosh() atanh() log2() log10() exp2() erf() erfc() erfinv() lgamma()
+    digamma() atan2(other) hypot(other) zeta(other)
 }

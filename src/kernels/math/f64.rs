@@ -1,12 +1,16 @@
 //! Functions of float64 vectors, within 1.5 ULP.
 
 mod exponential;
+mod hyperbolic;
 mod logarithm;
 mod power;
 mod trigonometric;
 
 pub use super::division::{floor_divide_f64 as floor_divide, remainder_f64 as remainder};
+pub use super::neighbours::{copysign_f64 as copysign, nextafter_f64 as nextafter};
+pub use super::special::{acos, asin, atan, atan2, digamma, erf, erfc, erfinv, hypot, lgamma, tan, zeta};
 pub use exponential::{exp, expm1, sigmoid, tanh};
+pub use hyperbolic::{acosh, asinh, atanh, cosh, exp2, log2, log10, sinh};
 pub use logarithm::{log, log1p};
 pub use power::pow;
 pub use trigonometric::{cos, sin};

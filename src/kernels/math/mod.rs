@@ -1,5 +1,7 @@
 //! Transcendental functions on vectors, with stated and tested error bounds: at most 1 ULP in float32, 1.5 in float64.
 //!
+//! What has no vector kernel goes number by number ([`special`]), in float32 as float64 rounded.
+//!
 //! Only `+ - * /`, fused multiply-add, operations on bits and selects on every lane: a function gives the same bits for
 //! every width of vector and every instruction set. Each reduces its argument to a short interval, evaluates a
 //! polynomial there, and carries what roundings lose where it matters. The methods are those of Cody and Waite, "Software
@@ -12,6 +14,8 @@
 mod division;
 pub mod f32;
 pub mod f64;
+mod neighbours;
+mod special;
 
 #[cfg(test)]
 mod tests;

@@ -66,7 +66,7 @@ pub fn exp<const N: usize>(x: V<N>) -> V<N> {
 /// `2^-1 (e^x - 1)` in two parts, for `-50 <= x <= 710`: `2^n (r + s) + (2^n - 1)` with `e^r = 1 + r + s`, halved to stay
 /// in range.
 #[inline(always)]
-fn half_expm1<const N: usize>(x: V<N>) -> (V<N>, V<N>) {
+pub(super) fn half_expm1<const N: usize>(x: V<N>) -> (V<N>, V<N>) {
     let (biased, high, low) = reduced::<N, 1022>(x, all(0.0));
     let r = high + low;
     let s = (r * r).mul_add(polynomial(r, &SERIES), low);
@@ -118,7 +118,7 @@ pub fn sigmoid<const N: usize>(x: V<N>) -> V<N> {
 
 /// `(n + n_low) / (d + d_low)`: the quotient and one step of its correction.
 #[inline(always)]
-fn quotient<const N: usize>(n: V<N>, n_low: V<N>, d: V<N>, d_low: V<N>) -> V<N> {
+pub(super) fn quotient<const N: usize>(n: V<N>, n_low: V<N>, d: V<N>, d_low: V<N>) -> V<N> {
     let inverse = all(1.0) / d;
     let q = n * inverse;
     let left_over = (-q).mul_add(d_low, (-q).mul_add(d, n)) + n_low;

@@ -74,7 +74,7 @@ fn sum<const N: usize>(k: V<N>, f: V<N>) -> V<N> {
 
 /// `y` where `u` is positive and finite, and the limits of `log(u)` elsewhere; `x` is the argument as it was given.
 #[inline(always)]
-fn edges<const N: usize>(u: V<N>, x: V<N>, y: V<N>) -> V<N> {
+pub(super) fn edges<const N: usize>(u: V<N>, x: V<N>, y: V<N>) -> V<N> {
     let y = Vector::blend(u.eq(all(0.0)), all(f64::NEG_INFINITY), y);
     let y = Vector::blend(u.lt(all(0.0)), all(f64::NAN), y);
     Vector::blend(u.lt(all(f64::INFINITY)), y, x)

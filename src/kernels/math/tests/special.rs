@@ -1,0 +1,148 @@
+//! Functions that go through others or number by number: against numbers rounded from 70 digits.
+
+use super::{Draws, ROWS, double, single, ulps};
+use crate::kernels::dispatch::{Tier, tiered, widest};
+use crate::kernels::function::Function;
+use crate::kernels::vector::Vector;
+
+/// A function, compiled for every tier in both precisions, and its bound in units in the last place of the result, or of
+/// 1 where the result is smaller and it says so.
+struct Special {
+    name: &'static str,
+    wide: fn(Tier, [f64; 8]) -> [f64; 8],
+    narrow: fn(Tier, [f32; 8]) -> [f32; 8],
+    bound: f64,
+    of_one: bool,
+}
+
+macro_rules! specials {
+    ($($name:ident $bound:literal $of_one:literal;)*) => {
+        mod compiled {
+            use super::*;
+            $(pub mod $name {
+                use super::*;
+                #[inline(always)]
+                unsafe fn wide_body(x: [f64; 8]) -> [f64; 8] {
+                    double::$name(Vector(x)).0
+                }
+                #[inline(always)]
+                unsafe fn narrow_body(x: [f32; 8]) -> [f32; 8] {
+                    single::$name(Vector(x)).0
+                }
+                tiered! { pub fn wide<>(x: [f64; 8]) -> [f64; 8] = wide_body; }
+                tiered! { pub fn narrow<>(x: [f32; 8]) -> [f32; 8] = narrow_body; }
+            })*
+        }
+        const SPECIALS: &[Special] = &[$(Special {
+            name: stringify!($name),
+            // SAFETY: the tests give tiers that the machine has.
+            wide: |tier, x| unsafe { compiled::$name::wide(tier)(x) },
+            // SAFETY: as above.
+            narrow: |tier, x| unsafe { compiled::$name::narrow(tier)(x) },
+            bound: $bound,
+            of_one: $of_one,
+        }),*];
+    };
+}
+
+specials! {
+    tan 1.5 false; asin 1.5 false; acos 1.5 false; atan 1.5 false; sinh 1.5 false; cosh 1.5 false; asinh 1.5 false;
+    acosh 1.5 false; atanh 1.5 false; log2 1.5 false; log10 1.5 false; exp2 1.5 false; erf 1.5 false; erfc 1.5 false;
+    erfinv 3.0 false; lgamma 4.0 true; digamma 8.0 true;
+}
+
+/// Functions of two numbers, which have tests of their own.
+const OF_TWO: [&str; 5] = ["atan2", "hypot", "zeta", "copysign", "nextafter"];
+
+#[test]
+fn every_function_has_a_bound() {
+    for function in Function::ALL {
+        let name = format!("{function:?}").to_lowercase();
+        let rows = ROWS.iter().map(|row| row.name).chain(SPECIALS.iter().map(|s| s.name)).chain(OF_TWO);
+        assert!(name == "sqrt" || rows.into_iter().any(|n| n == name), "{name}");
+    }
+}
+
+/// `(name, x, high, low)`: the exact value is `high + low`.
+const CASES: &[(&str, f64, f64, f64)] = &include!("special_cases.in");
+
+#[test]
+fn special_functions_are_within_their_bounds() {
+    for s in SPECIALS {
+        let (mut worst, mut at, mut count) = (0.0, 0.0, 0);
+        for &(_, x, high, low) in CASES.iter().filter(|c| c.0 == s.name) {
+            let found = (s.wide)(Tier::Baseline, [x; 8])[0];
+            let size = if s.of_one { high.abs().max(1.0) } else { high.abs() };
+            let error = ((found - high) - low).abs() / (size.next_up() - size);
+            count += 1;
+            if error > worst || error.is_nan() {
+                (worst, at) = (error, x);
+            }
+            let narrow = (s.narrow)(Tier::Baseline, [x as f32; 8])[0];
+            let expected = (s.wide)(Tier::Baseline, [x as f32 as f64; 8])[0];
+            let error = ulps(narrow, expected);
+            assert!(
+                error <= 0.51 || (narrow as f64 - expected).abs() < 1e-44,
+                "{}({x}): {error} ULP in float32",
+                s.name
+            );
+        }
+        println!("{}: {worst:.4} ULP at {at:e}", s.name);
+        assert!(count >= 60 && worst <= s.bound, "{}({at:e}): {worst} ULP", s.name);
+    }
+}
+
+#[test]
+fn special_functions_have_the_same_bits_on_every_instruction_set() {
+    for tier in [Tier::Avx2, Tier::Avx512].into_iter().filter(|&t| t == widest(t)) {
+        let mut draws = Draws(17);
+        for _ in 0..200 {
+            let mixed = |d: &mut Draws| match d.bits() % 2 {
+                0 => f64::from_bits(d.bits()),
+                _ => (d.unit() * 12.0 - 8.0).exp() * d.sign(),
+            };
+            let x: [f64; 8] = std::array::from_fn(|_| mixed(&mut draws));
+            for s in SPECIALS {
+                for ((a, b), x) in (s.wide)(tier, x).into_iter().zip((s.wide)(Tier::Baseline, x)).zip(x) {
+                    assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{}({x:e}): {a:e} {b:e}", s.name);
+                }
+            }
+        }
+    }
+}
+
+/// `(x, q, zeta(x, q))`
+const ZETA: &[(f64, f64, f64)] = &include!("zeta_cases.in");
+
+#[test]
+fn zeta_is_right() {
+    let mut worst = (0.0, 0.0, 0.0);
+    for &(x, q, exact) in ZETA {
+        let found = double::zeta(Vector([x]), Vector([q])).0[0];
+        let error = ((found - exact) / exact).abs();
+        if error > worst.0 || error.is_nan() {
+            worst = (error, x, q);
+        }
+    }
+    println!("zeta: {worst:?}");
+    assert!(worst.0 < 4e-15, "{worst:?}");
+}
+
+#[test]
+fn functions_of_two_numbers_are_the_systems() {
+    let mut draws = Draws(23);
+    for _ in 0..20_000 {
+        let mut number = || (draws.unit() * 40.0 - 20.0).exp() * draws.sign();
+        let (x, y) = (number(), number());
+        let close =
+            |found: f64, expected: f64| (found - expected).abs() <= 3.0 * (expected.abs().next_up() - expected.abs());
+        assert!(close(double::atan2(Vector([x]), Vector([y])).0[0], x.atan2(y)), "atan2({x}, {y})");
+        assert!(close(double::hypot(Vector([x]), Vector([y])).0[0], x.hypot(y)), "hypot({x}, {y})");
+        assert_eq!(double::copysign(Vector([x]), Vector([y])).0[0], x.copysign(y));
+        let next = double::nextafter(Vector([x]), Vector([y])).0[0];
+        assert!(next == if x < y { x.next_up() } else { x.next_down() });
+        let (x, y) = (x as f32, y as f32);
+        assert!(ulps(single::atan2(Vector([x]), Vector([y])).0[0], (x as f64).atan2(y as f64)) <= 0.51);
+        assert!(ulps(single::hypot(Vector([x]), Vector([y])).0[0], (x as f64).hypot(y as f64)) <= 0.51);
+    }
+}

@@ -1,0 +1,190 @@
+//! Exponentials and logarithms to other bases, and functions made of them.
+
+use smallvec::smallvec;
+
+use super::formula::{Binary, Domain, Form, Formula, OPERANDS, Pointwise, Rule, Unary};
+use super::registry::operation;
+use crate::kernels::lane::Real;
+
+operation! {
+    /// Power of two, element by element: `y = 2^x`, `dy/dx = y log 2`.
+    ///
+    /// >>> ferrograd.exp2(ferrograd.tensor([0.0, 3.0]))
+    /// tensor([1., 8.])
+    unary Exp2, exp2, "Exp2Backward0", Rule::Float, ["exp2(Tensor self)"]
+}
+impl Unary for Exp2 {
+    fn forward<L: Real>(x: L) -> L {
+        x.exp2()
+    }
+    fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
+        g * (y * L::constant(std::f64::consts::LN_2))
+    }
+}
+
+operation! {
+    /// Logarithm to base 2, element by element: `y = log2 x`, `dy/dx = 1 / (x log 2)`.
+    ///
+    /// >>> ferrograd.log2(ferrograd.tensor([1.0, 8.0]))
+    /// tensor([0., 3.])
+    unary Log2, log2, "Log2Backward0", Rule::Float, ["log2(Tensor self)"]
+}
+impl Unary for Log2 {
+    const DOMAIN: Domain = Domain::POSITIVE;
+    fn forward<L: Real>(x: L) -> L {
+        x.log2()
+    }
+    fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
+        g / (x * L::constant(std::f64::consts::LN_2))
+    }
+}
+
+operation! {
+    /// Logarithm to base 10, element by element: `y = log10 x`, `dy/dx = 1 / (x log 10)`.
+    ///
+    /// >>> ferrograd.log10(ferrograd.tensor([1.0, 1000.0]))
+    /// tensor([0., 3.])
+    unary Log10, log10, "Log10Backward0", Rule::Float, ["log10(Tensor self)"]
+}
+impl Unary for Log10 {
+    const DOMAIN: Domain = Domain::POSITIVE;
+    fn forward<L: Real>(x: L) -> L {
+        x.log10()
+    }
+    fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
+        g / (x * L::constant(std::f64::consts::LN_10))
+    }
+}
+
+operation! {
+    /// Reciprocal of the square root, element by element: `y = 1 / sqrt(x)`, `dy/dx = -y^3 / 2`.
+    ///
+    /// >>> ferrograd.rsqrt(ferrograd.tensor([4.0, 0.25]))
+    /// tensor([0.5000, 2.0000])
+    unary Rsqrt, rsqrt, "RsqrtBackward0", Rule::Float, ["rsqrt(Tensor self)"]
+}
+impl Unary for Rsqrt {
+    const DOMAIN: Domain = Domain::POSITIVE;
+    fn forward<L: Real>(x: L) -> L {
+        L::constant(1.0) / x.sqrt()
+    }
+    fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
+        L::constant(-0.5) * g * (y * y * y)
+    }
+}
+
+/// The larger of two where they are equal, which keeps infinities, else `larger + more`.
+#[inline(always)]
+fn above_larger<L: Real>(a: L, b: L, more: L) -> L {
+    let infinite = a.abs().eq(L::constant(f64::INFINITY));
+    L::select(a.eq(b) & infinite, a, a.maximum(b) + more)
+}
+
+operation! {
+    /// `log(e^a + e^b)` without overflow, element by element: `dy/da = 1 / (1 + e^(b - a))`, `dy/db = 1 / (1 + e^(a - b))`.
+    /// Floating-point numbers only.
+    ///
+    /// >>> ferrograd.logaddexp(ferrograd.tensor([0.0, 1000.0]), ferrograd.tensor([0.0, 1000.0]))
+    /// tensor([6.9315e-01, 1.0007e+03])
+    binary LogAddExp, logaddexp, "LogaddexpBackward0", Rule::Real, ["logaddexp(Tensor self, Tensor other)"]
+}
+impl Binary for LogAddExp {
+    const IN_PLACE: bool = false;
+    fn forward<L: Real>(a: L, b: L) -> L {
+        above_larger(a, b, (-(a - b).abs()).exp().log1p())
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
+        let one = L::constant(1.0);
+        [g / (one + (b - a).exp()), g / (one + (a - b).exp())]
+    }
+}
+
+operation! {
+    /// `log2(2^a + 2^b)` without overflow, element by element: `dy/da = 1 / (1 + 2^(b - a))`, `dy/db = 1 / (1 + 2^(a - b))`.
+    /// Floating-point numbers only.
+    ///
+    /// >>> ferrograd.logaddexp2(ferrograd.tensor([0.0, 1000.0]), ferrograd.tensor([0.0, 1000.0]))
+    /// tensor([1.0000e+00, 1.0010e+03])
+    binary LogAddExp2, logaddexp2, "Logaddexp2Backward0", Rule::Real, ["logaddexp2(Tensor self, Tensor other)"]
+}
+impl Binary for LogAddExp2 {
+    const IN_PLACE: bool = false;
+    fn forward<L: Real>(a: L, b: L) -> L {
+        let more = (-(a - b).abs()).exp2().log1p() * L::constant(std::f64::consts::LOG2_E);
+        above_larger(a, b, more)
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
+        let one = L::constant(1.0);
+        [g / (one + (b - a).exp2()), g / (one + (a - b).exp2())]
+    }
+}
+
+operation! {
+    /// `a log b`, element by element, and 0 where `a` is: `dy/da = log b`, `dy/db = a / b`. The first derivative is 0 where
+    /// `a = 0` and `b <= 0`.
+    ///
+    /// >>> ferrograd.xlogy(ferrograd.tensor([0.0, 2.0]), ferrograd.tensor([0.0, 2.0]))
+    /// tensor([0.0000, 1.3863])
+    binary Xlogy, xlogy, "XlogyBackward0", Rule::Float,
+        ["xlogy(Tensor self, Operand other)", "xlogy(Number self, Tensor other)"]
+}
+impl Binary for Xlogy {
+    const FORMS: &'static [Form] = &[Form::new(0b01, "XlogyBackward1", 0b10), Form::new(0b10, "XlogyBackward2", 0b01)];
+    const DOMAIN: [Domain; 2] = [Domain::NONZERO, Domain::POSITIVE];
+    fn forward<L: Real>(a: L, b: L) -> L {
+        let zero = L::constant(0.0);
+        L::select(b.is_nan(), b, L::select(a.eq(zero), zero, a * b.log()))
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
+        let zero = L::constant(0.0);
+        [g * L::select(a.eq(zero) & b.le(zero), zero, b.log()), g * (a / b)]
+    }
+}
+
+operation! {
+    /// Logarithm of the odds, element by element: `y = log(x / (1 - x))`, `dy/dx = 1 / (x (1 - x))`; NaN beyond 0 and 1. With
+    /// `eps`, `x` is first bounded by `eps` and `1 - eps`, and the gradient is zero beyond.
+    ///
+    /// >>> ferrograd.logit(ferrograd.tensor([0.5, 0.75]))
+    /// tensor([0.0000, 1.0986])
+    unary Logit, logit, "LogitBackward0", Rule::Float, ["logit(Tensor self, Number? eps=None)"], |_, a| {
+        match a.maybe_number(1)? {
+            Some(eps) if eps.as_f64() >= 0.0 => Ok((BoundedLogit::spec(), smallvec![a.operand(0)?, eps.as_f64().into()])),
+            _ => Ok((Logit::spec(), smallvec![a.operand(0)?])),
+        }
+    }
+}
+impl Unary for Logit {
+    const DOMAIN: Domain = Domain { low: 0.1, high: 0.7 };
+    fn forward<L: Real>(x: L) -> L {
+        (x / (L::constant(1.0) - x)).log()
+    }
+    fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
+        let (zero, one) = (L::constant(0.0), L::constant(1.0));
+        L::select(x.lt(zero) | x.gt(one), L::constant(f64::NAN), g / (x * (one - x)).abs())
+    }
+}
+
+/// [`Logit`] of `x` bounded by `eps` and `1 - eps`.
+struct BoundedLogit;
+impl BoundedLogit {
+    fn spec() -> &'static Pointwise {
+        static SPEC: Pointwise = Pointwise::new::<BoundedLogit>("logit", "LogitBackward0", Rule::Float);
+        &SPEC
+    }
+}
+impl Formula for BoundedLogit {
+    const ARITY: usize = 2;
+    const FORMS: &'static [Form] = &[Form::new(0b10, "LogitBackward0", 0b01)];
+    #[inline(always)]
+    fn forward<L: Real>([x, eps, ..]: [L; OPERANDS]) -> L {
+        let high = L::constant(1.0) - eps;
+        let bounded = L::select(x.lt(eps), eps, L::select(x.gt(high), high, x));
+        <Logit as Formula>::forward([bounded; OPERANDS])
+    }
+    #[inline(always)]
+    fn derivative<L: Real>(_n: usize, g: L, [x, eps, ..]: [L; OPERANDS], y: L) -> L {
+        let outside = x.lt(eps) | x.gt(L::constant(1.0) - eps);
+        L::select(outside, L::constant(0.0), <Logit as Formula>::derivative(0, g, [x; OPERANDS], y))
+    }
+}

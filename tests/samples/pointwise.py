@@ -1,0 +1,93 @@
+"""Trigonometric, hyperbolic and special functions, rounding, and what kind of number an element is."""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+import ferrograd as fg
+
+
+def _each(function):
+    """A function of Python's floats on arrays, in their type."""
+
+    def of_arrays(*arrays):
+        arrays = np.broadcast_arrays(*arrays)
+        flat = [function(*map(float, row)) for row in zip(*(a.ravel() for a in arrays))]
+        return np.array(flat, dtype=arrays[0].dtype).reshape(arrays[0].shape)
+
+    return of_arrays
+
+
+def _digamma(x: float) -> float:
+    """By the recurrence up to 50 and Stirling's series."""
+    terms = []
+    while x < 50:
+        terms.append(-1 / x)
+        x += 1
+    return math.fsum([*terms, math.log(x), -1 / (2 * x), -1 / (12 * x**2), 1 / (120 * x**4), -1 / (252 * x**6)])
+
+
+#: NumPy's function for each element-wise operation.
+NUMPY = {
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "atan2": np.arctan2,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "sinc": np.sinc,
+    "deg2rad": np.deg2rad,
+    "rad2deg": np.rad2deg,
+    "hypot": np.hypot,
+    "exp2": np.exp2,
+    "log2": np.log2,
+    "log10": np.log10,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "logaddexp": np.logaddexp,
+    "logaddexp2": np.logaddexp2,
+    "xlogy": lambda a, b: a * np.log(b),
+    "logit": lambda x: np.log(x / (1 - x)),
+    "erf": _each(math.erf),
+    "erfc": _each(math.erfc),
+    "erfinv": _each(lambda x: NormalDist().inv_cdf((x + 1) / 2) / math.sqrt(2)),
+    "lgamma": _each(math.lgamma),
+    "digamma": _each(_digamma),
+    "ceil": np.ceil,
+    "round": np.round,
+    "frac": lambda x: x - np.trunc(x),
+    "fmod": np.fmod,
+    "isfinite": np.isfinite,
+    "isinf": np.isinf,
+    "isposinf": np.isposinf,
+    "isneginf": np.isneginf,
+    "isreal": np.isreal,
+    "copysign": np.copysign,
+    "nextafter": np.nextafter,
+    "heaviside": np.heaviside,
+    "fmax": np.fmax,
+    "fmin": np.fmin,
+    "addcmul": lambda x, a, b: x + a * b,
+    "addcdiv": lambda x, a, b: x + a / b,
+    "lerp": lambda a, b, weight: a + weight * (b - a),
+    "ldexp": lambda a, b: a * np.exp2(b),
+    "bitwise_left_shift": lambda a, b: np.where(b < 0, 0, np.left_shift(a, np.maximum(b, 0))),
+    "bitwise_right_shift": lambda a, b: np.right_shift(a, np.where(b < 0, 31, b)),
+    "gcd": np.gcd,
+    "lcm": np.lcm,
+}
+#: Functions that are chosen by their arguments, as calls on a tensor of shape (3, 4).
+FUNCTIONS = {
+    "zeta": lambda x: fg.special.zeta(3.0, x * x + 0.5),
+    "polygamma": lambda x: (x * x + 0.5).polygamma(2),
+    "nan_to_num": lambda x: x.nan_to_num() ** 2,
+    "float_power": lambda x: (x * x + 0.5).float_power(1.5),
+    "positive": lambda x: x.positive() ** 2,
+}
+#: What the in-place forms take beside the tensor.
+ARGUMENTS = {"polygamma": (1,), "float_power": (1.5,)}
+WITHOUT_DERIVATIVE = {"signbit", "isin"}
