@@ -31,9 +31,12 @@ def snapshot(value):
     ]
 
 
+HOMES = {"Package": fg, "Nn": _ferrograd._nn, "Special": _ferrograd._special, "Linalg": _ferrograd._linalg}
+
+
 def run(name, row, arguments, named):
     if row["function"]:
-        return attrgetter(name)(fg)(*arguments, **named)
+        return getattr(HOMES[row["home"]], name.rpartition(".")[2])(*arguments, **named)
     receiver, *rest = arguments or [fg.ones(2)]
     return attrgetter(name)(receiver if isinstance(receiver, fg.Tensor) else fg.ones(2))(*rest, **named)
 

@@ -25,10 +25,15 @@ METHODS = {
     "diagflat diagonal diff diag_embed exp expm1 flatten fliplr flipud floor isnan log log1p logical_not max median min mean msort "
     "mode nanmedian nanmean nansum neg nonzero norm prod ravel reciprocal relu sigmoid sign sin sort sqrt square squeeze std_mean "
     "sum t tanh trace tril triu trunc unbind unique unique_consecutive var_mean zero_ trapezoid cumulative_trapezoid pdist atleast_1d "
+    "acos acosh asin asinh atan atanh ceil cosh deg2rad digamma erf erfc erfinv exp2 frac isfinite isinf isneginf isposinf isreal lgamma "
+    "log10 log2 logit nan_to_num positive rad2deg round rsqrt signbit sinc sinh tan "
     "atleast_2d atleast_3d linalg.norm linalg.vector_norm linalg.matrix_norm ones_like zeros_like block_diag",
     "y": "add sub mul div floor_divide remainder pow true_divide eq ne lt le gt ge maximum minimum logical_and logical_or logical_xor "
     "bitwise_and bitwise_or bitwise_xor rsub clamp_min clamp_max copy_ dist expand_as reshape_as resize_as_ view_as inner linalg.vecdot "
-    "tensordot kron clamp cdist max min broadcast_tensors trapezoid",
+    "tensordot kron clamp cdist max min broadcast_tensors trapezoid atan2 bitwise_left_shift bitwise_right_shift copysign float_power "
+    "fmax fmin fmod gcd heaviside hypot lcm ldexp logaddexp logaddexp2 nextafter xlogy",
+    "y, r[:3]": "addcdiv addcmul lerp",
+    "v[:2]": "isin",
     "2": "add sub mul div floor_divide remainder pow true_divide eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor rsub clamp_min "
     "clamp_max fill fill_ fill_diagonal_ clamp topk kthvalue chunk split hsplit unsafe_chunk unsafe_split tensor_split full_like norm",
     "-1.5": "add sub mul div floor_divide remainder pow true_divide eq lt rsub clamp_min clamp_max fill clamp full_like",
@@ -98,6 +103,7 @@ CALLS = """
     x.addbmm(c.mT[:, :3, :3], c); x.clone().addbmm_(c.mT[:, :3, :3], c); c.baddbmm(c @ c.mT, c); c.clone().baddbmm_(c @ c.mT, c)
     c.bmm(c.mT); s.mm(r); s.mv(v); v.dot(w); v.vdot(w); T.outer(v, w); s.matmul(r); s @ v; c @ s; T.chain_matmul(s, r, s)
     T.linalg.multi_dot([s, r, s]); T.linalg.matrix_power(s, 3); s.matrix_power(2); T.einsum('ij,jk->ik', s, r); T.bilinear(v[None], w[None], c.new_ones(2, 4, 4))
+    T.polygamma(1, x); x.clone().polygamma_(1); T.special.zeta(x.float(), y.float())
     T.cross(x.t()[:3], y.t()[:3], 0); T.linalg.cross(x.t()[:3], y.t()[:3], dim=0); T.arange(5, dtype=d); T.arange(0.5, 4, dtype=d)
     T.linspace(0, 3, 5, dtype=d); T.logspace(0, 1, 3, dtype=d); T.range(0, 3, dtype=d); T.eye(2, 3, dtype=d); T.full((2,), 3, dtype=d)
     T.ones(2, dtype=d); T.zeros(2, dtype=d); T.empty(0, dtype=d); T.empty_like(x[:0]); x.new_empty((0, 2)); x.new_empty_strided((0,), (1,)); T.empty_permuted((0, 2), (0, 1), dtype=d)
@@ -210,4 +216,7 @@ def test_call(text, name):
         assert ours != theirs and ours[:2] == theirs[:2]
         return
     unit = unit_of(theirs) * (16 if text.startswith(CHAINS) else 1)
+    if "polygamma" in text:
+        # torch's trigamma is a short series, good to 5e-10; ours agrees with 50 digits to 2 units in the last place.
+        unit = max(unit, 5e-10)
     assert close(ours, theirs, unit), f"{text} of {name}: {ours}, torch has {theirs}"

@@ -33,7 +33,7 @@ def close(ours, expected):
 def draw(name, *shapes):
     rng = np.random.default_rng(7)
     row = POINTWISE[name]
-    dtype = fg.int64 if row["rule"] == "Bits" else fg.float64
+    dtype = fg.int64 if row["rule"] in ("Bits", "Integer") else fg.float64
     if name == "masked_fill":
         shapes = shapes[:2] + ((5,),)
     drawn = [fg.tensor(rng.uniform(*ends, size=shape)).to(dtype) for ends, shape in zip(row["domain"], shapes)]
