@@ -125,7 +125,7 @@ struct Plan<'a, T: Run> {
     across: Option<usize>,
     tiled: SmallVec<[u8; 2]>,
     /// What takes each input to the type computed in, and that to each output's.
-    loads: SmallVec<[Load<T>; 4]>,
+    loads: SmallVec<[Load<T>; 6]>,
     stores: SmallVec<[Converter; 2]>,
 }
 
