@@ -341,3 +341,9 @@ def test_a_leaf_that_is_a_view_is_not_written_in_place(make):
     with pytest.raises(RuntimeError, match="view of a leaf"):
         x.mul_(2)
     assert x.is_leaf and x._version == 0
+
+
+def test_what_an_operation_in_place_keeps_is_what_was_there():
+    x, power = fg.tensor([2.0, 3.0], dtype=fg.float64), leaf(2.0, 2.0)
+    x.float_power_(power).sum().backward()
+    np.testing.assert_allclose(power.grad.numpy(), [4 * np.log(2), 9 * np.log(3)])

@@ -1,18 +1,16 @@
 """No call of any operation of the table, however wrong, panics, says that it is a defect, or changes its inputs."""
 
 import os
-from operator import attrgetter
 
 import fuzz
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_operations import TABLE, function
 
 import ferrograd as fg
-from ferrograd import _ferrograd
 
-TABLE = {row["name"]: row for row in _ferrograd._operations()}
 NUMBERS, FILLS = fuzz.NUMBERS + fuzz.LARGE, fuzz.FILLS + fuzz.EXTREMES
 KINDS = fuzz.kinds(NUMBERS, fuzz.SIZES + fuzz.LARGE, fuzz.WHOLE + fuzz.LARGE, FILLS)
 JUNK = st.one_of(fuzz.junk(NUMBERS, FILLS), st.sampled_from([1j, b"bytes"]).map(fuzz.constant))
@@ -31,14 +29,11 @@ def snapshot(value):
     ]
 
 
-HOMES = {"Package": fg, "Nn": _ferrograd._nn, "Special": _ferrograd._special, "Linalg": _ferrograd._linalg}
-
-
 def run(name, row, arguments, named):
     if row["function"]:
-        return getattr(HOMES[row["home"]], name.rpartition(".")[2])(*arguments, **named)
+        return function(name)(*arguments, **named)
     receiver, *rest = arguments or [fg.ones(2)]
-    return attrgetter(name)(receiver if isinstance(receiver, fg.Tensor) else fg.ones(2))(*rest, **named)
+    return function(name)(receiver if isinstance(receiver, fg.Tensor) else fg.ones(2), *rest, **named)
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))

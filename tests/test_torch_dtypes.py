@@ -8,9 +8,9 @@ parentheses, and run in place too where there is such an operation.
 import warnings
 
 import pytest
+from test_operations import TABLE
 
 import ferrograd as fg
-from ferrograd import _ferrograd
 
 torch = pytest.importorskip("torch")
 
@@ -135,7 +135,6 @@ def called(name: str, arguments: str) -> str:
     return f"x.{name}({arguments})" if is_method else f"T.{name}(x{', ' if arguments else ''}{arguments})"
 
 
-TABLE = {row["name"]: row for row in _ferrograd._operations()}
 ALL = [text.strip() for line in CALLS.splitlines() for text in line.split(";") if text.strip()]
 for _arguments, _names in METHODS.items():
     for _name in _names.split():

@@ -34,6 +34,8 @@ RETURNS = dict.fromkeys(SEVERAL.split(), "tuple[Tensor, ...]")
 VARIADIC = {"size", "shape", "dims", "repeats"}
 RESULT = re.compile(r"Tensor (\w+)")
 
+ROOT = Path(__file__).resolve().parents[1] / "python/ferrograd"
+
 HEAD = '''"""Types of the package; written by tools/stubs.py."""
 
 from collections.abc import Sequence
@@ -42,40 +44,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 from numpy import ndarray
 
 from . import autograd as autograd, config as config
-from ._functions import (
-    Generator,
-    allclose,
-    asarray,
-    broadcast_shapes,
-    detach,
-    einsum,
-    equal,
-    frombuffer,
-    is_nonzero,
-    is_same_size,
-    is_tensor,
-    isclose,
-    manual_seed,
-    numel,
-    unravel_index,
-)
-from ._dtypes import (
-    BFloat16Tensor,
-    BoolTensor,
-    ByteTensor,
-    CharTensor,
-    DoubleTensor,
-    FloatTensor,
-    HalfTensor,
-    IntTensor,
-    LongTensor,
-    ShortTensor,
-    finfo,
-    iinfo,
-    is_complex,
-    is_floating_point,
-    set_default_tensor_type,
-)
+# imports
 from .utils.dlpack import from_dlpack as from_dlpack
 from ._tensor_str import set_printoptions as set_printoptions
 from ._size import Size as Size
@@ -127,6 +96,13 @@ def get_num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def is_grad_enabled() -> _bool: ...
 '''
+
+
+def imports() -> str:
+    """What the package takes from its modules of functions and dtypes, as it says it itself."""
+    package = (ROOT / "__init__.py").read_text()
+    found = (re.search(rf"^from \.{module} import \(\n.*?^\)\n", package, re.M | re.S) for module in ("_functions", "_dtypes"))
+    return "".join(match[0] for match in found)
 
 
 def parameter(text: str) -> tuple[str, bool]:
@@ -200,11 +176,12 @@ def stubs() -> str:
     methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
     dtypes = "".join(f"{n}: dtype\n" for n in names)
     classes = "".join(result_class(row) for row in rows if row["function"])
-    return f"{HEAD}{dtypes}\n\n{classes}{functions}\n\nclass Tensor:\n    def __init__(self, *data: Any) -> None: ...\n{members()}{methods}"
+    head = HEAD.replace("# imports\n", imports())
+    return f"{head}{dtypes}\n\n{classes}{functions}\n\nclass Tensor:\n    def __init__(self, *data: Any) -> None: ...\n{members()}{methods}"
 
 
 def main() -> int:
-    path = Path(__file__).resolve().parents[1] / "python/ferrograd/__init__.pyi"
+    path = ROOT / "__init__.pyi"
     text = stubs()
     if "--check" in sys.argv[1:]:
         if path.read_text() != text:

@@ -15,7 +15,7 @@ use super::arena::NodeRef;
 use super::hooks::{HookHandle, Hooks, PostHook, PreHook, TensorHook};
 use super::saved::{Packed, Saved};
 use crate::error::Result;
-use crate::memory::pool;
+use crate::memory::{boxed_or_new, pool};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::Shape;
@@ -386,21 +386,8 @@ impl Node {
 
     /// What few nodes have, made where it is not there yet.
     pub fn extras_or_new(&self) -> &Extras {
-        if let Some(extras) = self.extras() {
-            return extras;
-        }
-        let fresh = Box::into_raw(Box::<Extras>::default());
-        let set = self.extras.compare_exchange(null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire);
-        // SAFETY: a pointer that was set stays until the node drops; one that was not is ours alone.
-        unsafe {
-            match set {
-                Ok(_) => &*fresh,
-                Err(theirs) => {
-                    drop(Box::from_raw(fresh));
-                    &*theirs
-                }
-            }
-        }
+        // SAFETY: the extras come from a box, and once set stay until the node drops.
+        unsafe { boxed_or_new(&self.extras) }
     }
 
     /// Runs `f` on the payload, alone.

@@ -237,18 +237,13 @@ impl Lookup {
         if let Some(bad) = unsafe { self.first_bad(index) } {
             return Some(bad);
         }
-        let failed = AtomicBool::new(false);
         let (indices, list, table) = (Shared(index.cast_mut()), Shared(list.cast_mut()), Shared(table));
         let parts = self.parts();
         parallel::for_each(parts.len(), |n| {
             // SAFETY: the caller vouches for the walk; parts reach different elements of the table.
-            let good = unsafe { self.put_part::<T, J>(&parts[n], indices.get(), list.get(), table.get()) };
-            if !good {
-                failed.store(true, Relaxed);
-            }
+            unsafe { self.put_part::<T, J>(&parts[n], indices.get(), list.get(), table.get()) };
         });
-        // SAFETY: as above.
-        if failed.into_inner() { unsafe { self.first_bad(index) } } else { None }
+        None
     }
 
     /// Parts that meet in no element of the table: stretches of a dimension along which the table moves on, else of the
@@ -273,21 +268,17 @@ impl Lookup {
         (0..pieces).map(|n| Part { low: bound(n), high: bound(n + 1), ..whole }).collect()
     }
 
+    /// The part's share of [`Lookup::put`]. The indices were all in range; one that another program's thread has changed
+    /// since is passed over.
+    ///
     /// # Safety
     /// As [`Lookup::put`].
-    unsafe fn put_part<T: Element, J: Join>(
-        &self,
-        part: &Part,
-        index: *const i64,
-        list: *const T,
-        table: *mut T,
-    ) -> bool {
+    unsafe fn put_part<T: Element, J: Join>(&self, part: &Part, index: *const i64, list: *const T, table: *mut T) {
         let mut walk = self.walk.clone();
         walk.shape[part.dim] = part.end - part.start;
         let [i_start, l_start, t_start] =
             [INDEX, LIST, TABLE].map(|o| self.walk.strides[o][part.dim] * part.start as isize);
         let [i_step, l_step, t_step] = [INDEX, LIST, TABLE].map(|o| walk.inner_stride(o));
-        let mut good = true;
         let total = walk.shape.iter().product();
         walk.each([INDEX, LIST, TABLE], 0, total, |[i, l, t], n| {
             // SAFETY: the caller vouches for the walk, of which the part is one.
@@ -296,25 +287,20 @@ impl Lookup {
                     (index.offset(i + i_start), list.offset(l + l_start), table.offset(t + t_start));
                 if i_step == 0 {
                     let at = self.wrapped(*index);
-                    if !(0..self.size).contains(&at) {
-                        good = false;
-                    } else if at >= part.low && at < part.high {
+                    if (at as u64) < self.size as u64 && at >= part.low && at < part.high {
                         put_row::<T, J>(list, l_step, table.offset(at as isize * self.step), t_step, n);
                     }
                     return;
                 }
                 for j in 0..n as isize {
                     let at = self.wrapped(*index.offset(j * i_step));
-                    if (at as u64) >= self.size as u64 {
-                        good = false;
-                    } else if at >= part.low && at < part.high {
+                    if (at as u64) < self.size as u64 && at >= part.low && at < part.high {
                         let to = table.offset(j * t_step + at as isize * self.step);
                         *to = J::join(*to, *list.offset(j * l_step));
                     }
                 }
             }
         });
-        good
     }
 }
 

@@ -5,7 +5,34 @@ pub mod shared;
 pub(crate) mod slab;
 pub mod spin;
 
+use std::ptr::null_mut;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+
 use crate::error::{Error, Result};
+
+/// What a pointer leads to, made where it is null.
+///
+/// # Safety
+/// The pointer is null or comes from a box, and once set it stays for as long as it is borrowed.
+pub(crate) unsafe fn boxed_or_new<T: Default>(slot: &AtomicPtr<T>) -> &T {
+    // SAFETY: as the caller says.
+    if let Some(present) = unsafe { slot.load(Acquire).as_ref() } {
+        return present;
+    }
+    let fresh = Box::into_raw(Box::<T>::default());
+    let set = slot.compare_exchange(null_mut(), fresh, AcqRel, Acquire);
+    // SAFETY: one that was set is the slot's now; one that was not is ours alone.
+    unsafe {
+        match set {
+            Ok(_) => &*fresh,
+            Err(theirs) => {
+                drop(Box::from_raw(fresh));
+                &*theirs
+            }
+        }
+    }
+}
 
 /// An empty vector with room for `count` values: for counts that come from a caller.
 ///

@@ -169,7 +169,9 @@ operation! {
             let what = format!("the base has dtype {} but the operation's result requires dtype {}", x.dtype(), DType::F64);
             return Err(Error::Invalid { op: a.op, what });
         }
-        super::inplace::apply(a.op, x, &|x| float_power(x.into(), a.operand(1)?))
+        let exponent = a.operand(1)?;
+        let other = exponent.tensor();
+        Ok(super::inplace::apply(a.op, x, other.as_slice(), &|x| float_power(x.into(), exponent))?.into())
     },
     |_, a| Ok(float_power(a.operand(0)?, a.operand(1)?)?.into())
 }

@@ -160,7 +160,8 @@ impl Kind {
 
     fn in_place(&self, a: &Arguments) -> Result<Output> {
         let (first, second, beta, alpha) = (a.tensor(1)?, a.tensor(2)?, a.number(3)?, a.number(4)?);
-        inplace::apply(a.op, a.tensor(0)?, &|x| self.run(x, first, second, beta, alpha))
+        let run = |x: &Tensor| self.run(x, first, second, beta, alpha);
+        Ok(inplace::apply(a.op, a.tensor(0)?, &[first, second], &run)?.into())
     }
 }
 

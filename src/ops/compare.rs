@@ -7,7 +7,6 @@ use super::registry::operation;
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
-use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
 /// A comparison as a number: one where it holds. Only the form in place has a node.
@@ -180,10 +179,6 @@ operation! {
         let condition = a.tensor(0)?;
         if n == 0 {
             return super::mask::nonzero_tuple(condition);
-        }
-        if !matches!(condition.dtype(), DType::Bool | DType::U8) {
-            let what = format!("expected condition to be a boolean tensor, but got a tensor with dtype {}", condition.dtype());
-            return Err(Error::Invalid { op: a.op, what });
         }
         Ok(where_(condition, a.operand(1)?, a.operand(2)?)?.into())
     },

@@ -143,7 +143,7 @@ operation! {
     /// tensor([[1., 0.],
     ///         [1., 1.]])
     function ["tril(Tensor self, int diagonal=0)"],
-    in_place |_, a| Ok(inplace::replaced(a.op, a.tensor(0)?, &|x| triangle(x, a.int(1)?, Triangle::Lower))?.into()),
+    in_place |_, a| Ok(inplace::apply(a.op, a.tensor(0)?, &[], &|x| triangle(x, a.int(1)?, Triangle::Lower))?.into()),
     |_, a| Ok(tril(a.tensor(0)?, a.int(1)?)?.into())
 }
 
@@ -154,7 +154,7 @@ operation! {
     /// tensor([[1., 1.],
     ///         [0., 1.]])
     function ["triu(Tensor self, int diagonal=0)"],
-    in_place |_, a| Ok(inplace::replaced(a.op, a.tensor(0)?, &|x| triangle(x, a.int(1)?, Triangle::Upper))?.into()),
+    in_place |_, a| Ok(inplace::apply(a.op, a.tensor(0)?, &[], &|x| triangle(x, a.int(1)?, Triangle::Upper))?.into()),
     |_, a| Ok(triu(a.tensor(0)?, a.int(1)?)?.into())
 }
 

@@ -39,6 +39,22 @@ operation! {
 /// Rows from which Euclidean distances are computed from products.
 const MANY: usize = 25;
 
+/// An error for elements that have no distances.
+fn require_floats(op: &'static str, x: &Tensor) -> Result<()> {
+    if !x.dtype().is_floating_point() {
+        return Err(Error::DTypeInvalid { op, dtype: x.dtype(), rule: "only floating-point dtypes have distances" });
+    }
+    x.dtype().require_wide(op)
+}
+
+/// An error for what is no order of a norm.
+fn require_order(op: &'static str, p: f64) -> Result<()> {
+    if p.is_nan() || p < 0.0 {
+        return Err(Error::Invalid { op, what: format!("only supports non-negative p values, got {p}") });
+    }
+    Ok(())
+}
+
 /// Distances of an order of the rows of two matrices, or batches of them; by products always, never, or where there are
 /// many.
 ///
@@ -51,22 +67,13 @@ pub fn cdist(x1: &Tensor, x2: &Tensor, p: f64, by_products: Option<bool>) -> Res
         if x.rank() < 2 {
             return Err(Error::Rank { op: OP, expected: "at least two dimensions", shape: x.shape().to_vec() });
         }
-        if !x.dtype().is_floating_point() {
-            return Err(Error::DTypeInvalid {
-                op: OP,
-                dtype: x.dtype(),
-                rule: "only floating-point dtypes have distances",
-            });
-        }
-        x.dtype().require_wide(OP)?;
+        require_floats(OP, x)?;
     }
     if x1.shape().last() != x2.shape().last() {
         let (left, right) = (x1.shape().to_vec(), x2.shape().to_vec());
         return Err(Error::InnerSizes { op: OP, left, right });
     }
-    if p.is_nan() || p < 0.0 {
-        return Err(Error::Invalid { op: OP, what: format!("only supports non-negative p values, got {p}") });
-    }
+    require_order(OP, p)?;
     if let Some(both) = batch::aligned(&[x1, x2]) {
         let (both, level) = both?;
         return cdist(&both[0], &both[1], p, by_products).map(|y| Tensor::batched(&y, level));
@@ -230,17 +237,8 @@ pub fn pdist(x: &Tensor, p: f64) -> Result<Tensor> {
     if x.rank() != 2 {
         return Err(Error::Invalid { op: OP, what: format!("only supports 2D tensors, got: {}D", x.rank()) });
     }
-    if !x.dtype().is_floating_point() {
-        return Err(Error::DTypeInvalid {
-            op: OP,
-            dtype: x.dtype(),
-            rule: "only floating-point dtypes have distances",
-        });
-    }
-    x.dtype().require_wide(OP)?;
-    if p.is_nan() || p < 0.0 {
-        return Err(Error::Invalid { op: OP, what: format!("only supports non-negative p values, got {p}") });
-    }
+    require_floats(OP, x)?;
+    require_order(OP, p)?;
     let n = x.shape()[0];
     let above: Vec<i64> = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i * n + j) as i64)).collect();
     let above = Tensor::from_slice(&above);

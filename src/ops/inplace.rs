@@ -8,7 +8,7 @@ use super::{copy, window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
-use crate::graph::meta::Meta;
+use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::mode::{is_grad_enabled, is_inference_mode_enabled};
 use crate::graph::node::Edge;
 use crate::graph::transform;
@@ -93,18 +93,20 @@ pub(super) fn fill_with(target: &Tensor, value: &Tensor) -> Result<Tensor> {
     Ok(target.clone())
 }
 
-/// Writes into `target` what `f` makes of it, with the history of that.
+/// Writes into `target` what `f` makes of it and of `others`, with the history of that.
 ///
 /// # Errors
 /// What `f` raises, where its result does not fit the target, and as [`check`]. The target is unchanged then.
 pub(super) fn apply(
     op: &'static str,
     target: &Tensor,
+    others: &[&Tensor],
     f: &dyn Fn(&Tensor) -> Result<Tensor>,
-) -> Result<super::registry::Output> {
+) -> Result<Tensor> {
     let Some(batch) = target.batch() else {
         check(op, target)?;
-        let linked = forward::is_active() || (is_grad_enabled() && target.requires_grad());
+        // What is recorded may keep its inputs as they were.
+        let linked = forward::is_active() || is_recorded(others.iter().copied().chain([target]));
         let value = if linked { f(&snapshot(target)?)? } else { f(target)? };
         super::cast::check_result(op, value.dtype(), target.dtype())?;
         if value.shape() != target.shape() {
@@ -112,14 +114,14 @@ pub(super) fn apply(
             return Err(Error::InPlaceShape { op, target, result });
         }
         assign(target, &value, Origin::Target)?;
-        return Ok(target.clone().into());
+        return Ok(target.clone());
     };
     let level = batch.level;
     let value = f(target)?;
     match value.batch() {
         Some(found) if found.level == level => {
-            apply(op, &batch.value, &|_| Ok(found.value.clone()))?;
-            Ok(target.clone().into())
+            apply(op, &batch.value, &[], &|_| Ok(found.value.clone()))?;
+            Ok(target.clone())
         }
         _ => Err(Error::BatchedInPlace { op }),
     }
@@ -191,27 +193,6 @@ pub(super) fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Writes what a function of `target` gives into it: an operation in place that needs a copy of what was there.
-pub(super) fn replaced(op: &'static str, target: &Tensor, f: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-    if let Some(batch) = target.batch() {
-        let value = f(target)?;
-        let Some(value) = value.batch().filter(|v| v.level == batch.level) else {
-            return Err(Error::BatchedInPlace { op });
-        };
-        replaced(op, &batch.value, &|_| Ok(value.value.clone()))?;
-        return Ok(target.clone());
-    }
-    check(op, target)?;
-    let value = f(&snapshot(target)?)?;
-    if value.shape() != target.shape() {
-        let (target, result) = (target.shape().to_vec(), value.shape().to_vec());
-        return Err(Error::InPlaceShape { op, target, result });
-    }
-    super::cast::check_result(op, value.dtype(), target.dtype())?;
-    assign(target, &value, Origin::Target)?;
-    Ok(target.clone())
 }
 
 /// Changes `target` by an operation that writes into its memory: `record` links the operation to the tensor that it is

@@ -282,7 +282,7 @@ operation! {
     function ["renorm(Tensor self, Number p, int dim, Number maxnorm)"],
     in_place |_, a| {
         let (p, dim, greatest) = (a.float(1)?, a.int(2)?, a.float(3)?);
-        super::inplace::apply("renorm_", a.tensor(0)?, &|x| renorm(x, p, dim, greatest))
+        Ok(super::inplace::apply("renorm_", a.tensor(0)?, &[], &|x| renorm(x, p, dim, greatest))?.into())
     },
     |_, a| Ok(renorm(a.tensor(0)?, a.float(1)?, a.int(2)?, a.float(3)?)?.into())
 }

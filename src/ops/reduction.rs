@@ -126,7 +126,7 @@ pub(super) fn reduce_in_place(
     if reduce == Reduce::Sum && include {
         return select::join(s, target, list, indices.clone(), Deed::Add, s.family.nodes[Deed::Add as usize], None);
     }
-    inplace::replaced(s.op, target, &|x| reduced(s, x, list, indices, reduce, include))
+    inplace::apply(s.op, target, &[list], &|x| reduced(s, x, list, indices, reduce, include))
 }
 
 /// The derivatives of products and of the greatest and least elements, by the input, the list and the result.

@@ -64,7 +64,7 @@ operation! {
         if let Some(right) = dtype.filter(|&d| d != own) {
             return Err(Error::DTypeMismatch { op: "cumsum_", left: own, right });
         }
-        inplace::apply("cumsum_", a.tensor(0)?, &|x| cumsum(x, dim, Some(own)))
+        Ok(inplace::apply("cumsum_", a.tensor(0)?, &[], &|x| cumsum(x, dim, Some(own)))?.into())
     },
     |_, a| Ok(cumsum(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
 }
@@ -112,7 +112,7 @@ operation! {
         if let Some(right) = dtype.filter(|&d| d != own) {
             return Err(Error::DTypeMismatch { op: "cumprod_", left: own, right });
         }
-        inplace::apply("cumprod_", a.tensor(0)?, &|x| cumprod(x, dim, Some(own)))
+        Ok(inplace::apply("cumprod_", a.tensor(0)?, &[], &|x| cumprod(x, dim, Some(own)))?.into())
     },
     |_, a| Ok(cumprod(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
 }

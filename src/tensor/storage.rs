@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 use std::sync::{Arc, Weak};
 
@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 use super::pending::Pending;
 use crate::error::{Error, Result};
 use crate::graph::{anomaly, mode};
-use crate::memory::pool;
 use crate::memory::shared::Shared;
+use crate::memory::{boxed_or_new, pool};
 
 /// Memory that tensors share.
 pub type Storage = Shared<Buffer>;
@@ -187,22 +187,8 @@ impl Buffer {
     }
 
     fn rest_or_new(&self) -> &Rest {
-        if let Some(rest) = self.rest() {
-            return rest;
-        }
-        let fresh = Box::into_raw(Box::<Rest>::default());
-        let set = self.rest.compare_exchange(std::ptr::null_mut(), fresh, AcqRel, Acquire);
-        // SAFETY: the pointer came from a box and either is the buffer's now or was seen by nobody; the other one is the
-        // buffer's, which stays until the buffer drops.
-        unsafe {
-            match set {
-                Ok(_) => &*fresh,
-                Err(theirs) => {
-                    drop(Box::from_raw(fresh));
-                    &*theirs
-                }
-            }
-        }
+        // SAFETY: the rest comes from a box, and once set stays until the buffer drops.
+        unsafe { boxed_or_new(&self.rest) }
     }
 
     /// Computes all that waits and reads this memory.

@@ -139,6 +139,11 @@ def _batch_size(outputs: list, gradients: list) -> int:
                 f"batched, consider using vmap."
             )
         sizes.append(len(g))
+    return common_size(sizes)
+
+
+def common_size(sizes: list[int]) -> int:
+    """The one size that all tensors have in the dimension that is mapped."""
     if not sizes:
         raise ValueError("vmap: Expected at least one Tensor to vmap over")
     if any(size != sizes[0] for size in sizes):

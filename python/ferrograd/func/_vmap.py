@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from .. import _ferrograd
 from .._ferrograd import Tensor, _add_batch_dim, _remove_batch_dim, _vmap_enter, _vmap_exit
+from ..autograd._grad import common_size
 from ..utils._pytree import TreeSpec, _broadcast_to_and_flatten, tree_flatten, tree_map_
 
 InDims = int | tuple | None
@@ -48,7 +49,7 @@ def vmap(
             tree_map_(lambda d: _check_out_dim(d, func, out_dims), out_dims)
         leaves, spec = tree_flatten(args)
         dims = _dims_of(func, in_dims, args, leaves, spec)
-        size = _batch_size(dims, leaves)
+        size = common_size([x.size(d) for d, x in zip(dims, leaves) if d is not None])
         if chunk_size is None or chunk_size >= size:
             return _map(func, leaves, spec, dims, size, out_dims, randomness, kwargs)
         return _map_chunks(func, leaves, spec, dims, size, out_dims, randomness, chunk_size, kwargs)
@@ -154,18 +155,6 @@ def _in_dim(call: str, dim: Any, arg: Any) -> int:
             f"in_dim to satisfy -{rank} <= in_dim < {rank}."
         )
     return dim % rank
-
-
-def _batch_size(dims: list, leaves: list) -> int:
-    sizes = [x.size(d) for d, x in zip(dims, leaves) if d is not None]
-    if not sizes:
-        raise ValueError("vmap: Expected at least one Tensor to vmap over")
-    if any(size != sizes[0] for size in sizes):
-        raise ValueError(
-            f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
-            f"mapped dimension"
-        )
-    return sizes[0]
 
 
 def _check_out_dim(dim: Any, func: Callable, out_dims: Any) -> None:

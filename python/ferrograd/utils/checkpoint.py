@@ -275,6 +275,18 @@ def _kept_apart(function: Callable, args: tuple, kwargs: dict, preserve: bool, o
         return function(*args, **kwargs)
 
 
+def _variant(call: str, use_reentrant: bool | None) -> bool:
+    """Which variant a call asks for; one that does not say gets a warning."""
+    if use_reentrant is None:
+        warnings.warn(
+            f"{call}: the use_reentrant parameter should be passed explicitly. use_reentrant=False is recommended; "
+            f"without it, the reentrant variant is used.",
+            stacklevel=3,
+        )
+        return True
+    return use_reentrant
+
+
 def checkpoint(
     function: Callable,
     *args: Any,
@@ -302,13 +314,7 @@ def checkpoint(
     >>> x.grad
     tensor([ 2.7183, 41.1936])
     """
-    if use_reentrant is None:
-        warnings.warn(
-            "checkpoint: the use_reentrant parameter should be passed explicitly. use_reentrant=False is recommended; "
-            "without it, the reentrant variant is used.",
-            stacklevel=2,
-        )
-        use_reentrant = True
+    use_reentrant = _variant("checkpoint", use_reentrant)
     preserve = kwargs.pop("preserve_rng_state", True)
     if use_reentrant:
         if kwargs:
@@ -343,13 +349,7 @@ def checkpoint_sequential(
     >>> x.grad
     tensor([-3.7373])
     """
-    if use_reentrant is None:
-        warnings.warn(
-            "checkpoint_sequential: the use_reentrant parameter should be passed explicitly. use_reentrant=False is "
-            "recommended; without it, the reentrant variant is used.",
-            stacklevel=2,
-        )
-        use_reentrant = True
+    use_reentrant = _variant("checkpoint_sequential", use_reentrant)
     preserve = kwargs.pop("preserve_rng_state", True)
     if kwargs:
         raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
