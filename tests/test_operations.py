@@ -95,17 +95,20 @@ def test_value_is_numpys(name, data):
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_few_elements_have_the_bits_of_many(name, dtype):
     """Few elements run the formula directly and many run a program over blocks: one formula, the same bits."""
-    row, function = POINTWISE[name], getattr(fg, name)
+    row, call = POINTWISE[name], function(name)
     rng = np.random.default_rng(11)
-    arrays = [rng.uniform(low, high, 80).astype(dtype) for low, high in row["domain"]]
+    arrays = [
+        float(rng.uniform(*bounds)) if takes_number(row, n) else rng.uniform(*bounds, 80).astype(dtype)
+        for n, bounds in enumerate(row["domain"])
+    ]
     arrays += [np.asarray(1.5, dtype)] if name == "masked_fill" else []
     arrays = operands(name, arrays[: row["arity"]])
     weights = rng.uniform(-1, 1, 80).astype(dtype)
 
     def run(part):
-        inputs = [fg.tensor(a[part] if a.ndim else a) for a in arrays]
-        leaves = [t.requires_grad_() for t in inputs if t.is_floating_point() and t.dim()]
-        y = function(*inputs)
+        inputs = [a if type(a) is float else fg.tensor(a[part] if a.ndim else a) for a in arrays]
+        leaves = [t.requires_grad_() for t in inputs if type(t) is not float and t.is_floating_point() and t.dim()]
+        y = call(*inputs)
         found = fg.autograd.grad(y, leaves, fg.tensor(weights[part]), allow_unused=True)
         return [y.detach().numpy()] + [np.zeros(0, dtype) if g is None else g.numpy() for g in found]
 

@@ -1,4 +1,5 @@
-"""Write `python/ferrograd/__init__.pyi` from the table of operations and the classes of the binary; `--check` compares."""
+"""Write the stubs of the package and of `nn.functional` from the table of operations and the classes of the binary; `--check`
+compares."""
 
 import inspect
 import re
@@ -31,10 +32,24 @@ SEVERAL = (
     "broadcast_tensors meshgrid"
 )
 RETURNS = dict.fromkeys(SEVERAL.split(), "tuple[Tensor, ...]")
+#: How the names begin that an operation of another place has in the package.
+ELSEWHERE = "package."
 VARIADIC = {"size", "shape", "dims", "repeats"}
 RESULT = re.compile(r"Tensor (\w+)")
 
 ROOT = Path(__file__).resolve().parents[1] / "python/ferrograd"
+
+NN_HEAD = '''"""Types of the functions of neural networks; written by tools/stubs.py."""
+
+from collections.abc import Sequence
+from typing import overload
+
+from ... import Number, Tensor, dtype
+
+_bool = __import__("builtins").bool
+
+
+'''
 
 HEAD = '''"""Types of the package; written by tools/stubs.py."""
 
@@ -43,7 +58,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 
 from numpy import ndarray
 
-from . import autograd as autograd, config as config
+from . import autograd as autograd, config as config, nn as nn
 # imports
 from .utils.dlpack import from_dlpack as from_dlpack
 from ._tensor_str import set_printoptions as set_printoptions
@@ -115,9 +130,8 @@ def parameter(text: str) -> tuple[str, bool]:
     return f"{name}: {annotation}" + (f" = {default}" if default else ""), False
 
 
-def overloads(row: dict, method: bool) -> list[str]:
+def overloads(row: dict, method: bool, name: str) -> list[str]:
     lines = []
-    name = row["name"]
     for signature in row["signatures"]:
         call, _, results = signature.partition(" -> ")
         inner = call.split("(", 1)[1].removesuffix(")")
@@ -147,12 +161,22 @@ def result_class(row: dict) -> str:
     return ""
 
 
-def block(row: dict, method: bool) -> str:
+def block(row: dict, method: bool, name: str | None = None) -> str:
+    """An operation under a name, its own if none is given, and under the others that it has in the same place."""
     indent = "    " if method else ""
-    lines = overloads(row, method)
+    lines = overloads(row, method, name or row["name"].rpartition(".")[2])
     prefix = f"{indent}@overload\n" if len(lines) > 1 else ""
-    aliases = "".join(f"{indent}{alias} = {row['name']}\n" for alias in row["aliases"])
+    others = [] if name else [alias for alias in row["aliases"] if not alias.startswith(ELSEWHERE)]
+    aliases = "".join(f"{indent}{alias} = {row['name'].rpartition('.')[2]}\n" for alias in others)
     return "".join(f"{prefix}{indent}{line}\n" for line in lines) + aliases
+
+
+def guests(rows: list[dict]) -> str:
+    """The operations of other places that stand in the package too."""
+    return "".join(
+        block(row, False, alias.removeprefix(ELSEWHERE))
+        for row in rows for alias in row["aliases"] if alias.startswith(ELSEWHERE)
+    )
 
 
 def members() -> str:
@@ -172,7 +196,7 @@ def members() -> str:
 def stubs() -> str:
     rows = _ferrograd._operations()
     names = {n: None for n, value in vars(_ferrograd).items() if isinstance(value, ferrograd.dtype)}
-    functions = "".join(block(row, False) for row in rows if row["function"] and row["home"] == "Package")
+    functions = "".join(block(row, False) for row in rows if row["function"] and row["home"] == "Package") + guests(rows)
     methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
     dtypes = "".join(f"{n}: dtype\n" for n in names)
     classes = "".join(result_class(row) for row in rows if row["function"])
@@ -180,15 +204,19 @@ def stubs() -> str:
     return f"{head}{dtypes}\n\n{classes}{functions}\n\nclass Tensor:\n    def __init__(self, *data: Any) -> None: ...\n{members()}{methods}"
 
 
+def nn_stubs() -> str:
+    rows = [row for row in _ferrograd._operations() if row["home"] == "Nn"]
+    return NN_HEAD + "".join(result_class(row) for row in rows) + "".join(block(row, False) for row in rows)
+
+
 def main() -> int:
-    path = ROOT / "__init__.pyi"
-    text = stubs()
-    if "--check" in sys.argv[1:]:
-        if path.read_text() != text:
+    for name, text in (("__init__.pyi", stubs()), ("nn/functional/__init__.pyi", nn_stubs())):
+        path = ROOT / name
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text)
+        elif path.read_text() != text:
             print("the stubs are not those of the binary: run `make stubs`", file=sys.stderr)
             return 1
-        return 0
-    path.write_text(text)
     return 0
 
 

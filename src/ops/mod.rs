@@ -29,6 +29,7 @@ pub mod inplace;
 pub mod join;
 pub mod mask;
 pub mod new;
+pub mod nn;
 pub mod norm;
 pub mod operators;
 mod path;

@@ -25,10 +25,13 @@ pub fn operations() -> &'static [Operation] {
     })
 }
 
+/// How the signatures end that ask for the in-place form by an argument.
+const INPLACE: &str = ", bool inplace=False)";
+
 /// The operation that writes the result of another into its first operand.
 fn in_place(of: &Operation) -> Option<Operation> {
     let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let renamed = |signature: &&'static str| leak(signature.replacen('(', "_(", 1));
+    let renamed = |signature: &&'static str| leak(signature.replacen('(', "_(", 1).replace(INPLACE, ")"));
     let takes_self = |signature: &&&'static str| signature.contains("(Tensor self");
     let aliases: Vec<&'static str> = of.aliases.iter().map(|name| leak(format!("{name}_"))).collect();
     let signatures: Vec<&'static str> = of.signatures.iter().filter(takes_self).map(renamed).collect();
@@ -112,7 +115,7 @@ pub struct Operation {
     /// The calls it takes, in order of trial: `sum(Tensor self, int[]? dim=None, bool keepdim=False)`. Several results
     /// are written behind an arrow, with names where they have any: `-> (Tensor values, Tensor indices)`.
     pub signatures: &'static [&'static str],
-    /// Other names that torch has for it.
+    /// Other names that torch has for it; one written `package.name` stands in the package, wherever the operation is.
     pub aliases: &'static [&'static str],
     /// How it behaves.
     pub kind: Kind,
@@ -138,6 +141,20 @@ pub enum Home {
 }
 
 impl Operation {
+    /// Runs it, in place where the arguments of a signature that has `inplace` say so.
+    ///
+    /// # Errors
+    /// What the operation raises.
+    #[inline]
+    pub fn run(&self, signature: usize, arguments: &Arguments) -> Result<Output> {
+        match (self.in_place, arguments.values.last()) {
+            (Some(run), Some(Value::Number(Scalar::Bool(true)))) if self.signatures[signature].ends_with(INPLACE) => {
+                run(signature, arguments)
+            }
+            _ => (self.call)(signature, arguments),
+        }
+    }
+
     /// Where it is found.
     pub fn home(&self) -> Home {
         let head = self.signatures[0].split_once('(').map_or("", |(head, _)| head);

@@ -90,7 +90,7 @@ unsafe fn run(
     if let Some(out) = &out {
         out::refuse_gradients(operation.name, &values, out)?;
     }
-    let run = || (operation.call)(signature, &Arguments { op: operation.name, values: &values });
+    let run = || operation.run(signature, &Arguments { op: operation.name, values: &values });
     let output = profiler::called(operation.name, &values, run)?;
     let class = entry.signatures[signature].names_results.then_some(operation.name);
     if let Some(out) = out {
@@ -175,6 +175,7 @@ pub fn install(module: &Bound<'_, PyModule>, class: &Bound<'_, PyType>) -> PyRes
             Home::Package | Home::Tensor => module,
         };
         for &name in std::iter::once(&operation.name).chain(operation.aliases) {
+            let (home, name) = name.strip_prefix("package.").map_or((home, name), |name| (module, name));
             // SAFETY: the definitions live as long as the process, as CPython wants them to.
             unsafe {
                 if operation.is_function() {

@@ -14,6 +14,7 @@ use super::tensor::{PyTensor, wrap};
 use super::{
     apply, autograd, batch, data, device, forward, functions, modes, node, numpy, profiler, random, transform,
 };
+use crate::ops::registry::Home;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -166,7 +167,11 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
             let row = PyDict::new(py);
             // Functions of linear algebra have names that others have too.
             let home = entry.operation.home();
-            let prefix = if home == crate::ops::registry::Home::Linalg { "linalg." } else { "" };
+            let prefix = match home {
+                Home::Linalg => "linalg.",
+                Home::Nn => "nn.",
+                _ => "",
+            };
             row.set_item("name", format!("{prefix}{}", entry.operation.name))?;
             row.set_item("doc", entry.operation.doc)?;
             row.set_item("signatures", entry.operation.signatures)?;

@@ -1,0 +1,5 @@
+"""Neural networks: their functions, in `functional`."""
+
+from . import functional
+
+__all__ = ["functional"]
