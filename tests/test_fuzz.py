@@ -51,6 +51,7 @@ def test_a_call_returns_or_raises(name, data):
         assert "please report it" not in str(error), error
         assert str(error).strip()
     else:
-        if name.endswith("_"):
+        asked = "inplace" in row["signatures"][0] and any(value is True for value in (*arguments, *options.values()))
+        if name.endswith("_") or asked:
             return
     assert before == [snapshot(a) for a in (*arguments, *options.values())]

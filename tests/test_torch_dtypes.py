@@ -120,6 +120,21 @@ CALLS = """
     x[m]; x[i]; x[g[:, 0], g[:, 1]]; x.max(1).indices; x.tolist(); x[0, 0].item(); repr(x); repr(c * 100); bool(x[0, 0]); int(x[0, 1]); float(x[0, 2]); x.cummax(0).indices
     x.amax((0, 1)); x.prod(0); x.argmax(1); x.sort(1, descending=True).values; x.unique(return_counts=True); x.element_size()
 """
+#: Functions of `nn.functional`.
+CALLS_NN = """
+    F.silu(x); F.mish(x); F.gelu(x); F.gelu(x, approximate='tanh'); F.softplus(x, 2); F.logsigmoid(x); F.softsign(x); F.tanhshrink(x); F.tanh(x)
+    F.sigmoid(x); F.elu(x, 0.7); F.celu(x, 0.5); F.selu(x); F.glu(x); F.relu(x); F.relu6(x); F.hardtanh(x, 0.5, 2.5); F.leaky_relu(x, 0.1)
+    T._prelu_kernel(x, y); x.prelu(v); F.prelu(x, v); F.threshold(x, 1, 2.5); x.hardshrink(); F.hardshrink(x, 0.3); F.softshrink(x)
+    F.hardsigmoid(x); F.hardswish(x); F.softmax(x, 1); F.softmin(x, 0); F.log_softmax(x, 1); F.elu_(x); F.celu_(x); F.selu_(x); F.relu_(x)
+    F.hardtanh_(x); F.leaky_relu_(x); F.threshold_(x, 1, 2); F.silu(x, inplace=True); F.mish(x, True); F.relu6(x, True); F.hardsigmoid(x, True)
+    F.hardswish(x, True); F.mse_loss(x, y, reduction='none'); F.l1_loss(x, y, reduction='none'); F.smooth_l1_loss(x, y, reduction='none')
+    F.huber_loss(x, y, reduction='none'); F.mse_loss(x, y); F.mse_loss(x, y, reduction='sum'); F.l1_loss(x, y); F.huber_loss(x, y, 'sum', 0.7)
+    F.binary_cross_entropy((x * 0.1).abs(), (y * 0.1).abs(), reduction='none'); F.binary_cross_entropy(x * 0, y * 0)
+    F.binary_cross_entropy_with_logits(x, y.sigmoid(), reduction='none'); F.kl_div(x, y.abs(), reduction='batchmean'); F.kl_div(x, y, log_target=True, reduction='none')
+    F.soft_margin_loss(x, y, reduction='none'); F.poisson_nll_loss(x, y, reduction='none'); F.gaussian_nll_loss(x, y, y * y, reduction='none')
+"""
+#: The in-place forms that torch has by their argument alone.
+BY_ARGUMENT = ("nn.silu_", "nn.mish_", "nn.relu6_", "nn.hardsigmoid_", "nn.hardswish_")
 #: torch rounds between the products of these in an order of its own.
 CHAINS = ("T.chain_matmul(", "T.linalg.multi_dot(", "x.addbmm(", "x.clone().addbmm_(")
 #: Bounds that are tensors of truth values are refused here as numbers are.
@@ -135,7 +150,7 @@ def called(name: str, arguments: str) -> str:
     return f"x.{name}({arguments})" if is_method else f"T.{name}(x{', ' if arguments else ''}{arguments})"
 
 
-ALL = [text.strip() for line in CALLS.splitlines() for text in line.split(";") if text.strip()]
+ALL = [text.strip() for line in (CALLS + CALLS_NN).splitlines() for text in line.split(";") if text.strip()]
 for _arguments, _names in METHODS.items():
     for _name in _names.split():
         ALL.append(called(_name, _arguments))
@@ -160,7 +175,7 @@ def named(T, name: str) -> dict:
     s, r = T.cat([x, y[:1]]), T.cat([y, x[:1]])
     g = T.tensor([[0, 1, 2, 3], [3, 3, 1, 0], [2, 0, 0, 1]])
     m = T.tensor([[True, False, True, True], [False, False, True, False], [True, True, False, False]])
-    return {"T": T, "d": d, "c": c, "x": x, "y": y, "s": s, "r": r, "v": s[0].clone(), "w": r[1].clone(), "g": g, "m": m, "i": T.tensor([0, 2, 1])}
+    return {"T": T, "F": T.nn.functional, "d": d, "c": c, "x": x, "y": y, "s": s, "r": r, "v": s[0].clone(), "w": r[1].clone(), "g": g, "m": m, "i": T.tensor([0, 2, 1])}
 
 
 def plain(T, value):
@@ -200,7 +215,8 @@ def unit_of(result) -> float:
 
 def test_every_operation_is_called():
     text = " ".join(ALL)
-    missing = [name for name in TABLE if f".{name}(" not in text and f"T.{name}(" not in text]
+    shown = {name: name.replace("nn.", "F.") for name in TABLE if name not in BY_ARGUMENT}
+    missing = [name for name, call in shown.items() if f".{call}(" not in text and f"T.{call}(" not in text and f" {call}(" not in text]
     assert not missing
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from test_operations import DIFFERENTIABLE, FUNCTIONS, MASKED, POINTWISE
+from test_operations import DIFFERENTIABLE, FUNCTIONS, MASKED, POINTWISE, takes_number
+from test_operations import function as operation
 
 import ferrograd as fg
 from ferrograd import _ferrograd
@@ -40,13 +41,22 @@ def draw(name, *shapes):
     return [t > 0 if MASKED.get(name) == n else t for n, t in enumerate(drawn)]
 
 
-ARITY = {name: row["arity"] for name, row in POINTWISE.items()}
+#: How many tensors an operation takes; what follows them are numbers.
+ARITY = {name: sum(not takes_number(row, n) for n in range(row["arity"])) for name, row in POINTWISE.items()}
+
+
+def of_tensors(name):
+    """An element-wise operation with the numbers that follow the tensors."""
+    numbers = [low + 0.6 * (high - low) for low, high in POINTWISE[name]["domain"][ARITY[name] :]]
+    return lambda *tensors: operation(name)(*tensors, *numbers)
+
+
 SHAPES = [(5, 2, 3), (5, 3), (5, 1, 3)]
 
 
 @pytest.mark.parametrize("name", sorted(POINTWISE))
 def test_element_wise_operations_are_mapped(name):
-    function = getattr(fg, name)
+    function = of_tensors(name)
     inputs = draw(name, *SHAPES[: ARITY[name]])
     close(mapped(function, *inputs), looped(function, *inputs))
     if ARITY[name] == 2:
@@ -94,7 +104,7 @@ def test_batches_of_gradients(name, create_graph):
 @pytest.mark.parametrize("name", sorted(set(DIFFERENTIABLE) - set(MASKED)))
 def test_batches_of_gradients_of_element_wise_operations(name):
     inputs = [t[0].detach().requires_grad_() for t in draw(name, *SHAPES[: ARITY[name]])]
-    y = getattr(fg, name)(*inputs)
+    y = of_tensors(name)(*inputs)
     batch = fg.tensor(np.random.default_rng(6).normal(size=(5, *y.shape)))
     for create_graph in (False, True):
         found = grad(y, inputs, batch, is_grads_batched=True, retain_graph=True, create_graph=create_graph)
@@ -129,7 +139,7 @@ def test_tangents_of_functions(name):
 
 @pytest.mark.parametrize("name", sorted(set(DIFFERENTIABLE) - set(MASKED)))
 def test_tangents_of_element_wise_operations(name):
-    function = getattr(fg, name)
+    function = of_tensors(name)
     inputs = [t[0] for t in draw(name, *SHAPES[: ARITY[name]])]
     for n, x in enumerate(inputs):
         t = fg.tensor(np.random.default_rng(n).normal(size=x.shape))

@@ -90,6 +90,14 @@ fn floats(a: &Arguments, x: &Tensor, t: &Tensor) -> Result<()> {
     Err(Error::NotImplemented { op: a.op, what: format!("a loss of {dtype}: it takes floating-point numbers; this") })
 }
 
+/// An error for a prediction that is not of floating-point numbers.
+fn check_float(op: &'static str, x: &Tensor) -> Result<()> {
+    if x.dtype().is_floating_point() {
+        return Ok(());
+    }
+    Err(Error::DTypeInvalid { op, dtype: x.dtype(), rule: "expected floating-point numbers" })
+}
+
 operation! {
     /// `|x - t|`, element by element, and the mean or sum of it; with a weight for each element the weighted mean. The
     /// arguments are those of `mse_loss`.
@@ -214,7 +222,7 @@ operation! {
             let (target, input) = (t.shape(), x.shape());
             return refused(a.op, format!("Target size ({target:?}) must be the same as input size ({input:?})"));
         }
-        floats(a, x, t)?;
+        crate::ops::pointwise::real(a.op, x)?;
         let (spec, mut operands): (_, SmallVec<[Operand; 3]>) = (Logits::spec(), smallvec![x.into(), t.into()]);
         let spec = match a.maybe_tensor(6)? {
             None => spec,
@@ -241,6 +249,7 @@ operation! {
     function ["nn.kl_div(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean', bool log_target=False)"],
     |_, a| {
         let (reduction, x, t) = (Reduction::named(a, [2, 3, 4], Some("batchmean"))?, a.tensor(0)?, a.tensor(1)?);
+        check_float(a.op, x)?;
         if reduction == Some(Reduction::Mean) {
             warn("reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same as 'batchmean' in the next major release.")?;
         }
@@ -267,7 +276,7 @@ operation! {
     |_, a| {
         let (reduction, x, t) = (Reduction::of(a, 2)?, a.tensor(0)?, a.tensor(1)?);
         broadcast(a.op, x.shape(), t.shape())?;
-        floats(a, x, t)?;
+        check_float(a.op, x)?;
         Ok(reduced(SoftMargin::spec(), &[x.into(), t.into()], reduction)?.into())
     }
 }
@@ -316,6 +325,7 @@ operation! {
     function ["nn.gaussian_nll_loss(Tensor input, Tensor target, Operand var, bool full=False, Number eps=1e-06, str reduction='mean')"],
     |_, a| {
         let (x, t, eps) = (a.tensor(0)?, a.tensor(1)?, a.float(4)?);
+        check_float(a.op, x)?;
         let var = variance(a.op, x, a.operand(2)?)?;
         let reduction = Reduction::word(a, 5)?;
         let bounded = passed_on(&var, &|v| crate::ops::compare::clamp(v, Some(eps.into()), None))?;
