@@ -86,6 +86,17 @@ pub struct Instruction {
     pub args: [u16; 3],
 }
 
+impl Instruction {
+    /// True where both do the same. The constants 0 and -0 are equal, and not the same.
+    pub fn is(&self, other: &Instruction) -> bool {
+        let same_op = match (self.op, other.op) {
+            (OpCode::Constant(a), OpCode::Constant(b)) => a.to_bits() == b.to_bits(),
+            (a, b) => a == b,
+        };
+        same_op && self.args == other.args
+    }
+}
+
 impl OpCode {
     /// How many arguments the operation has.
     pub fn arity(self) -> usize {
@@ -178,7 +189,7 @@ fn emit(op: OpCode, args: &[Expr]) -> Expr {
     let step = Instruction { op, args: numbers };
     TAPE.with(|tape| {
         let mut tape = tape.borrow_mut();
-        let known = tape.iter().position(|s| *s == step);
+        let known = tape.iter().position(|s| s.is(&step));
         Expr(known.unwrap_or_else(|| {
             tape.push(step);
             tape.len() - 1
@@ -301,6 +312,16 @@ mod tests {
         assert_eq!(program.steps.len(), 7);
         assert!(program.uses_input(0) && program.uses_input(1) && !program.uses_input(2));
         assert_eq!(program.is_input(), None);
+    }
+
+    #[test]
+    fn zeros_of_both_signs_stay_apart() {
+        let program = Program::record(|| {
+            let x = Expr::input(0);
+            vec![Expr::select(x.lt(Expr::constant(0.0)), Expr::constant(-0.0), Expr::constant(0.0))]
+        });
+        let zeros = program.steps.iter().filter(|s| matches!(s.op, OpCode::Constant(_))).count();
+        assert_eq!(zeros, 2);
     }
 
     #[test]

@@ -88,9 +88,12 @@ pub(crate) struct Formula {
     sources: SmallVec<[Source; 3]>,
     /// Moves with every formula: a value's sources have lower ones.
     number: u64,
-    /// The steps of the program and of all that it waits for.
+    /// The steps of the program and of all that it waits for, at the most.
     steps: usize,
 }
+
+/// A formula and the address of the value that it makes, which is none where the value is not waiting itself.
+type Member = (usize, Arc<Formula>);
 
 /// What a formula reads.
 #[derive(Clone)]
@@ -201,24 +204,63 @@ impl Formula {
         layout: &Layout,
     ) -> Result<Arc<Formula>> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let mut steps = program.steps.len();
         let fits = |source: &Source, f: &Formula| {
             let Source::Memory { offset, strides, .. } = source else { return false };
             *offset == 0 && *strides == layout.strides && f.shape == layout.shape && f.compute == compute
         };
+        let mut steps = program.steps.len();
         for source in &sources {
-            if let Some((pending, formula)) = source.waiting() {
-                if fits(source, &formula) && steps + formula.steps <= LONGEST {
-                    steps += formula.steps;
-                } else {
-                    pending.settle()?;
-                }
+            match source.waiting() {
+                Some((_, formula)) if fits(source, &formula) => steps += formula.steps,
+                Some((pending, _)) => pending.settle()?,
+                None => {}
             }
+        }
+        if steps > LONGEST {
+            steps = shortened(program.steps.len(), &sources)?;
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let shape = layout.shape.clone();
         Ok(Arc::new(Formula { op, program, compute, result, shape, sources, number, steps }))
     }
+}
+
+/// The steps of a program and of all that its sources wait for, each value counted once. While they are too many, the
+/// source that waits for most is computed.
+fn shortened(own: usize, sources: &[Source]) -> Result<usize> {
+    loop {
+        let mut members = Vec::new();
+        add_waiting(&mut members, sources, |_| Ok(true))?;
+        let steps = own + members.iter().map(|m| m.1.program.steps.len()).sum::<usize>();
+        let longest = sources.iter().filter_map(Source::waiting).max_by_key(|(_, formula)| formula.steps);
+        match longest {
+            Some((pending, _)) if steps > LONGEST => pending.settle()?,
+            _ => return Ok(steps),
+        }
+    }
+}
+
+/// Adds all formulas that sources wait for and that `is_part` lets in, each once, found level by level.
+fn add_waiting(
+    members: &mut Vec<Member>,
+    sources: &[Source],
+    mut is_part: impl FnMut(&Pending) -> Result<bool>,
+) -> Result<()> {
+    let mut next = members.len();
+    let mut add = |members: &mut Vec<Member>, source: &Source| -> Result<()> {
+        let Some((pending, formula)) = source.waiting() else { return Ok(()) };
+        let address = std::ptr::from_ref(pending).addr();
+        if members.iter().all(|m| m.0 != address) && is_part(pending)? {
+            members.push((address, formula));
+        }
+        Ok(())
+    };
+    sources.iter().try_for_each(|source| add(members, source))?;
+    while let Some((_, formula)) = members.get(next).cloned() {
+        next += 1;
+        formula.sources.iter().try_for_each(|source| add(members, source))?;
+    }
+    Ok(())
 }
 
 impl Pending {
@@ -293,24 +335,15 @@ struct Fused {
 
 impl Fused {
     fn of(root: &Arc<Formula>) -> Result<Fused> {
-        // All formulas that wait, found level by level, then each after those that it reads.
-        let mut members: Vec<(usize, Arc<Formula>)> = vec![(0, root.clone())];
-        let mut next = 0;
-        while let Some((_, formula)) = members.get(next).cloned() {
-            next += 1;
-            for source in &formula.sources {
-                let Some((pending, waiting)) = source.waiting() else { continue };
-                let address = std::ptr::from_ref(pending).addr();
-                if members.iter().any(|m| m.0 == address) {
-                    continue;
-                }
-                if pending.passes.fetch_add(1, Ordering::Relaxed) >= PASSES {
-                    pending.settle()?;
-                } else {
-                    members.push((address, waiting));
-                }
+        // All formulas that wait, each after those that it reads.
+        let mut members: Vec<Member> = vec![(0, root.clone())];
+        add_waiting(&mut members, &root.sources, |pending| {
+            let is_part = pending.passes.fetch_add(1, Ordering::Relaxed) < PASSES;
+            if !is_part {
+                pending.settle()?;
             }
-        }
+            Ok(is_part)
+        })?;
         members.sort_by_key(|m| m.1.number);
         let mut fused = Fused::default();
         for (address, formula) in &members {
@@ -336,9 +369,14 @@ impl Fused {
         renamed[formula.program.outputs[0] as usize]
     }
 
+    /// The step that does what is asked, found where it was written before.
     fn push(&mut self, op: OpCode, args: [u16; 3]) -> u16 {
-        self.steps.push(Instruction { op, args });
-        (self.steps.len() - 1) as u16
+        let step = Instruction { op, args };
+        let known = self.steps.iter().position(|s| s.is(&step));
+        known.unwrap_or_else(|| {
+            self.steps.push(step);
+            self.steps.len() - 1
+        }) as u16
     }
 
     /// The step that has what a source reads.

@@ -40,8 +40,10 @@ fn near(x: V<1>, turn: u32) -> V<1> {
     let lost = (-half).mul_add(r, all(1.0) - w);
     let cos = w + (z * z).mul_add(polynomial(z, &COSINE), (-r).mul_add(low, lost));
     let n = shifted.0[0].to_bits().wrapping_add(turn);
-    let value = if n & 1 == 0 { sin.0[0] } else { cos.0[0] };
-    Vector([f32::from_bits(value.to_bits() ^ ((n & 2) << 30))])
+    // Chosen by bits: of a condition the compiler may make a branch, and no vectors then.
+    let odd = (n & 1).wrapping_neg();
+    let value = sin.0[0].to_bits() & !odd | cos.0[0].to_bits() & odd;
+    Vector([f32::from_bits(value ^ ((n & 2) << 30))])
 }
 
 /// [`near`] on every lane, and the lanes beyond [`FAR`] in float64. A loop over lanes: the compiler makes better vectors
