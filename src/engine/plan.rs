@@ -218,7 +218,7 @@ impl Plan {
         }
         let heavy = |i: &&u32| {
             let node = self.steps[**i as usize].node();
-            node.edges().len() > 1 && node.output_numel() >= HEAVY
+            node.edges().len() > 1 && node.output_numel() >= HEAVY && !node.is_light()
         };
         self.order.iter().filter(heavy).nth(1).is_some()
     }

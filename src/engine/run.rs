@@ -104,8 +104,10 @@ impl Run {
     /// be one that the lock's owner waits for.
     fn compute_wave(&self, ready: &[u32], incoming: &[Incoming]) -> Vec<Result<Gradients>> {
         let elements = |i: &Incoming| i.iter().flatten().map(Tensor::numel).max().unwrap_or(0);
-        let shared =
-            |at: &usize| elements(&incoming[*at]) >= HEAVY && !self.plan.steps[ready[*at] as usize].node().calls_host();
+        let shared = |at: &usize| {
+            let node = self.plan.steps[ready[*at] as usize].node();
+            elements(&incoming[*at]) >= HEAVY && !node.calls_host() && !node.is_light()
+        };
         let side_by_side: Vec<usize> = (0..ready.len()).filter(shared).collect();
         let results: Vec<Mutex<Option<Result<Gradients>>>> = ready.iter().map(|_| Mutex::new(None)).collect();
         if side_by_side.len() >= parallel::num_threads().max(2) {

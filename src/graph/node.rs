@@ -102,6 +102,8 @@ pub trait Derivative: Clone + Send + Sync + 'static {
     const TAKES_UNDEFINED: bool = false;
     /// True where hooks took the values.
     const PACKED: bool = false;
+    /// True for derivatives that only say what is to be computed, or where: no thread is woken for them.
+    const IS_LIGHT: bool = false;
 }
 
 /// Room inside of a node for what its operation keeps.
@@ -123,6 +125,7 @@ struct Functions {
     calls_host: bool,
     takes_undefined: bool,
     packed: bool,
+    is_light: bool,
     type_id: fn() -> std::any::TypeId,
 }
 
@@ -183,6 +186,7 @@ impl<D: Derivative> Table<D> {
         // SAFETY: as above.
         values: |p| unsafe { (*locate::<D>(p)).values() },
         calls_host: D::CALLS_HOST,
+        is_light: D::IS_LIGHT,
         takes_undefined: D::TAKES_UNDEFINED,
         packed: D::PACKED,
         type_id: std::any::TypeId::of::<D>,
@@ -534,6 +538,11 @@ impl Node {
     #[inline]
     pub fn calls_host(&self) -> bool {
         self.functions.calls_host || self.extras().is_some()
+    }
+
+    /// True where the derivative only says what is to be computed.
+    pub fn is_light(&self) -> bool {
+        self.functions.is_light
     }
 
     /// True where the derivative runs even if none of its outputs has a gradient.

@@ -90,6 +90,15 @@ pub unsafe fn run(
     }
 }
 
+/// Bytes between two registers. A store and a load whose addresses differ by a multiple of 4 KiB wait for each other, and
+/// share their places in the cache: with these, only every sixteenth register lies so.
+const GAP: usize = 256;
+
+/// Elements from the start of a register to that of the next.
+const fn pitch<T>() -> usize {
+    BLOCK + GAP / size_of::<T>()
+}
+
 /// Rows of a tile: what one line of the cache holds of most types.
 const TILE: usize = 16;
 /// Elements from one row of a tile to the next; a power of two would put all rows into the same places of the cache.
@@ -173,11 +182,12 @@ unsafe fn run_as<T: Run>(
         });
         return Ok(());
     }
+    let longest = if plan.needs_no_registers() { total } else { BLOCK };
     parallel::for_each_range(total, grain(program), |start, end| {
         plan.with_registers(|file, _| {
             let mut at = start;
             while at < end {
-                let stop = (at + BLOCK).min(end);
+                let stop = (at + longest).min(end);
                 // SAFETY: the caller of `run` vouches for the operands; the range lies in the shape.
                 unsafe { plan.block(file, std::ptr::null(), at, stop) };
                 at = stop;
@@ -267,7 +277,7 @@ impl<'a, T: Run> Plan<'a, T> {
                 OpCode::Input(n) => match self.inputs[n as usize] {
                     Input::Number(number) if numbers.narrow(n as usize) => Some(narrowed(op, number, numbers.dtype)?),
                     Input::Number(value) => Some(number(value)),
-                    Input::Array { .. } => None,
+                    Input::Array { .. } => self.repeated(n as usize),
                 },
                 _ => None,
             };
@@ -305,6 +315,21 @@ impl<'a, T: Run> Plan<'a, T> {
         }
         self.outputs = program.outputs.iter().map(|&o| places[o as usize]).collect();
         Ok(())
+    }
+
+    /// The one element of an input that is the same everywhere.
+    fn repeated(&self, input: usize) -> Option<T> {
+        let Input::Array { data, .. } = self.inputs[input] else { return None };
+        let is_repeated = self.walk.strides[self.operand[input]].iter().all(|&stride| stride == 0);
+        is_repeated.then(|| {
+            let mut value = T::from_f64(0.0);
+            // SAFETY: the caller of `run` vouches for the input, which has an element as the shape has.
+            unsafe {
+                (self.loads[input].convert)(data, 0, (&raw mut value).cast(), 1, 1);
+                self.narrow(input, &raw mut value, 1);
+            }
+            value
+        })
     }
 
     fn fresh(&mut self) -> u16 {
@@ -357,12 +382,13 @@ impl<'a, T: Run> Plan<'a, T> {
     /// Runs a closure with the plan's registers, numbers and constants in theirs, and room for its tiles.
     fn with_registers(&self, body: impl FnOnce(*mut T, *mut T)) {
         REGISTERS.with_borrow_mut(|bytes| {
-            let file = registers::<T>(bytes, self.registers * BLOCK + self.tiled.len() * TILE * PITCH);
+            let file = registers::<T>(bytes, self.registers * pitch::<T>() + self.tiled.len() * TILE * PITCH);
             for &(register, value) in &self.splats {
                 // SAFETY: the register lies in the file.
-                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * BLOCK), BLOCK) }.fill(value);
+                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * pitch::<T>()), BLOCK) }
+                    .fill(value);
             }
-            body(file, file.wrapping_add(self.registers * BLOCK));
+            body(file, file.wrapping_add(self.registers * pitch::<T>()));
         });
     }
 
@@ -388,7 +414,12 @@ impl<'a, T: Run> Plan<'a, T> {
         }
     }
 
-    /// Runs the program on elements `start..end` of at most one block.
+    /// True for one step from memory to memory, which blocks would only interrupt.
+    fn needs_no_registers(&self) -> bool {
+        self.steps.len() == 1 && self.registers == 1 && self.direct_output().is_some()
+    }
+
+    /// Runs the program on elements `start..end`, at most one block where it needs registers.
     ///
     /// # Safety
     /// As [`run`]; `file` has the plan's registers, and `tile` is the row of the first tile where there are any.
@@ -398,7 +429,7 @@ impl<'a, T: Run> Plan<'a, T> {
         unsafe {
             let address = |place: Place| match place {
                 Place::Tile(t) => tile.add(t as usize * TILE * PITCH),
-                Place::Register(r) => file.add(r as usize * BLOCK).cast_const(),
+                Place::Register(r) => file.add(r as usize * pitch::<T>()).cast_const(),
                 Place::Direct(i) => match self.inputs[i as usize] {
                     Input::Array { data, .. } => data.cast::<T>().add(start),
                     Input::Number(_) => file,
@@ -408,11 +439,13 @@ impl<'a, T: Run> Plan<'a, T> {
             let direct = self.direct_output();
             for (i, step) in self.steps.iter().enumerate() {
                 match *step {
-                    Planned::Load { input, to } => self.load(input as usize, file.add(to as usize * BLOCK), start, end),
+                    Planned::Load { input, to } => {
+                        self.load(input as usize, file.add(to as usize * pitch::<T>()), start, end)
+                    }
                     Planned::Apply { run, args, to } => {
                         let target = match direct {
                             Some(out) if i + 1 == self.steps.len() => out.add(start),
-                            _ => file.add(to as usize * BLOCK),
+                            _ => file.add(to as usize * pitch::<T>()),
                         };
                         run(target, address(args[0]), address(args[1]), address(args[2]), n);
                     }

@@ -84,6 +84,8 @@ impl Derivative for CloneDerivative {
     fn take(&mut self, _keep: bool) -> Self {
         CloneDerivative
     }
+
+    const IS_LIGHT: bool = true;
 }
 
 /// The elements in row-major order in new memory, without history.

@@ -427,6 +427,8 @@ impl Derivative for PointwiseDerivative {
             .map(|(edge, n)| if call.needs(edge) { derive(self.spec, n, &sources).map(Some) } else { Ok(None) })
             .collect()
     }
+
+    const IS_LIGHT: bool = true;
 }
 
 impl PointwiseDerivative {

@@ -62,6 +62,8 @@ impl Derivative for ViewDerivative {
     fn take(&mut self, _keep: bool) -> Self {
         self.clone()
     }
+
+    const IS_LIGHT: bool = true;
 }
 
 /// Sizes as the functions below take them.
