@@ -14,6 +14,8 @@ import ferrograd as fg
 NUMBERS, FILLS = fuzz.NUMBERS + fuzz.LARGE, fuzz.FILLS + fuzz.EXTREMES
 KINDS = fuzz.kinds(NUMBERS, fuzz.SIZES + fuzz.LARGE, fuzz.WHOLE + fuzz.LARGE, FILLS)
 JUNK = st.one_of(fuzz.junk(NUMBERS, FILLS), st.sampled_from([1j, b"bytes"]).map(fuzz.constant))
+#: Functions that move running statistics, or scale rows of a table.
+MOVING = ("nn.batch_norm", "nn.instance_norm", "nn.embedding", "nn.embedding_bag")
 # The same calls in every run, and so many others where asked for.
 EXAMPLES = int(os.environ.get("FERROGRAD_FUZZ", 40))
 EXPECTED = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError, MemoryError, OverflowError)
@@ -52,6 +54,6 @@ def test_a_call_returns_or_raises(name, data):
         assert str(error).strip()
     else:
         asked = "inplace" in row["signatures"][0] and any(value is True for value in (*arguments, *options.values()))
-        if name.endswith("_") or asked:
+        if name.endswith("_") or asked or name in MOVING:
             return
     assert before == [snapshot(a) for a in (*arguments, *options.values())]

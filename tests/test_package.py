@@ -1,6 +1,7 @@
 """The package as its users meet it: the chapter, NumPy, printing, wrong input, stubs, documents."""
 
 import doctest
+import importlib
 import math
 import os
 import re
@@ -226,6 +227,13 @@ def test_a_list_that_holds_itself():
         fg.tensor(endless)
 
 
+def test_functions_of_networks_are_loaded_when_named():
+    program = "import ferrograd, sys; assert 'ferrograd.nn' not in sys.modules; print(ferrograd.nn.functional.relu(ferrograd.tensor([-1.0])).item())"
+    assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout == "0.0\n"
+    program = "import ferrograd.nn.functional as F; print(F.relu.__name__, 'elu' in dir(F))"
+    assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout == "relu True\n"
+
+
 def test_refused_writes_change_nothing():
     x = fg.ones(2)
     for write in (lambda: x.add_(fg.ones(3)), lambda: x.__setitem__(5, 1.0), lambda: x.__setitem__(slice(None), fg.ones(3))):
@@ -262,12 +270,12 @@ def test_documents_examples_run(path):
     assert runner.failures == 0, "".join(messages)
 
 
-MODULES = ["ferrograd.autograd", "ferrograd.autograd.grad_mode", "ferrograd.autograd.gradcheck", "ferrograd._functions", "ferrograd._tensor_str"]
+MODULES = ["ferrograd.autograd", "ferrograd.autograd.grad_mode", "ferrograd.autograd.gradcheck", "ferrograd._functions", "ferrograd._tensor_str", "ferrograd.nn.functional._composed"]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_run(name):
-    found = doctest.testmod(sys.modules[name], optionflags=doctest.NORMALIZE_WHITESPACE)
+    found = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert found.failed == 0 and (found.attempted > 0 or name == "ferrograd.autograd.grad_mode")
 
 

@@ -132,6 +132,15 @@ CALLS_NN = """
     F.binary_cross_entropy((x * 0.1).abs(), (y * 0.1).abs(), reduction='none'); F.binary_cross_entropy(x * 0, y * 0)
     F.binary_cross_entropy_with_logits(x, y.sigmoid(), reduction='none'); F.kl_div(x, y.abs(), reduction='batchmean'); F.kl_div(x, y, log_target=True, reduction='none')
     F.soft_margin_loss(x, y, reduction='none'); F.poisson_nll_loss(x, y, reduction='none'); F.gaussian_nll_loss(x, y, y * y, reduction='none')
+    F.ctc_loss(c.log_softmax(2), i[:2, None], (2, 2), (1, 1)); F.nll_loss(x, i, reduction='none'); F.nll_loss(x, i); F.cross_entropy(x, i); F.cross_entropy(x, i, label_smoothing=0.1); F.cross_entropy(x, y)
+    F.multi_margin_loss(x, i); F.multilabel_margin_loss(x, g, reduction='none'); F.multilabel_soft_margin_loss(x, y, reduction='none'); F.one_hot(i.to(d))
+    F.normalize(x); F.cosine_similarity(x, y); F.pairwise_distance(x, y); F.cosine_embedding_loss(x, y, i - 1, reduction='none')
+    F.hinge_embedding_loss(x, i[:, None] - 1, reduction='none'); F.margin_ranking_loss(x, y, i[:, None] - 1, reduction='none')
+    F.triplet_margin_loss(x, y, x + 1, reduction='none'); F.linear(x, y); F.linear(x, y, w[:3]); F.layer_norm(x, (4,)); F.layer_norm(x, (4,), v, w)
+    F.rms_norm(x, (4,)); F.rms_norm(x, (4,), v); F.group_norm(x, 2, v, w); F.batch_norm(x, None, None, v, w, True); F.batch_norm(x, v, w * w)
+    F.instance_norm(c); F.local_response_norm(c * 1.0, 2); F.embedding(i, s); F.embedding(i, s, max_norm=1.0); F.embedding_bag(g[:2, :3], s)
+    F.embedding_bag(g[:2, :3], s, mode='sum'); F.embedding_bag(g[:2, :3], s, mode='max'); F.scaled_dot_product_attention(x, y, x)
+    F.scaled_dot_product_attention(x, y, x, is_causal=True); F.pdist(x); F.bilinear(v[None], w[None], c.new_ones(2, 4, 4)); T.rms_norm(x, (4,))
 """
 #: The in-place forms that torch has by their argument alone.
 BY_ARGUMENT = ("nn.silu_", "nn.mish_", "nn.relu6_", "nn.hardsigmoid_", "nn.hardswish_")

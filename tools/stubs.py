@@ -32,8 +32,8 @@ SEVERAL = (
     "broadcast_tensors meshgrid"
 )
 RETURNS = dict.fromkeys(SEVERAL.split(), "tuple[Tensor, ...]")
-#: How the names begin that an operation of another place has in the package.
-ELSEWHERE = "package."
+#: How the names begin that an operation has in another place.
+ELSEWHERE = ("package.", "nn.")
 VARIADIC = {"size", "shape", "dims", "repeats"}
 RESULT = re.compile(r"Tensor (\w+)")
 
@@ -45,6 +45,8 @@ from collections.abc import Sequence
 from typing import overload
 
 from ... import Number, Tensor, dtype
+from ._composed import multi_head_attention_forward as multi_head_attention_forward
+from ._composed import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 
 _bool = __import__("builtins").bool
 
@@ -171,11 +173,10 @@ def block(row: dict, method: bool, name: str | None = None) -> str:
     return "".join(f"{prefix}{indent}{line}\n" for line in lines) + aliases
 
 
-def guests(rows: list[dict]) -> str:
-    """The operations of other places that stand in the package too."""
+def guests(rows: list[dict], place: str) -> str:
+    """The operations of other places that stand in one too."""
     return "".join(
-        block(row, False, alias.removeprefix(ELSEWHERE))
-        for row in rows for alias in row["aliases"] if alias.startswith(ELSEWHERE)
+        block(row, False, alias.removeprefix(place)) for row in rows for alias in row["aliases"] if alias.startswith(place)
     )
 
 
@@ -196,7 +197,7 @@ def members() -> str:
 def stubs() -> str:
     rows = _ferrograd._operations()
     names = {n: None for n, value in vars(_ferrograd).items() if isinstance(value, ferrograd.dtype)}
-    functions = "".join(block(row, False) for row in rows if row["function"] and row["home"] == "Package") + guests(rows)
+    functions = "".join(block(row, False) for row in rows if row["function"] and row["home"] == "Package") + guests(rows, "package.")
     methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
     dtypes = "".join(f"{n}: dtype\n" for n in names)
     classes = "".join(result_class(row) for row in rows if row["function"])
@@ -205,8 +206,10 @@ def stubs() -> str:
 
 
 def nn_stubs() -> str:
-    rows = [row for row in _ferrograd._operations() if row["home"] == "Nn"]
-    return NN_HEAD + "".join(result_class(row) for row in rows) + "".join(block(row, False) for row in rows)
+    table = _ferrograd._operations()
+    rows = [row for row in table if row["home"] == "Nn"]
+    functions = "".join(block(row, False) for row in rows) + guests(table, "nn.")
+    return NN_HEAD + "".join(result_class(row) for row in rows) + functions
 
 
 def main() -> int:

@@ -75,6 +75,14 @@ const OUTER: Kind = Kind {
     second: |g, a, _| contract::matmul(&turned(g)?, a),
 };
 
+/// `x + a b` for matrices `a` and `b`.
+///
+/// # Errors
+/// For other ranks, sizes that do not fit and dtypes that differ.
+pub fn addmm(x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    MATRICES.run(x, a, b, Scalar::Int(1), Scalar::Int(1))
+}
+
 impl Kind {
     fn check(&self, x: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
         let op = self.op;

@@ -225,7 +225,7 @@ operation! {
     ///
     /// >>> ferrograd.pdist(ferrograd.tensor([[0.0], [1.0], [3.0]]))
     /// tensor([1., 3., 2.])
-    function ["pdist(Tensor input, Number p=2)"], |_, a| Ok(pdist(a.tensor(0)?, a.float(1)?)?.into())
+    function ["pdist(Tensor input, Number p=2)"; also "nn.pdist"], |_, a| Ok(pdist(a.tensor(0)?, a.float(1)?)?.into())
 }
 
 /// Distances of an order between all pairs of rows of a matrix.

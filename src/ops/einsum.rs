@@ -390,7 +390,7 @@ operation! {
     ///
     /// >>> ferrograd.bilinear(ferrograd.ones(1, 2), ferrograd.ones(1, 3), ferrograd.ones(1, 2, 3))
     /// tensor([[6.]])
-    function ["bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None)"], |_, a| {
+    function ["bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None)"; also "nn.bilinear"], |_, a| {
         Ok(bilinear(a.tensor(0)?, a.tensor(1)?, a.tensor(2)?, a.maybe_tensor(3)?)?.into())
     }
 }

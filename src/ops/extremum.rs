@@ -93,6 +93,15 @@ fn along(op: &'static str, node: &'static str, x: &Tensor, dim: isize, keepdim: 
     Ok([y, indices])
 }
 
+/// The greatest elements along a dimension; of several the first takes the gradient.
+///
+/// # Errors
+/// For a dimension out of range, or of size zero.
+pub fn max_along(x: &Tensor, dim: isize) -> Result<Tensor> {
+    let [values, _] = along("max", "MaxBackward0", x, dim, false, End::Greatest)?;
+    Ok(values)
+}
+
 /// dx = g at the index that was chosen, else zero.
 pub(super) fn to_positions(call: &Call) -> Result<Gradients> {
     let s: &Settings = call.settings;

@@ -115,7 +115,8 @@ pub struct Operation {
     /// The calls it takes, in order of trial: `sum(Tensor self, int[]? dim=None, bool keepdim=False)`. Several results
     /// are written behind an arrow, with names where they have any: `-> (Tensor values, Tensor indices)`.
     pub signatures: &'static [&'static str],
-    /// Other names that torch has for it; one written `package.name` stands in the package, wherever the operation is.
+    /// Other names that torch has for it; those written `package.name` and `nn.name` are functions of these homes, wherever
+    /// the operation is.
     pub aliases: &'static [&'static str],
     /// How it behaves.
     pub kind: Kind,

@@ -30,7 +30,7 @@ fn count(s: &Settings) -> f64 {
 
 /// The variance and the mean, without history, in float64: the mean first, then the squared distances from it. The mean
 /// is that of the distances from the first element, so that equal elements have the variance 0.
-fn moments(plan: &Plan, x: &Tensor, correction: f64) -> Result<[Tensor; 2]> {
+pub(super) fn moments(plan: &Plan, x: &Tensor, correction: f64) -> Result<[Tensor; 2]> {
     let n = plan.length() as f64;
     if n == 0.0 {
         let none = Tensor::full(&plan.shape(), f64::NAN, DType::F64)?;

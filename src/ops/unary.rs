@@ -180,7 +180,7 @@ operation! {
     ///
     /// >>> ferrograd.tanh(ferrograd.tensor([0.0, 1.0]))
     /// tensor([0.0000, 0.7616])
-    unary Tanh, tanh, "TanhBackward0", Rule::Float, ["tanh(Tensor self)"]
+    unary Tanh, tanh, "TanhBackward0", Rule::Float, ["tanh(Tensor self)"; also "nn.tanh"]
 }
 impl Unary for Tanh {
     fn forward<L: Real>(x: L) -> L {
@@ -196,7 +196,7 @@ operation! {
     ///
     /// >>> ferrograd.sigmoid(ferrograd.tensor([0.0, 1.0]))
     /// tensor([0.5000, 0.7311])
-    unary Sigmoid, sigmoid, "SigmoidBackward0", Rule::Float, ["sigmoid(Tensor self)"]
+    unary Sigmoid, sigmoid, "SigmoidBackward0", Rule::Float, ["sigmoid(Tensor self)"; also "nn.sigmoid"]
 }
 impl Unary for Sigmoid {
     fn forward<L: Real>(x: L) -> L {

@@ -175,15 +175,17 @@ pub fn install(module: &Bound<'_, PyModule>, class: &Bound<'_, PyType>) -> PyRes
             Home::Package | Home::Tensor => module,
         };
         for &name in std::iter::once(&operation.name).chain(operation.aliases) {
-            let (home, name) = name.strip_prefix("package.").map_or((home, name), |name| (module, name));
+            let guest = |prefix, place| name.strip_prefix(prefix).map(|name| (place, name));
+            let elsewhere = guest("package.", module).or_else(|| guest("nn.", &nn));
+            let (home, name) = elsewhere.unwrap_or((home, name));
             // SAFETY: the definitions live as long as the process, as CPython wants them to.
             unsafe {
-                if operation.is_function() {
+                if operation.is_function() || elsewhere.is_some() {
                     let definition = definition(entry, name, FUNCTIONS.as_flattened()[n])?;
                     let raw = ffi::PyCFunction_NewEx(definition, std::ptr::null_mut(), package.as_ptr());
                     home.add(name, Bound::from_owned_ptr_or_err(py, raw)?)?;
                 }
-                if operation.is_method() {
+                if operation.is_method() && elsewhere.is_none() {
                     let definition = definition(entry, name, METHODS.as_flattened()[n])?;
                     let raw = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
                     class.setattr(name, Bound::from_owned_ptr_or_err(py, raw)?)?;

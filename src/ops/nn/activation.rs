@@ -193,22 +193,6 @@ operation! {
 }
 
 operation! {
-    /// Hyperbolic tangent, element by element: `ferrograd.tanh`.
-    ///
-    /// >>> ferrograd.nn.functional.tanh(ferrograd.tensor([0.0, 1.0]))
-    /// tensor([0.0000, 0.7616])
-    function ["nn.tanh(Tensor input)"], |_, a| Ok(unary::tanh(a.tensor(0)?)?.into())
-}
-
-operation! {
-    /// Logistic function, element by element: `ferrograd.sigmoid`.
-    ///
-    /// >>> ferrograd.nn.functional.sigmoid(ferrograd.tensor([0.0, 1.0]))
-    /// tensor([0.5000, 0.7311])
-    function ["nn.sigmoid(Tensor input)"], |_, a| Ok(unary::sigmoid(a.tensor(0)?)?.into())
-}
-
-operation! {
     /// Exponential below zero: `y = x` where `x >= 0`, else `alpha (e^x - 1)`, element by element. The derivative at zero is
     /// `alpha`.
     ///

@@ -7,7 +7,7 @@ use super::reduction::{Reduction, reduced, warn};
 use crate::error::{Error, Result};
 use crate::ops::arithmetic::{add, div, mul, sub};
 use crate::ops::compare::{le, where_};
-use crate::ops::formula::{Operand, Pointwise};
+use crate::ops::formula::Operand;
 use crate::ops::pointwise::{apply, promoted};
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::{exponential, extremum, sum, unary, view};
@@ -38,30 +38,22 @@ fn compared<'a>(a: &'a Arguments) -> Result<(&'a Tensor, &'a Tensor)> {
     Ok((x, target))
 }
 
+/// An error for weights of another shape.
+fn check_weight(op: &'static str, losses: &Tensor, weight: &Tensor) -> Result<()> {
+    if weight.shape() == losses.shape() {
+        return Ok(());
+    }
+    let (given, expected) = (weight.shape(), losses.shape());
+    refused(op, format!("Weights and input must have the same size, got {given:?} and {expected:?}"))
+}
+
 /// The losses of single elements times weights, reduced: the mean is that of the weights' parts.
 fn weighted(op: &'static str, losses: &Tensor, weight: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    if weight.shape() != losses.shape() {
-        let (given, expected) = (weight.shape(), losses.shape());
-        return refused(op, format!("Weights and input must have the same size, got {given:?} and {expected:?}"));
-    }
+    check_weight(op, losses, weight)?;
     let losses = mul(losses, weight)?;
     match reduction {
         Reduction::Mean => div(&sum::sum(&losses, &[], false, None)?, &sum::sum(weight, &[], false, None)?),
         other => other.apply(&losses),
-    }
-}
-
-/// The reduction of an element-wise loss, with weights where they are given.
-fn finished(
-    op: &'static str,
-    spec: &'static Pointwise,
-    operands: &[Operand],
-    weight: Option<&Tensor>,
-    reduction: Reduction,
-) -> Result<Tensor> {
-    match weight {
-        Some(weight) => weighted(op, &apply(spec, operands)?, weight, reduction),
-        None => reduced(spec, operands, reduction),
     }
 }
 
@@ -77,7 +69,11 @@ operation! {
     |_, a| {
         let (reduction, (x, t)) = (Reduction::of(a, 2)?, compared(a)?);
         floats(a, x, t)?;
-        Ok(finished(a.op, Square::spec(), &[x.into(), t.into()], a.maybe_tensor(5)?, reduction)?.into())
+        let operands = [x.into(), t.into()];
+        Ok(match a.maybe_tensor(5)? {
+            Some(weight) => weighted(a.op, &apply(Square::spec(), &operands)?, weight, reduction)?,
+            None => reduced(Square::spec(), &operands, reduction)?,
+        }.into())
     }
 }
 
@@ -139,7 +135,7 @@ operation! {
 
 operation! {
     /// `d^2 / 2` where `|d| <= delta`, else `delta (|d| - delta / 2)`, element by element with `d = x - t`, and the mean or sum
-    /// of it; with a weight for each element the weighted mean.
+    /// of it; with a weight for each element that of the weighted losses.
     ///
     /// Raises RuntimeError where `delta` is not positive.
     ///
@@ -152,7 +148,14 @@ operation! {
             return invalid(a.op, format!("huber_loss does not support non-positive values for delta, got {delta}"));
         }
         floats(a, x, t)?;
-        Ok(finished(a.op, Huber::spec(), &[x.into(), t.into(), delta.into()], a.maybe_tensor(4)?, reduction)?.into())
+        let operands = [x.into(), t.into(), delta.into()];
+        Ok(match a.maybe_tensor(4)? {
+            Some(weight) => {
+                check_weight(a.op, x, weight)?;
+                reduction.apply(&mul(&apply(Huber::spec(), &operands)?, weight)?)?
+            }
+            None => reduced(Huber::spec(), &operands, reduction)?,
+        }.into())
     }
 }
 

@@ -1,8 +1,14 @@
 //! Functions of neural networks: what Python finds in `ferrograd.nn.functional`.
 
 pub mod activation;
+pub mod attention;
+pub mod classes;
+pub mod ctc;
+pub mod embedding;
 mod formulas;
 pub mod loss;
+pub mod normalize;
+pub mod pairs;
 pub mod rectifier;
 pub mod reduction;
 pub mod softmax;

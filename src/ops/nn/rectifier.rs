@@ -137,15 +137,7 @@ operation! {
     ///
     /// >>> ferrograd.prelu(ferrograd.tensor([-1.0, 2.0]), ferrograd.tensor(0.25))
     /// tensor([-0.2500,  2.0000])
-    function ["prelu(Tensor self, Tensor weight)"], |_, a| Ok(prelu(a.tensor(0)?, a.tensor(1)?)?.into())
-}
-
-operation! {
-    /// `ferrograd.prelu`: a rectifier whose slope below zero is a tensor.
-    ///
-    /// >>> ferrograd.nn.functional.prelu(ferrograd.tensor([-1.0, 2.0]), ferrograd.tensor(0.25))
-    /// tensor([-0.2500,  2.0000])
-    function ["nn.prelu(Tensor input, Tensor weight)"], |_, a| Ok(prelu(a.tensor(0)?, a.tensor(1)?)?.into())
+    function ["prelu(Tensor self, Tensor weight)"; also "nn.prelu"], |_, a| Ok(prelu(a.tensor(0)?, a.tensor(1)?)?.into())
 }
 
 /// The rectifier with a tensor of slopes below zero: one, or one for each channel.
@@ -205,7 +197,7 @@ operation! {
     ///
     /// >>> ferrograd.hardshrink(ferrograd.tensor([-1.0, 0.3, 2.0]))
     /// tensor([-1.,  0.,  2.])
-    binary Hardshrink, hardshrink, "HardshrinkBackward0", Rule::Real, ["hardshrink(Tensor self, Number lambd=0.5)"],
+    binary Hardshrink, hardshrink, "HardshrinkBackward0", Rule::Real, ["hardshrink(Tensor self, Number lambd=0.5)"; also "nn.hardshrink"],
         |_, a| of_reals(Hardshrink::spec(), a)
 }
 impl Binary for Hardshrink {
@@ -219,15 +211,6 @@ impl Binary for Hardshrink {
         let zero = L::constant(0.0);
         [L::select(x.lt(-bound) | x.gt(bound), g, zero), zero]
     }
-}
-
-operation! {
-    /// `ferrograd.hardshrink`: zero where `|x| <= lambd`, else `x`.
-    ///
-    /// >>> ferrograd.nn.functional.hardshrink(ferrograd.tensor([-1.0, 0.3, 2.0]))
-    /// tensor([-1.,  0.,  2.])
-    function ["nn.hardshrink(Tensor input, Number lambd=0.5)"],
-    |_, a| crate::ops::pointwise::chosen(of_reals(Hardshrink::spec(), a)?)
 }
 
 operation! {

@@ -1,0 +1,257 @@
+//! Attention: means of values, weighted by how well their keys fit a query, block by block of queries.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::loss::invalid;
+use crate::error::{Error, Result};
+use crate::graph::forward::unrecorded;
+use crate::graph::node::Gradients;
+use crate::ops::arithmetic::{add, mul, sub};
+use crate::ops::compare::{gt, le, where_};
+use crate::ops::contract::matmul;
+use crate::ops::recorded::{Call, Keep, Settings, record};
+use crate::ops::registry::operation;
+use crate::ops::softmax::softmax;
+use crate::ops::{batch, cast, creation, extremum, join, sum, view};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::layout::broadcast;
+
+operation! {
+    /// `softmax(q k^T scale + mask) v`: queries `(..., L, E)`, keys `(..., S, E)` and values `(..., S, V)` give `(..., L, V)`;
+    /// leading dimensions broadcast. Computed for a block of queries after another, in the gradient too, so that the weights
+    /// `(L, S)` are never there at once.
+    ///
+    /// `attn_mask`, which broadcasts to the weights, is added to them, or says by truth values which keys take part; with
+    /// `is_causal` these are the keys that stand no later than the query. A query without keys gives zeros. `scale` is
+    /// `1 / sqrt(E)` where it is not given. With `enable_gqa` each head of keys and values, the third dimension from the end,
+    /// serves several heads of queries.
+    ///
+    /// Raises RuntimeError for dtypes and sizes that do not fit, and for a mask beside `is_causal`; NotImplementedError for
+    /// `dropout_p`.
+    ///
+    /// >>> F, x = ferrograd.nn.functional, ferrograd.tensor([[0.0, 0.0], [10.0, 0.0]])
+    /// >>> F.scaled_dot_product_attention(x, x, ferrograd.tensor([[1.0], [3.0]]), is_causal=True)
+    /// tensor([[1.],
+    ///         [3.]])
+    function ["nn.scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, Number dropout_p=0.0, bool is_causal=False, *, Number? scale=None, bool enable_gqa=False)"],
+    |_, a| {
+        let (q, k, v) = (a.tensor(0)?, a.tensor(1)?, a.tensor(2)?);
+        if a.float(4)? != 0.0 {
+            return Err(Error::NotImplemented { op: a.op, what: "dropout_p".into() });
+        }
+        let mask = a.maybe_tensor(3)?;
+        if mask.is_some() && a.bool(5)? {
+            return invalid(a.op, "Explicit attn_mask should not be set when is_causal=True".into());
+        }
+        let scale = a.maybe_number(6)?.map(|n| n.as_f64());
+        let (k, v) = if a.bool(7)? { (&repeated(q, k)?, &repeated(q, v)?) } else { (k, v) };
+        Ok(attention(q, k, v, mask, a.bool(5)?, scale)?.into())
+    }
+}
+
+/// Keys or values with each head as often as there are heads of queries for it.
+fn repeated(q: &Tensor, t: &Tensor) -> Result<Tensor> {
+    const OP: &str = "scaled_dot_product_attention";
+    let heads = |t: &Tensor| t.rank().checked_sub(3).map(|d| t.shape()[d]);
+    let (Some(of_queries), Some(own)) = (heads(q), heads(t)) else {
+        return invalid(OP, "enable_gqa needs heads: tensors of at least three dimensions".into());
+    };
+    if own == 0 || of_queries % own != 0 {
+        return invalid(
+            OP,
+            format!(
+                "Number of heads in key and value must divide the number of heads in query, got {own} and {of_queries}"
+            ),
+        );
+    }
+    let dim = t.rank() as isize - 3;
+    let mut shape = view::signed(t.shape());
+    shape.insert(dim as usize + 1, (of_queries / own) as isize);
+    let spread = view::expand(&view::unsqueeze(t, dim + 1)?, &shape)?;
+    view::flatten(&spread, dim, dim + 1)
+}
+
+/// Which keys take part, and what is added to the weights.
+#[derive(Clone, Copy)]
+struct Masks<'a> {
+    given: Option<&'a Tensor>,
+    is_causal: bool,
+    scale: f64,
+}
+
+/// The queries of a block: as many as make some tens of thousands of weights.
+fn block(keys: usize) -> usize {
+    (1usize << 16).div_euclid(keys.max(1)).clamp(16, 1024)
+}
+
+/// Attention without dropout.
+///
+/// # Errors
+/// For dtypes and sizes that do not fit.
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: Option<&Tensor>,
+    is_causal: bool,
+    scale: Option<f64>,
+) -> Result<Tensor> {
+    const OP: &str = "scaled_dot_product_attention";
+    check(OP, q, k, v, mask)?;
+    let size = q.shape()[q.rank() - 1] as f64;
+    let scale = scale.unwrap_or(1.0 / size.sqrt());
+    let masks = Masks { given: mask, is_causal, scale };
+    if batch::level([q, k, v].into_iter().chain(mask)).is_some() {
+        return blocks(q, k, v, masks);
+    }
+    // What softmax and products compute in.
+    let dtype = q.dtype();
+    if matches!(dtype, DType::F16 | DType::BF16) {
+        let [q, k, v] = [q, k, v].map(|t| cast::to(t, DType::F32));
+        return cast::to(&attention(&q?, &k?, &v?, mask, is_causal, Some(scale))?, dtype);
+    }
+    let y = unrecorded(|| blocks(q, k, v, masks))?;
+    let mut keep: SmallVec<[Keep; 4]> = smallvec![Keep::Input(q), Keep::Input(k), Keep::Input(v)];
+    keep.extend(mask.map(Keep::Input));
+    let mut inputs: SmallVec<[&Tensor; 4]> = smallvec![q, k, v];
+    inputs.extend(mask);
+    let settings = || Settings { number: scale, keepdim: is_causal, ..Settings::default() };
+    record("ScaledDotProductFlashAttentionForCpuBackward0", &y, &inputs, &keep, settings, of_attention)?;
+    Ok(y)
+}
+
+fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<()> {
+    if q.dtype() != k.dtype() || q.dtype() != v.dtype() {
+        let dtypes = [q.dtype(), k.dtype(), v.dtype()].map(|d| d.to_string()).join(", ");
+        return invalid(op, format!("Expected query, key, and value to have the same dtype, but got {dtypes}"));
+    }
+    if !q.dtype().is_floating_point() {
+        return invalid(op, format!("expected floating-point numbers, got {}", q.dtype()));
+    }
+    if [q, k, v].iter().any(|t| t.rank() < 2) {
+        let shapes = [q.shape(), k.shape(), v.shape()];
+        return invalid(
+            op,
+            format!("Expected query, key, and value to all be at least 2 dimensional, but got shapes {shapes:?}"),
+        );
+    }
+    let last = |t: &Tensor, n: usize| t.shape()[t.rank() - n];
+    if last(q, 1) != last(k, 1) || last(k, 2) != last(v, 2) {
+        let shapes = [q.shape(), k.shape(), v.shape()];
+        return invalid(op, format!("expected (..., L, E), (..., S, E) and (..., S, V), got {shapes:?}"));
+    }
+    let lead = |t: &Tensor| t.shape()[..t.rank() - 2].to_vec();
+    let both = broadcast(op, &lead(q), &lead(k))?;
+    let mut weights = broadcast(op, &both, &lead(v))?;
+    let Some(mask) = mask else { return Ok(()) };
+    if mask.dtype() != DType::Bool && mask.dtype() != q.dtype() && mask.dtype() != DType::F32 {
+        return invalid(
+            op,
+            format!(
+                "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: {} and query.dtype: {}",
+                mask.dtype(),
+                q.dtype()
+            ),
+        );
+    }
+    weights.extend([last(q, 2), last(k, 2)]);
+    if broadcast(op, &weights, mask.shape())? == weights {
+        return Ok(());
+    }
+    let (expected, given) = (weights.to_vec(), mask.shape().to_vec());
+    Err(Error::Shape { op, what: "the mask must broadcast to the weights", expected, given })
+}
+
+/// The first queries of each block and their number.
+fn cuts(queries: usize, keys: usize) -> impl Iterator<Item = (isize, isize)> {
+    let step = block(keys);
+    (0..queries.max(1)).step_by(step).map(move |at| (at as isize, step.min(queries - at) as isize))
+}
+
+fn blocks(q: &Tensor, k: &Tensor, v: &Tensor, masks: Masks) -> Result<Tensor> {
+    let (queries, keys) = (q.shape()[q.rank() - 2], k.shape()[k.rank() - 2]);
+    let turned = view::transpose(k, -1, -2)?;
+    let mut all = Vec::new();
+    for (at, count) in cuts(queries, keys) {
+        let weights = weights(&view::narrow(q, -2, at, count)?, &turned, masks, at)?;
+        all.push(matmul(&weights, v)?);
+    }
+    if all.len() == 1 { Ok(all.swap_remove(0)) } else { join::cat(&all, -2) }
+}
+
+/// The weights of a block of queries, the first of which is the `at`th.
+fn weights(q: &Tensor, turned: &Tensor, masks: Masks, at: isize) -> Result<Tensor> {
+    let mut scores = matmul(&mul(q, masks.scale)?, turned)?;
+    let (count, keys) = (q.shape()[q.rank() - 2] as isize, turned.shape()[turned.rank() - 1]);
+    let mut allowed = None;
+    if masks.is_causal {
+        let places = |from: i64, to: i64| creation::arange(from.into(), to.into(), 1.into(), None);
+        let own = view::unsqueeze(&places(at as i64, (at + count) as i64)?, 1)?;
+        allowed = Some(le(&places(0, keys as i64)?, &own)?);
+    }
+    if let Some(mask) = masks.given {
+        let part = rows_of(mask, at, count)?;
+        if mask.dtype() == DType::Bool {
+            allowed = Some(part);
+        } else {
+            scores = add(&scores, &cast::to(&part, scores.dtype())?)?;
+        }
+    }
+    if let (None, Some(_)) = (&allowed, masks.given) {
+        let some = gt(&extremum::amax(&scores, &[-1], true)?, f64::NEG_INFINITY)?;
+        return where_(&some, &softmax(&scores, -1, None)?, 0.0);
+    }
+    let Some(allowed) = allowed else { return softmax(&scores, -1, None) };
+    let found = softmax(&where_(&allowed, &scores, f64::NEG_INFINITY)?, -1, None)?;
+    // Where no key takes part there are no weights, and no gradients.
+    where_(&allowed, &found, 0.0)
+}
+
+/// The part of a mask for a block of queries: all of it where it is the same for each.
+fn rows_of(mask: &Tensor, at: isize, count: isize) -> Result<Tensor> {
+    if mask.rank() < 2 || mask.shape()[mask.rank() - 2] == 1 {
+        return Ok(mask.clone());
+    }
+    view::narrow(mask, -2, at, count)
+}
+
+/// The gradients block by block, with the weights `p` computed again: `dv = p^T g`, `dp = g v^T`,
+/// `ds = p (dp - sum(p dp))`, `dq = ds k scale`, `dk = ds^T q scale`; that of the mask is `ds`.
+fn of_attention(call: &Call) -> Result<Gradients> {
+    let (q, k, v) = (&call.saved[0], &call.saved[1], &call.saved[2]);
+    let masks = Masks { given: call.saved.get(3), is_causal: call.settings.keepdim, scale: call.settings.number };
+    let (queries, keys) = (q.shape()[q.rank() - 2], k.shape()[k.rank() - 2]);
+    let [turned_k, turned_v] = [k, v].map(|t| view::transpose(t, -1, -2));
+    let (turned_k, turned_v) = (turned_k?, turned_v?);
+    let mut of_q = Vec::new();
+    let (mut of_k, mut of_v, mut of_mask) = (None, None, Vec::new());
+    for (at, count) in cuts(queries, keys) {
+        let part = |t: &Tensor| view::narrow(t, -2, at, count);
+        let (rows, g) = (part(q)?, part(&call.g)?);
+        let p = weights(&rows, &turned_k, masks, at)?;
+        let dp = matmul(&g, &turned_v)?;
+        let inner = sum::sum(&mul(&p, &dp)?, &[-1], true, None)?;
+        let ds = mul(&p, &sub(&dp, &inner)?)?;
+        let scaled = mul(&ds, masks.scale)?;
+        of_q.push(matmul(&scaled, k)?);
+        of_k = Some(gathered(of_k, matmul(&view::transpose(&scaled, -1, -2)?, &rows)?)?);
+        of_v = Some(gathered(of_v, matmul(&view::transpose(&p, -1, -2)?, &g)?)?);
+        if call.needs.get(3) == Some(&true) {
+            of_mask.push(ds);
+        }
+    }
+    let mut found: Gradients = smallvec![Some(join::cat(&of_q, -2)?), of_k, of_v];
+    if call.needs.len() > 3 {
+        found.push(if of_mask.is_empty() { None } else { Some(join::cat(&of_mask, -2)?) });
+    }
+    Ok(found)
+}
+
+/// The sum of what the blocks before gave and of what one gives.
+fn gathered(before: Option<Tensor>, part: Tensor) -> Result<Tensor> {
+    match before {
+        Some(before) => add(&before, &part),
+        None => Ok(part),
+    }
+}

@@ -1,0 +1,463 @@
+//! Losses that compare scores of classes with the class that is right, or with their probabilities.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::activation::logsigmoid;
+use super::loss::{invalid, refused};
+use super::reduction::Reduction;
+use crate::error::{Error, Result};
+use crate::graph::forward::unrecorded;
+use crate::graph::node::Gradients;
+use crate::ops::arithmetic::{add, div, mul, neg, rsub, sub};
+use crate::ops::compare::{eq, ge, logical_and, logical_not, ne, where_};
+use crate::ops::recorded::{Call, Keep, Settings, record};
+use crate::ops::registry::{Arguments, operation};
+use crate::ops::softmax::log_softmax;
+use crate::ops::{batch, cast, gather, index, rows, scan, sum, unary, view};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+
+operation! {
+    /// The negative logarithm of the probability of the right class: `-w[t] x[t]` for logarithms `x` of shape `(C)`,
+    /// `(N, C)` or `(N, C, ...)` and classes `t` of shape `()`, `(N)` or `(N, ...)`, with a weight for each class. The mean is
+    /// weighted: the sum over that of the weights. Elements of the class `ignore_index` count nothing.
+    ///
+    /// `reduction` is `'none'`, `'mean'` or `'sum'`; `size_average` and `reduce` are its old names. Raises ValueError for
+    /// shapes that do not fit and IndexError for classes that there are not.
+    ///
+    /// >>> F = ferrograd.nn.functional
+    /// >>> F.nll_loss(ferrograd.tensor([[-0.5, -1.0], [-2.0, -0.1]]), ferrograd.tensor([0, 1]))
+    /// tensor(0.3000)
+    function ["nn.nll_loss(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean')"],
+    |_, a| {
+        let reduction = Reduction::named(a, [3, 5, 6], None)?.unwrap_or(Reduction::Mean);
+        Ok(nll_loss(a.tensor(0)?, a.tensor(1)?, a.maybe_tensor(2)?, a.int(4)?, reduction)?.into())
+    }
+}
+
+/// The dimension of the classes.
+fn classes(x: &Tensor) -> usize {
+    usize::from(x.rank() > 1)
+}
+
+/// The negative logarithm of the probability of the right class.
+///
+/// # Errors
+/// For shapes and dtypes that do not fit, and classes that there are not.
+pub fn nll_loss(
+    x: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    ignored: isize,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    const OP: &str = "nll_loss";
+    check_shapes(OP, x, target)?;
+    crate::ops::pointwise::real(OP, x)?;
+    let dim = classes(x);
+    if let Some(w) = weight.filter(|w| w.shape() != [x.shape()[dim]]) {
+        let (count, given) = (x.shape()[dim], w.shape());
+        return invalid(
+            OP,
+            format!(
+                "weight tensor should be defined either for all {count} classes or no classes but got weight tensor of shape: {given:?}"
+            ),
+        );
+    }
+    if let Some(w) = weight.filter(|w| w.dtype() != x.dtype()) {
+        return invalid(OP, format!("expected scalar type {} but found {}", x.dtype(), w.dtype()));
+    }
+    if !matches!(target.dtype(), DType::I64 | DType::U8) {
+        return invalid(OP, format!("expected scalar type int64 for the target but found {}", target.dtype()));
+    }
+    let chosen = Chosen::new(x, &cast::to(target, DType::I64)?, weight, ignored)?;
+    if batch::level([x, target].into_iter().chain(weight)).is_some() {
+        return chosen.value(x, reduction);
+    }
+    let y = unrecorded(|| chosen.value(x, reduction))?;
+    let scale = match (reduction, &chosen.weights) {
+        (Reduction::Mean, Some(weights)) => sum::sum(weights, &[], false, None)?.item()?.as_f64(),
+        (Reduction::Mean, None) => chosen.index.numel() as f64,
+        _ => 1.0,
+    };
+    // Where all is ignored the gradient is zero, whatever the mean.
+    let number = if chosen.ignored == chosen.index.numel() { 0.0 } else { -1.0 / scale };
+    let settings =
+        || Settings { shape: x.layout().shape.clone(), dims: smallvec![dim as isize], number, ..Settings::default() };
+    let mut keep: SmallVec<[Keep; 2]> = smallvec![Keep::Input(&chosen.index)];
+    keep.extend(chosen.weights.iter().map(Keep::Input));
+    let name = if x.rank() > 2 { "NllLoss2DBackward0" } else { "NllLossBackward0" };
+    record(name, &y, &[x], &keep, settings, of_nll)?;
+    Ok(y)
+}
+
+/// Shapes `(C)` and `()`, or `(N, C, ...)` and `(N, ...)`.
+fn check_shapes(op: &'static str, x: &Tensor, target: &Tensor) -> Result<()> {
+    if x.rank() == 0 {
+        return refused(op, "Expected 1 or more dimensions (got 0)".into());
+    }
+    let mut expected = x.layout().shape.clone();
+    expected.remove(classes(x));
+    if expected[..] == *target.shape() {
+        return Ok(());
+    }
+    let (given, input) = (target.shape(), x.shape());
+    if x.rank() > 1 && given.first() != input.first() {
+        return refused(
+            op,
+            format!("Expected input batch_size to match target batch_size, got shapes {input:?} and {given:?}"),
+        );
+    }
+    invalid(op, format!("expected target size {expected:?} for an input of shape {input:?}, got {given:?}"))
+}
+
+/// What is picked of the classes: where it lies, and what it counts.
+struct Chosen {
+    dim: isize,
+    /// The classes, with zero for what is ignored.
+    index: Tensor,
+    /// Their weights, zero for what is ignored; none where all count the same.
+    weights: Option<Tensor>,
+    /// Where nothing is ignored, if something is.
+    counted: Option<Tensor>,
+    /// How many are ignored.
+    ignored: usize,
+}
+
+impl Chosen {
+    fn new(x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignored: isize) -> Result<Chosen> {
+        let dim = classes(x);
+        let found = if target.batch().is_some() { 1 } else { check_classes(target, x.shape()[dim], ignored as i64)? };
+        unrecorded(|| {
+            let counted = if found > 0 { Some(ne(target, ignored as i64)?) } else { None };
+            let index = match &counted {
+                Some(counted) => where_(counted, target, 0)?,
+                None => target.clone(),
+            };
+            let each = |w: &Tensor| -> Result<Tensor> {
+                let flat = view::reshape(&index, &[-1])?;
+                view::reshape(&rows::index_select(w, 0, &flat)?, &view::signed(index.shape()))
+            };
+            let weights = match (weight.map(each).transpose()?, &counted) {
+                (Some(weights), Some(counted)) => Some(where_(counted, &weights, 0.0)?),
+                (None, Some(counted)) => Some(cast::to(counted, x.dtype())?),
+                (weights, None) => weights,
+            };
+            Ok(Chosen { dim: dim as isize, index, weights, counted, ignored: found })
+        })
+    }
+
+    /// The loss.
+    fn value(&self, x: &Tensor, reduction: Reduction) -> Result<Tensor> {
+        let picked = gather::gather(x, self.dim, &view::unsqueeze(&self.index, self.dim)?)?;
+        let mut losses = neg(&view::squeeze(&picked, Some(&[self.dim]))?)?;
+        if let Some(counted) = &self.counted {
+            losses = where_(counted, &losses, 0.0)?;
+        }
+        let Some(weights) = &self.weights else { return reduction.apply(&losses) };
+        let losses = mul(&losses, weights)?;
+        match reduction {
+            Reduction::Mean => div(&sum::sum(&losses, &[], false, None)?, &sum::sum(weights, &[], false, None)?),
+            other => other.apply(&losses),
+        }
+    }
+}
+
+/// How many classes are ignored.
+///
+/// # Errors
+/// For classes that there are not.
+fn check_classes(target: &Tensor, count: usize, ignored: i64) -> Result<usize> {
+    let mut found = 0;
+    for class in target.to_vec::<i64>()? {
+        if class == ignored {
+            found += 1;
+        } else if class < 0 || class >= count as i64 {
+            return Err(Error::IndexRange { op: "nll_loss", index: class, dim: 1, size: count });
+        }
+    }
+    Ok(found)
+}
+
+/// `dx` is the gradient, times what the element counts, at the class that was picked, and zero elsewhere.
+fn of_nll(call: &Call) -> Result<Gradients> {
+    let (s, index) = (call.settings, &call.saved[0]);
+    let mut g = mul(&call.g, s.number)?;
+    if let Some(weights) = call.saved.get(1) {
+        g = mul(&g, weights)?;
+    }
+    let g = view::expand(&g, &view::signed(index.shape()))?;
+    let (g, index) = (view::unsqueeze(&g, s.dims[0])?, view::unsqueeze(index, s.dims[0])?);
+    Ok(smallvec![Some(index::scatter_zeros(&s.shape, s.dims[0], &index, &g)?)])
+}
+
+operation! {
+    /// The cross entropy of scores and the right classes: `nll_loss` of `log_softmax`. Where the target has the shape of the
+    /// input it holds probabilities `p`: `-sum(w p log_softmax(x))`, and the mean is that over the examples.
+    ///
+    /// `label_smoothing` mixes the target with equal probabilities of all classes. Scores are of shape `(C)`, `(N, C)` or
+    /// `(N, C, ...)`; the other arguments are those of `nll_loss`.
+    ///
+    /// >>> F = ferrograd.nn.functional
+    /// >>> F.cross_entropy(ferrograd.tensor([[2.0, 0.0], [0.0, 1.0]]), ferrograd.tensor([0, 1]))
+    /// tensor(0.2201)
+    /// >>> F.cross_entropy(ferrograd.tensor([[2.0, 0.0]]), ferrograd.tensor([[0.5, 0.5]]))
+    /// tensor(1.1269)
+    function ["nn.cross_entropy(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean', Number label_smoothing=0.0)"],
+    |_, a| {
+        let reduction = Reduction::named(a, [3, 5, 6], None)?.unwrap_or(Reduction::Mean);
+        Ok(cross_entropy(a, reduction)?.into())
+    }
+}
+
+fn cross_entropy(a: &Arguments, reduction: Reduction) -> Result<Tensor> {
+    let (x, target, weight) = (a.tensor(0)?, a.tensor(1)?, a.maybe_tensor(2)?);
+    let (ignored, smoothing) = (a.int(4)?, a.float(7)?);
+    if !(0.0..=1.0).contains(&smoothing) {
+        return invalid(a.op, format!("label_smoothing must be between 0.0 and 1.0. Got: {smoothing}"));
+    }
+    if x.rank() == 0 {
+        return invalid(a.op, "input must have at least one dimension for the classes, got shape []".into());
+    }
+    let dim = classes(x);
+    if x.shape() == target.shape() {
+        if !target.dtype().is_floating_point() {
+            let dtype = target.dtype();
+            return invalid(
+                a.op,
+                format!("Expected floating point type for target with class probabilities, got {dtype}"),
+            );
+        }
+        if ignored >= 0 {
+            return invalid(a.op, "ignore_index is not supported for floating point target".into());
+        }
+        return of_probabilities(a.op, x, target, weight, smoothing, reduction);
+    }
+    check_shapes(a.op, x, target)?;
+    let logs = log_softmax(x, dim as isize, None)?;
+    let exact = nll_loss(&logs, target, weight, ignored, reduction)?;
+    if smoothing == 0.0 {
+        return Ok(exact);
+    }
+    let even = smoothed(&logs, target, weight, ignored, reduction)?;
+    let share = smoothing / x.shape()[dim] as f64;
+    add(&mul(&exact, 1.0 - smoothing)?, &mul(&even, share)?)
+}
+
+/// A vector of weights of the classes, with dimensions of size 1 for the others.
+fn beside(weight: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let mut shape: SmallVec<[isize; 4]> = smallvec![1; x.rank()];
+    shape[classes(x)] = -1;
+    view::reshape(weight, &shape)
+}
+
+fn check_weight(op: &'static str, weight: Option<&Tensor>, x: &Tensor) -> Result<()> {
+    let count = x.shape()[classes(x)];
+    match weight.filter(|w| w.shape() != [count]) {
+        Some(w) => {
+            let given = w.shape();
+            invalid(
+                op,
+                format!(
+                    "weight tensor should be defined either for all {count} classes or no classes but got weight tensor of shape: {given:?}"
+                ),
+            )
+        }
+        None => Ok(()),
+    }
+}
+
+/// The cross entropy of scores and probabilities.
+fn of_probabilities(
+    op: &'static str,
+    x: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    smoothing: f64,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    check_weight(op, weight, x)?;
+    let dim = classes(x);
+    let logs = log_softmax(x, dim as isize, None)?;
+    let count = x.shape()[dim];
+    let target = match smoothing {
+        0.0 => target.clone(),
+        part => add(&mul(target, 1.0 - part)?, part / count as f64)?,
+    };
+    let mut products = mul(&logs, &target)?;
+    if let Some(weight) = weight {
+        products = mul(&products, &beside(weight, x)?)?;
+    }
+    match reduction {
+        Reduction::None => neg(&sum::sum(&products, &[dim as isize], false, None)?),
+        Reduction::Sum => neg(&sum::sum(&products, &[], false, None)?),
+        Reduction::Mean => {
+            let examples = x.numel() as f64 / count as f64;
+            div(&neg(&sum::sum(&products, &[], false, None)?)?, examples)
+        }
+    }
+}
+
+/// The part of the loss that treats all classes alike: the sum over them.
+fn smoothed(
+    logs: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    ignored: isize,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    let dim = classes(logs);
+    let weighted = match weight {
+        Some(weight) => mul(logs, &beside(weight, logs)?)?,
+        None => logs.clone(),
+    };
+    let counted = ne(target, ignored as i64)?;
+    let losses = where_(&counted, &neg(&sum::sum(&weighted, &[dim as isize], false, None)?)?, 0.0)?;
+    if reduction != Reduction::Mean {
+        return reduction.apply(&losses);
+    }
+    let chosen = Chosen::new(logs, &cast::to(target, DType::I64)?, weight, ignored)?;
+    let total = match &chosen.weights {
+        Some(weights) => sum::sum(weights, &[], false, None)?,
+        None => return reduction.apply(&losses),
+    };
+    div(&sum::sum(&losses, &[], false, None)?, &total)
+}
+
+operation! {
+    /// `sum(max(0, margin - x[t] + x[j])^p w[t]) / C` over the classes `j` other than the right one `t`, for scores `(C)` or
+    /// `(N, C)` and classes `()` or `(N)`; and the mean or sum of it. `p` is 1 or 2, `weight` has a number for each class.
+    ///
+    /// Raises ValueError for other `p`, and RuntimeError for shapes that do not fit.
+    ///
+    /// >>> F = ferrograd.nn.functional
+    /// >>> F.multi_margin_loss(ferrograd.tensor([[0.1, 0.2, 0.8]]), ferrograd.tensor([2]))
+    /// tensor(0.2333)
+    function ["nn.multi_margin_loss(Tensor input, Tensor target, int p=1, Number margin=1.0, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
+    |_, a| {
+        let (x, target, weight) = (a.tensor(0)?, a.tensor(1)?, a.maybe_tensor(4)?);
+        let (reduction, p) = (Reduction::of(a, 5)?, a.int(2)?);
+        if !matches!(p, 1 | 2) {
+            return refused(a.op, format!("only p == 1 and p == 2 supported, got {p}"));
+        }
+        check_margins(a.op, x, target)?;
+        let count = x.shape().last().copied().unwrap_or(1);
+        if let Some(w) = weight.filter(|w| w.shape() != [count]) {
+            return invalid(a.op, format!("inconsistent weight size, expected {count} but got {:?}", w.shape()));
+        }
+        let rows_of = view::reshape(x, &[-1, count as isize])?;
+        let index = view::reshape(target, &[-1, 1])?;
+        if x.batch().is_none() && target.batch().is_none() && check_classes(&index, count, i64::MIN)? > 0 {
+            return invalid(a.op, "target out of range".into());
+        }
+        let right = gather::gather(&rows_of, 1, &index)?;
+        let mut losses = unary::relu(&add(&sub(&rows_of, &right)?, a.float(3)?)?)?;
+        if p == 2 {
+            losses = mul(&losses, &losses)?;
+        }
+        if let Some(weight) = weight {
+            let each = rows::index_select(weight, 0, &view::reshape(target, &[-1])?)?;
+            losses = mul(&losses, &view::unsqueeze(&each, 1)?)?;
+        }
+        let others = ne(&crate::ops::creation::arange(0.into(), (count as i64).into(), 1.into(), None)?, &index)?;
+        let losses = div(&sum::sum(&where_(&others, &losses, 0.0)?, &[1], false, None)?, count as f64)?;
+        let losses = if target.rank() == 0 { view::squeeze(&losses, Some(&[0]))? } else { losses };
+        Ok(reduction.apply(&losses)?.into())
+    }
+}
+
+/// Scores `(C)` or `(N, C)` and one class for each example.
+fn check_margins(op: &'static str, x: &Tensor, target: &Tensor) -> Result<()> {
+    let examples = if x.rank() == 2 { x.shape()[0] } else { 1 };
+    let fits =
+        x.rank() <= 2 && target.rank() <= 1 && target.numel() == examples && (x.rank() < 2 || target.rank() == 1);
+    if !fits || x.numel() == 0 && examples > 0 {
+        return invalid(
+            op,
+            format!(
+                "inconsistent target size, expected {examples} but got {:?} for an input of shape {:?}",
+                target.shape(),
+                x.shape()
+            ),
+        );
+    }
+    if target.dtype() != DType::I64 {
+        return invalid(op, format!("expected scalar type int64 for the target but found {}", target.dtype()));
+    }
+    check_wide(op, x)
+}
+
+/// An error for other scores than those of float32 and float64.
+fn check_wide(op: &'static str, x: &Tensor) -> Result<()> {
+    if matches!(x.dtype(), DType::F32 | DType::F64) {
+        return Ok(());
+    }
+    Err(Error::NotImplemented { op, what: format!("scores of {}: this", x.dtype()) })
+}
+
+operation! {
+    /// `sum(max(0, 1 - (x[t_j] - x[i]))) / C` over the right classes `t_j` and the classes `i` that are not, for scores `(C)`
+    /// or `(N, C)` and targets of the same shape: the right classes, up to the first -1; and the mean or sum of it.
+    ///
+    /// Raises RuntimeError for shapes that differ.
+    ///
+    /// >>> F = ferrograd.nn.functional
+    /// >>> F.multilabel_margin_loss(ferrograd.tensor([[0.1, 0.2, 0.4, 0.8]]), ferrograd.tensor([[3, 0, -1, 1]]))
+    /// tensor(0.8500)
+    function ["nn.multilabel_margin_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
+    |_, a| {
+        let (x, target, reduction) = (a.tensor(0)?, a.tensor(1)?, Reduction::of(a, 2)?);
+        if x.shape() != target.shape() || x.rank() > 2 || x.shape().last() == Some(&0) {
+            let (given, input) = (target.shape(), x.shape());
+            return invalid(a.op, format!("inconsistent target size: {given:?} for input of size: {input:?}"));
+        }
+        if target.dtype() != DType::I64 {
+            return invalid(a.op, format!("expected scalar type int64 for the target but found {}", target.dtype()));
+        }
+        check_wide(a.op, x)?;
+        let count = x.shape().last().copied().unwrap_or(1);
+        let (rows_of, target) = (view::reshape(x, &[-1, count as isize])?, view::reshape(target, &[-1, count as isize])?);
+        let losses = of_labels(&rows_of, &target)?;
+        let losses = if x.rank() < 2 { view::squeeze(&losses, Some(&[0]))? } else { losses };
+        Ok(reduction.apply(&losses)?.into())
+    }
+}
+
+/// The loss of each example of scores `(N, C)`.
+fn of_labels(x: &Tensor, target: &Tensor) -> Result<Tensor> {
+    let count = x.shape()[1];
+    let named = cast::to(&scan::cumprod(&cast::to(&ge(target, 0)?, DType::I64)?, 1, None)?, DType::Bool)?;
+    let index = where_(&named, target, 0)?;
+    if index.batch().is_none() {
+        check_classes(&index, count, i64::MIN)?;
+    }
+    // Whether a class is among the named: (N, C).
+    let classes = crate::ops::creation::arange(0.into(), (count as i64).into(), 1.into(), None)?;
+    let same = logical_and(&eq(&view::unsqueeze(&index, 2)?, &classes)?, &view::unsqueeze(&named, 2)?)?;
+    let is_right = cast::to(&sum::sum(&same, &[1], false, None)?, DType::Bool)?;
+    let scores = view::unsqueeze(&gather::gather(x, 1, &index)?, 2)?;
+    let margins = unary::relu(&add(&sub(&view::unsqueeze(x, 1)?, &scores)?, 1.0)?)?;
+    let counted = logical_and(&view::unsqueeze(&named, 2)?, &view::unsqueeze(&logical_not(&is_right)?, 1)?)?;
+    div(&sum::sum(&where_(&counted, &margins, 0.0)?, &[1, 2], false, None)?, count as f64)
+}
+
+operation! {
+    /// `-t log sigmoid(x) - (1 - t) log sigmoid(-x)` times a weight, the mean over the classes (the last dimension), and the
+    /// mean or sum of that.
+    ///
+    /// >>> F = ferrograd.nn.functional
+    /// >>> F.multilabel_soft_margin_loss(ferrograd.tensor([[0.0, 2.0]]), ferrograd.tensor([[1.0, 1.0]]))
+    /// tensor(0.4100)
+    function ["nn.multilabel_soft_margin_loss(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
+    |_, a| {
+        let (x, t, reduction) = (a.tensor(0)?, a.tensor(1)?, Reduction::of(a, 3)?);
+        let yes = mul(t, &logsigmoid(x)?)?;
+        let no = mul(&rsub(t, 1)?, &logsigmoid(&neg(x)?)?)?;
+        let mut losses = neg(&add(&yes, &no)?)?;
+        if let Some(weight) = a.maybe_tensor(2)? {
+            losses = mul(&losses, weight)?;
+        }
+        let Some(&count) = x.shape().last() else { return Err(Error::NoDimensions { op: a.op, dim: -1 }) };
+        Ok(reduction.apply(&div(&sum::sum(&losses, &[-1], false, None)?, count as f64)?)?.into())
+    }
+}

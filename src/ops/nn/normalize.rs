@@ -1,0 +1,401 @@
+//! Normalisation: elements less their mean, over their deviation, scaled and shifted.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::loss::{invalid, refused};
+use crate::error::{Error, Result};
+use crate::graph::forward::unrecorded;
+use crate::graph::node::Gradients;
+use crate::ops::arithmetic::{add, div, mul, pow, sub};
+use crate::ops::recorded::{Call, Keep, Settings, record_all};
+use crate::ops::reduce::Plan;
+use crate::ops::registry::operation;
+use crate::ops::statistics::moments;
+use crate::ops::{batch, cast, exponential, inplace, join, sum, view};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+
+/// What [`standardized`] gives: the elements less their mean over their deviation, and what they were normalised by.
+struct Standardized {
+    value: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+}
+
+/// `(x - m) r` with the mean `m` over dimensions and `r = 1 / sqrt(variance + eps)`. The dimensions count from the front.
+///
+/// Half-precision numbers are to be cast before.
+fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: f64) -> Result<Standardized> {
+    if let Some(moved) = batch::reduction(node, x, dims, true, |x, dims, _| standardized(node, x, dims, eps)) {
+        let (found, level) = moved?;
+        let out = |t: Tensor| Tensor::batched(&t, level);
+        return Ok(Standardized { value: out(found.value), mean: out(found.mean), variance: out(found.variance) });
+    }
+    let plan = Plan::new("normalisation", x, dims, true)?;
+    let (value, inverse, mean, variance) = unrecorded(|| {
+        let [variance, mean] = moments(&plan, x, 0.0)?;
+        let inverse = exponential::rsqrt(&cast::to(&add(&variance, eps)?, x.dtype())?)?;
+        let value = mul(&sub(x, &cast::to(&mean, x.dtype())?)?, &inverse)?;
+        Ok((value, inverse, mean, variance))
+    })?;
+    let keep = [Keep::Result(0, &value), Keep::Result(1, &inverse)];
+    let settings = || Settings { dims: dims.into(), number: plan.length() as f64, ..Settings::default() };
+    record_all(node, &[&value, &inverse], &[x], &keep, settings, of_standardized)?;
+    Ok(Standardized { value, mean, variance })
+}
+
+/// `dx = r (g - mean(g) - y mean(g y)) - dr r^2 y / n` for the results `y` and `r` and their gradients `g` and `dr`.
+fn of_standardized(call: &Call) -> Result<Gradients> {
+    let (y, r, s) = (&call.saved[0], &call.saved[1], call.settings);
+    let mut total = None;
+    if let Some(g) = &call.gradients[0] {
+        let mean = |t: &Tensor| sum::mean(t, &s.dims, true, None);
+        let along = mul(y, &mean(&mul(g, y)?)?)?;
+        total = Some(mul(r, &sub(&sub(g, &mean(g)?)?, &along)?)?);
+    }
+    if let Some(g) = call.gradients.get(1).and_then(Option::as_ref) {
+        let part = mul(&mul(g, -1.0 / s.number)?, &mul(&mul(r, r)?, y)?)?;
+        total = Some(match total {
+            Some(total) => add(&total, &part)?,
+            None => part,
+        });
+    }
+    Ok(smallvec![total])
+}
+
+/// The type that a normalisation of some type computes in.
+fn wide(dtype: DType) -> DType {
+    if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype }
+}
+
+/// `y w + b`
+fn scaled(y: Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
+    let y = if let Some(weight) = weight { mul(&y, &cast::to(weight, y.dtype())?)? } else { y };
+    if let Some(bias) = bias { add(&y, &cast::to(bias, y.dtype())?) } else { Ok(y) }
+}
+
+/// One number for each channel, with dimensions of size 1 for the others of `x`.
+fn of_channels(t: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let mut shape: SmallVec<[isize; 8]> = smallvec![1; x.rank()];
+    shape[1] = -1;
+    view::reshape(t, &shape)
+}
+
+fn check_float(op: &'static str, x: &Tensor) -> Result<()> {
+    if x.dtype().is_floating_point() {
+        return Ok(());
+    }
+    Err(Error::NotImplemented { op, what: format!("a normalisation of {}: this", x.dtype()) })
+}
+
+/// The last dimensions, which must have the sizes given, and so must scales and shifts.
+fn last_dims(
+    op: &'static str,
+    x: &Tensor,
+    sizes: &[isize],
+    parameters: &[(&str, Option<&Tensor>)],
+) -> Result<SmallVec<[isize; 4]>> {
+    if sizes.is_empty() {
+        return invalid(
+            op,
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element".into(),
+        );
+    }
+    for (name, parameter) in parameters {
+        if let Some(p) = parameter.filter(|p| view::signed(p.shape())[..] != *sizes) {
+            return invalid(
+                op,
+                format!(
+                    "Expected {name} to be of same shape as normalized_shape, but got {name} of shape {:?} and normalized_shape = {sizes:?}",
+                    p.shape()
+                ),
+            );
+        }
+    }
+    let shape = view::signed(x.shape());
+    if !shape.ends_with(sizes) {
+        return invalid(
+            op,
+            format!(
+                "Given normalized_shape={sizes:?}, expected input with shape [*, {sizes:?}], but got input of size {:?}",
+                x.shape()
+            ),
+        );
+    }
+    check_float(op, x)?;
+    Ok((x.rank() - sizes.len()..x.rank()).map(|d| d as isize).collect())
+}
+
+operation! {
+    /// `(x - m) / sqrt(v + eps) * weight + bias` with the mean `m` and the variance `v` over the last dimensions, whose sizes
+    /// are `normalized_shape`; scale and shift are of that shape.
+    ///
+    /// Raises RuntimeError for sizes that do not fit.
+    ///
+    /// >>> ferrograd.nn.functional.layer_norm(ferrograd.tensor([[1.0, 2.0, 3.0]]), (3,))
+    /// tensor([[-1.2247,  0.0000,  1.2247]])
+    function ["nn.layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"],
+    |_, a| {
+        let (x, weight, bias) = (a.tensor(0)?, a.maybe_tensor(2)?, a.maybe_tensor(3)?);
+        Ok(layer_norm(x, a.ints(1)?, weight, bias, a.float(4)?)?.into())
+    }
+}
+
+/// Normalisation over the last dimensions.
+///
+/// # Errors
+/// For sizes that do not fit, and integers.
+pub fn layer_norm(
+    x: &Tensor,
+    sizes: &[isize],
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
+    let dims = last_dims("layer_norm", x, sizes, &[("weight", weight), ("bias", bias)])?;
+    let wide = cast::to(x, wide(x.dtype()))?;
+    let y = standardized("NativeLayerNormBackward0", &wide, &dims, eps)?.value;
+    cast::to(&scaled(y, weight, bias)?, x.dtype())
+}
+
+operation! {
+    /// `x / sqrt(mean(x^2) + eps) * weight` with the mean over the last dimensions, whose sizes are `normalized_shape`. `eps` is
+    /// the dtype's own where it is not given.
+    ///
+    /// Raises RuntimeError for sizes that do not fit.
+    ///
+    /// >>> ferrograd.nn.functional.rms_norm(ferrograd.tensor([[3.0, 4.0]]), (2,))
+    /// tensor([[0.8485, 1.1314]])
+    function ["nn.rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Number? eps=None)"; also "package.rms_norm"],
+    |_, a| {
+        let (x, weight) = (a.tensor(0)?, a.maybe_tensor(2)?);
+        let dims = last_dims(a.op, x, a.ints(1)?, &[("weight", weight)])?;
+        let wide = cast::to(x, wide(x.dtype()))?;
+        let own = if wide.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
+        let eps = a.maybe_number(3)?.map_or(own, |n| n.as_f64());
+        let square = sum::mean(&mul(&wide, &wide)?, &dims, true, None)?;
+        let y = mul(&wide, &exponential::rsqrt(&add(&square, eps)?)?)?;
+        Ok(cast::to(&scaled(y, weight, None)?, x.dtype())?.into())
+    }
+}
+
+operation! {
+    /// [`layer_norm`] over the channels of each group and all that lies behind them: the channels, the second dimension, are cut
+    /// into `num_groups`. Scale and shift have a number for each channel.
+    ///
+    /// Raises RuntimeError for sizes that do not fit, ValueError where a group has one element.
+    ///
+    /// >>> ferrograd.nn.functional.group_norm(ferrograd.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
+    /// tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
+    function ["nn.group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"],
+    |_, a| {
+        let (x, groups, weight, bias) = (a.tensor(0)?, a.int(1)?, a.maybe_tensor(2)?, a.maybe_tensor(3)?);
+        if x.rank() < 2 {
+            return invalid(a.op, format!("Expected at least 2 dimensions for input tensor but received {}", x.rank()));
+        }
+        let channels = x.shape()[1];
+        let elements = x.numel() / (channels.max(1));
+        if groups > 0 && x.numel() > 0 && elements * channels == groups as usize {
+            return refused(a.op, format!("Expected more than 1 value per channel when training, got input size {:?}", x.shape()));
+        }
+        if groups <= 0 || channels % groups as usize != 0 {
+            return invalid(a.op, format!("Expected number of channels in input to be divisible by num_groups, but got input of shape {:?} and num_groups={groups}", x.shape()));
+        }
+        check_channels(a.op, channels, &[("weight", weight), ("bias", bias)])?;
+        check_float(a.op, x)?;
+        let wide = cast::to(x, wide(x.dtype()))?;
+        let shape = [x.shape()[0] as isize, groups, (channels / groups as usize * x.shape()[2..].iter().product::<usize>()) as isize];
+        let y = standardized("NativeGroupNormBackward0", &view::reshape(&wide, &shape)?, &[2], a.float(4)?)?.value;
+        let y = view::reshape(&y, &view::signed(x.shape()))?;
+        let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
+        Ok(cast::to(&scaled(y, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())?.into())
+    }
+}
+
+/// One number for each channel.
+fn check_channels(op: &'static str, channels: usize, all: &[(&str, Option<&Tensor>)]) -> Result<()> {
+    for (name, t) in all {
+        if let Some(t) = t.filter(|t| t.shape() != [channels]) {
+            return invalid(
+                op,
+                format!(
+                    "Expected {name} to be a vector of size equal to the number of channels in input, {channels}, but got {name} of shape {:?}",
+                    t.shape()
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Running statistics that a training step moves, and by how much.
+struct Running<'a> {
+    mean: Option<&'a Tensor>,
+    variance: Option<&'a Tensor>,
+    momentum: f64,
+}
+
+impl Running<'_> {
+    /// Moves the statistics towards those of a batch of `n` elements a channel, given as `(channels)`.
+    fn update(&self, found: &Standardized, n: f64, by_channel: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
+        let moved = |old: &Tensor, new: &Tensor| -> Result<()> {
+            let kept = mul(old, 1.0 - self.momentum)?;
+            let target = cast::to(&add(&kept, &mul(&by_channel(new)?, self.momentum)?)?, old.dtype())?;
+            inplace::copy_(old, &target).map(drop)
+        };
+        unrecorded(|| {
+            if let Some(mean) = self.mean {
+                moved(mean, &found.mean)?;
+            }
+            if let Some(variance) = self.variance {
+                moved(variance, &mul(&found.variance, n / (n - 1.0))?)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// All dimensions but that of the channels.
+fn beside_channels(x: &Tensor) -> SmallVec<[isize; 8]> {
+    (0..x.rank()).filter(|&d| d != 1).map(|d| d as isize).collect()
+}
+
+/// The elements less a mean over a deviation, both given by channel.
+fn by_given(x: &Tensor, mean: &Tensor, variance: &Tensor, eps: f64) -> Result<Tensor> {
+    let [mean, variance] = [mean, variance].map(|t| cast::to(t, x.dtype()));
+    let inverse = exponential::rsqrt(&add(&of_channels(&variance?, x)?, eps)?)?;
+    mul(&sub(x, &of_channels(&mean?, x)?)?, &inverse)
+}
+
+operation! {
+    /// `(x - m) / sqrt(v + eps) * weight + bias` for each channel, the second dimension: with `training` the mean and the
+    /// variance of the batch, which move the running ones by `momentum`; else the running ones.
+    ///
+    /// The running variance moves to that with one element less in the divisor. Raises ValueError where a channel has one
+    /// element in training, and RuntimeError where there are no running statistics otherwise, and for sizes that do not fit.
+    ///
+    /// >>> F = ferrograd.nn.functional
+    /// >>> F.batch_norm(ferrograd.tensor([[1.0, 10.0], [3.0, 30.0]]), None, None, training=True)
+    /// tensor([[-1.0000, -1.0000],
+    ///         [ 1.0000,  1.0000]])
+    function ["nn.batch_norm(Tensor input, Tensor? running_mean, Tensor? running_var, Tensor? weight=None, Tensor? bias=None, bool training=False, Number momentum=0.1, Number eps=1e-05)"],
+    |_, a| {
+        let x = a.tensor(0)?;
+        let [mean, variance, weight, bias] = [1, 2, 3, 4].map(|n| a.maybe_tensor(n));
+        let running = Running { mean: mean?, variance: variance?, momentum: a.float(6)? };
+        Ok(batch_norm(a.op, x, &running, weight?, bias?, a.bool(5)?, a.float(7)?)?.into())
+    }
+}
+
+fn batch_norm(
+    op: &'static str,
+    x: &Tensor,
+    running: &Running,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    training: bool,
+    eps: f64,
+) -> Result<Tensor> {
+    if x.rank() < 2 {
+        return Err(Error::Rank { op, expected: "at least two dimensions", shape: x.shape().to_vec() });
+    }
+    let channels = x.shape()[1];
+    let n = x.numel() / channels.max(1);
+    if training && n == 1 {
+        return refused(
+            op,
+            format!("Expected more than 1 value per channel when training, got input size {:?}", x.shape()),
+        );
+    }
+    let all = [("running_mean", running.mean), ("running_var", running.variance), ("weight", weight), ("bias", bias)];
+    check_channels(op, channels, &all)?;
+    check_float(op, x)?;
+    let wide = cast::to(x, wide(x.dtype()))?;
+    let y = match (training, running.mean, running.variance) {
+        (true, ..) => {
+            let found = standardized("NativeBatchNormBackward0", &wide, &beside_channels(x), eps)?;
+            running.update(&found, n as f64, &|t| view::reshape(t, &[channels as isize]))?;
+            found.value
+        }
+        (false, Some(mean), Some(variance)) => by_given(&wide, mean, variance, eps)?,
+        _ => return invalid(op, "Expected running_mean and running_var to be defined when training=False".into()),
+    };
+    let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
+    cast::to(&scaled(y, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())
+}
+
+operation! {
+    /// [`batch_norm`] of each example by itself: mean and variance over all dimensions but the first two. The running
+    /// statistics, where they are given, move to the mean over the examples; without `use_input_stats` they are what is
+    /// normalised by.
+    ///
+    /// Raises ValueError where a channel of an example has one element.
+    ///
+    /// >>> ferrograd.nn.functional.instance_norm(ferrograd.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    /// tensor([[[-1.0000,  1.0000],
+    ///          [-1.0000,  1.0000]]])
+    function ["nn.instance_norm(Tensor input, Tensor? running_mean=None, Tensor? running_var=None, Tensor? weight=None, Tensor? bias=None, bool use_input_stats=True, Number momentum=0.1, Number eps=1e-05)"],
+    |_, a| {
+        let x = a.tensor(0)?;
+        let [mean, variance, weight, bias] = [1, 2, 3, 4].map(|n| a.maybe_tensor(n));
+        let running = Running { mean: mean?, variance: variance?, momentum: a.float(6)? };
+        let (weight, bias, eps) = (weight?, bias?, a.float(7)?);
+        if !a.bool(5)? {
+            return Ok(batch_norm(a.op, x, &running, weight, bias, false, eps)?.into());
+        }
+        if x.rank() < 2 {
+            return Err(Error::Rank { op: a.op, expected: "at least two dimensions", shape: x.shape().to_vec() });
+        }
+        let n: usize = x.shape()[2..].iter().product();
+        if n == 1 {
+            return refused(a.op, format!("Expected more than 1 spatial element when training, got input size {:?}", x.shape()));
+        }
+        let channels = x.shape()[1];
+        let all = [("running_mean", running.mean), ("running_var", running.variance), ("weight", weight), ("bias", bias)];
+        check_channels(a.op, channels, &all)?;
+        check_float(a.op, x)?;
+        let wide = cast::to(x, wide(x.dtype()))?;
+        let dims: SmallVec<[isize; 8]> = (2..x.rank() as isize).collect();
+        let found = standardized("NativeBatchNormBackward0", &wide, &dims, eps)?;
+        running.update(&found, n as f64, &|t| {
+            let flat = view::reshape(t, &[x.shape()[0] as isize, channels as isize])?;
+            sum::mean(&flat, &[0], false, None)
+        })?;
+        let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
+        Ok(cast::to(&scaled(found.value, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())?.into())
+    }
+}
+
+operation! {
+    /// `x / (k + alpha mean(x^2))^beta`, where the mean is over `size` neighbouring channels, the second dimension, with zeros
+    /// beyond the ends.
+    ///
+    /// Raises ValueError for fewer than three dimensions.
+    ///
+    /// >>> ferrograd.nn.functional.local_response_norm(ferrograd.ones(1, 2, 2), 2, alpha=1.0)
+    /// tensor([[[0.7378, 0.7378],
+    ///          [0.5946, 0.5946]]])
+    function ["nn.local_response_norm(Tensor input, int size, Number alpha=0.0001, Number beta=0.75, Number k=1.0)"],
+    |_, a| {
+        let (x, size) = (a.tensor(0)?, a.int(1)?);
+        if x.rank() < 3 {
+            return refused(a.op, format!("Expected 3D or higher dimensionality input (got {} dimensions)", x.rank()));
+        }
+        check_float(a.op, x)?;
+        if size < 1 {
+            return invalid(a.op, format!("size must be positive, got {size}"));
+        }
+        if x.numel() == 0 {
+            return Ok(x.clone().into());
+        }
+        let zeros = |count: isize| {
+            let mut shape = x.layout().shape.clone();
+            shape[1] = count as usize;
+            Tensor::zeros(&shape, x.dtype())
+        };
+        let padded = join::cat(&[zeros(size / 2)?, mul(x, x)?, zeros((size - 1) / 2)?], 1)?;
+        let mean = sum::mean(&view::unfold(&padded, 1, size, 1)?, &[-1], false, None)?;
+        let divisor = pow(&add(&mul(&mean, a.float(2)?)?, a.float(4)?)?, a.float(3)?)?;
+        Ok(div(x, &divisor)?.into())
+    }
+}
