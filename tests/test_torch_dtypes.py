@@ -125,7 +125,7 @@ CALLS_NN = """
     F.silu(x); F.mish(x); F.gelu(x); F.gelu(x, approximate='tanh'); F.softplus(x, 2); F.logsigmoid(x); F.softsign(x); F.tanhshrink(x); F.tanh(x)
     F.sigmoid(x); F.elu(x, 0.7); F.celu(x, 0.5); F.selu(x); F.glu(x); F.relu(x); F.relu6(x); F.hardtanh(x, 0.5, 2.5); F.leaky_relu(x, 0.1)
     T._prelu_kernel(x, y); x.prelu(v); F.prelu(x, v); F.threshold(x, 1, 2.5); x.hardshrink(); F.hardshrink(x, 0.3); F.softshrink(x)
-    F.hardsigmoid(x); F.hardswish(x); F.softmax(x, 1); F.softmin(x, 0); F.log_softmax(x, 1); F.elu_(x); F.celu_(x); F.selu_(x); F.relu_(x)
+    F.rrelu(x); F.rrelu_(x, 0.25, 0.5); F.hardsigmoid(x); F.hardswish(x); F.softmax(x, 1); F.softmin(x, 0); F.log_softmax(x, 1); F.elu_(x); F.celu_(x); F.selu_(x); F.relu_(x)
     F.hardtanh_(x); F.leaky_relu_(x); F.threshold_(x, 1, 2); F.silu(x, inplace=True); F.mish(x, True); F.relu6(x, True); F.hardsigmoid(x, True)
     F.hardswish(x, True); F.mse_loss(x, y, reduction='none'); F.l1_loss(x, y, reduction='none'); F.smooth_l1_loss(x, y, reduction='none')
     F.huber_loss(x, y, reduction='none'); F.mse_loss(x, y); F.mse_loss(x, y, reduction='sum'); F.l1_loss(x, y); F.huber_loss(x, y, 'sum', 0.7)

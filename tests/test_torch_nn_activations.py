@@ -19,6 +19,7 @@ CALLS = {
     "hardtanh": [(), (-0.5, 2.25)],
     "leaky_relu": [(), (0.3,), (-0.5,)],
     "elu": [(), (0.7,)],
+    "rrelu": [(), (0.25, 0.75)],
     "selu": [()],
     "celu": [(), (2.0,), (-0.5,)],
     "silu": [()],
@@ -41,7 +42,7 @@ CALLS = {
     "log_softmax": [(-1,), (0,)],
 }
 CASES = [(name, arguments) for name, all_of_it in CALLS.items() for arguments in all_of_it]
-IN_PLACE = "relu relu6 hardtanh leaky_relu elu selu celu silu mish hardsigmoid hardswish threshold".split()
+IN_PLACE = "relu relu6 hardtanh leaky_relu elu rrelu selu celu silu mish hardsigmoid hardswish threshold".split()
 ALONG = ("glu", "softmax", "softmin", "log_softmax")
 SPECIALS = [math.nan, math.inf, -math.inf, 0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0, 1000.0, -1000.0, 20.0, 1e-30] * 2
 
@@ -155,6 +156,7 @@ def test_implicit_dimension(name, shape):
 @pytest.mark.parametrize("call", [
     lambda T, x: module(T).hardtanh(x, 2, 1),
     lambda T, x: module(T).softshrink(x, -1),
+    lambda T, x: module(T).rrelu(x, 2, 1),
     lambda T, x: module(T).glu(x),
     lambda T, x: module(T).glu(x[0]),
     lambda T, x: module(T).glu(x, 5),

@@ -326,6 +326,7 @@ def test_sequences(reduction, steps, labels, targets):
 
 
 def test_one_sequence():
+    compare(lambda T, x: module(T).ctc_loss(x - 3, T.tensor([[1, 2, 2], [1, 0, 0]]), (6, 4), (3, 1), reduction="none"), numbers((6, 2, 5)), names=False, second=False, scale=100)
     compare(lambda T, x: module(T).ctc_loss(x.log_softmax(1), T.tensor([1, 2, 2]), (6,), (3,), reduction="none"), numbers((6, 5)), names=False, second=False, scale=100)
     compare(lambda T, x: module(T).ctc_loss(x.log_softmax(1), T.tensor([1, 2, 2]), T.tensor(6), T.tensor(3)), numbers((6, 5)), names=False, second=False, scale=100)
     assert fg.autograd.gradgradcheck(lambda x: fgF.ctc_loss(x.log_softmax(1), fg.tensor([1, 2]), (3,), (2,)), fg.tensor(numbers((3, 4)), requires_grad=True))

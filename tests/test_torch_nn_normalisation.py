@@ -73,6 +73,7 @@ def test_batch_norm(shape, training, momentum):
     compare(call, numbers(shape), w, b, names=False, scale=SCALE)
     compare(lambda T, x: module(T).batch_norm(x, *statistics(T, shape[1]), training=training), numbers(shape), names=False, scale=SCALE)
     compare(lambda T, x: module(T).batch_norm(x, None, None, training=training), numbers(shape), scale=SCALE)
+    compare(lambda T, x: module(T).batch_norm(x, T.ones(0).double(), T.ones(0).double(), training=training), numbers(0))
     compare(lambda T, x, w: module(T).batch_norm(x, None, None, w, training=training), numbers(shape), w, names=False, scale=SCALE)
 
 
@@ -178,6 +179,17 @@ def test_attention_with_masks(shapes):
         allowed = mask > -1
         allowed[..., 0] = True
         compare(lambda T, q, k, v: attention(T, q, k, v, T.tensor(allowed)), *tensors, names=False, scale=10)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_of_attention_and_bags(dtype):
+    q, k, v = (numbers((2, 3, 4), seed=n) for n in range(3))
+    for of_mask in (dtype, "float32"):
+        compare(lambda T: module(T).scaled_dot_product_attention(*(half(T, t, dtype) for t in (q, k, v)), half(T, q[0, :, :3], of_mask)), grad=False)
+    index, weights = [[0, 1, 2, 1], [2, 2, 0, 1]], numbers((2, 4), seed=4)
+    for mode in ("sum", "mean", "max"):
+        compare(lambda T: module(T).embedding_bag(T.tensor(index), half(T, q[0], dtype), mode=mode), grad=False)
+    compare(lambda T: module(T).embedding_bag(T.tensor(index), half(T, q[0], dtype), mode="sum", per_sample_weights=half(T, weights, dtype)), grad=False)
 
 
 def test_attention_without_keys():

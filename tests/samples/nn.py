@@ -39,6 +39,7 @@ NUMPY = {
 }
 FUNCTIONS = {
     "nn.relu": F.relu,
+    "nn.rrelu": F.rrelu,
     "nn.relu6": lambda x: F.relu6(x * 4),
     "nn.softsign": F.softsign,
     "nn.tanhshrink": F.tanhshrink,

@@ -109,7 +109,9 @@ pub fn attention(
     let dtype = q.dtype();
     if matches!(dtype, DType::F16 | DType::BF16) {
         let [q, k, v] = [q, k, v].map(|t| cast::to(t, DType::F32));
-        return cast::to(&attention(&q?, &k?, &v?, mask, is_causal, Some(scale))?, dtype);
+        let wide = |mask: &Tensor| if mask.dtype() == dtype { cast::to(mask, DType::F32) } else { Ok(mask.clone()) };
+        let mask = mask.map(wide).transpose()?;
+        return cast::to(&attention(&q?, &k?, &v?, mask.as_ref(), is_causal, Some(scale))?, dtype);
     }
     let y = unrecorded(|| blocks(q, k, v, masks))?;
     let mut keep: SmallVec<[Keep; 4]> = smallvec![Keep::Input(q), Keep::Input(k), Keep::Input(v)];

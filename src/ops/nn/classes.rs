@@ -340,6 +340,9 @@ operation! {
         if !matches!(p, 1 | 2) {
             return refused(a.op, format!("only p == 1 and p == 2 supported, got {p}"));
         }
+        if let Some(w) = weight.filter(|w| w.rank() != 1) {
+            return refused(a.op, format!("weight must be one-dimensional, got shape {:?}", w.shape()));
+        }
         check_margins(a.op, x, target)?;
         let count = x.shape().last().copied().unwrap_or(1);
         if let Some(w) = weight.filter(|w| w.shape() != [count]) {

@@ -5,11 +5,11 @@ use smallvec::SmallVec;
 use super::loss::{invalid, refused};
 use super::reduction::Reduction;
 use crate::error::{Error, Result};
-use crate::ops::arithmetic::{add, div, neg};
+use crate::ops::arithmetic::{add, div, neg, sub};
 use crate::ops::compare::{clamp_min, gt, where_};
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::softmax::logsumexp;
-use crate::ops::{batch, gather, join, view};
+use crate::ops::{batch, cast, gather, join, sum, unary, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -55,18 +55,28 @@ fn ctc_loss(a: &Arguments, steps: &[i64], lengths: &[i64]) -> Result<Tensor> {
     let is_single = logs.rank() == 2;
     let logs = if is_single { view::unsqueeze(logs, 1)? } else { logs.clone() };
     let labels = Labels::new(op, &logs, targets, steps, lengths, a.int(4)? as i64)?;
-    let losses = labels.losses(&clamp_min(&logs, NOTHING)?, steps)?;
+    let losses = add(&labels.losses(&clamp_min(&logs, NOTHING)?, steps)?, &unnormalized(&logs, steps)?)?;
     let beyond = if a.bool(6)? { 0.0 } else { f64::INFINITY };
     let losses = where_(&gt(&losses, -NOTHING / 10.0)?, beyond, &losses)?;
     match reduction {
         Reduction::Mean => {
             let counts: Vec<f64> = lengths.iter().map(|&n| n.max(1) as f64).collect();
-            let counts = crate::ops::cast::to(&Tensor::from_slice(&counts), losses.dtype())?;
+            let counts = cast::to(&Tensor::from_slice(&counts), losses.dtype())?;
             Reduction::Mean.apply(&div(&losses, &counts)?)
         }
         Reduction::None if is_single => view::squeeze(&losses, Some(&[0])),
         other => other.apply(&losses),
     }
+}
+
+/// Nothing, with the gradient of `sum(exp(x)) - 1` over the steps of each example: what the logarithms lack to be those of
+/// probabilities, as torch counts it. Where they come from `log_softmax` it goes away.
+fn unnormalized(logs: &Tensor, steps: &[i64]) -> Result<Tensor> {
+    let time = logs.shape()[0];
+    let running: Vec<u8> = (0..time as i64).flat_map(|t| steps.iter().map(move |&n| u8::from(t < n))).collect();
+    let running = cast::to(&Tensor::from_shape(&running, &[time, steps.len(), 1])?, DType::Bool)?;
+    let total = sum::sum(&where_(&running, &unary::exp(logs)?, 0.0)?, &[0, 2], false, None)?;
+    sub(&total, &total.detach())
 }
 
 /// The labels of each example with blanks around them: `2 S + 1` places.
@@ -130,7 +140,7 @@ impl Labels {
             }
         }
         let shape = [examples, places];
-        let skips = crate::ops::cast::to(&Tensor::from_shape(&skips, &shape)?, DType::Bool)?;
+        let skips = cast::to(&Tensor::from_shape(&skips, &shape)?, DType::Bool)?;
         Ok(Labels { places, lengths, classes: Tensor::from_shape(&classes, &shape)?, skips })
     }
 
@@ -146,7 +156,7 @@ impl Labels {
                 start[n * self.places + 1] = 0.0;
             }
         }
-        let start = crate::ops::cast::to(&Tensor::from_shape(&start, &[examples, self.places])?, dtype)?;
+        let start = cast::to(&Tensor::from_shape(&start, &[examples, self.places])?, dtype)?;
         let mut reached = start.clone();
         for t in 0..logs.shape()[0] {
             let here = gather::gather(&view::select(logs, 0, t as isize)?, 1, &self.classes)?;
@@ -156,7 +166,7 @@ impl Labels {
             reached = if running.iter().all(|&r| r == 1) {
                 next
             } else {
-                let running = crate::ops::cast::to(&Tensor::from_shape(&running, &[examples, 1])?, DType::Bool)?;
+                let running = cast::to(&Tensor::from_shape(&running, &[examples, 1])?, DType::Bool)?;
                 where_(&running, &next, &reached)?
             };
         }
@@ -186,7 +196,7 @@ impl Labels {
             .collect();
         let shape = [self.lengths.len(), 2];
         let ends = gather::gather(reached, 1, &Tensor::from_shape(&last, &shape)?)?;
-        let counts = crate::ops::cast::to(&Tensor::from_shape(&counts, &shape)?, DType::Bool)?;
+        let counts = cast::to(&Tensor::from_shape(&counts, &shape)?, DType::Bool)?;
         neg(&logsumexp(&where_(&counts, &ends, NOTHING)?, &[1], false)?)
     }
 }

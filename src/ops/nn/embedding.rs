@@ -180,11 +180,29 @@ fn embedding_bag(a: &Arguments) -> Result<Output> {
     if let Some(greatest) = a.maybe_number(3)? {
         renormalize(op, table, input, a.float(4)?, greatest.as_f64())?;
     }
+    // Halves are added up in single precision.
+    let dtype = table.dtype();
+    let wide = |t: &Tensor| if dtype == DType::F64 { Ok(t.clone()) } else { cast::to(t, DType::F32) };
+    let (table, weights) = (&wide(table)?, weights.map(wide).transpose()?);
+    let found = bagged(input, table, &bags, mode, weights.as_ref(), padding, a.bool(5)?)?;
+    Ok(cast::to(&found, dtype)?.into())
+}
+
+/// The sums, means or maxima of the bags.
+fn bagged(
+    input: &Tensor,
+    table: &Tensor,
+    bags: &Bags,
+    mode: &str,
+    weights: Option<&Tensor>,
+    padding: Option<isize>,
+    by_frequency: bool,
+) -> Result<Tensor> {
     let flat = view::reshape(input, &[-1])?;
-    let taken = embedding(&flat, table, padding, a.bool(5)?)?;
+    let taken = embedding(&flat, table, padding, by_frequency)?;
     let counted = padding.map(|row| ne(&flat, row as i64)).transpose()?;
     if mode == "max" {
-        return Ok(bags.greatest(&taken, counted.as_ref())?.into());
+        return bags.greatest(&taken, counted.as_ref());
     }
     let mut taken = match &counted {
         Some(counted) => where_(&view::unsqueeze(counted, 1)?, &taken, 0.0)?,
@@ -195,14 +213,14 @@ fn embedding_bag(a: &Arguments) -> Result<Output> {
     }
     let total = bags.sum(&taken)?;
     if mode == "sum" {
-        return Ok(total.into());
+        return Ok(total);
     }
     let ones = match &counted {
         Some(counted) => cast::to(counted, table.dtype())?,
         None => Tensor::ones(flat.shape(), table.dtype())?,
     };
     let counts = bags.sum(&view::unsqueeze(&ones, 1)?)?;
-    Ok(div(&total, &clamp_min(&counts, 1.0)?)?.into())
+    div(&total, &clamp_min(&counts, 1.0)?)
 }
 
 fn check_weights(op: &'static str, input: &Tensor, table: &Tensor, weights: Option<&Tensor>, mode: &str) -> Result<()> {

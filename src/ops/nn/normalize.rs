@@ -11,7 +11,7 @@ use crate::ops::recorded::{Call, Keep, Settings, record_all};
 use crate::ops::reduce::Plan;
 use crate::ops::registry::operation;
 use crate::ops::statistics::moments;
-use crate::ops::{batch, cast, exponential, inplace, join, sum, view};
+use crate::ops::{batch, cast, copy, exponential, inplace, join, sum, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -296,6 +296,9 @@ fn batch_norm(
     training: bool,
     eps: f64,
 ) -> Result<Tensor> {
+    if x.rank() == 1 && x.numel() == 0 {
+        return copy::clone(x);
+    }
     if x.rank() < 2 {
         return Err(Error::Rank { op, expected: "at least two dimensions", shape: x.shape().to_vec() });
     }
