@@ -125,10 +125,10 @@ impl crate::ops::formula::Formula for MeanSlope {
     const FORMS: &'static [Form] = &[Form::new(0b10, "RreluWithNoiseBackward0", 0b01)];
     const EXACT: u8 = 0b10;
     fn forward<L: Real>([x, slope, ..]: [L; OPERANDS]) -> L {
-        LeakyRelu::forward(x, slope)
+        <LeakyRelu as Binary>::forward(x, slope)
     }
     fn derivative<L: Real>(n: usize, g: L, [x, slope, ..]: [L; OPERANDS], y: L) -> L {
-        LeakyRelu::derivative(g, x, slope, y)[n.min(1)]
+        <LeakyRelu as Binary>::derivative(g, x, slope, y)[n.min(1)]
     }
 }
 
