@@ -157,7 +157,7 @@ pub enum Error {
     Range { op: &'static str, argument: &'static str, rule: &'static str, given: f64 },
     /// Bytes that are no state of a generator.
     #[error("{op}: the state {rule}, got {given}")]
-    RandomState { op: &'static str, rule: &'static str, given: String },
+    RandomState { op: &'static str, rule: String, given: String },
     /// Memory for a device that there is not.
     #[error("{op}: pin_memory=True requires an accelerator; this library computes on the CPU only")]
     PinMemory { op: &'static str },

@@ -23,9 +23,11 @@ pub(crate) fn watch() {
     });
 }
 
-/// Takes the locks of the allocator and of the pool of threads, so that nobody else has one at the moment of the fork.
+/// Takes the locks of the random numbers, of the allocator and of the pool of threads, so that nobody else has one at the
+/// moment of the fork.
 #[cfg(unix)]
 extern "C" fn before() {
+    crate::random::hold();
     crate::kernels::parallel::hold();
     crate::graph::arena::hold();
     crate::memory::pool::hold();
@@ -38,6 +40,7 @@ extern "C" fn after() {
         crate::memory::pool::let_go();
         crate::graph::arena::let_go();
         crate::kernels::parallel::let_go();
+        crate::random::let_go();
     }
 }
 

@@ -11,7 +11,9 @@ tensor([12.])
 from . import _ferrograd
 from ._ferrograd import *  # noqa: F403 - the table of operations names them
 from ._ferrograd import (
+    Generator,
     Tensor,
+    default_generator,
     device,
     __version__,
     dtype,
@@ -45,7 +47,6 @@ from ._dtypes import (
 from ._tensor_str import set_printoptions
 from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from ._functions import (
-    Generator,
     allclose,
     asarray,
     broadcast_shapes,

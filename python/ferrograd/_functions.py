@@ -3,19 +3,8 @@
 from math import inf
 
 from . import _ferrograd
-from ._ferrograd import Tensor, _manual_seed
+from ._ferrograd import Generator, Tensor, default_generator
 from ._size import Size
-
-
-class Generator:
-    """What `manual_seed` returns: the default stream of random numbers."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def initial_seed(self) -> int:
-        """The seed that the stream started from."""
-        return self._seed
 
 
 def manual_seed(seed: int) -> Generator:
@@ -26,9 +15,7 @@ def manual_seed(seed: int) -> Generator:
     >>> ferrograd.rand(3)
     tensor([0.4963, 0.7682, 0.0885])
     """
-    seed = int(seed)
-    _manual_seed(seed)
-    return Generator(seed)
+    return default_generator.manual_seed(int(seed))
 
 
 def broadcast_shapes(*shapes) -> Size:

@@ -3,8 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from . import _ferrograd
-from ._ferrograd import Tensor
+from ._ferrograd import Tensor, default_generator
 from ._functions import manual_seed
 
 
@@ -18,30 +17,22 @@ def get_rng_state() -> Tensor:
     >>> bool((ferrograd.rand(3) == first).all())
     True
     """
-    state = _ferrograd._get_rng_state()
-    return _ferrograd._from_bytes(state, (len(state),), _ferrograd.uint8)
+    return default_generator.get_state()
 
 
 def set_rng_state(new_state: Tensor) -> None:
     """Go on from a state that `get_rng_state` gave, here or in torch."""
-    if not isinstance(new_state, Tensor) or new_state.dtype != _ferrograd.uint8:
-        given = new_state.dtype if isinstance(new_state, Tensor) else type(new_state).__name__
-        raise TypeError(f"RNG state must be a torch.ByteTensor, got {given}")
-    _ferrograd._set_rng_state(bytes(new_state.reshape(-1).tolist()))
+    default_generator.set_state(new_state)
 
 
 def initial_seed() -> int:
     """The seed that the stream started from."""
-    return _ferrograd._initial_seed()
+    return default_generator.initial_seed()
 
 
 def seed() -> int:
     """Seed the stream with a number that nobody knows before, and give the number."""
-    import secrets
-
-    number = secrets.randbits(64)
-    _ferrograd._manual_seed(number)
-    return number
+    return default_generator.seed()
 
 
 @contextlib.contextmanager
@@ -60,11 +51,11 @@ def fork_rng(devices: Iterable | None = None, enabled: bool = True, **_names: ob
     if not enabled:
         yield
         return
-    state = _ferrograd._get_rng_state()
+    state = get_rng_state()
     try:
         yield
     finally:
-        _ferrograd._set_rng_state(state)
+        set_rng_state(state)
 
 
-__all__ = ["fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+__all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]

@@ -131,6 +131,23 @@ pub fn for_each_range(total: usize, grain: usize, body: impl Fn(usize, usize) + 
     for_each(total.div_ceil(grain), |i| body(i * grain, ((i + 1) * grain).min(total)));
 }
 
+/// Cuts a slice into pieces of `grain` and runs `body(start, piece)` on each.
+pub fn for_each_slice<T: Send>(all: &mut [T], grain: usize, body: impl Fn(usize, &mut [T]) + Sync) {
+    struct Whole<T>(*mut T);
+    // SAFETY: each piece of what lies behind the pointer goes to one thread.
+    unsafe impl<T: Send> Sync for Whole<T> {}
+    impl<T> Whole<T> {
+        fn start(&self) -> *mut T {
+            self.0
+        }
+    }
+    let whole = Whole(all.as_mut_ptr());
+    for_each_range(all.len(), grain, |start, end| {
+        // SAFETY: the ranges are apart, and within the slice.
+        body(start, unsafe { std::slice::from_raw_parts_mut(whole.start().add(start), end - start) });
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

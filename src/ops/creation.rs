@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::graph::forward;
 use crate::kernels::element::{dispatch, number};
 use crate::memory::reserved;
-use crate::random;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::Layout;
 use crate::tensor::scalar::Scalar;
@@ -21,11 +20,17 @@ pub(super) fn sizes(op: &'static str, shape: &[isize]) -> Result<Vec<usize>> {
 /// The result of a creation, asked for gradients where the call says so. Its last arguments from the dtype, argument `n`,
 /// on are those of all creations: layout and device, of which there is one each, pinning, and gradients.
 pub(super) fn finish(tensor: Tensor, a: &Arguments, n: usize) -> Result<Output> {
+    check_asked(a, n, tensor.dtype())?;
+    tensor.set_requires_grad(a.bool(n + 4)?)?;
+    Ok(tensor.into())
+}
+
+/// What [`finish`] would find wrong with a result of a dtype.
+pub(super) fn check_asked(a: &Arguments, n: usize, dtype: DType) -> Result<()> {
     if !a.is_none(n + 3) && a.bool(n + 3)? {
         return Err(Error::PinMemory { op: a.op });
     }
-    tensor.set_requires_grad(a.bool(n + 4)?)?;
-    Ok(tensor.into())
+    if a.bool(n + 4)? && !dtype.is_floating_point() { Err(Error::GradDType { dtype }) } else { Ok(()) }
 }
 
 /// Creates what is like another tensor: its elements are in the same order in memory, unless the last argument asks for the
@@ -36,12 +41,7 @@ fn alike(x: &Tensor, a: &Arguments, n: usize, make: impl FnOnce(&[usize]) -> Res
     finish(batch::batched(y, &batch::levels(x)), a, n)
 }
 
-/// As [`alike`], for random numbers: the maps that run say whether each example has its own.
-fn drawn_alike(x: &Tensor, a: &Arguments, n: usize, make: impl FnOnce(&[usize]) -> Result<Tensor>) -> Result<Output> {
-    finish(in_order_of(x, make(x.shape())?, a, n)?, a, n)
-}
-
-fn in_order_of(like: &Tensor, new: Tensor, a: &Arguments, n: usize) -> Result<Tensor> {
+pub(super) fn in_order_of(like: &Tensor, new: Tensor, a: &Arguments, n: usize) -> Result<Tensor> {
     let row_major = a.text(n + 5)? == Some("contiguous_format");
     Ok(if row_major { new } else { super::copy::laid_out_as(like, new) })
 }
@@ -54,7 +54,7 @@ pub(super) fn full(shape: &[usize], value: Scalar, dtype: DType) -> Result<Tenso
 
 /// Creations from sizes and their `_like` forms, which take shape and dtype of another tensor.
 macro_rules! creations {
-    ($($(#[doc = $doc:literal])* $sized:literal, $(#[doc = $like_doc:literal])* $like:literal => $alike:expr, $make:expr;)*) => {$(
+    ($($(#[doc = $doc:literal])* $sized:literal, $(#[doc = $like_doc:literal])* $like:literal => $make:expr;)*) => {$(
         operation! {
             $(#[doc = $doc])*
             function [$sized], |_, a| {
@@ -68,7 +68,7 @@ macro_rules! creations {
                 let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
                 let x = a.tensor(0)?;
                 let dtype = a.dtype(1)?.unwrap_or(x.dtype());
-                $alike(x, a, 1, |shape: &[usize]| make(a.op, shape, dtype))
+                alike(x, a, 1, |shape| make(a.op, shape, dtype))
             }
         }
     )*};
@@ -96,7 +96,7 @@ creations! {
     /// >>> ferrograd.zeros_like(ferrograd.tensor([1, 2]))
     /// tensor([0, 0])
     "zeros_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => alike, |_, shape, dtype| Tensor::zeros(shape, dtype);
+    => |_, shape, dtype| Tensor::zeros(shape, dtype);
 
     /// Ones of the given sizes; the default float where no dtype is given.
     ///
@@ -108,7 +108,7 @@ creations! {
     /// >>> ferrograd.ones_like(ferrograd.tensor([1, 2]))
     /// tensor([1, 1])
     "ones_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => alike, |_, shape, dtype| Tensor::ones(shape, dtype);
+    => |_, shape, dtype| Tensor::ones(shape, dtype);
 
     /// A tensor of the given sizes whose elements are anything.
     ///
@@ -120,63 +120,7 @@ creations! {
     /// >>> ferrograd.empty_like(ferrograd.tensor([1, 2])).shape
     /// torch.Size([2])
     "empty_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => alike, |op, shape, dtype| Tensor::uninitialized(op, shape, dtype.require(op)?);
-
-    /// Random numbers between 0 and 1, evenly distributed: torch's for the same seed.
-    ///
-    /// >>> _ = ferrograd.manual_seed(0); ferrograd.rand(3)
-    /// tensor([0.4963, 0.7682, 0.0885])
-    "rand(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
-    /// As `rand`, in the shape and dtype of another tensor.
-    ///
-    /// >>> ferrograd.rand_like(ferrograd.zeros(2)).shape
-    /// torch.Size([2])
-    "rand_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => drawn_alike, |op, shape, dtype| random_of(op, shape, dtype, random::uniform_f32, random::uniform_f64);
-
-    /// Random numbers of the normal distribution of mean 0 and variance 1: torch's for the same seed.
-    ///
-    /// >>> _ = ferrograd.manual_seed(0); ferrograd.randn(3)
-    /// tensor([ 1.5410, -0.2934, -2.1788])
-    "randn(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
-    /// As `randn`, in the shape and dtype of another tensor.
-    ///
-    /// >>> ferrograd.randn_like(ferrograd.zeros(2)).shape
-    /// torch.Size([2])
-    "randn_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => drawn_alike, |op, shape, dtype| {
-        let single = if dtype == DType::F32 { random::normal_f32 } else { random::normal_narrow };
-        random_of(op, shape, dtype, single, random::normal_f64)
-    };
-}
-
-/// A tensor filled from the default generator.
-fn random_of(
-    op: &'static str,
-    shape: &[usize],
-    dtype: DType,
-    fill_f32: fn(&mut [f32]),
-    fill_f64: fn(&mut [f64]),
-) -> Result<Tensor> {
-    if !dtype.is_floating_point() {
-        return Err(Error::DTypeUnsupported { op, dtype, hint: "only floating point dtypes can be drawn" });
-    }
-    if dtype.computed_in() != dtype {
-        return super::cast::to(&random_of(op, shape, dtype.computed_in(), fill_f32, fill_f64)?, dtype);
-    }
-    batch::random(op, shape, |shape| {
-        let y = Tensor::uninitialized(op, shape, dtype)?;
-        let n = y.numel();
-        // SAFETY: the tensor is new, contiguous and of this type.
-        unsafe {
-            if dtype == DType::F32 {
-                fill_f32(std::slice::from_raw_parts_mut(y.data_ptr().cast(), n));
-            } else {
-                fill_f64(std::slice::from_raw_parts_mut(y.data_ptr().cast(), n));
-            }
-        }
-        Ok(y)
-    })
+    => |op, shape, dtype| Tensor::uninitialized(op, shape, dtype.require(op)?);
 }
 
 /// The dtype that a number alone gives a tensor.

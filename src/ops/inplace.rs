@@ -195,6 +195,20 @@ pub(super) fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
     }
 }
 
+/// Lets `write` change all elements of `target` to what does not depend on them or on other tensors.
+///
+/// # Errors
+/// As [`check`], and what `write` raises.
+pub(super) fn overwrite(
+    op: &'static str,
+    node: &'static str,
+    target: &Tensor,
+    write: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    check(op, target)?;
+    changed(target, &Tensor::scalar(0i64, target.dtype())?, Origin::Number(node), write)
+}
+
 /// Changes `target` by an operation that writes into its memory: `record` links the operation to the tensor that it is
 /// given, which stands for the result. [`check`] was passed.
 pub(super) fn update(

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::formula::Pointwise;
 use crate::error::{Error, Result};
+use crate::random::{self, Generator};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
@@ -67,6 +68,8 @@ pub enum Value {
     DType(DType),
     /// A word.
     Text(String),
+    /// A stream of random numbers.
+    Generator(Generator),
 }
 
 /// What an operation gives.
@@ -312,6 +315,15 @@ impl Arguments<'_> {
             Some(Value::Text(t)) => Ok(Some(t)),
             None | Some(Value::None) => Ok(None),
             _ => self.wrong(n, "a str"),
+        }
+    }
+
+    /// A stream of random numbers: the default one where none is given.
+    pub fn generator(&self, n: usize) -> Result<&Generator> {
+        match self.values.get(n) {
+            Some(Value::Generator(g)) => Ok(g),
+            None | Some(Value::None) => Ok(random::default()),
+            _ => self.wrong(n, "a Generator"),
         }
     }
 

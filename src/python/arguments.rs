@@ -1,6 +1,6 @@
 //! Arguments of a call matched with an operation's signatures.
 
-use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::convert;
 use super::device;
 use super::dtype::PyDType;
+use super::random::PyGenerator;
 use super::signature::{Default, Entry, Kind, Parameter, Signature};
 use super::tensor::PyTensor;
 use crate::ops::Value;
@@ -43,19 +44,8 @@ pub fn bind(entry: &Entry, given: &Given) -> PyResult<(usize, Values)> {
     Err(mismatch(entry, given, reason))
 }
 
-/// Arguments that torch takes and no signature here has.
-fn is_torchs(operation: &str, argument: &str) -> bool {
-    match argument {
-        "generator" => operation.starts_with("rand"),
-        _ => false,
-    }
-}
-
 fn mismatch(entry: &Entry, given: &Given, reason: Option<String>) -> PyErr {
     let name = entry.operation.name;
-    if let Some((argument, _)) = given.named.iter().find(|(n, _)| is_torchs(name, n)) {
-        return PyNotImplementedError::new_err(format!("{name}(): the argument '{argument}' is not implemented"));
-    }
     if let (1, Some(reason)) = (entry.signatures.len(), &reason) {
         return PyTypeError::new_err(format!("{name}(): {reason}"));
     }
@@ -186,6 +176,13 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
             i => i.map(|i| Value::Number(Scalar::Int(i as i64))),
         },
         Kind::Ints => ints(object)?,
+        Kind::Size => {
+            if convert::integer(object).is_some() {
+                None
+            } else {
+                ints(object)?
+            }
+        }
         Kind::Lists => lists(object)?,
         Kind::Order => match object.extract::<String>() {
             Ok(word) => Some(Value::Text(word)),
@@ -201,6 +198,7 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
         Kind::Device => device::check(object)?.then_some(Value::None),
         Kind::Layout => device::check_layout(object)?.then_some(Value::None),
         Kind::MemoryFormat => device::memory_format(object)?.map(|name| Value::Text(name.into())),
+        Kind::Generator => object.cast::<PyGenerator>().ok().map(|g| Value::Generator(g.get().0.clone())),
     };
     Ok(found.ok_or_else(|| {
         let given = object.get_type().name().map_or("?".into(), |n| n.to_string());
@@ -215,7 +213,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Tensors | Kind::ManyTensors => "tuple of Tensors",
         Kind::Number => "Number",
         Kind::Int => "int",
-        Kind::Ints => "tuple of ints",
+        Kind::Ints | Kind::Size => "tuple of ints",
         Kind::Lists => "tuple of tuples of ints",
         Kind::Order => "Number or str",
         Kind::Numbers => "tuple of Numbers",
@@ -225,6 +223,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Device => "torch.device",
         Kind::Layout => "torch.layout",
         Kind::MemoryFormat => "torch.memory_format",
+        Kind::Generator => "torch.Generator",
     }
 }
 

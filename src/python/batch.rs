@@ -7,7 +7,7 @@ use super::convert::ok;
 use super::tensor::{PyTensor, wrap};
 use crate::graph::mode::{self, Randomness};
 use crate::ops::{batch, view};
-use crate::random::{self, Generator};
+use crate::random::{self, Stream};
 use crate::tensor::layout::wrap_dim;
 
 /// Begins a map over `size` examples; gives its level.
@@ -68,18 +68,18 @@ pub fn _batched_value(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> PyResult<
 
 /// The default generator as it is, to be set again.
 #[pyclass(module = "ferrograd._ferrograd", frozen)]
-pub struct RandomState(Generator);
+pub struct RandomState(Stream);
 
 /// The default generator as it is.
 #[pyfunction]
 pub fn _random_state() -> RandomState {
-    RandomState(random::with_default(|g| g.clone()))
+    RandomState(random::default().lock().clone())
 }
 
 /// Sets the default generator to what it was.
 #[pyfunction]
 pub fn _set_random_state(state: &RandomState) {
-    random::with_default(|g| *g = state.0.clone());
+    *random::default().lock() = state.0.clone();
 }
 
 /// The level of the innermost map that the tensor is batched at, or 0.

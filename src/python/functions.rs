@@ -86,8 +86,9 @@ unsafe fn run(
         }
         (receiver.map(|r| Borrowed::from_ptr(py, r)), positional, named, out)
     };
-    let (signature, values) = bind(entry, &Given { receiver, positional: &positional, named: &named })?;
+    let (signature, mut values) = bind(entry, &Given { receiver, positional: &positional, named: &named })?;
     if let Some(out) = &out {
+        out::take_dtype(&entry.signatures[signature], &mut values, out);
         out::refuse_gradients(operation.name, &values, out)?;
     }
     let run = || operation.run(signature, &Arguments { op: operation.name, values: &values });

@@ -210,6 +210,7 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         }
     }
     device::install(module)?;
+    random::install(module)?;
     functions::install(module, &py.get_type::<PyTensor>())?;
     for function in [
         wrap_pyfunction!(tensor, module)?,
@@ -217,10 +218,6 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(from_numpy, module)?,
         wrap_pyfunction!(_check_device, module)?,
         wrap_pyfunction!(_from_bytes, module)?,
-        wrap_pyfunction!(random::_manual_seed, module)?,
-        wrap_pyfunction!(random::_initial_seed, module)?,
-        wrap_pyfunction!(random::_get_rng_state, module)?,
-        wrap_pyfunction!(random::_set_rng_state, module)?,
         wrap_pyfunction!(super::dtype::result_type, module)?,
         wrap_pyfunction!(super::dtype::promote_types, module)?,
         wrap_pyfunction!(super::dtype::can_cast, module)?,

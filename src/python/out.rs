@@ -6,6 +6,7 @@ use pyo3::types::{PyList, PyTuple};
 
 use super::convert::ok;
 use super::functions::named;
+use super::signature::{Kind, Signature};
 use super::tensor::PyTensor;
 use crate::graph::mode::is_grad_enabled;
 use crate::ops::{Output, Value, copy, inplace};
@@ -38,6 +39,17 @@ pub fn refuse_gradients(op: &str, values: &[Value], out: &Bound<'_, PyAny>) -> P
         )));
     }
     Ok(())
+}
+
+/// What is made of sizes and numbers is made in the dtype of `out`, where none is given.
+pub fn take_dtype(signature: &Signature, values: &mut [Value], out: &Bound<'_, PyAny>) {
+    let makes_all = !values.iter().any(|v| matches!(v, Value::Tensor(_) | Value::Tensors(_)));
+    let Some(target) = out.cast::<PyTensor>().ok().filter(|_| makes_all) else { return };
+    for (parameter, value) in signature.parameters.iter().zip(values) {
+        if parameter.kind == Kind::DType && matches!(value, Value::None) {
+            *value = Value::DType(target.get().get().dtype());
+        }
+    }
 }
 
 /// Writes the results into `out` and gives it back: for several results as they would have been returned.

@@ -20,6 +20,8 @@ pub enum Kind {
     Int,
     /// Integers: one, a sequence, or, where nothing else can follow, the arguments themselves.
     Ints,
+    /// A sequence of integers, also where one alone would do elsewhere.
+    Size,
     /// Sequences of integers, in a sequence.
     Lists,
     /// Numbers: one or a sequence.
@@ -38,6 +40,8 @@ pub enum Kind {
     Layout,
     /// The order of elements in memory.
     MemoryFormat,
+    /// A stream of random numbers.
+    Generator,
 }
 
 /// A default as the signature writes it.
@@ -103,6 +107,7 @@ fn kind(text: &str) -> (Kind, bool) {
         "Number[]" => Kind::Numbers,
         "int" => Kind::Int,
         "int[]" => Kind::Ints,
+        "Size" => Kind::Size,
         "int[][]" => Kind::Lists,
         "Order" => Kind::Order,
         "bool" => Kind::Bool,
@@ -111,6 +116,7 @@ fn kind(text: &str) -> (Kind, bool) {
         "Device" => Kind::Device,
         "Layout" => Kind::Layout,
         "MemoryFormat" => Kind::MemoryFormat,
+        "Generator" => Kind::Generator,
         _ => Kind::Tensor,
     };
     (kind, optional)

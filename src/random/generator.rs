@@ -1,29 +1,86 @@
-//! The Mersenne twister MT19937 (Matsumoto and Nishimura 1998) and the transformations that torch draws with.
+//! A stream of random numbers that many can hold: its words, and elements made of them.
 
-/// How many words the state has.
-pub(super) const N: usize = 624;
-const M: usize = 397;
+use std::fmt;
+use std::sync::Arc;
 
-/// A stream of random numbers.
+use parking_lot::{Mutex, MutexGuard};
+
+use super::mersenne::Mersenne;
+use super::philox::Philox;
+use crate::kernels::parallel;
+
+/// Where words come from.
 #[derive(Clone)]
-pub struct Generator {
-    pub(super) state: [u32; N],
-    pub(super) next: usize,
+pub(super) enum Engine {
+    Mersenne(Box<Mersenne>),
+    Philox(Philox),
+}
+
+/// A stream of random words: where it stands, and all that later numbers depend on.
+#[derive(Clone)]
+pub struct Stream {
+    pub(super) engine: Engine,
     pub(super) seed: u64,
     /// The second number of a pair of normals that is still to be given, as float64.
     pub(super) spare_normal: Option<f64>,
 }
 
-impl Generator {
-    /// The stream of a seed; torch uses its lower 32 bits.
+/// A random word of 32 or 64 bits.
+pub trait Word: Copy + Send {
+    /// How many words of 32 bits it is made of.
+    const WORDS: usize;
+    /// The word of so many words of 32 bits, the first in the upper half.
+    fn of(words: &[u32]) -> Self;
+}
+
+impl Word for u32 {
+    const WORDS: usize = 1;
+    #[inline(always)]
+    fn of(words: &[u32]) -> u32 {
+        words[0]
+    }
+}
+
+impl Word for u64 {
+    const WORDS: usize = 2;
+    #[inline(always)]
+    fn of(words: &[u32]) -> u64 {
+        u64::from(words[0]) << 32 | u64::from(words[1])
+    }
+}
+
+/// A number in `[0, 1)` with 24 random bits.
+#[inline(always)]
+pub fn unit_f32(word: u32) -> f32 {
+    (word & ((1 << 24) - 1)) as f32 / (1u32 << 24) as f32
+}
+
+/// A number in `[0, 1)` with 53 random bits.
+#[inline(always)]
+pub fn unit_f64(word: u64) -> f64 {
+    (word & ((1 << 53) - 1)) as f64 / (1u64 << 53) as f64
+}
+
+/// Words that are drawn at once.
+const CHUNK: usize = 2048;
+
+impl Stream {
+    /// The Mersenne twister of a seed, torch's generator on the CPU, which uses the lower 32 bits.
     pub fn new(seed: u64) -> Self {
-        let mut state = [0u32; N];
-        state[0] = seed as u32;
-        for i in 1..N {
-            let last = state[i - 1];
-            state[i] = 1812433253u32.wrapping_mul(last ^ (last >> 30)).wrapping_add(i as u32);
+        Stream { engine: Engine::Mersenne(Box::new(Mersenne::new(seed as u32))), seed, spare_normal: None }
+    }
+
+    /// Philox 4x32-10 of a seed, at the beginning of one of its streams.
+    pub fn philox(seed: u64, stream: u64) -> Self {
+        Stream { engine: Engine::Philox(Philox { key: seed, stream, offset: 0 }), seed, spare_normal: None }
+    }
+
+    /// The beginning of the stream of another seed, by the same engine.
+    pub fn reseeded(&self, seed: u64) -> Self {
+        match &self.engine {
+            Engine::Mersenne(_) => Stream::new(seed),
+            Engine::Philox(p) => Stream::philox(seed, p.stream),
         }
-        Generator { state, next: N, seed, spare_normal: None }
     }
 
     /// The seed that the stream started from.
@@ -31,117 +88,163 @@ impl Generator {
         self.seed
     }
 
-    fn refill(&mut self) {
-        let twist = |upper: u32, lower: u32| {
-            let mixed = (upper & 0x8000_0000) | (lower & 0x7fff_ffff);
-            (mixed >> 1) ^ if lower & 1 == 1 { 0x9908_b0df } else { 0 }
-        };
-        for i in 0..N {
-            self.state[i] = self.state[(i + M) % N] ^ twist(self.state[i], self.state[(i + 1) % N]);
+    /// The number of the stream and how many words were drawn from it; `None` for the twister, which does not count.
+    pub fn position(&self) -> Option<(u64, u64)> {
+        match &self.engine {
+            Engine::Mersenne(_) => None,
+            Engine::Philox(p) => Some((p.stream, p.offset)),
         }
-        self.next = 0;
     }
 
-    /// 32 random bits.
-    #[inline]
-    pub fn next_u32(&mut self) -> u32 {
-        if self.next == N {
-            self.refill();
+    /// Goes to a place of a stream; false for the twister, which cannot.
+    pub fn go_to(&mut self, stream: u64, offset: u64) -> bool {
+        let Engine::Philox(p) = &mut self.engine else { return false };
+        (p.stream, p.offset) = (stream, offset);
+        self.spare_normal = None;
+        true
+    }
+
+    fn words(&mut self, out: &mut [u32]) {
+        match &mut self.engine {
+            Engine::Mersenne(m) => m.fill(out),
+            Engine::Philox(p) => {
+                p.at(p.offset, out);
+                p.offset = p.offset.wrapping_add(out.len() as u64);
+            }
         }
-        let mut y = self.state[self.next];
-        self.next += 1;
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c_5680;
-        y ^= (y << 15) & 0xefc6_0000;
-        y ^ (y >> 18)
     }
 
-    /// 64 random bits, the first draw in the upper half.
+    /// A random word.
     #[inline]
-    pub fn next_u64(&mut self) -> u64 {
-        let high = self.next_u32() as u64;
-        high << 32 | self.next_u32() as u64
-    }
-
-    /// A number in `[0, 1)` with 24 random bits.
-    #[inline]
-    pub fn uniform_f32(&mut self) -> f32 {
-        (self.next_u32() & ((1 << 24) - 1)) as f32 / (1u32 << 24) as f32
+    pub fn word<W: Word>(&mut self) -> W {
+        let mut words = [0; 2];
+        self.words(&mut words[..W::WORDS]);
+        W::of(&words)
     }
 
     /// A number in `[0, 1)` with 53 random bits.
-    #[inline]
-    pub fn uniform_f64(&mut self) -> f64 {
-        (self.next_u64() & ((1 << 53) - 1)) as f64 / (1u64 << 53) as f64
+    pub fn unit(&mut self) -> f64 {
+        unit_f64(self.word())
     }
 
     /// A standard normal number (Box and Muller 1958): of each pair the cosine first, then the sine.
-    fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         if let Some(spare) = self.spare_normal.take() {
             return spare;
         }
-        let (u1, u2) = (self.uniform_f64(), self.uniform_f64());
+        let (u1, u2) = (self.unit(), self.unit());
         let radius = (-2.0 * (-u2).ln_1p()).sqrt();
         let angle = 2.0 * std::f64::consts::PI * u1;
         self.spare_normal = Some(radius * angle.sin());
         radius * angle.cos()
     }
+}
 
-    /// Fills with standard normal numbers as torch fills a float32 tensor.
-    pub fn fill_normal_f32(&mut self, out: &mut [f32]) {
-        if out.len() < 16 {
-            return out.iter_mut().for_each(|x| *x = self.normal() as f32);
-        }
-        out.iter_mut().for_each(|x| *x = self.uniform_f32());
-        let transform = |block: &mut [f32]| {
-            for i in 0..8 {
-                let radius = (-2.0 * (1.0 - block[i]).ln()).sqrt();
-                let angle = 2.0 * std::f32::consts::PI * block[i + 8];
-                (block[i], block[i + 8]) = (radius * angle.cos(), radius * angle.sin());
-            }
-        };
-        out.chunks_exact_mut(16).for_each(transform);
-        let tail = out.len() - 16;
-        if !out.len().is_multiple_of(16) {
-            out[tail..].iter_mut().for_each(|x| *x = self.uniform_f32());
-            transform(&mut out[tail..]);
+/// Elements of words, chunk by chunk.
+fn elements<W: Word, T>(mut words: impl FnMut(&mut [u32]), first: usize, out: &mut [T], make: impl Fn(usize, W) -> T) {
+    let mut chunk = [0u32; CHUNK];
+    for (n, part) in out.chunks_mut(CHUNK / W::WORDS).enumerate() {
+        let chunk = &mut chunk[..part.len() * W::WORDS];
+        words(chunk);
+        let first = first + n * (CHUNK / W::WORDS);
+        for (n, (slot, word)) in part.iter_mut().zip(chunk.chunks_exact(W::WORDS)).enumerate() {
+            *slot = make(first + n, W::of(word));
         }
     }
+}
 
-    /// Fills with standard normal numbers as torch fills a float64 tensor.
-    pub fn fill_normal_f64(&mut self, out: &mut [f64]) {
-        if out.len() < 16 {
-            return out.iter_mut().for_each(|x| *x = self.normal());
-        }
-        out.iter_mut().for_each(|x| *x = self.uniform_f64());
-        let transform = |block: &mut [f64]| {
-            for i in 0..8 {
-                let radius = (-2.0 * (1.0 - block[i]).ln()).sqrt();
-                let angle = 2.0 * std::f64::consts::PI * block[i + 8];
-                (block[i], block[i + 8]) = (radius * angle.cos(), radius * angle.sin());
+/// A stream of random numbers. Clones are the same stream.
+#[derive(Clone)]
+pub struct Generator(Arc<Mutex<Stream>>);
+
+impl fmt::Debug for Generator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Generator(seed {})", self.lock().seed)
+    }
+}
+
+impl From<Stream> for Generator {
+    fn from(stream: Stream) -> Self {
+        Generator(Arc::new(Mutex::new(stream)))
+    }
+}
+
+impl Generator {
+    /// The stream, for numbers one after another. Nothing that waits for other threads may run meanwhile.
+    pub fn lock(&self) -> MutexGuard<'_, Stream> {
+        self.0.lock()
+    }
+
+    /// Fills with an element for each word drawn, made of its number and the word: the same whatever the number of threads.
+    pub fn fill<W: Word, T: Send>(&self, out: &mut [T], make: impl Fn(usize, W) -> T + Sync) {
+        let mut stream = self.lock();
+        let start = match &mut stream.engine {
+            Engine::Mersenne(m) => return elements(|words| m.fill(words), 0, out, make),
+            Engine::Philox(p) => {
+                let start = *p;
+                p.offset = p.offset.wrapping_add((out.len() * W::WORDS) as u64);
+                start
             }
         };
-        out.chunks_exact_mut(16).for_each(transform);
-        let tail = out.len() - 16;
-        if !out.len().is_multiple_of(16) {
-            out[tail..].iter_mut().for_each(|x| *x = self.uniform_f64());
-            transform(&mut out[tail..]);
-        }
+        drop(stream);
+        parallel::for_each_slice(out, CHUNK, |first, part| {
+            let mut offset = start.offset.wrapping_add((first * W::WORDS) as u64);
+            let words = |words: &mut [u32]| {
+                start.at(offset, words);
+                offset = offset.wrapping_add(words.len() as u64);
+            };
+            elements(words, first, part, &make);
+        });
+    }
+
+    /// Holds the stream while the process forks.
+    pub(super) fn hold(&self) {
+        std::mem::forget(self.lock());
+    }
+
+    /// Gives back what [`Self::hold`] took.
+    ///
+    /// # Safety
+    /// `hold` was called once before.
+    pub(super) unsafe fn let_go(&self) {
+        // SAFETY: as the caller says.
+        unsafe { self.0.force_unlock() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Generator;
+    use super::*;
 
     #[test]
     fn the_streams_are_torchs() {
-        let mut g = Generator::new(0);
-        let drawn: Vec<f32> = (0..3).map(|_| g.uniform_f32()).collect();
+        let g = Generator::from(Stream::new(0));
+        let mut drawn = [0.0f32; 3];
+        g.fill(&mut drawn, |_, word| unit_f32(word));
         assert_eq!(drawn, [0.496_256_6, 0.768_221_8, 0.088_477_43]);
-        let mut g = Generator::new(0);
-        let mut normals = [0.0f32; 3];
-        g.fill_normal_f32(&mut normals);
+        let g = Generator::from(Stream::new(0));
+        let normals = [(); 3].map(|()| g.lock().normal() as f32);
         assert_eq!(normals, [1.5409961, -0.2934289, -2.1787894]);
+    }
+
+    #[test]
+    fn the_twister_is_that_of_the_paper() {
+        let mut stream = Stream::new(5489);
+        let mut words = vec![0; 10_000];
+        stream.words(&mut words);
+        assert_eq!((words[0], words[9999]), (3499211612, 4123659995));
+    }
+
+    #[test]
+    fn numbers_do_not_depend_on_how_they_are_cut() {
+        for stream in [Stream::new(3), Stream::philox(3, 1)] {
+            let (whole, parts) = (Generator::from(stream.clone()), Generator::from(stream));
+            let mut all = vec![0u64; 9000];
+            whole.fill(&mut all, |_, w: u64| w);
+            let mut pieces = vec![0u64; 9000];
+            pieces.chunks_mut(1234).for_each(|piece| parts.fill(piece, |_, w: u64| w));
+            assert_eq!(all, pieces);
+            assert_eq!(whole.lock().word::<u32>(), parts.lock().word::<u32>());
+        }
     }
 }

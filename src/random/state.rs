@@ -1,10 +1,14 @@
 //! The state of a generator as bytes, in the order that torch keeps it in: seed, place, words, the spare normal number.
 
-use super::generator::{Generator, N};
+use super::generator::{Engine, Stream};
+use super::mersenne::{Mersenne, N};
+use super::philox::Philox;
 use crate::error::{Error, Result};
 
-/// How many bytes a state has.
-pub const STATE_BYTES: usize = 5056;
+/// How many bytes the state of the twister has.
+const STATE_BYTES: usize = 5056;
+/// How many bytes the state of Philox has: seed, stream, offset, the spare normal number and whether there is one.
+const PHILOX_BYTES: usize = 40;
 
 /// Offsets of the parts.
 const SEED: usize = 0;
@@ -15,17 +19,29 @@ const WORDS: usize = 24;
 const SPARE: usize = WORDS + 8 * N + 8;
 const HAS_SPARE: usize = SPARE + 16;
 
-impl Generator {
+impl Stream {
     /// All that later numbers depend on.
     pub fn state(&self) -> Vec<u8> {
+        match &self.engine {
+            Engine::Mersenne(m) => self.mersenne_state(m),
+            Engine::Philox(p) => {
+                let spare = self.spare_normal.map_or(0, f64::to_bits);
+                let has_spare = u64::from(self.spare_normal.is_some());
+                [p.key, p.stream, p.offset, spare, has_spare].iter().flat_map(|word| word.to_le_bytes()).collect()
+            }
+        }
+    }
+
+    fn mersenne_state(&self, twister: &Mersenne) -> Vec<u8> {
         let mut bytes = vec![0; STATE_BYTES];
         let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
         put(SEED, &self.seed.to_le_bytes());
         // Words that are left, the one before the next mixing counted.
-        put(LEFT, &((N - self.next + 1) as u32).to_le_bytes());
+        put(LEFT, &((N - twister.next + 1) as u32).to_le_bytes());
         put(SEEDED, &1u32.to_le_bytes());
-        put(NEXT, &(self.next as u64).to_le_bytes());
-        for (n, word) in self.state.iter().enumerate() {
+        let next = if twister.fresh { 0 } else { twister.next as u64 };
+        put(NEXT, &next.to_le_bytes());
+        for (n, word) in twister.state.iter().enumerate() {
             put(WORDS + 8 * n, &u64::from(*word).to_le_bytes());
         }
         if let Some(spare) = self.spare_normal {
@@ -35,20 +51,30 @@ impl Generator {
         bytes
     }
 
-    /// The generator of a state.
+    /// The stream of a state of the same engine.
     ///
     /// # Errors
-    /// For bytes that are no state.
-    pub fn from_state(bytes: &[u8]) -> Result<Generator> {
-        const OP: &str = "set_rng_state";
-        if bytes.len() != STATE_BYTES {
-            let given = format!("{} bytes", bytes.len());
-            return Err(Error::RandomState { op: OP, rule: "must have 5056 bytes", given });
+    /// For bytes that are no state of it.
+    pub fn restored(&self, bytes: &[u8]) -> Result<Stream> {
+        match self.engine {
+            Engine::Mersenne(_) => Stream::of_mersenne(bytes),
+            Engine::Philox(_) => Stream::of_philox(bytes),
         }
+    }
+
+    fn of_philox(bytes: &[u8]) -> Result<Stream> {
+        check_size(bytes, PHILOX_BYTES)?;
+        let [key, stream, offset, spare, has_spare] = [0, 1, 2, 3, 4].map(|n| u64::from_le_bytes(part(bytes, 8 * n)));
+        let spare_normal = (has_spare != 0).then_some(f64::from_bits(spare));
+        Ok(Stream { engine: Engine::Philox(Philox { key, stream, offset }), seed: key, spare_normal })
+    }
+
+    fn of_mersenne(bytes: &[u8]) -> Result<Stream> {
+        check_size(bytes, STATE_BYTES)?;
         let left = u32::from_le_bytes(part(bytes, LEFT)) as usize;
         if !(1..=N).contains(&left) || u32::from_le_bytes(part(bytes, SEEDED)) != 1 {
             let given = format!("one with {left} numbers left");
-            return Err(Error::RandomState { op: OP, rule: "must be one that get_rng_state gave", given });
+            return Err(Error::RandomState { op: OP, rule: "must be one that get_state gave".into(), given });
         }
         let mut state = [0; N];
         for (n, word) in state.iter_mut().enumerate() {
@@ -56,8 +82,20 @@ impl Generator {
         }
         let has_spare = u32::from_le_bytes(part(bytes, HAS_SPARE)) != 0;
         let spare_normal = has_spare.then(|| f64::from_le_bytes(part(bytes, SPARE)));
-        Ok(Generator { state, next: N + 1 - left, seed: u64::from_le_bytes(part(bytes, SEED)), spare_normal })
+        let fresh = left == 1 && u64::from_le_bytes(part(bytes, NEXT)) == 0;
+        let engine = Engine::Mersenne(Box::new(Mersenne { state, next: N + 1 - left, fresh }));
+        Ok(Stream { engine, seed: u64::from_le_bytes(part(bytes, SEED)), spare_normal })
     }
+}
+
+const OP: &str = "set_state";
+
+fn check_size(bytes: &[u8], expected: usize) -> Result<()> {
+    if bytes.len() == expected {
+        return Ok(());
+    }
+    let given = format!("{} bytes", bytes.len());
+    Err(Error::RandomState { op: OP, rule: format!("must have {expected} bytes"), given })
 }
 
 fn part<const L: usize>(bytes: &[u8], at: usize) -> [u8; L] {
@@ -70,29 +108,32 @@ fn part<const L: usize>(bytes: &[u8], at: usize) -> [u8; L] {
 mod tests {
     use super::*;
 
+    fn normals(stream: &mut Stream, count: usize) -> Vec<f64> {
+        (0..count).map(|_| stream.normal()).collect()
+    }
+
     #[test]
     fn a_restored_state_goes_on_as_the_first_did() {
-        for drawn in [0, 1, 5, 623, 624, 625, 1300] {
-            let mut first = Generator::new(7);
-            let mut few = [0.0f64; 3];
-            (0..drawn).for_each(|_| _ = first.next_u32());
-            first.fill_normal_f64(&mut few);
-            let mut second = Generator::from_state(&first.state()).unwrap();
+        for (start, drawn) in
+            [0, 1, 5, 623, 624, 625, 1300].into_iter().flat_map(|n| [(Stream::new(7), n), (Stream::philox(7, 2), n)])
+        {
+            let mut first = start;
+            (0..drawn).for_each(|_| _ = first.word::<u32>());
+            normals(&mut first, 3);
+            let mut second = first.restored(&first.state()).unwrap();
             assert_eq!(second.initial_seed(), 7);
-            let (mut a, mut b) = ([0.0; 21], [0.0; 21]);
-            first.fill_normal_f64(&mut a[..3]);
-            second.fill_normal_f64(&mut b[..3]);
-            first.fill_normal_f64(&mut a[3..]);
-            second.fill_normal_f64(&mut b[3..]);
-            assert_eq!(a, b);
-            assert!((0..700).all(|_| first.next_u32() == second.next_u32()));
+            assert_eq!(normals(&mut first, 21), normals(&mut second, 21));
+            assert!((0..700).all(|_| first.word::<u32>() == second.word::<u32>()));
         }
     }
 
     #[test]
     fn other_bytes_are_refused() {
-        assert!(Generator::from_state(&[0; 7]).is_err());
-        assert!(Generator::from_state(&[0; STATE_BYTES]).is_err());
-        assert!(Generator::from_state(&[255; STATE_BYTES]).is_err());
+        let twister = Stream::new(0);
+        assert!(twister.restored(&[0; 7]).is_err());
+        assert!(twister.restored(&[0; STATE_BYTES]).is_err());
+        assert!(twister.restored(&[255; STATE_BYTES]).is_err());
+        assert!(twister.restored(&Stream::philox(0, 0).state()).is_err());
+        assert!(Stream::philox(0, 0).restored(&twister.state()).is_err());
     }
 }

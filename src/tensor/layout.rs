@@ -150,9 +150,9 @@ impl Layout {
         self.is_non_overlapping() && self.end() - self.offset == self.numel()
     }
 
-    /// Strides without gaps or overlap in the order that these dimensions have in memory, as torch finds it: by insertion of
-    /// one dimension after another, those that repeat staying where they are.
-    pub fn dense_strides(&self) -> Strides {
+    /// The dimensions from the innermost in memory to the outermost, as torch finds them: by insertion of one after
+    /// another, those that repeat staying where they are.
+    pub fn memory_order(&self) -> SmallVec<[usize; 8]> {
         let mut order: SmallVec<[usize; 8]> = (0..self.rank()).rev().collect();
         let comes_after = |a: usize, b: usize| match (self.strides[a], self.strides[b]) {
             (0, _) | (_, 0) => None,
@@ -172,8 +172,13 @@ impl Layout {
                 }
             }
         }
+        order
+    }
+
+    /// Strides without gaps or overlap in the order that these dimensions have in memory.
+    pub fn dense_strides(&self) -> Strides {
         let (mut strides, mut step): (Strides, isize) = (SmallVec::from_elem(1, self.rank()), 1);
-        for d in order {
+        for d in self.memory_order() {
             strides[d] = step;
             step *= self.shape[d].max(1) as isize;
         }

@@ -45,7 +45,7 @@ FUNCTIONS = {
 #: Functions without a derivative: indices, truths, tensors from nothing, and the in-place forms tested below.
 WITHOUT_DERIVATIVE = {
     "bitwise_not", "argmax", "argmin", "all", "any", "zeros", "zeros_like", "ones", "ones_like", "empty", "empty_like", "full", "full_like",
-    "rand", "rand_like", "randn", "randn_like", "arange", "linspace", "eye",
+    "arange", "linspace", "eye",
 }
 #: What follows the tensor in the in-place forms.
 ARGUMENTS = {"clamp": (0.6, 0.9), "true_divide": (1.25,)}

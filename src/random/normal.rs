@@ -1,0 +1,97 @@
+//! Normal numbers in blocks of 16, by pairs eight elements apart (Box and Muller 1958).
+
+use super::generator::{Generator, unit_f32, unit_f64};
+use crate::kernels::dispatch::{tier, tiered};
+use crate::kernels::element::Element;
+use crate::kernels::lane::Real;
+use crate::kernels::parallel;
+use crate::kernels::vector::Vector;
+use crate::tensor::dtype::DType;
+
+/// How many elements are made at once.
+pub const BLOCK: usize = 16;
+const HALF: usize = BLOCK / 2;
+/// Elements of a piece that one thread transforms.
+const GRAIN: usize = 1 << 12;
+
+/// Fills with normal numbers. Where the last block is not full, the last 16 elements are drawn again.
+pub fn fill_blocks<T: Element>(from: &Generator, out: &mut [T], mean: f64, std: f64) {
+    let tail = out.len() - BLOCK;
+    let has_rest = !out.len().is_multiple_of(BLOCK);
+    if T::DTYPE == DType::F32 || T::DTYPE == DType::F64 {
+        uniform(from, out);
+        // The elements behind the last full block stay as they are, until they are drawn again.
+        let full = out.len() / BLOCK * BLOCK;
+        parallel::for_each_slice(&mut out[..full], GRAIN, |_, part| transform(part, mean, std));
+        if has_rest {
+            uniform(from, &mut out[tail..]);
+            transform(&mut out[tail..], mean, std);
+        }
+        return;
+    }
+    // Floats of 16 bits are made in float32, a block at a time.
+    let mut block = [0.0f32; BLOCK];
+    let mut fill = |target: &mut [T]| {
+        uniform(from, &mut block);
+        transform(&mut block, mean, std);
+        target.iter_mut().zip(&block).for_each(|(slot, &x)| *slot = T::from_f64(x.into()));
+    };
+    out.chunks_exact_mut(BLOCK).for_each(&mut fill);
+    if has_rest {
+        fill(&mut out[tail..]);
+    }
+}
+
+fn uniform<T: Element>(from: &Generator, out: &mut [T]) {
+    if T::DTYPE == DType::F64 {
+        from.fill(out, |_, word| T::from_f64(unit_f64(word)));
+    } else {
+        from.fill(out, |_, word| T::from_f64(unit_f32(word).into()));
+    }
+}
+
+/// Turns even numbers, a multiple of 16 of them in float32 or float64, into normal ones.
+fn transform<T: Element>(data: &mut [T], mean: f64, std: f64) {
+    let (start, blocks) = (data.as_mut_ptr(), data.len() / BLOCK);
+    // SAFETY: the elements are of the type that the dtype names, so many blocks of them.
+    unsafe {
+        if T::DTYPE == DType::F64 {
+            transform_f64(tier())(start.cast(), blocks, mean, std);
+        } else {
+            transform_f32(tier())(start.cast(), blocks, mean, std);
+        }
+    }
+}
+
+tiered! {
+    fn transform_f32<>(data: *mut f32, blocks: usize, mean: f64, std: f64) = pairs_f32;
+}
+tiered! {
+    fn transform_f64<>(data: *mut f64, blocks: usize, mean: f64, std: f64) = pairs_f64;
+}
+
+macro_rules! pairs {
+    ($name:ident, $t:ty) => {
+        #[inline(always)]
+        unsafe fn $name(data: *mut $t, blocks: usize, mean: f64, std: f64) {
+            let data = data.cast::<[Vector<$t, HALF>; 2]>();
+            for n in 0..blocks {
+                // SAFETY: the caller gives so many blocks; the array is as the elements are, without alignment.
+                unsafe {
+                    let [a, b] = data.add(n).read_unaligned();
+                    data.add(n).write_unaligned(pair(a, b, mean, std));
+                }
+            }
+        }
+    };
+}
+pairs!(pairs_f32, f32);
+pairs!(pairs_f64, f64);
+
+/// Normal numbers of even ones: the cosine's and the sine's.
+#[inline(always)]
+fn pair<L: Real>(u1: L, u2: L, mean: f64, std: f64) -> [L; 2] {
+    let radius = (L::constant(-2.0) * (L::constant(1.0) - u1).log()).sqrt();
+    let angle = L::constant(2.0 * std::f64::consts::PI) * u2;
+    [angle.cos(), angle.sin()].map(|x| (radius * x).mul_add(L::constant(std), L::constant(mean)))
+}
