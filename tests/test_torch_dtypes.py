@@ -120,6 +120,13 @@ CALLS = """
     x[m]; x[i]; x[g[:, 0], g[:, 1]]; x.max(1).indices; x.tolist(); x[0, 0].item(); repr(x); repr(c * 100); bool(x[0, 0]); int(x[0, 1]); float(x[0, 2]); x.cummax(0).indices
     x.amax((0, 1)); x.prod(0); x.argmax(1); x.sort(1, descending=True).values; x.unique(return_counts=True); x.element_size()
 """
+#: Random numbers, of one seed.
+DRAWN = """
+    T.randint(3, (9,), dtype=d); T.randint_like(x, 2); T.randperm(9, dtype=d); x.uniform_(); x.normal_(); x.exponential_(); x.geometric_(0.4); x.cauchy_()
+    x.log_normal_(); x.random_(); x.random_(2); x.bernoulli_(); x.bernoulli_(0.3); T.bernoulli(x.abs().clamp(0, 1)); T.bernoulli(x, 0.3); T.poisson(x.abs())
+    T.normal(x, 1.5); T.normal(0.5, x.abs()); T.normal(x, x.abs()); T.binomial(x.abs() * 9, x.abs().clamp(0, 1)); T.multinomial(x.abs() + 1, 2); x.bernoulli(0.2)
+    T.normal(0, 1, (3,), dtype=d); T.multinomial(x.abs() + 1, 9, True)
+"""
 #: Functions of `nn.functional`.
 CALLS_NN = """
     F.silu(x); F.mish(x); F.gelu(x); F.gelu(x, approximate='tanh'); F.softplus(x, 2); F.logsigmoid(x); F.softsign(x); F.tanhshrink(x); F.tanh(x)
@@ -160,6 +167,7 @@ def called(name: str, arguments: str) -> str:
 
 
 ALL = [text.strip() for line in (CALLS + CALLS_NN).splitlines() for text in line.split(";") if text.strip()]
+ALL += [f"T.manual_seed(3) and {text.strip()}" for line in DRAWN.splitlines() for text in line.split(";") if text.strip()]
 for _arguments, _names in METHODS.items():
     for _name in _names.split():
         ALL.append(called(_name, _arguments))
