@@ -125,7 +125,11 @@ DRAWN = """
     T.randint(3, (9,), dtype=d); T.randint_like(x, 2); T.randperm(9, dtype=d); x.uniform_(); x.normal_(); x.exponential_(); x.geometric_(0.4); x.cauchy_()
     x.log_normal_(); x.random_(); x.random_(2); x.bernoulli_(); x.bernoulli_(0.3); T.bernoulli(x.abs().clamp(0, 1)); T.bernoulli(x, 0.3); T.poisson(x.abs())
     T.normal(x, 1.5); T.normal(0.5, x.abs()); T.normal(x, x.abs()); T.binomial(x.abs() * 9, x.abs().clamp(0, 1)); T.multinomial(x.abs() + 1, 2); x.bernoulli(0.2)
-    T.normal(0, 1, (3,), dtype=d); T.multinomial(x.abs() + 1, 9, True)
+    T.normal(0, 1, (3,), dtype=d); T.multinomial(x.abs() + 1, 9, True); T.dropout(x, 0.4, True); T.dropout_(x, 0.4, True); T.feature_dropout(x, 0.4, True)
+    T.feature_dropout_(x, 0.4, True); T.alpha_dropout(x, 0.4, True); T.alpha_dropout_(x, 0.4, True); T.feature_alpha_dropout(x, 0.4, True)
+    T.feature_alpha_dropout_(x, 0.4, True); T.native_dropout(x, 0.4, True); T.rrelu(x); T.rrelu(x, training=True); T.rrelu_(x); F.dropout(x)
+    F.alpha_dropout(x, training=True); F.feature_alpha_dropout(x, training=True); F.dropout1d(x); F.dropout2d(c[None]); F.dropout3d(c[None]); F.rrelu(x)
+    F.rrelu(x, training=True); F.rrelu_(x); F.gumbel_softmax(x); F.gumbel_softmax(x, hard=True); F.dropout(x, 1.0); F.dropout(x, inplace=True)
 """
 #: Functions of `nn.functional`.
 CALLS_NN = """

@@ -41,7 +41,7 @@ fn alike(x: &Tensor, a: &Arguments, n: usize, make: impl FnOnce(&[usize]) -> Res
     finish(batch::batched(y, &batch::levels(x)), a, n)
 }
 
-pub(super) fn in_order_of(like: &Tensor, new: Tensor, a: &Arguments, n: usize) -> Result<Tensor> {
+fn in_order_of(like: &Tensor, new: Tensor, a: &Arguments, n: usize) -> Result<Tensor> {
     let row_major = a.text(n + 5)? == Some("contiguous_format");
     Ok(if row_major { new } else { super::copy::laid_out_as(like, new) })
 }

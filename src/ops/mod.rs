@@ -18,6 +18,7 @@ pub mod creation;
 pub mod diagonal;
 pub mod distance;
 pub mod draws;
+pub mod dropout;
 pub mod einsum;
 pub mod exponential;
 pub mod extremum;

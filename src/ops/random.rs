@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::creation::{check_asked, finish, in_order_of, sizes};
+use super::creation::{check_asked, finish, sizes};
 use super::registry::{Arguments, operation};
 use super::{batch, copy, inplace, view};
 use crate::error::{Error, Result};
@@ -120,14 +120,28 @@ pub(super) fn drawn(
     })
 }
 
+/// A new tensor of a distribution in the shape of `x` and the order of its memory.
+pub(super) fn drawn_as(
+    op: &'static str,
+    x: &Tensor,
+    dtype: DType,
+    from: &Generator,
+    numbers: &impl Distribution,
+) -> Result<Tensor> {
+    // Examples that have the same numbers may be different themselves: only their layout counts.
+    let separate = separate_maps(op)?;
+    let x = batch::peeled(x, &separate)?;
+    let y = copy::laid_out_as(&x, Tensor::uninitialized(op, x.shape(), dtype.require(op)?)?);
+    draw(op, &y, from, numbers)?;
+    batch::dressed(&y, &separate)
+}
+
 /// A new tensor of a distribution like `x`, as argument `n`, the dtype, and those behind it ask for.
 fn drawn_like(a: &Arguments, n: usize, dtype: DType, from: &Generator, numbers: &impl Distribution) -> Result<Tensor> {
-    // Examples that have the same numbers may be different themselves: only their layout counts.
-    let separate = separate_maps(a.op)?;
-    let x = batch::peeled(a.tensor(0)?, &separate)?;
-    let y = in_order_of(&x, Tensor::uninitialized(a.op, x.shape(), dtype.require(a.op)?)?, a, n)?;
-    draw(a.op, &y, from, numbers)?;
-    batch::dressed(&y, &separate)
+    if a.text(n + 5)? == Some("contiguous_format") {
+        return drawn(a.op, a.tensor(0)?.shape(), dtype, from, numbers);
+    }
+    drawn_as(a.op, a.tensor(0)?, dtype, from, numbers)
 }
 
 const STANDARD_UNIFORM: Uniform = Uniform { low: 0.0, high: 1.0 };

@@ -113,9 +113,9 @@ impl Binary for LeakyRelu {
 }
 
 /// [`LeakyRelu`] under the name that its node has where the slope may be random.
-struct MeanSlope;
+pub(super) struct MeanSlope;
 impl MeanSlope {
-    fn spec() -> &'static Pointwise {
+    pub(super) fn spec() -> &'static Pointwise {
         static SPEC: Pointwise = Pointwise::new::<MeanSlope>("rrelu", "RreluWithNoiseBackward0", Rule::Real);
         &SPEC
     }
@@ -129,29 +129,6 @@ impl crate::ops::formula::Formula for MeanSlope {
     }
     fn derivative<L: Real>(n: usize, g: L, [x, slope, ..]: [L; OPERANDS], y: L) -> L {
         <LeakyRelu as Binary>::derivative(g, x, slope, y)[n.min(1)]
-    }
-}
-
-operation! {
-    /// `y = x` where `x > 0`, else `x` times the mean of `lower` and `upper`, element by element. Slopes drawn between the two
-    /// (`training`) are not implemented.
-    ///
-    /// Raises RuntimeError where the lower bound is above the upper.
-    ///
-    /// >>> ferrograd.rrelu(ferrograd.tensor([-1.0, 2.0]), 0.1, 0.3)
-    /// tensor([-0.2000,  2.0000])
-    chooses ["nn.rrelu(Tensor self, Number lower=0.125, Number upper=0.3333333333333333, bool training=False, bool inplace=False)"; also "package.rrelu"],
-    |_, a| {
-        let (low, high) = (a.float(1)?, a.float(2)?);
-        if low > high {
-            let what = format!("Lower bound should be less than or equal to the upper bound, got {low} and {high}");
-            return Err(Error::Invalid { op: a.op, what });
-        }
-        if a.bool(3)? {
-            return Err(Error::NotImplemented { op: a.op, what: "training=True".into() });
-        }
-        real(a.op, a.tensor(0)?)?;
-        Ok((MeanSlope::spec(), smallvec![a.operand(0)?, ((low + high) / 2.0).into()]))
     }
 }
 
