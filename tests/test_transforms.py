@@ -14,7 +14,7 @@ def mapped(function, *batches, dims=None):
     """`function` on every example at once."""
     dims = dims or [0] * len(batches)
     size = next(b.shape[d] for b, d in zip(batches, dims) if d is not None)
-    level = _ferrograd._vmap_enter(size, "error")
+    level = _ferrograd._vmap_enter(size, "same")
     try:
         given = [b if d is None else _ferrograd._add_batch_dim(b, d, level) for b, d in zip(batches, dims)]
         return _ferrograd._remove_batch_dim(function(*given), level, size, 0)

@@ -26,7 +26,7 @@ FUNCTIONS = {
         "alpha_dropout": lambda x: fg.alpha_dropout(x, 0.4, True),
         "feature_alpha_dropout": lambda x: fg.feature_alpha_dropout(x[None], 0.4, True),
         "native_dropout": lambda x: fg.native_dropout(x, 0.4, True)[0],
-        "rrelu": lambda x: fg.rrelu(x, training=True),
+        "rrelu": lambda x: fg.rrelu(x, 0.2, 0.5),
         "nn.dropout": F.dropout,
         "nn.alpha_dropout": lambda x: F.alpha_dropout(x, training=True),
         "nn.feature_alpha_dropout": lambda x: F.feature_alpha_dropout(x[None], training=True),
