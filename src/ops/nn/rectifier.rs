@@ -6,7 +6,7 @@ use super::activation::of_reals;
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;
 use crate::ops::formula::{Binary, Domain, Form, OPERANDS, Operand, Pointwise, Rule, Ternary, Unary};
-use crate::ops::pointwise::{Chosen, arguments, real};
+use crate::ops::pointwise::{Chosen, arguments};
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::{unary, view};
 use crate::tensor::Tensor;
