@@ -206,7 +206,7 @@ ERRORS = {
     "device": (lambda: fg.tensor([1.0], device="cuda"), RuntimeError, "CPU only"),
     "seed": (lambda: fg.manual_seed(2**70), ValueError, "64 bits"),
     "threads": (lambda: fg.set_num_threads(0), RuntimeError, "positive"),
-    "memory": (lambda: fg.empty(2**58), MemoryError, "cannot allocate"),
+    "memory": (lambda: fg.empty(2**58), fg.OutOfMemoryError, "cannot allocate"),
     "0-d length": (lambda: len(fg.tensor(1.0)), TypeError, "0-d"),
     "0-d iteration": (lambda: iter(fg.tensor(1.0)), TypeError, "0-d"),
     "float as index": (lambda: [1, 2][fg.tensor(1.0)], TypeError, "index"),

@@ -88,6 +88,8 @@ class dtype:
     itemsize: int
 
 
+class OutOfMemoryError(RuntimeError, MemoryError): ...
+
 class device:
     type: str
     index: int | None

@@ -12,6 +12,7 @@ from . import _ferrograd
 from ._ferrograd import *  # noqa: F403 - the table of operations names them
 from ._ferrograd import (
     Generator,
+    OutOfMemoryError,
     Tensor,
     default_generator,
     device,

@@ -1,13 +1,11 @@
 //! `backward`, `grad`, and the modes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyTuple};
 
 use super::convert::ok;
-use super::error::from_panic;
+use super::error::guarded;
 use super::node::node_of;
 use super::tensor::{PyTensor, wrap};
 use super::transform::check_backward;
@@ -88,12 +86,8 @@ fn places(all: &[Bound<'_, PyAny>]) -> PyResult<Vec<Place>> {
 /// Runs a pass; a long one without the interpreter's lock, so that other threads of Python run meanwhile.
 pub fn run(py: Python<'_>, pass: Pass) -> PyResult<Vec<Option<Tensor>>> {
     let is_long = pass.is_long();
-    let work = || catch_unwind(AssertUnwindSafe(|| pass.run()));
-    let done = if is_long { py.detach(work) } else { work() };
-    match done {
-        Ok(found) => ok(found),
-        Err(panic) => Err(from_panic("backward", panic)),
-    }
+    let work = || guarded("backward", || pass.run());
+    ok(if is_long { py.detach(work) } else { work() })
 }
 
 #[pyfunction]

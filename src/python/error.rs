@@ -1,7 +1,11 @@
 //! Errors as Python's exceptions, of the classes that torch raises.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use pyo3::exceptions::{PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
-use pyo3::{PyErr, Python};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
 
 use crate::error::{Error, HostError, Kind};
 
@@ -19,9 +23,27 @@ impl From<Error> for PyErr {
             Kind::Value => PyValueError::new_err(message),
             Kind::Index => PyIndexError::new_err(message),
             Kind::NotImplemented => PyNotImplementedError::new_err(message),
-            Kind::Memory => PyMemoryError::new_err(message),
+            Kind::Memory => Python::attach(|py| match out_of_memory(py) {
+                Ok(class) => PyErr::from_type(class.clone(), message),
+                Err(error) => error,
+            }),
         }
     }
+}
+
+/// The class of errors where there is no memory: torch raises a `RuntimeError`, Python and NumPy a `MemoryError`, and this
+/// is both.
+pub fn out_of_memory(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.get_or_try_init(py, || {
+        let bases = (py.get_type::<PyRuntimeError>(), py.get_type::<PyMemoryError>());
+        let members = PyDict::new(py);
+        members.set_item("__module__", "ferrograd")?;
+        members.set_item("__doc__", "There is no memory for a tensor.")?;
+        let class = py.get_type::<PyType>().call1(("OutOfMemoryError", bases, members))?;
+        PyResult::Ok(class.cast_into::<PyType>()?.unbind())
+    })?;
+    Ok(class.bind(py))
 }
 
 /// An exception of Python on its way through the core: it comes out as it went in.
@@ -30,10 +52,17 @@ pub fn host_error(py: Python<'_>, exception: PyErr) -> Error {
     Error::Host(HostError::new(exception, text))
 }
 
-/// A panic of the core as an exception: a defect, but not the end of the process.
-pub fn from_panic(op: &'static str, payload: Box<dyn std::any::Any + Send>) -> PyErr {
+/// Runs an operation; a panic of the core becomes an error: a defect, but not the end of the process.
+#[inline]
+pub fn guarded<T>(op: &'static str, run: impl FnOnce() -> crate::Result<T>) -> crate::Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(from_panic(op, payload)))
+}
+
+/// A panic of the core as an error, or the error that it carries: values that wait are computed where there is no other
+/// way to say that memory is missing.
+pub fn from_panic(op: &'static str, payload: Box<dyn std::any::Any + Send>) -> Error {
     let payload = match payload.downcast::<Error>() {
-        Ok(error) => return (*error).into(),
+        Ok(error) => return *error,
         Err(other) => other,
     };
     let what = payload
@@ -41,5 +70,5 @@ pub fn from_panic(op: &'static str, payload: Box<dyn std::any::Any + Send>) -> P
         .cloned()
         .or_else(|| payload.downcast_ref::<&str>().map(|s| s.to_string()))
         .unwrap_or_else(|| "unknown".into());
-    Error::Internal { op, what }.into()
+    Error::Internal { op, what }
 }

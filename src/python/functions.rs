@@ -48,7 +48,8 @@ unsafe fn call(
     Python::attach(|py| {
         // SAFETY: the objects are those of `enter`.
         let call = || unsafe { run(py, entry, receiver, arguments, count, names) };
-        let result = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|p| Err(from_panic(entry.operation.name, p)));
+        let result =
+            catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|p| Err(from_panic(entry.operation.name, p).into()));
         match result {
             Ok(object) => object.into_ptr(),
             Err(error) => {

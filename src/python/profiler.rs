@@ -5,6 +5,7 @@ use pyo3::types::PyTuple;
 
 use super::convert::ok;
 use super::dtype;
+use super::error::guarded;
 use crate::ops::formula::Operand;
 use crate::ops::{Output, Value};
 use crate::profiler::{self, Kind};
@@ -67,7 +68,12 @@ pub fn called(name: &str, values: &[Value], run: impl FnOnce() -> crate::Result<
 
 /// Runs an operation of one result.
 #[inline]
-pub fn seen(name: &str, operands: &[Operand], run: impl FnOnce() -> crate::Result<Tensor>) -> crate::Result<Tensor> {
+pub fn seen(
+    name: &'static str,
+    operands: &[Operand],
+    run: impl FnOnce() -> crate::Result<Tensor>,
+) -> crate::Result<Tensor> {
+    let run = || guarded(name, run);
     if !profiler::is_on() {
         return run();
     }

@@ -30,8 +30,9 @@ impl<'a> Reader<'a> {
     /// Locks the tensor's memory.
     ///
     /// # Errors
-    /// For dtypes without kernels.
+    /// For dtypes without kernels, and where there is no memory for elements that wait.
     pub fn new(tensor: &'a Tensor) -> Result<Self> {
+        tensor.settle()?;
         let read = dispatch!("item", tensor.dtype(), T => read::<T> as unsafe fn(*const u8) -> Scalar);
         Ok(Reader { tensor, read, _access: Access::lock([(&**tensor.storage(), false)]) })
     }
@@ -61,7 +62,6 @@ impl Tensor {
         if self.numel() != 1 {
             return Err(Error::NotScalar { numel: self.numel() });
         }
-        self.settle()?;
         Ok(Reader::new(self)?.at(self.layout().offset))
     }
 

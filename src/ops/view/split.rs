@@ -1,6 +1,6 @@
 //! Several views of one tensor, side by side along a dimension.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 use super::slice;
 use crate::error::{Error, Result};
@@ -41,7 +41,8 @@ impl Parts {
             start += size;
             self.shared(x, layout, writable)
         };
-        let parts: Vec<Tensor> = sizes.iter().map(part).collect();
+        let mut parts = reserved(self.name, sizes.len())?;
+        parts.extend(sizes.iter().map(part));
         link_all(self, &[x], &parts.iter().collect::<Vec<_>>())?;
         Ok(parts)
     }
@@ -98,7 +99,7 @@ operation! {
 /// For a tensor without dimensions and a dimension out of range.
 pub fn unbind(x: &Tensor, dim: isize) -> Result<Vec<Tensor>> {
     let dim = wrap_existing_dim("unbind", dim, x.rank())?;
-    let ones: SmallVec<[usize; 16]> = smallvec![1; x.shape()[dim]];
+    let ones = filled("unbind", 1, x.shape()[dim])?;
     Parts { name: "UnbindBackward0", dim, keeps: false, are_views: true }.of(x, &ones)
 }
 
