@@ -206,3 +206,35 @@ def test_the_settings_module():
     assert doctest.testmod(config).failed == 0
     with pytest.raises(ValueError, match="at least 2"):
         config.set_fusion(True, 1)
+
+
+@pytest.mark.parametrize("dims", [(), (0,), (1,), (2,), (0, 2), (1, 2), (0, 1)])
+@pytest.mark.parametrize("name", ["sum", "mean", "amax", "amin"])
+def test_reductions_read_what_waits_without_keeping_it(name, dims):
+    shape = (3, 70, 45)
+    x = fg.linspace(-1.0, 1.0, 3 * 70 * 45).reshape(shape)
+    bias = fg.linspace(0.9, 1.1, 45)
+    y = (x * 0.5).cos() * bias + 0.01
+    found = getattr(y, name)(dims)
+    assert waits(y)
+    kept = y.clone()
+    assert not waits(kept)
+    assert found.tolist() == getattr(kept, name)(dims).tolist()
+
+
+def test_a_reduction_keeps_what_somebody_else_needs():
+    x = fg.linspace(-1.0, 1.0, 5000).requires_grad_()
+    y = x.tanh()
+    y.sum().backward()
+    assert not waits(y)
+    np.testing.assert_allclose(x.grad.numpy(), 1 - np.tanh(x.detach().numpy()) ** 2, rtol=1e-5)
+
+
+def test_reductions_of_views_of_what_waits():
+    x = fg.linspace(-1.0, 1.0, 6000).reshape(60, 100)
+    for view in (lambda y: y.t(), lambda y: y[1:], lambda y: y[:, ::2], lambda y: y.reshape(100, 60), lambda y: y[None]):
+        y = x * 2 + 1
+        expected = view(fg.tensor(y.clone().tolist())).clone()
+        y = x * 2 + 1
+        assert view(y).sum(-1).tolist() == expected.sum(-1).tolist()
+        assert view(x * 2 + 1).sum(0).shape == expected.sum(0).shape

@@ -49,6 +49,16 @@ impl Walk {
         self.strides[operand][self.shape.len() - 1]
     }
 
+    /// True where an operand's elements lie side by side in row-major order.
+    pub fn is_row_major(&self, operand: usize) -> bool {
+        let mut step = 1;
+        self.shape.iter().zip(&self.strides[operand]).rev().all(|(&size, &stride)| {
+            let fits = stride == step;
+            step *= size as isize;
+            fits
+        })
+    }
+
     /// The offset of an operand's element with the given row-major number.
     pub fn offset(&self, operand: usize, mut linear: usize) -> isize {
         let mut offset = 0;
@@ -131,6 +141,7 @@ mod tests {
         assert_eq!(walk.shape.as_slice(), &[24]);
         let walk = Walk::new(&[2, 3, 4], &[&[12, 4, 1], &[0, 4, 1]]);
         assert_eq!(walk.shape.as_slice(), &[2, 12]);
+        assert!(walk.is_row_major(0) && !walk.is_row_major(1));
         let walk = Walk::new(&[], &[&[]]);
         assert_eq!(walk.shape.as_slice(), &[1]);
     }

@@ -1,34 +1,43 @@
 //! Strided elements of any dtype, read in blocks of the type that a kernel computes in.
 
 use super::element::{Element, convert, dispatch};
+use super::pointwise::Values;
 use crate::error::Result;
 use crate::tensor::dtype::DType;
 
 /// Converts `n` elements, so many steps apart.
 type Load<T> = unsafe fn(*const u8, isize, *mut T, usize);
 
-/// Memory that a kernel reads as elements of type `T`.
+/// Memory that a kernel reads as elements of type `T`, or what is computed as it is read.
 #[derive(Clone, Copy)]
-pub struct Source<T> {
+pub struct Source<'a, T> {
     data: *const u8,
     size: isize,
     direct: bool,
     load: Load<T>,
+    values: Option<&'a dyn Values>,
 }
 
 // SAFETY: whoever reads through a source vouches for its memory, which threads read together.
-unsafe impl<T> Sync for Source<T> {}
+unsafe impl<T> Sync for Source<'_, T> {}
 // SAFETY: as above.
-unsafe impl<T> Send for Source<T> {}
+unsafe impl<T> Send for Source<'_, T> {}
 
-impl<T: Element> Source<T> {
+impl<'a, T: Element> Source<'a, T> {
     /// The memory at `data`, whose elements are of `dtype`.
     ///
     /// # Errors
     /// For dtypes without kernels.
     pub fn new(op: &'static str, data: *const u8, dtype: DType) -> Result<Self> {
         let load = dispatch!(op, dtype, S => load::<S, T> as Load<T>);
-        Ok(Source { data, size: dtype.size() as isize, direct: dtype == T::DTYPE, load })
+        Ok(Source { data, size: dtype.size() as isize, direct: dtype == T::DTYPE, load, values: None })
+    }
+
+    /// Elements of this type that are computed when they are read, always some side by side.
+    pub(crate) fn computed(values: &'a dyn Values) -> Self {
+        debug_assert_eq!(values.dtype(), T::DTYPE);
+        let values = Some(values);
+        Source { data: std::ptr::null(), size: size_of::<T>() as isize, direct: false, load: load::<T, T>, values }
     }
 
     /// True where elements side by side need no conversion.
@@ -49,7 +58,12 @@ impl<T: Element> Source<T> {
     #[inline]
     pub unsafe fn fill(&self, offset: isize, step: isize, to: *mut T, n: usize) {
         // SAFETY: the caller's.
-        unsafe { (self.load)(self.data.wrapping_offset(offset * self.size), step, to, n) }
+        unsafe {
+            match self.values {
+                Some(values) => values.write(offset as usize, to.cast(), n),
+                None => (self.load)(self.data.wrapping_offset(offset * self.size), step, to, n),
+            }
+        }
     }
 
     /// `n` elements from `offset` on, `step` apart: where they lie if they can be read there, else in `buffer`.

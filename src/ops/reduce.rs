@@ -6,12 +6,14 @@ use super::cast;
 use super::recorded::Settings;
 use crate::error::Result;
 use crate::kernels::element::Element;
+use crate::kernels::pointwise::Values;
 use crate::kernels::reduce::extreme::{End, extremes};
 use crate::kernels::reduce::{Accumulator, Reduction, Space, reduce};
 use crate::kernels::source::Source;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::{Layout, Shape, dim_mask};
+use crate::tensor::pending;
 use crate::tensor::storage::Access;
 
 /// Runs a block of code with a type name bound to the type that numbers of a dtype are reduced in: float64 for its own
@@ -92,11 +94,20 @@ impl Plan {
     /// The reduction of `x`, without history, in the dtype that it is computed in. A centre has a number for each result.
     pub fn run<R: Reduction>(&self, x: &Tensor, centre: Option<&Tensor>) -> Result<Tensor> {
         let y = Tensor::uninitialized(self.op, &self.shape(), R::Out::DTYPE)?;
+        let middle = centre.map(|c| c.data_ptr().cast::<R::Out>().cast_const());
+        let (space, to) = (self.space(x), y.data_ptr().cast());
+        if x.dtype() == R::In::DTYPE && space.reads_side_by_side() {
+            // SAFETY: the space is that of the values; `y` is new, and as the centre contiguous.
+            let read = |values: &dyn Values| unsafe { reduce::<R>(Source::computed(values), &space, to, middle) };
+            if pending::with_values(x, read)?.is_some() {
+                return Ok(y);
+            }
+        }
+        x.settle()?;
         let source = Source::<R::In>::new(self.op, x.data_ptr(), x.dtype())?;
         let _access = Access::lock([(&**x.storage(), false)]);
-        let middle = centre.map(|c| c.data_ptr().cast::<R::Out>().cast_const());
-        // SAFETY: the space is that of the tensor, whose storage is locked; `y` is new, and as the centre contiguous.
-        unsafe { reduce::<R>(source, &self.space(x), y.data_ptr().cast(), middle) };
+        // SAFETY: as above; the tensor's storage is locked.
+        unsafe { reduce::<R>(source, &space, to, middle) };
         Ok(y)
     }
 

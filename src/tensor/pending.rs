@@ -17,7 +17,7 @@ use super::scalar::Scalar;
 use super::storage::{Access, Buffer, Storage, Versioning};
 use crate::error::{Error, Result};
 use crate::kernels::expr::{Instruction, OpCode, Program};
-use crate::kernels::pointwise::{self, Input, Numbers, Output};
+use crate::kernels::pointwise::{self, Input, Numbers, Output, Values};
 use crate::memory::pool;
 use crate::profiler;
 
@@ -192,6 +192,33 @@ pub(crate) fn run_into(
     let output = Output { data: target.data_ptr(), dtype, strides: target.strides() };
     profiler::part("fused program", || fused.run(&formula, output, Some(target.storage())))?;
     Ok(true)
+}
+
+/// Hands the elements of a tensor to `read`, computed while they are read and kept nowhere; `None` where they do not wait or
+/// somebody else needs them too.
+///
+/// # Errors
+/// Where what must be computed first fails.
+pub(crate) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&dyn Values) -> R) -> Result<Option<R>> {
+    let (storage, layout) = (tensor.storage(), tensor.layout());
+    let Some(pending) = storage.pending().filter(|p| p.is_waiting()) else { return Ok(None) };
+    let Some(formula) = pending.formula.lock().clone() else { return Ok(None) };
+    let is_whole =
+        layout.offset == 0 && tensor.is_contiguous() && tensor.numel() == formula.shape.iter().product::<usize>();
+    let is_number = formula.result == formula.compute && tensor.dtype() == formula.result;
+    if !storage.is_unique() || !is_whole || !is_number || pending.passes.fetch_add(1, Ordering::Relaxed) >= PASSES {
+        return Ok(None);
+    }
+    let fused = Fused::of(&formula)?;
+    let strides = Layout::contiguous(&formula.shape).strides;
+    let shape = (&formula.shape[..], &strides[..]);
+    profiler::part("fused program", || {
+        fused.with_inputs(None, |program, inputs| {
+            let numbers = Numbers { dtype: formula.compute, exact: 0 };
+            // SAFETY: the sources' layouts lie in their storages, which are locked.
+            unsafe { pointwise::with_values(formula.op, program, numbers, inputs, shape, read) }
+        })
+    })
 }
 
 impl Formula {
@@ -397,6 +424,16 @@ impl Fused {
 
     /// Computes the elements of the root into new memory, or into that of a storage.
     fn run(self, root: &Formula, target: Output, written: Option<&Storage>) -> Result<()> {
+        let numbers = Numbers { dtype: root.compute, exact: 0 };
+        // SAFETY: the sources' layouts lie in their storages, which are locked; the target is new memory of the root's size
+        // or is locked and read only element on element.
+        self.with_inputs(written, |program, inputs| unsafe {
+            pointwise::run(root.op, program, numbers, inputs, &[], &[target], &root.shape)
+        })
+    }
+
+    /// Runs a closure with the program and what it reads, locked, as is a storage that will be written.
+    fn with_inputs<R>(self, written: Option<&Storage>, run: impl FnOnce(&Program, &[Input]) -> R) -> R {
         let output = self.values.last().map_or(0, |v| v.1);
         let program = Program { steps: self.steps, outputs: vec![output] };
         let storages = self.reads.iter().filter_map(|(source, _)| match source {
@@ -415,10 +452,7 @@ impl Fused {
                 Source::Number(n) => Input::Number(*n),
             })
             .collect();
-        let numbers = Numbers { dtype: root.compute, exact: 0 };
-        // SAFETY: the sources' layouts lie in their storages, which are locked; the target is new memory of the root's size
-        // or is locked and read only element on element.
-        unsafe { pointwise::run(root.op, &program, numbers, &inputs, &[], &[target], &root.shape) }
+        run(&program, &inputs)
     }
 }
 

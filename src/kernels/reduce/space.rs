@@ -45,6 +45,12 @@ impl Space {
         count(&self.reduced)
     }
 
+    /// True where the elements of row-major memory are read as they lie side by side.
+    pub fn reads_side_by_side(&self) -> bool {
+        let nearest = if self.is_by_columns() { self.kept.last() } else { self.reduced.last() };
+        nearest.is_none_or(|axis| axis.step == 1)
+    }
+
     /// True where results lie side by side in the input, so that whole rows of them are combined, rather than the
     /// elements of one result.
     pub fn is_by_columns(&self) -> bool {

@@ -1,12 +1,15 @@
 //! The one executor of element-wise programs: block by block, every instruction once a block, in the first-level cache.
 
+mod computed;
+mod tiles;
+
 use std::cell::RefCell;
 
 use smallvec::SmallVec;
 
 use super::convert::{Converter, converter};
 use super::dispatch::{Tier, tier};
-use super::element::{Element, convert, dispatch, number};
+use super::element::{convert, dispatch, number};
 use super::expr::{OpCode, Program};
 use super::gather::Walk;
 use super::instructions::{Loop, Run};
@@ -14,6 +17,9 @@ use super::parallel;
 use crate::error::{Error, Result};
 use crate::tensor::dtype::{DType, UNSUPPORTED};
 use crate::tensor::scalar::Scalar;
+use tiles::{PITCH, TILE, Tiles, turn};
+
+pub(crate) use computed::{Values, with_values};
 
 /// Elements of a block. Eight registers of float64 fill 32 KiB, the smallest first-level cache in use.
 pub const BLOCK: usize = 512;
@@ -98,11 +104,6 @@ const GAP: usize = 256;
 const fn pitch<T>() -> usize {
     BLOCK + GAP / size_of::<T>()
 }
-
-/// Rows of a tile: what one line of the cache holds of most types.
-const TILE: usize = 16;
-/// Elements from one row of a tile to the next; a power of two would put all rows into the same places of the cache.
-const PITCH: usize = BLOCK + 16;
 
 /// Elements of the innermost dimension from which tiles pay.
 const NARROW: usize = 64;
@@ -349,10 +350,7 @@ impl<'a, T: Run> Plan<'a, T> {
     fn reads_directly(&self, input: usize) -> bool {
         match self.inputs[input] {
             Input::Array { dtype, .. } => {
-                dtype == T::DTYPE
-                    && self.loads[input].narrow.is_none()
-                    && self.walk.shape.len() == 1
-                    && self.walk.inner_stride(self.operand[input]) == 1
+                dtype == T::DTYPE && self.loads[input].narrow.is_none() && self.walk.is_row_major(self.operand[input])
             }
             Input::Number(_) => false,
         }
@@ -424,33 +422,10 @@ impl<'a, T: Run> Plan<'a, T> {
     /// # Safety
     /// As [`run`]; `file` has the plan's registers, and `tile` is the row of the first tile where there are any.
     unsafe fn block(&self, file: *mut T, tile: *const T, start: usize, end: usize) {
-        let n = end - start;
-        // SAFETY: registers lie in the file; a direct input has `n` elements from `start`.
+        let direct = self.direct_output().map(|out| out.wrapping_add(start));
+        // SAFETY: the caller's.
         unsafe {
-            let address = |place: Place| match place {
-                Place::Tile(t) => tile.add(t as usize * TILE * PITCH),
-                Place::Register(r) => file.add(r as usize * pitch::<T>()).cast_const(),
-                Place::Direct(i) => match self.inputs[i as usize] {
-                    Input::Array { data, .. } => data.cast::<T>().add(start),
-                    Input::Number(_) => file,
-                },
-            };
-            // The last value goes straight to its output where that is contiguous and of the type computed in.
-            let direct = self.direct_output();
-            for (i, step) in self.steps.iter().enumerate() {
-                match *step {
-                    Planned::Load { input, to } => {
-                        self.load(input as usize, file.add(to as usize * pitch::<T>()), start, end)
-                    }
-                    Planned::Apply { run, args, to } => {
-                        let target = match direct {
-                            Some(out) if i + 1 == self.steps.len() => out.add(start),
-                            _ => file.add(to as usize * pitch::<T>()),
-                        };
-                        run(target, address(args[0]), address(args[1]), address(args[2]), n);
-                    }
-                }
-            }
+            let address = self.steps(file, tile, start, end, direct);
             if direct.is_none() {
                 for (number, &place) in self.outputs.iter().enumerate() {
                     self.store(number, address(place), start, end);
@@ -459,14 +434,60 @@ impl<'a, T: Run> Plan<'a, T> {
         }
     }
 
-    fn direct_output(&self) -> Option<*mut T> {
-        match (&self.outputs[..], self.targets, self.steps.last()) {
-            ([Place::Register(r)], [target], Some(Planned::Apply { to, .. })) => {
-                let plain = self.walk.shape.len() == 1 && self.walk.inner_stride(0) == 1 && target.dtype == T::DTYPE;
-                (plain && r == to).then(|| target.data.cast())
+    /// Runs the steps on elements `start..end`, the last into `direct` where that is given; gives the address of what is in
+    /// a place.
+    ///
+    /// # Safety
+    /// As [`Self::block`].
+    #[inline]
+    unsafe fn steps(
+        &self,
+        file: *mut T,
+        tile: *const T,
+        start: usize,
+        end: usize,
+        direct: Option<*mut T>,
+    ) -> impl Fn(Place) -> *const T {
+        let n = end - start;
+        let address = move |place: Place| match place {
+            Place::Tile(t) => tile.wrapping_add(t as usize * TILE * PITCH),
+            Place::Register(r) => file.wrapping_add(r as usize * pitch::<T>()).cast_const(),
+            Place::Direct(i) => match self.inputs[i as usize] {
+                Input::Array { data, .. } => data.cast::<T>().wrapping_add(start),
+                Input::Number(_) => file,
+            },
+        };
+        // SAFETY: registers lie in the file; a direct input has `n` elements from `start`.
+        unsafe {
+            for (i, step) in self.steps.iter().enumerate() {
+                match *step {
+                    Planned::Load { input, to } => {
+                        self.load(input as usize, file.add(to as usize * pitch::<T>()), start, end)
+                    }
+                    Planned::Apply { run, args, to } => {
+                        let target = match direct {
+                            Some(out) if i + 1 == self.steps.len() => out,
+                            _ => file.add(to as usize * pitch::<T>()),
+                        };
+                        run(target, address(args[0]), address(args[1]), address(args[2]), n);
+                    }
+                }
             }
-            _ => None,
         }
+        address
+    }
+
+    /// Where the last step's result goes straight to: the only output, if it lies in the order of the walk and is of the type
+    /// computed in.
+    fn direct_output(&self) -> Option<*mut T> {
+        let [target] = self.targets else { return None };
+        let is_plain = self.walk.is_row_major(0) && target.dtype == T::DTYPE;
+        (is_plain && self.ends_in_result()).then(|| target.data.cast())
+    }
+
+    /// True where the last step makes the only result.
+    fn ends_in_result(&self) -> bool {
+        matches!((&self.outputs[..], self.steps.last()), ([Place::Register(r)], Some(Planned::Apply { to, .. })) if r == to)
     }
 
     /// Gathers and converts elements `start..end` of an input.
@@ -516,71 +537,6 @@ impl<'a, T: Run> Plan<'a, T> {
     }
 }
 
-/// Reads `rows` elements side by side for each of `columns` far apart, and writes them as columns.
-///
-/// # Safety
-/// The elements are readable, and there is room for a tile at `to`.
-unsafe fn turn<S: Element, T: Element>(
-    data: *const u8,
-    offset: isize,
-    step: isize,
-    to: *mut T,
-    rows: usize,
-    columns: usize,
-) {
-    let data = data.cast::<S>();
-    // SAFETY: the caller's.
-    unsafe {
-        let mut from = data.offset(offset);
-        for column in 0..columns {
-            if rows == TILE {
-                let side = from.cast::<[S; TILE]>().read_unaligned();
-                (0..TILE).for_each(|row| *to.add(row * PITCH + column) = convert(side[row]));
-            } else {
-                (0..rows).for_each(|row| *to.add(row * PITCH + column) = convert(*from.add(row)));
-            }
-            from = from.wrapping_offset(step);
-        }
-    }
-}
-
-/// A shape cut into tiles of a block's columns and some rows, which are those of any other dimension.
-struct Tiles {
-    /// Sizes and row-major steps of all dimensions but the innermost and that of the rows.
-    others: SmallVec<[(usize, usize); 4]>,
-    columns: usize,
-    rows: usize,
-    /// Elements from one row to the next, in row-major order.
-    pitch: usize,
-}
-
-impl Tiles {
-    fn new(walk: &Walk, across: usize) -> Tiles {
-        let last = walk.shape.len() - 1;
-        let step = |d: usize| walk.shape[d + 1..].iter().product::<usize>();
-        let others = (0..last).filter(|&d| d != across).map(|d| (walk.shape[d], step(d))).collect();
-        Tiles { others, columns: walk.shape[last], rows: walk.shape[across], pitch: step(across) }
-    }
-
-    fn count(&self) -> usize {
-        let others: usize = self.others.iter().map(|o| o.0).product();
-        others * self.columns.div_ceil(BLOCK) * self.rows.div_ceil(TILE)
-    }
-
-    /// The first element of a tile, its rows and its columns. Tiles that follow each other share their columns.
-    fn at(&self, number: usize) -> (usize, usize, usize) {
-        let (down, rest) = (self.rows.div_ceil(TILE), self.columns.div_ceil(BLOCK));
-        let (row, column) = (number % down * TILE, number / down % rest * BLOCK);
-        let mut left = number / down / rest;
-        let mut first = row * self.pitch + column;
-        for &(size, step) in self.others.iter().rev() {
-            first += left % size * step;
-            left /= size;
-        }
-        (first, TILE.min(self.rows - row), BLOCK.min(self.columns - column))
-    }
-}
-
 impl<T: Run> Load<T> {
     fn new(op: &'static str, input: &Input, numbers: Numbers, n: usize) -> Result<Self> {
         let dtype = if let Input::Array { dtype, .. } = *input { dtype } else { T::DTYPE };
@@ -599,23 +555,4 @@ impl<T: Run> Load<T> {
 /// A number as the dtype holds it.
 fn narrowed<T: Run>(op: &'static str, value: Scalar, dtype: DType) -> Result<T> {
     Ok(dispatch!(op, dtype, N => convert::<N, T>(number::<N>(value))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tiles_cover_a_shape_once() {
-        let walk = Walk::new(&[3, 21, 5, 600], &[&[63000, 3000, 600, 1], &[1, 3, 100_000, 63]]);
-        let tiles = Tiles::new(&walk, 1);
-        let mut hits = vec![0; 3 * 21 * 5 * 600];
-        for n in 0..tiles.count() {
-            let (first, rows, columns) = tiles.at(n);
-            for row in 0..rows {
-                hits[first + row * tiles.pitch..][..columns].iter_mut().for_each(|h| *h += 1);
-            }
-        }
-        assert!(hits.iter().all(|&h| h == 1));
-    }
 }
