@@ -17,6 +17,13 @@ from ferrograd import _ferrograd
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
+def test_contributing_shows_a_block_as_it_stands():
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    block = re.search(r"```rust\n(.*?)```", guide, re.S)[1]
+    assert block in (ROOT / "src/ops/nn/activation.rs").read_text()
+
+
 CHAPTER = {
     "requires_grad": ("x = fg.tensor([2.0], requires_grad=True)\nprint(x.requires_grad)\nprint(fg.tensor([3.0]).requires_grad)", "True\nFalse\n"),
     "simple": ("x = fg.tensor([2.0], requires_grad=True)\ny = x ** 2\ny.backward()\nprint(x.grad)", "tensor([4.])\n"),
