@@ -11,6 +11,7 @@ use super::node::{Backward, Derivative, Edges, Gradients, Node, Outputs};
 use super::saved::{self, Packed};
 use crate::error::{Error, Result};
 use crate::fork;
+use crate::memory;
 use crate::memory::slab::{FreeList, Slab};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -116,7 +117,7 @@ impl Local {
         SLOTS.take(free, if self.open.get() { BATCH } else { 1 });
         match free.pop() {
             Some(slot) => slot.cast(),
-            None => std::alloc::handle_alloc_error(std::alloc::Layout::new::<Slot>()),
+            None => memory::exhausted(size_of::<Slot>()),
         }
     }
 

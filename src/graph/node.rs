@@ -15,7 +15,7 @@ use super::arena::NodeRef;
 use super::hooks::{HookHandle, Hooks, PostHook, PreHook, TensorHook};
 use super::saved::{Packed, Saved};
 use crate::error::Result;
-use crate::memory::{boxed_or_new, pool};
+use crate::memory::{self, boxed_or_new, pool};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::Shape;
@@ -152,9 +152,7 @@ fn store<D: Any>(value: D, payload: &mut Payload) {
         if is_inline::<D>() {
             at.cast::<D>().write(value);
         } else {
-            let Some(block) = pool::allocate(size_of::<D>()) else {
-                std::alloc::handle_alloc_error(std::alloc::Layout::new::<D>())
-            };
+            let Some(block) = pool::allocate(size_of::<D>()) else { memory::exhausted(size_of::<D>()) };
             block.cast::<D>().write(value);
             at.cast::<NonNull<D>>().write(block.cast());
         }
@@ -240,9 +238,8 @@ impl EdgeStore {
         let count = edges.len();
         let mut store = EdgeStore { inline: ManuallyDrop::new([const { MaybeUninit::uninit() }; INLINE_EDGES]) };
         if count > INLINE_EDGES {
-            let Some(block) = pool::allocate(count * size_of::<Option<Edge>>()) else {
-                std::alloc::handle_alloc_error(std::alloc::Layout::new::<Edge>())
-            };
+            let bytes = count * size_of::<Option<Edge>>();
+            let Some(block) = pool::allocate(bytes) else { memory::exhausted(bytes) };
             store = EdgeStore { block: block.cast() };
         }
         let to = store.first(count).cast_mut();

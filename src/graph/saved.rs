@@ -138,7 +138,7 @@ impl Saved {
     /// The value for a backward pass; it stays only where `keep`.
     #[inline]
     pub fn take(&mut self, keep: bool) -> Self {
-        if keep || self.kind == Kind::Number {
+        if keep {
             return self.clone();
         }
         let freed = Saved { held: 0, kind: Kind::Nothing, ..*self };

@@ -22,9 +22,9 @@ pub trait Lane:
     fn constant(value: f64) -> Self;
     /// `|x|`
     fn abs(self) -> Self;
-    /// The larger of the two; NaN where either is NaN.
+    /// The larger of the two, the first of equal ones; NaN where either is NaN.
     fn maximum(self, other: Self) -> Self;
-    /// The smaller of the two; NaN where either is NaN.
+    /// The smaller of the two, the first of equal ones; NaN where either is NaN.
     fn minimum(self, other: Self) -> Self;
     /// The quotient rounded towards negative infinity, as Python's `//`.
     fn floor_divide(self, other: Self) -> Self;

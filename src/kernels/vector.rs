@@ -322,11 +322,11 @@ macro_rules! float_lanes {
             fn abs(self) -> Self { self.map(<$t>::abs) }
             #[inline(always)]
             fn maximum(self, other: Self) -> Self {
-                self.zip(other, |a, b| if a > b || a != a { a } else { b })
+                self.zip(other, |a, b| if a >= b || a != a { a } else { b })
             }
             #[inline(always)]
             fn minimum(self, other: Self) -> Self {
-                self.zip(other, |a, b| if a < b || a != a { a } else { b })
+                self.zip(other, |a, b| if a <= b || a != a { a } else { b })
             }
             #[inline(always)]
             fn floor_divide(self, other: Self) -> Self { math::$t::floor_divide(self, other) }

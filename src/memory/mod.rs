@@ -34,6 +34,25 @@ pub(crate) unsafe fn boxed_or_new<T: Default>(slot: &AtomicPtr<T>) -> &T {
     }
 }
 
+/// Ends an operation that cannot say otherwise that there is no memory: what it has done so far is undone by unwinding,
+/// and the bindings make Python's exception of it.
+///
+/// # Panics
+/// With the [`Error`] as the panic's payload.
+#[cold]
+pub(crate) fn give_up(error: Error) -> ! {
+    std::panic::panic_any(error)
+}
+
+/// As [`give_up`], for want of so many bytes.
+#[cold]
+pub(crate) fn exhausted(bytes: usize) -> ! {
+    give_up(Error::OutOfMemory { op: NAMELESS, bytes })
+}
+
+/// Stands for the operation where it is not known.
+pub(crate) const NAMELESS: &str = "tensor";
+
 /// An empty vector with room for `count` values: for counts that come from a caller.
 ///
 /// # Errors

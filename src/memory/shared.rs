@@ -30,12 +30,12 @@ impl<T> Shared<T> {
     /// Moves a value into pooled memory.
     ///
     /// # Panics
-    /// Aborts the process as `Arc::new` does where not even these few bytes can be had.
+    /// Where not even these few bytes can be had.
     #[inline]
     pub fn new(value: T) -> Self {
         match Shared::with_tail(0, |_| value) {
             Some(shared) => shared,
-            None => std::alloc::handle_alloc_error(std::alloc::Layout::new::<Counted<T>>()),
+            None => super::exhausted(size_of::<Counted<T>>()),
         }
     }
 

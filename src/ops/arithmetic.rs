@@ -207,6 +207,7 @@ macro_rules! cheap_powers {
             struct $name;
             impl Formula for $name {
                 const ARITY: usize = 1;
+                const STEPS: Option<&'static str> = if $exponent == 1.0 { Some("MulBackward0") } else { None };
                 #[inline(always)]
                 fn forward<L: Real>([$x, ..]: [L; OPERANDS]) -> L {
                     $forward

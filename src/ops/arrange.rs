@@ -7,6 +7,7 @@ use super::registry::operation;
 use super::{batch, copy, rows, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
+use crate::memory::reserved;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Shape, checked_numel, dim_mask, wrap_dim};
@@ -312,8 +313,10 @@ fn repeated_indices(counts: &Tensor, size: usize, output_size: Option<isize>) ->
         return Err(Error::Invalid { op, what: "repeats can not be negative".into() });
     }
     let count = |i: usize| numbers[if numbers.len() == 1 { 0 } else { i }] as usize;
-    let indices: Vec<i64> = (0..size).flat_map(|i| std::iter::repeat_n(i as i64, count(i))).collect();
-    check_output_size(indices.len(), output_size)?;
+    let total = (0..size).try_fold(0usize, |sum, i| sum.checked_add(count(i))).unwrap_or(usize::MAX);
+    check_output_size(total, output_size)?;
+    let mut indices: Vec<i64> = reserved(op, total)?;
+    (0..size).for_each(|i| indices.extend(std::iter::repeat_n(i as i64, count(i))));
     Tensor::from_shape(&indices, &[indices.len()])
 }
 

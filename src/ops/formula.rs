@@ -73,6 +73,9 @@ pub trait Unary {
     const DOMAIN: Domain = Domain::ALL;
     /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
     const FORMS: &'static [Form] = &[];
+    /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
+    /// respect to them is zero.
+    const STEPS: Option<&'static str> = None;
     /// `y` of `x`
     fn forward<L: Real>(x: L) -> L;
     /// The gradient of `x`, from that of `y`.
@@ -92,6 +95,9 @@ pub trait Binary {
     /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats, bit by bit: as
     /// in torch some operations do that, others round numbers to the tensors' type first.
     const EXACT: u8 = 0;
+    /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
+    /// respect to them is zero.
+    const STEPS: Option<&'static str> = None;
     /// `y` of `a` and `b`
     fn forward<L: Real>(a: L, b: L) -> L;
     /// The gradients of `a` and `b`, from that of `y`.
@@ -106,6 +112,9 @@ pub trait Ternary {
     const DOMAIN: [Domain; 3] = [Domain::ALL; 3];
     /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
     const FORMS: &'static [Form] = &[];
+    /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
+    /// respect to them is zero.
+    const STEPS: Option<&'static str> = None;
     /// `y` of `a`, `b` and `c`
     fn forward<L: Real>(a: L, b: L, c: L) -> L;
     /// The gradients of `a`, `b` and `c`, from that of `y`.
@@ -120,6 +129,9 @@ pub trait Quaternary {
     const DOMAIN: [Domain; 4] = [Domain::ALL; 4];
     /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
     const FORMS: &'static [Form] = &[];
+    /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
+    /// respect to them is zero.
+    const STEPS: Option<&'static str> = None;
     /// `y` of `a`, `b`, `c` and `d`
     fn forward<L: Real>(a: L, b: L, c: L, d: L) -> L;
     /// The gradients of `a`, `b`, `c` and `d`, from that of `y`.
@@ -143,6 +155,9 @@ pub trait Formula: 'static {
     const SPECIAL: Option<Special> = None;
     /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
     const EXACT: u8 = 0;
+    /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
+    /// respect to them is zero.
+    const STEPS: Option<&'static str> = None;
     /// `y`; operands beyond the arity are anything.
     fn forward<L: Real>(x: [L; OPERANDS]) -> L;
     /// The gradient of operand `n`.
@@ -252,6 +267,8 @@ pub struct Pointwise {
     pub arity: usize,
     /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
     exact: u8,
+    /// The node behind a derivative that depends on the operands by steps only.
+    pub(super) steps: Option<&'static str>,
     /// From where tests draw.
     pub domain: [Domain; OPERANDS],
     record: fn() -> Traces,
@@ -330,6 +347,7 @@ impl Pointwise {
             rule,
             arity: F::ARITY,
             exact: F::EXACT,
+            steps: F::STEPS,
             domain: F::DOMAIN,
             record: trace::<F>,
             traces: OnceLock::new(),

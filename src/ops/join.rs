@@ -7,7 +7,7 @@ use super::registry::{Arguments, Output, operation};
 use super::{batch, cast, copy, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::memory::filled;
+use crate::memory::{filled, reserved};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{DType, Promotion};
 use crate::tensor::layout::{Shape, wrap_dim};
@@ -370,7 +370,11 @@ pub fn combinations(x: &Tensor, r: isize, with_replacement: bool) -> Result<Tens
         return Tensor::uninitialized(OP, &[0], x.dtype());
     }
     let (n, step) = (x.numel(), usize::from(!with_replacement));
+    let many = choices(n + if with_replacement { r - 1 } else { 0 }, r);
     let mut chosen: Vec<Vec<i64>> = filled(OP, Vec::new(), r)?;
+    for column in &mut chosen {
+        *column = reserved(OP, many)?;
+    }
     // The present choice, which moves on as a number with `r` digits does.
     let mut digits: Vec<usize> = (0..r).map(|i| i * step).collect();
     while digits[r - 1] < n {
@@ -386,6 +390,13 @@ pub fn combinations(x: &Tensor, r: isize, with_replacement: bool) -> Result<Tens
     }
     let column = |all: &Vec<i64>| super::rows::index_select(x, 0, &Tensor::from_shape(all, &[all.len()])?);
     stack(&chosen.iter().map(column).collect::<Result<Vec<_>>>()?, 1)
+}
+
+/// How many ways there are to choose `r` of `n`, or the greatest number where there are more.
+fn choices(n: usize, r: usize) -> usize {
+    let step = |ways: u128, i: usize| Some(ways.checked_mul((n - i) as u128)? / (i as u128 + 1));
+    let ways = if r > n { Some(0) } else { (0..r.min(n - r)).try_fold(1, step) };
+    ways.and_then(|w| usize::try_from(w).ok()).unwrap_or(usize::MAX)
 }
 
 operation! {

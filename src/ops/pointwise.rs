@@ -478,13 +478,17 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
         return Err(Error::Internal { op: spec.node, what: "a derivative without a gradient".into() });
     };
     let program = &spec.traces().derivatives[n];
-    if program.is_input() == Some(0) {
+    if program.is_input() == Some(0) && (spec.steps.is_none() || !is_grad_enabled()) {
         return Ok(g.clone());
     }
     let has_tangents =
         || forward::is_active() && !forward::levels(sources.iter().filter_map(|o| o.tensor())).is_empty();
     if is_grad_enabled() || has_tangents() {
-        return replay::replay(program, sources, g);
+        let found = replay::replay(program, sources, g)?;
+        return match spec.steps {
+            Some(node) => replay::by_steps(node, found, &sources[1..]),
+            None => Ok(found),
+        };
     }
     let aligned = batch::pointwise(sources, |moved| match moved.try_into() {
         Ok(moved) => derive(spec, n, moved),

@@ -423,6 +423,7 @@ macro_rules! operation {
             const FORMS: &'static [$crate::ops::formula::Form] = <$T as $crate::ops::formula::$Trait>::FORMS;
             const SPECIAL: Option<$crate::ops::formula::Special> = $special;
             const EXACT: u8 = $exact;
+            const STEPS: Option<&'static str> = <$T as $crate::ops::formula::$Trait>::STEPS;
             #[inline(always)]
             fn forward<L: $crate::kernels::lane::Real>(x: [L; $crate::ops::formula::OPERANDS]) -> L {
                 <$T as $crate::ops::formula::$Trait>::forward($(x[$i]),*)

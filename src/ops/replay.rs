@@ -1,11 +1,15 @@
 //! A recorded formula run with tensor operations, so that each is recorded in turn: derivatives of derivatives.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::arithmetic::{self, add, div, mul, neg, pow, sub};
 use super::compare::{eq, le, logical_and, logical_not, logical_or, lt, where_};
 use super::formula::Operand;
+use super::recorded::{Settings, record};
 use super::{bitwise, classify};
 use super::{exponential, rounding, special, trigonometric, unary};
 use crate::error::Result;
+use crate::graph::mode::is_grad_enabled;
 use crate::kernels::expr::{OpCode, Program};
 use crate::kernels::function::Function;
 use crate::tensor::Tensor;
@@ -57,6 +61,26 @@ pub(super) fn replay(program: &Program, sources: &[Operand], g: &Tensor) -> Resu
         Some(Step::Source(Operand::Number(s))) => Tensor::full(g.shape(), *s, g.dtype()),
         None => Tensor::zeros(g.shape(), g.dtype()),
     }
+}
+
+/// Gives a derivative that depends on operands by steps only a node that says so.
+pub(super) fn by_steps(node: &'static str, found: Tensor, operands: &[Operand]) -> Result<Tensor> {
+    let recorded = |t: &&Tensor| t.requires_grad() && t.batch().is_none();
+    let steps: SmallVec<[&Tensor; 3]> = operands.iter().filter_map(|o| o.tensor()).filter(recorded).collect();
+    if steps.is_empty() || !is_grad_enabled() || found.batch().is_some() {
+        return Ok(found);
+    }
+    let mut inputs: SmallVec<[&Tensor; 4]> = smallvec![&found];
+    inputs.extend(steps);
+    let y = found.detach();
+    let settings = || Settings { number: inputs.len() as f64, ..Settings::default() };
+    record(node, &y, &inputs, &[], settings, |call| {
+        // dfound = g, and zero for the operands
+        let zero = Tensor::zeros(call.g.shape(), call.g.dtype())?;
+        let zeros = (1..call.settings.number as usize).map(|_| Some(zero.clone()));
+        Ok(std::iter::once(Some(call.g.clone())).chain(zeros).collect())
+    })?;
+    Ok(y)
 }
 
 fn run<'a>(op: OpCode, a: Operand<'a>, b: impl Fn() -> Operand<'a>, c: impl Fn() -> Operand<'a>) -> Result<Tensor> {

@@ -12,6 +12,7 @@ operation! {
     unary Abs, abs, "AbsBackward0", Rule::Number, ["abs(Tensor self)"; also "absolute"]
 }
 impl Unary for Abs {
+    const STEPS: Option<&'static str> = Some("MulBackward0");
     fn forward<L: Real>(x: L) -> L {
         x.abs()
     }
@@ -215,8 +216,9 @@ operation! {
     unary Relu, relu, "ReluBackward0", Rule::Signed, ["relu(Tensor self)"]
 }
 impl Unary for Relu {
+    const STEPS: Option<&'static str> = Some("ThresholdBackwardBackward0");
     fn forward<L: Real>(x: L) -> L {
-        L::select(x.le(L::constant(0.0)), L::constant(0.0), x)
+        L::select(x.lt(L::constant(0.0)), L::constant(0.0), x)
     }
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         L::select(y.le(L::constant(0.0)), L::constant(0.0), g)

@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use crate::error::{Error, HostError, Kind};
+use crate::memory::NAMELESS;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
@@ -58,11 +59,26 @@ pub fn guarded<T>(op: &'static str, run: impl FnOnce() -> crate::Result<T>) -> c
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(from_panic(op, payload)))
 }
 
+/// Leaves errors that travel as panics unreported: they become exceptions. All other panics are reported as before.
+pub fn silence_errors() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.payload().is::<Error>() {
+            report(panic);
+        }
+    }));
+}
+
 /// A panic of the core as an error, or the error that it carries: values that wait are computed where there is no other
 /// way to say that memory is missing.
 pub fn from_panic(op: &'static str, payload: Box<dyn std::any::Any + Send>) -> Error {
     let payload = match payload.downcast::<Error>() {
-        Ok(error) => return *error,
+        Ok(error) => {
+            return match *error {
+                Error::OutOfMemory { op: NAMELESS, bytes } => Error::OutOfMemory { op, bytes },
+                error => error,
+            };
+        }
         Err(other) => other,
     };
     let what = payload

@@ -5,7 +5,7 @@ use pyo3::types::PyDict;
 
 use super::convert::ok;
 use super::dtype::{PyDType, object};
-use super::error::out_of_memory;
+use super::error::{out_of_memory, silence_errors};
 use super::function::PyContext;
 use super::hooks::PyHandle;
 use super::host::install_host;
@@ -198,6 +198,7 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
 #[pymodule]
 fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    silence_errors();
     module.add("OutOfMemoryError", out_of_memory(py)?)?;
     module.add_class::<PyTensor>()?;
     module.add_class::<PyDType>()?;

@@ -18,7 +18,7 @@ use super::storage::{Access, Buffer, Storage, Versioning};
 use crate::error::{Error, Result};
 use crate::kernels::expr::{Instruction, OpCode, Program};
 use crate::kernels::pointwise::{self, Input, Numbers, Output, Values};
-use crate::memory::pool;
+use crate::memory::{self, pool};
 use crate::profiler;
 
 /// Steps of a program at the most: its registers stay in the first-level cache and its compilation cheap.
@@ -304,7 +304,7 @@ impl Pending {
     /// The elements, computed where they are not yet.
     ///
     /// # Panics
-    /// With an [`Error`] where there is no memory for them; [`Pending::settle`] gives the error.
+    /// As [`memory::give_up`], where there is no memory for them; [`Pending::settle`] gives the error.
     #[inline]
     pub fn elements(&self) -> *mut u8 {
         let block = self.block.load(Ordering::Acquire);
@@ -312,7 +312,7 @@ impl Pending {
             return block;
         }
         if let Err(error) = self.settle() {
-            std::panic::panic_any(error);
+            memory::give_up(error);
         }
         self.block.load(Ordering::Acquire)
     }

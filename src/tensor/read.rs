@@ -7,6 +7,7 @@ use super::scalar::Scalar;
 use super::storage::Access;
 use crate::error::{Error, Result};
 use crate::kernels::element::{Element, convert, dispatch};
+use crate::memory::reserved;
 
 /// A tensor's elements, locked for reading.
 pub struct Reader<'a> {
@@ -99,9 +100,10 @@ impl Tensor {
     /// For a batched tensor.
     pub fn to_scalars(&self) -> Result<Vec<Scalar>> {
         self.readable("reading the elements of a Tensor")?;
-        self.settle()?;
         let reader = Reader::new(self)?;
-        Ok(self.layout().offsets().map(|o| reader.at(o)).collect())
+        let mut all = reserved("tolist", self.numel())?;
+        all.extend(self.layout().offsets().map(|o| reader.at(o)));
+        Ok(all)
     }
 
     /// An error for a batched tensor: it has no numbers of its own.

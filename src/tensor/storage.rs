@@ -195,10 +195,15 @@ impl Buffer {
     #[cold]
     fn settle_readers(&self) {
         let Some(rest) = self.rest() else { return };
-        let waiting = std::mem::take(&mut *rest.readers.lock());
-        for reader in waiting.iter().filter_map(Weak::upgrade) {
+        let waiting: SmallVec<[Arc<Pending>; 8]> = rest.readers.lock().iter().filter_map(Weak::upgrade).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        for reader in &waiting {
             reader.elements();
         }
+        // Not before all are computed: where there is no memory for one, the next write asks for it again.
+        rest.readers.lock().retain(|reader| reader.upgrade().is_some_and(|r| r.is_waiting()));
     }
 
     /// Computes what waits in this memory, and before it is written what reads it.

@@ -12,8 +12,8 @@ unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out)
     // SAFETY: the caller gives `n` readable elements.
     unsafe {
         if n < 8 {
-            let first = if n == 0 { R::IDENTITY } else { R::map(*data, centre) };
-            let (mut all, mut i) = (first, 1);
+            // From the identity on, as the sum of nothing but -0 is 0.
+            let (mut all, mut i) = (R::IDENTITY, 0);
             while i < n {
                 all = R::combine(all, R::map(*data.add(i), centre));
                 i += 1;

@@ -53,6 +53,7 @@ operation! {
         }
 }
 impl Ternary for Hardtanh {
+    const STEPS: Option<&'static str> = Some("HardtanhBackwardBackward0");
     const DOMAIN: [Domain; 3] = [Domain::ALL, Domain { low: -2.0, high: -0.5 }, Domain { low: 0.5, high: 2.0 }];
     const FORMS: &'static [Form] = &[Form::new(0b110, "HardtanhBackward0", 0b001)];
     fn forward<L: Real>(x: L, low: L, high: L) -> L {
@@ -100,6 +101,7 @@ operation! {
         |_, a| of_reals(LeakyRelu::spec(), a)
 }
 impl Binary for LeakyRelu {
+    const STEPS: Option<&'static str> = Some("LeakyReluBackwardBackward0");
     const FORMS: &'static [Form] = &[Form::new(0b10, "LeakyReluBackward0", 0b01)];
     const EXACT: u8 = 0b10;
     fn forward<L: Real>(x: L, slope: L) -> L {
@@ -140,6 +142,7 @@ operation! {
     binary PreluKernel, prelu_kernel, "PreluKernelBackward0", Rule::Real, ["_prelu_kernel(Tensor input, Tensor weight)"]
 }
 impl Binary for PreluKernel {
+    const STEPS: Option<&'static str> = Some("PreluKernelBackwardBackward0");
     const IN_PLACE: bool = false;
     fn forward<L: Real>(x: L, slope: L) -> L {
         LeakyRelu::forward(x, slope)
@@ -202,6 +205,7 @@ operation! {
         }
 }
 impl Ternary for Threshold {
+    const STEPS: Option<&'static str> = Some("ThresholdBackwardBackward0");
     const FORMS: &'static [Form] = &[Form::new(0b110, "ThresholdBackward0", 0b001)];
     fn forward<L: Real>(x: L, threshold: L, value: L) -> L {
         L::select(x.le(threshold), value, x)
@@ -221,6 +225,7 @@ operation! {
         |_, a| of_reals(Hardshrink::spec(), a)
 }
 impl Binary for Hardshrink {
+    const STEPS: Option<&'static str> = Some("HardshrinkBackwardBackward0");
     const IN_PLACE: bool = false;
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::POSITIVE];
     const FORMS: &'static [Form] = &[Form::new(0b10, "HardshrinkBackward0", 0b01)];
@@ -250,6 +255,7 @@ operation! {
         }
 }
 impl Binary for Softshrink {
+    const STEPS: Option<&'static str> = Some("SoftshrinkBackwardBackward0");
     const IN_PLACE: bool = false;
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::POSITIVE];
     const FORMS: &'static [Form] = &[Form::new(0b10, "SoftshrinkBackward0", 0b01)];
