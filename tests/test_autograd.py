@@ -347,3 +347,31 @@ def test_what_an_operation_in_place_keeps_is_what_was_there():
     x, power = fg.tensor([2.0, 3.0], dtype=fg.float64), leaf(2.0, 2.0)
     x.float_power_(power).sum().backward()
     np.testing.assert_allclose(power.grad.numpy(), [4 * np.log(2), 9 * np.log(3)])
+
+
+@pytest.mark.parametrize("name", ["relu", "abs", "pow", "leaky_relu", "hardtanh", "relu6", "threshold", "softshrink", "hardshrink"])
+def test_derivatives_by_steps_stay_connected(name):
+    functional = fg.nn.functional
+    calls = {"relu": fg.relu, "abs": fg.abs, "pow": lambda x: x**1, "threshold": lambda x: functional.threshold(x, 0.0, 0.0)}
+    x = fg.tensor([1.0, -2.0, 0.3], requires_grad=True)
+    (g,) = fg.autograd.grad(calls.get(name, getattr(functional, name, None))(x).sum(), x, create_graph=True)
+    assert g.requires_grad
+    (second,) = fg.autograd.grad(g.sum(), x)
+    assert second.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_factor_is_freed_as_a_tensor_is():
+    x = fg.ones(2, requires_grad=True)
+    for y in (x * 2, x / 2):
+        y.sum().backward(retain_graph=True)
+        y.sum().backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            y.sum().backward()
+
+
+@pytest.mark.parametrize("n", [1, 8, 40])
+def test_signed_zeros(n):
+    minus, plus = fg.full((n,), -0.0), fg.zeros(n)
+    for kept in (minus.relu(), minus.clamp(min=0.0), fg.nn.functional.hardtanh(minus, 0.0, 1.0), fg.maximum(minus, plus), fg.minimum(minus, plus)):
+        assert fg.signbit(kept).all()
+    assert not fg.signbit(minus.sum()) and not fg.signbit(minus.mean())

@@ -18,7 +18,7 @@ pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + 100_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 USES = {
-    "sum": lambda y: y.sum(),
+    "sort": lambda y: y.sort(),
     "item": lambda y: y[0].item(),
     "write": lambda y: y.__setitem__(3, 1.0),
     "repr": repr,
@@ -29,7 +29,7 @@ USES = {
     "data_ptr": lambda y: y.data_ptr(),
     "add_": lambda y: y.add_(1),
     "iadd": lambda y: y.__iadd__(1),
-    "matmul": lambda y: y @ y,
+    "matmul": lambda y: y.view(2, -1) @ y.view(-1, 2),
     "cat": lambda y: fg.cat([y, y]),
     "clone": lambda y: y.clone(),
     "iteration": lambda y: next(iter(y)),
@@ -38,9 +38,9 @@ USES = {
     "copy": copy.deepcopy,
     "dlpack": lambda y: y.__dlpack__(),
     "backward": lambda y: (y.requires_grad_() * 3).sum().backward(),
-    "rows": lambda y: y.view(-1, 2).sum(0),
+    "rows": lambda y: y.view(-1, 2).cumsum(0),
     "conversion": lambda y: y.long(),
-    "einsum": lambda y: fg.einsum("i,i->", y, y),
+    "einsum": lambda y: fg.einsum("ij,jk->ik", y.view(2, -1), y.view(-1, 2)),
 }
 for name, use in USES.items():
     y = x + 1
@@ -55,10 +55,85 @@ assert x[5].item() == 0 and (x[:5] + 1).tolist() == [1.0] * 5
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit of the address space is read from /proc")
+FORGOTTEN = """
+import resource
+import ferrograd as fg
+
+fg.config.set_fusion(True, 1000)
+x = fg.ones(30_000_000)
+(fg.ones(100_000) + 1).sum()
+waiting = x * 2
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 60_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+try:
+    x.add_(1)
+    raise SystemExit("no error")
+except fg.OutOfMemoryError:
+    pass
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert x[0].item() == 1.0, "a failed write changed the tensor"
+x.fill_(7)
+assert waiting[0].item() == 2.0, "a value that waits lost what it reads"
+"""
+
+ENDLESS = """
+import resource, sys
+import ferrograd as fg
+
+fg.ones(3, requires_grad=True).mul(2).sum().backward()
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 300_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def graph():
+    y = fg.ones(int(sys.argv[1]), requires_grad=True)
+    while True:
+        y = y * 1.0001
+
+
+def tensors():
+    kept = fg.ones(1, requires_grad=True)
+    rows = [None] * 4_000_000
+    for i in range(len(rows)):
+        rows[i] = fg.ones(int(sys.argv[1]))
+
+
+for use in (graph, tensors, lambda: fg.zeros(1).expand(2**34).tolist(), lambda: fg.zeros(1).expand(2**30).unbind(),
+            lambda: fg.repeat_interleave(fg.tensor([2**40])), lambda: fg.combinations(fg.ones(10**5), 4)):
+    try:
+        use()
+    except (fg.OutOfMemoryError, MemoryError):
+        continue
+    sys.exit(f"{use}: no error")
+assert fg.ones(3).add(1).tolist() == [2.0, 2.0, 2.0]
+"""
+
+
+def run(program, *arguments):
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+    assert done.stderr == ""
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit of the address space is read from /proc")
+
+
+@linux
 def test_no_memory_is_an_exception_wherever_a_value_is_computed():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run(PROGRAM)
+
+
+@linux
+def test_a_write_that_fails_forgets_no_value_that_waits():
+    run(FORGOTTEN)
+
+
+@linux
+@pytest.mark.parametrize("size", ["1", "10", "1000"])
+def test_memory_that_runs_out_ends_no_process(size):
+    run(ENDLESS, size)
 
 
 def test_both_kinds_of_handlers_catch_it():

@@ -235,7 +235,7 @@ macro_rules! cheap_powers {
 
 cheap_powers! {
     PowerZero 0.0: |x| L::select(x.eq(x), L::constant(1.0), L::constant(1.0)), |g| L::constant(0.0);
-    PowerOne 1.0: |x| x * L::constant(1.0), |g| g;
+    PowerOne 1.0: |x| x * L::constant(1.0), |g| g * L::select(x.eq(x), L::constant(1.0), L::constant(1.0));
     PowerTwo 2.0: |x| x * x, |g| g * (x + x);
     PowerThree 3.0: |x| x * x * x, |g| g * (L::constant(3.0) * (x * x));
     PowerFour 4.0: |x| x.pow(L::constant(4.0)), |g| g * (L::constant(4.0) * (x * x * x));

@@ -478,7 +478,7 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
         return Err(Error::Internal { op: spec.node, what: "a derivative without a gradient".into() });
     };
     let program = &spec.traces().derivatives[n];
-    if program.is_input() == Some(0) && (spec.steps.is_none() || !is_grad_enabled()) {
+    if program.is_input() == Some(0) {
         return Ok(g.clone());
     }
     let has_tangents =
