@@ -193,7 +193,7 @@ CALLS = {
     "Data": (lambda: fg.tensor([[1, 2], [3]]), ValueError),
     "EmptyList": (lambda: fg.stack([]), RuntimeError),
     "NotImplemented": (lambda: fg.ones(2) & fg.ones(2), NotImplementedError),
-    "OutOfMemory": (lambda: fg.empty(2**58), MemoryError),
+    "OutOfMemory": (lambda: fg.empty(2**58), fg.OutOfMemoryError),
     "NoGradient": (lambda: fg.ones(1).backward(), RuntimeError),
     "ImplicitGradient": (lambda: (leaf() * 2).backward(), RuntimeError),
     "GradientShape": (lambda: (leaf() * 2).backward(fg.ones(3)), RuntimeError),

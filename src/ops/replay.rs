@@ -13,6 +13,7 @@ use crate::graph::mode::is_grad_enabled;
 use crate::kernels::expr::{OpCode, Program};
 use crate::kernels::function::Function;
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
 /// A value of the replay: a tensor made by a step, or a source.
@@ -65,10 +66,14 @@ pub(super) fn replay(program: &Program, sources: &[Operand], g: &Tensor) -> Resu
 
 /// Gives a derivative that depends on operands by steps only a node that says so.
 pub(super) fn by_steps(node: &'static str, found: Tensor, operands: &[Operand]) -> Result<Tensor> {
-    let recorded = |t: &&Tensor| t.requires_grad() && t.batch().is_none();
+    let recorded = |t: &&Tensor| t.requires_grad();
     let steps: SmallVec<[&Tensor; 3]> = operands.iter().filter_map(|o| o.tensor()).filter(recorded).collect();
-    if steps.is_empty() || !is_grad_enabled() || found.batch().is_some() {
+    if steps.is_empty() || !is_grad_enabled() {
         return Ok(found);
+    }
+    if found.batch().is_some() || steps.iter().any(|t| t.batch().is_some()) {
+        let never = Tensor::scalar(Scalar::Bool(false), DType::Bool)?;
+        return steps.into_iter().try_fold(found, |found, operand| where_(&never, operand, &found));
     }
     let mut inputs: SmallVec<[&Tensor; 4]> = smallvec![&found];
     inputs.extend(steps);
