@@ -138,7 +138,8 @@ struct Reduced {
 
 impl Derivative for Reduced {
     fn name(&self) -> &'static str {
-        self.spec.node
+        let Reduced { spec, .. } = self;
+        spec.node
     }
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {

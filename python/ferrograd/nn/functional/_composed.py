@@ -153,6 +153,8 @@ def _attend(q, k, v, mask, dropped: float, is_causal: bool, need_weights: bool):
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(1, 2)
     weights = (scores if mask is None else scores + mask).softmax(-1)
     if dropped > 0:
+        if not hasattr(_nn, "dropout"):
+            raise NotImplementedError("multi_head_attention_forward: dropout_p is not implemented")
         weights = _nn.dropout(weights, dropped)
     return weights @ v, weights
 
