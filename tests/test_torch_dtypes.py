@@ -133,6 +133,10 @@ DRAWN = """
 """
 #: Functions of `nn.functional`.
 CALLS_NN = """
+    F.conv1d(x, c[:, :, :2]); F.conv2d(x[None], c[:, :1, :2][:, :, None], padding=1); F.conv3d(c[None], c[:, :1, :2][:, :, None, None], v[:2])
+    F.conv_transpose1d(x, c.transpose(0, 1)[:, :, :2], stride=2); F.conv_transpose2d(x[None], c[:1, :, :2][:, :, None], v[:3])
+    F.conv_transpose3d(c[None], c[:1, :, :2][:, :, None, None]); T.convolution(x[None], c[:, :, :2], None, [1], [0], [1], False, [0], 1)
+    F.conv_tbc(c, c.mT, v[:3]); T.conv2d(x[None], c[:, :1, :3][:, :, :, None])
     F.silu(x); F.mish(x); F.gelu(x); F.gelu(x, approximate='tanh'); F.softplus(x, 2); F.logsigmoid(x); F.softsign(x); F.tanhshrink(x); F.tanh(x)
     F.sigmoid(x); F.elu(x, 0.7); F.celu(x, 0.5); F.selu(x); F.glu(x); F.relu(x); F.relu6(x); F.hardtanh(x, 0.5, 2.5); F.leaky_relu(x, 0.1)
     T._prelu_kernel(x, y); x.prelu(v); F.prelu(x, v); F.threshold(x, 1, 2.5); x.hardshrink(); F.hardshrink(x, 0.3); F.softshrink(x)

@@ -32,7 +32,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::parallel;
-pub use element::Product;
+pub use element::{Float, Product};
+pub(super) use pack::with_room;
 use view::{View, ViewMut};
 
 /// A matrix in memory: its first element and its steps, which may be zero or negative.

@@ -1,6 +1,7 @@
 //! Loops over slices and numbers. Nothing here knows a tensor, a graph or Python.
 
 pub mod convert;
+pub mod convolve;
 pub mod dispatch;
 pub mod distance;
 pub mod element;

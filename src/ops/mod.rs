@@ -12,6 +12,7 @@ pub mod classify;
 pub mod combined;
 pub mod compare;
 pub mod contract;
+pub mod convolution;
 pub mod copy;
 pub mod covariance;
 pub mod creation;

@@ -277,6 +277,14 @@ impl Arguments<'_> {
         if self.is_none(n) { Ok(None) } else { self.ints(n).map(Some) }
     }
 
+    /// Several integers, of which a single one may stand for all; none where nothing was given.
+    pub fn sizes(&self, n: usize) -> Result<SmallVec<[isize; 4]>> {
+        match self.values.get(n) {
+            Some(Value::Number(one)) => Ok(smallvec::smallvec![one.as_i64() as isize]),
+            _ => self.ints(n).map(SmallVec::from_slice),
+        }
+    }
+
     /// Several lists of integers.
     pub fn lists(&self, n: usize) -> Result<&[SmallVec<[isize; 4]>]> {
         match self.values.get(n) {

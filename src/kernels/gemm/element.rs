@@ -39,6 +39,8 @@ pub trait Product: Copy + Send + Sync + 'static {
 pub trait Float: Product {
     /// `self * factor + term`, rounded once.
     fn mul_add(self, factor: Self, term: Self) -> Self;
+    /// False for infinities and NaN.
+    fn is_finite(self) -> bool;
     /// Bit by bit `a & mask`.
     fn and(a: Self::Lanes, mask: Self::Lanes) -> Self::Lanes;
     /// Takes both vectors as segments of `WIDTH` lanes and adds the upper half of each to its lower half.
@@ -127,6 +129,11 @@ macro_rules! product {
                 #[inline(always)]
                 fn mul_add(self, factor: Self, term: Self) -> Self {
                     $mul_add(self, factor, term)
+                }
+
+                #[inline(always)]
+                fn is_finite(self) -> bool {
+                    <$t>::is_finite(self)
                 }
 
                 #[inline(always)]

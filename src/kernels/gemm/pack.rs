@@ -19,7 +19,7 @@ const ON_STACK: usize = 8192;
 const KEPT: usize = 4 << 20;
 
 /// Gives `body` uninitialised room for `len` elements, aligned to cache lines.
-pub(super) fn with_room<T: Copy, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> R {
+pub(in crate::kernels) fn with_room<T: Copy, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> R {
     thread_local!(static ROOM: Cell<Vec<Line>> = const { Cell::new(Vec::new()) });
     let bytes = len * size_of::<T>();
     if bytes <= ON_STACK {
