@@ -19,6 +19,7 @@ TYPES = {
     "int": "int",
     "int[]": "int | Sequence[int]",
     "Size": "Sequence[int]",
+    "int?[]": "int | Sequence[int | None]",
     "int[][]": "Sequence[int | Sequence[int]]",
     "Order": "Number | str",
     "bool": "_bool",

@@ -59,6 +59,7 @@ pub mod shuffle;
 mod small;
 pub mod softmax;
 pub mod sort;
+pub mod spatial;
 pub mod special;
 pub mod splice;
 pub mod statistics;

@@ -196,6 +196,9 @@ pub struct Arguments<'a> {
 }
 
 impl Arguments<'_> {
+    /// Stands for None among integers.
+    pub const SAME: isize = isize::MIN;
+
     fn wrong<T>(&self, n: usize, expected: &'static str) -> Result<T> {
         Err(Error::ArgumentType {
             op: self.op,

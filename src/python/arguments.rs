@@ -12,7 +12,7 @@ use super::dtype::PyDType;
 use super::random::PyGenerator;
 use super::signature::{Default, Entry, Kind, Parameter, Signature};
 use super::tensor::PyTensor;
-use crate::ops::Value;
+use crate::ops::{Arguments, Value};
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
@@ -183,6 +183,7 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
                 ints(object)?
             }
         }
+        Kind::MaybeInts => maybe_ints(object)?,
         Kind::Lists => lists(object)?,
         Kind::Order => match object.extract::<String>() {
             Ok(word) => Some(Value::Text(word)),
@@ -214,6 +215,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Number => "Number",
         Kind::Int => "int",
         Kind::Ints | Kind::Size => "tuple of ints",
+        Kind::MaybeInts => "tuple of ints or None",
         Kind::Lists => "tuple of tuples of ints",
         Kind::Order => "Number or str",
         Kind::Numbers => "tuple of Numbers",
@@ -259,6 +261,23 @@ fn ints(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
     for item in object.try_iter()? {
         match convert::integer(&item?) {
             Some(i) => all.push(i),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(Value::Ints(all)))
+}
+
+/// As [`ints`], with [`Arguments::SAME`] for None.
+fn maybe_ints(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+    if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
+        return ints(object);
+    }
+    let mut all = SmallVec::new();
+    for item in object.try_iter()? {
+        let item = item?;
+        match convert::integer(&item) {
+            Some(i) => all.push(i),
+            None if item.is_none() => all.push(Arguments::SAME),
             None => return Ok(None),
         }
     }

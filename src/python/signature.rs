@@ -22,6 +22,8 @@ pub enum Kind {
     Ints,
     /// A sequence of integers, also where one alone would do elsewhere.
     Size,
+    /// Integers, of which some may be None.
+    MaybeInts,
     /// Sequences of integers, in a sequence.
     Lists,
     /// Numbers: one or a sequence.
@@ -108,6 +110,7 @@ fn kind(text: &str) -> (Kind, bool) {
         "int" => Kind::Int,
         "int[]" => Kind::Ints,
         "Size" => Kind::Size,
+        "int?[]" => Kind::MaybeInts,
         "int[][]" => Kind::Lists,
         "Order" => Kind::Order,
         "bool" => Kind::Bool,

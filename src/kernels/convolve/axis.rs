@@ -79,6 +79,12 @@ impl Axis {
         }
     }
 
+    /// The places modulo the stride that elements of `x` have.
+    pub(super) fn phases(&self) -> Vec<usize> {
+        let count = self.x.min(self.stride);
+        (0..count).map(|i| (i + self.padding) % self.stride).collect()
+    }
+
     /// Where the source is `y`, and the result those elements of `x` that lie at one place modulo the stride.
     pub(super) fn backward(&self, phase: usize) -> Side {
         let met = (0..self.kernel).map(|k| (k, k * self.dilation)).filter(|(_, at)| at % self.stride == phase);

@@ -30,12 +30,13 @@ impl Pass {
     pub fn backward(axes: &[Axis; 3]) -> Vec<Pass> {
         let [a, b, c] = axes;
         let mut all = Vec::new();
-        for i in 0..a.stride {
-            for j in 0..b.stride {
-                all.extend((0..c.stride).map(|k| Pass { sides: [a.backward(i), b.backward(j), c.backward(k)] }));
+        for i in a.phases() {
+            for j in b.phases() {
+                all.extend(
+                    c.phases().into_iter().map(|k| Pass { sides: [a.backward(i), b.backward(j), c.backward(k)] }),
+                );
             }
         }
-        all.retain(|p| p.sides.iter().all(|s| s.count > 0));
         all
     }
 
@@ -49,9 +50,9 @@ impl Pass {
         self.sides.iter().map(|s| s.len).product()
     }
 
-    /// The elements of one channel of the source as it is laid out.
+    /// The elements of one channel of the source as it is laid out; where that is no number, more than any memory has.
     pub fn channel(&self) -> usize {
-        self.sides.iter().map(|s| s.len * s.phases.len()).product()
+        self.sides.iter().fold(1, |n: usize, s| n.saturating_mul(s.len).saturating_mul(s.phases.len()))
     }
 
     /// The place in a phase of what the result at `at` meets first.

@@ -221,8 +221,8 @@ unsafe fn pair<T: Float, const R: usize, const C: usize>(m: &Meeting<T>, row: us
 #[inline(always)]
 fn total<T: Float>(lanes: T::Lanes) -> T {
     let mut half = T::LANES;
-    // SAFETY: a vector is an array of its lanes.
     let mut all = [T::ZERO; 16];
+    // SAFETY: a vector is an array of its lanes, of which there are at most 16.
     unsafe { std::ptr::copy_nonoverlapping((&raw const lanes).cast(), all.as_mut_ptr(), T::LANES) };
     while half > 1 {
         half /= 2;

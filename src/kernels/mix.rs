@@ -1,0 +1,211 @@
+//! Sparse matrices along one dimension of row-major memory: what resampling, padding and sums over windows are.
+
+use super::dispatch::{tier, tiered};
+use super::element::Element;
+use super::gemm::Float;
+use super::parallel;
+
+/// A sparse matrix by rows.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    columns: usize,
+    /// Where the entries of each row start, and where the last end.
+    starts: Vec<usize>,
+    /// Their columns.
+    places: Vec<usize>,
+    weights: Vec<f64>,
+}
+
+impl Matrix {
+    /// A matrix with so many columns and these rows of columns and weights.
+    pub fn new<R: IntoIterator<Item = (usize, f64)>>(columns: usize, rows: impl IntoIterator<Item = R>) -> Matrix {
+        let mut matrix = Matrix { columns, starts: vec![0], places: vec![], weights: vec![] };
+        for row in rows {
+            for (place, weight) in row {
+                debug_assert!(place < columns);
+                matrix.places.push(place);
+                matrix.weights.push(weight);
+            }
+            matrix.starts.push(matrix.places.len());
+        }
+        matrix
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Rows become columns; the entries of a row keep the order of those they came from.
+    pub fn transposed(&self) -> Matrix {
+        let mut starts = vec![0; self.columns + 1];
+        self.places.iter().for_each(|&p| starts[p + 1] += 1);
+        (0..self.columns).for_each(|c| starts[c + 1] += starts[c]);
+        let mut next = starts.clone();
+        let mut turned = Matrix {
+            columns: self.rows(),
+            places: vec![0; self.places.len()],
+            weights: vec![0.0; self.places.len()],
+            starts,
+        };
+        for row in 0..self.rows() {
+            for entry in self.starts[row]..self.starts[row + 1] {
+                let at = next[self.places[entry]];
+                next[self.places[entry]] += 1;
+                (turned.places[at], turned.weights[at]) = (row, self.weights[entry]);
+            }
+        }
+        turned
+    }
+
+    /// True where every row is one element, unchanged, or nothing.
+    pub fn picks(&self) -> bool {
+        self.starts.windows(2).all(|s| s[1] - s[0] <= 1) && self.weights.iter().all(|&w| w == 1.0)
+    }
+}
+
+/// An address that threads share; they write to different elements.
+#[derive(Clone, Copy)]
+struct Shared<T>(*mut T);
+// SAFETY: the users of the address see to it that threads write to different elements.
+unsafe impl<T> Sync for Shared<T> {}
+impl<T> Shared<T> {
+    /// # Safety
+    /// The elements are there, and nobody else has them.
+    #[allow(clippy::mut_from_ref, reason = "users keep apart what they write")]
+    unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
+    }
+}
+
+/// Elements that a piece of work has.
+const GRAIN: usize = 1 << 14;
+
+/// Runs `body(outer, row, target)` for every row of results of `inner` elements each.
+fn each_row<T: Send + Sync>(rows: usize, inner: usize, y: &mut [T], body: impl Fn(usize, usize, &mut [T]) + Sync) {
+    if y.is_empty() {
+        return;
+    }
+    let (count, y) = (y.len() / inner, Shared(y.as_mut_ptr()));
+    parallel::for_each_range(count, GRAIN / inner + 1, |start, end| {
+        for unit in start..end {
+            // SAFETY: units have elements of their own.
+            body(unit / rows, unit % rows, unsafe { y.part(unit * inner, inner) });
+        }
+    });
+}
+
+/// The rows of a matrix of [`Matrix::picks`] of the middle dimension of `x`, whose last has `inner` elements; zero where a
+/// row is nothing.
+pub fn pick<T: Element>(matrix: &Matrix, x: &[T], y: &mut [T], inner: usize) {
+    let (rows, columns) = (matrix.rows(), matrix.columns);
+    if inner == 1 && !y.is_empty() {
+        return each_row(1, rows, y, |outer, _, line| {
+            for (row, to) in line.iter_mut().enumerate() {
+                let (start, end) = (matrix.starts[row], matrix.starts[row + 1]);
+                *to = if start < end { x[outer * columns + matrix.places[start]] } else { T::from_i64(0) };
+            }
+        });
+    }
+    each_row(rows, inner, y, |outer, row, to| {
+        if matrix.starts[row] == matrix.starts[row + 1] {
+            return to.fill(T::from_i64(0));
+        }
+        let from = (outer * columns + matrix.places[matrix.starts[row]]) * inner;
+        to.copy_from_slice(&x[from..from + inner]);
+    });
+}
+
+/// `y[o][r][i] = sum over c of matrix[r][c] x[o][c][i]`, `i` below `inner`.
+pub fn mix<T: Float + Element>(matrix: &Matrix, x: &[T], y: &mut [T], inner: usize) {
+    let weights: Vec<T> = matrix.weights.iter().map(|&w| T::from_f64(w)).collect();
+    let (rows, columns) = (matrix.rows(), matrix.columns);
+    let entries = |row: usize| matrix.starts[row]..matrix.starts[row + 1];
+    if inner == 1 && !y.is_empty() {
+        let kernel = lines::<T>(tier());
+        return each_row(1, rows, y, |outer, _, line| {
+            let x = &x[outer * columns..(outer + 1) * columns];
+            // SAFETY: places are below the number of columns.
+            unsafe { kernel(matrix, &weights, x, line) };
+        });
+    }
+    let kernel = add::<T>(tier());
+    each_row(rows, inner, y, |outer, row, to| {
+        to.fill(T::ZERO);
+        for (n, entry) in entries(row).enumerate() {
+            let from = (outer * columns + matrix.places[entry]) * inner;
+            // SAFETY: both have as many elements.
+            unsafe { kernel(weights[entry], &x[from..from + inner], to, n == 0) };
+        }
+    });
+}
+
+tiered! {
+    fn lines<T: Float>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) = line::<T>;
+}
+
+#[inline(always)]
+unsafe fn line<T: Float>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) {
+    for (row, to) in y.iter_mut().enumerate() {
+        let mut sum = T::ZERO;
+        for entry in matrix.starts[row]..matrix.starts[row + 1] {
+            let (weight, x) = (weights[entry], x[matrix.places[entry]]);
+            sum = x.mul_add(weight, sum);
+        }
+        *to = sum;
+    }
+}
+
+tiered! {
+    fn add<T: Float>(weight: T, x: &[T], y: &mut [T], is_first: bool) = added::<T>;
+}
+
+#[inline(always)]
+unsafe fn added<T: Float>(weight: T, x: &[T], y: &mut [T], is_first: bool) {
+    if is_first {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x.mul_add(weight, T::ZERO));
+    } else {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x.mul_add(weight, *y));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Matrix {
+        Matrix::new(3, [vec![(0, 0.5), (2, 2.0)], vec![], vec![(1, 1.0)], vec![(2, -1.0)]])
+    }
+
+    #[test]
+    fn a_matrix_and_its_transpose() {
+        let x = [1.0f64, 10.0, 100.0];
+        let mut y = [7.0; 4];
+        mix(&example(), &x, &mut y, 1);
+        assert_eq!(y, [200.5, 0.0, 10.0, -100.0]);
+        let mut back = [0.0; 3];
+        mix(&example().transposed(), &[1.0, 2.0, 3.0, 4.0], &mut back, 1);
+        assert_eq!(back, [0.5, 3.0, -2.0]);
+        let mut wide = [0.0; 16];
+        mix(&example(), &[1.0, 2.0, 10.0, 20.0, 100.0, 200.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], &mut wide, 2);
+        assert_eq!(wide[..8], [200.5, 401.0, 0.0, 0.0, 10.0, 20.0, -100.0, -200.0]);
+        assert_eq!(wide[8..], [2.5, 2.5, 0.0, 0.0, 1.0, 1.0, -1.0, -1.0]);
+    }
+
+    #[test]
+    fn picked_elements() {
+        let matrix = Matrix::new(3, [vec![(2, 1.0)], vec![], vec![(0, 1.0)]]);
+        assert!(matrix.picks() && !example().picks());
+        let mut y = [9u8; 6];
+        pick(&matrix, &[1, 2, 3, 4, 5, 6], &mut y, 1);
+        assert_eq!(y, [3, 0, 1, 6, 0, 4]);
+        pick(&matrix, &[1, 2, 3, 4, 5, 6], &mut y, 2);
+        assert_eq!(y, [5, 6, 0, 0, 1, 2]);
+    }
+}

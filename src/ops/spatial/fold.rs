@@ -1,0 +1,186 @@
+//! Windows as columns of a matrix, and the way back.
+
+use smallvec::SmallVec;
+
+use super::map::Map;
+use super::{check_room, each, listed};
+use crate::error::{Error, Result};
+use crate::graph::forward::unrecorded;
+use crate::kernels::mix::Matrix;
+use crate::ops::recorded::link_linear;
+use crate::ops::registry::{Arguments, operation};
+use crate::ops::{batch, view};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::{Category, DType};
+
+/// Two of something, for rows and columns of an image.
+type Pair = [usize; 2];
+
+/// The windows of images.
+#[derive(Clone, Debug)]
+struct Columns {
+    size: Pair,
+    kernel: Pair,
+    /// How many windows there are.
+    count: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+}
+
+impl Columns {
+    /// From the arguments from `n` on: the kernel's size, dilation, padding and stride.
+    fn called(a: &Arguments, n: usize, size: Pair) -> Result<Columns> {
+        let list = |at: usize, name, least: isize| -> Result<Pair> {
+            let given = listed(a, n + at, name, 2)?.unwrap_or_default();
+            let found = each(a.op, name, &given, 2)?;
+            if found.iter().any(|&x| x < least || x > isize::MAX / 8) {
+                let what = format!("{name} should be {least} or more in both dimensions, but got {given:?}");
+                return Err(Error::Invalid { op: a.op, what });
+            }
+            Ok([found[0] as usize, found[1] as usize])
+        };
+        let (kernel, dilation) = (list(0, "kernel_size", 1)?, list(1, "dilation", 1)?);
+        let (padding, stride) = (list(2, "padding", 0)?, list(3, "stride", 1)?);
+        let mut count = [0; 2];
+        for d in 0..2 {
+            let reach = dilation[d].checked_mul(kernel[d] - 1).and_then(|r| r.checked_add(1));
+            let room = reach.and_then(|r| (size[d] + 2 * padding[d]).checked_sub(r));
+            let Some(room) = room else {
+                let what = format!(
+                    "given input with spatial size {size:?}, kernel_size={kernel:?}, dilation={dilation:?}, padding={padding:?}, there is no window within it"
+                );
+                return Err(Error::Invalid { op: a.op, what });
+            };
+            count[d] = room / stride[d] + 1;
+            check_room(a.op, &[size[d], kernel[d].saturating_mul(count[d])])?;
+        }
+        Ok(Columns { size, kernel, count, stride, padding, dilation })
+    }
+
+    /// For every element of the kernel and every window the element of the image, if there is one.
+    fn matrix(&self, d: usize) -> Matrix {
+        let at = |row: usize| {
+            let (element, window) = (row / self.count[d], row % self.count[d]);
+            let at = (window * self.stride[d] + element * self.dilation[d]).checked_sub(self.padding[d])?;
+            (at < self.size[d]).then_some((at, 1.0))
+        };
+        Matrix::new(self.size[d], (0..self.kernel[d] * self.count[d]).map(at))
+    }
+
+    fn map(&self) -> Map {
+        Map { parts: vec![(2, self.matrix(0)), (1, self.matrix(1))], ..Map::default() }
+    }
+
+    fn elements(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+}
+
+const LONG: &str = "unfold";
+
+/// `(..., C, H, W)` to `(..., C K L, windows)`.
+fn columns(x: &Tensor, c: &Columns) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| columns(x, c)) {
+        return y;
+    }
+    let y = unrecorded(|| {
+        let y = c.map().numbers(LONG, x)?;
+        let lead = x.rank() - 3;
+        let mut shape: SmallVec<[isize; 8]> = view::signed(&x.shape()[..lead + 1]).into_iter().collect();
+        shape.extend([c.kernel[0], c.count[0], c.kernel[1], c.count[1]].map(|s| s as isize));
+        let y = view::transpose(&view::reshape(&y, &shape)?, -2, -3)?;
+        shape.truncate(lead);
+        shape.extend([x.shape()[lead] * c.elements(), c.count[0] * c.count[1]].map(|s| s as isize));
+        view::reshape(&y, &shape)
+    })?
+    .detach();
+    let back = c.clone();
+    link_linear("Im2ColBackward0", x, &y, move |g| images(g, &back))?;
+    Ok(y)
+}
+
+/// `(..., C K L, windows)` to `(..., C, H, W)`: what windows share is added up.
+fn images(x: &Tensor, c: &Columns) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| images(x, c)) {
+        return y;
+    }
+    let y = unrecorded(|| {
+        let lead = x.rank() - 2;
+        let channels = x.shape()[lead] / c.elements();
+        let mut shape: SmallVec<[isize; 8]> = view::signed(&x.shape()[..lead]).into_iter().collect();
+        shape.extend([channels, c.kernel[0], c.kernel[1], c.count[0], c.count[1]].map(|s| s as isize));
+        let y = view::transpose(&view::reshape(x, &shape)?, -2, -3)?;
+        shape.truncate(lead);
+        shape.extend([channels, c.kernel[0] * c.count[0], c.kernel[1] * c.count[1]].map(|s| s as isize));
+        c.map().transposed().numbers("fold", &view::reshape(&y, &shape)?)
+    })?;
+    let back = c.clone();
+    link_linear("Col2ImBackward0", x, &y, move |g| columns(g, &back))?;
+    Ok(y)
+}
+
+fn check_dtype(op: &'static str, x: &Tensor) -> Result<()> {
+    x.dtype().require(op)?;
+    if x.dtype().category() == Category::Integer {
+        return Err(Error::NotImplemented { op, what: format!("{}: convert to a float dtype first; this", x.dtype()) });
+    }
+    debug_assert!(x.dtype() == DType::Bool || x.dtype().is_floating_point());
+    Ok(())
+}
+
+operation! {
+    /// The windows of images as columns: `(N, C, H, W)` or `(C, H, W)` gives `(N, C K L, P)` or `(C K L, P)` for a kernel of
+    /// size `(K, L)` at `P` places, row by row, `stride` apart, its elements `dilation` apart, with `padding` zeros around
+    /// the image. The gradient adds up what windows share: it is `fold`.
+    ///
+    /// Floating-point dtypes and bool. Windows that do not fit are a RuntimeError.
+    ///
+    /// >>> ferrograd.nn.functional.unfold(ferrograd.arange(9.0).reshape(1, 3, 3), 2)
+    /// tensor([[0., 1., 3., 4.],
+    ///         [1., 2., 4., 5.],
+    ///         [3., 4., 6., 7.],
+    ///         [4., 5., 7., 8.]])
+    function ["nn.unfold(Tensor input, int[] kernel_size, int[] dilation=1, int[] padding=0, int[] stride=1)"], |_, a| {
+        let x = a.tensor(0)?;
+        if x.rank() < 3 {
+            return Err(Error::DimRange { op: a.op, dim: 2, rank: x.rank() });
+        }
+        super::check_images(a.op, x, 2)?;
+        check_dtype(a.op, x)?;
+        let size = [x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]];
+        Ok(columns(x, &Columns::called(a, 1, size)?)?.into())
+    }
+}
+
+operation! {
+    /// Columns set into images at the places of `unfold`'s windows, what windows share added up: `(N, C K L, P)` or
+    /// `(C K L, P)` gives `(N, C, H, W)` or `(C, H, W)` for `output_size = (H, W)`.
+    ///
+    /// Floating-point dtypes and bool. Sizes that do not fit are a RuntimeError.
+    ///
+    /// >>> ferrograd.nn.functional.fold(ferrograd.ones(4, 4), (3, 3), 2)
+    /// tensor([[[1., 2., 1.],
+    ///          [2., 4., 2.],
+    ///          [1., 2., 1.]]])
+    function ["nn.fold(Tensor input, int[] output_size, int[] kernel_size, int[] dilation=1, int[] padding=0, int[] stride=1)"], |_, a| {
+        let x = a.tensor(0)?;
+        super::check_images(a.op, x, 1)?;
+        check_dtype(a.op, x)?;
+        let size = each(a.op, "output_size", &a.sizes(1)?, 2)?;
+        if size.iter().any(|&s| s < 1) {
+            return Err(Error::Invalid { op: a.op, what: format!("output_size should be greater than zero, but got {size:?}") });
+        }
+        let c = Columns::called(a, 2, [size[0] as usize, size[1] as usize])?;
+        let (rows, windows) = (x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]);
+        let (elements, expected) = (c.elements(), c.count[0] * c.count[1]);
+        if rows % elements != 0 {
+            let what = format!("expected {rows} rows of input to be divisible by the product of kernel_size {:?}", c.kernel);
+            return Err(Error::Invalid { op: a.op, what });
+        }
+        if windows != expected {
+            return Err(Error::Invalid { op: a.op, what: format!("expected {expected} columns, one a window, but got {windows}") });
+        }
+        Ok(images(x, &c)?.into())
+    }
+}

@@ -1,0 +1,351 @@
+//! Images read at places of a grid.
+
+use crate::error::{Error, Result};
+use crate::ops::arithmetic::{add, mul, sub};
+use crate::ops::registry::{Arguments, operation};
+use crate::ops::{arithmetic, cast, compare, contract, creation, gather, join, rounding, unary, view};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::scalar::Scalar;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Linear,
+    Nearest,
+    Cubic,
+}
+
+/// What stands outside of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Padding {
+    Zeros,
+    Border,
+    Reflection,
+}
+
+/// One dimension of the image.
+#[derive(Clone, Copy)]
+struct Axis {
+    size: usize,
+    padding: Padding,
+    corners: bool,
+}
+
+impl Axis {
+    fn last(&self) -> f64 {
+        self.size as f64 - 1.0
+    }
+
+    /// From -1 to 1, which are the outer edges or the outermost elements, to places of elements.
+    fn place(&self, g: &Tensor) -> Result<Tensor> {
+        let up = add(g, 1.0)?;
+        if self.corners {
+            return mul(&arithmetic::div(&up, 2.0)?, self.last());
+        }
+        arithmetic::div(&sub(&mul(&up, self.size as f64)?, 1.0)?, 2.0)
+    }
+
+    /// Places within the image, by the padding; with zeros they stay where they are.
+    fn within(&self, place: &Tensor) -> Result<Tensor> {
+        match self.padding {
+            Padding::Zeros => Ok(place.clone()),
+            Padding::Border => self.clipped(place),
+            Padding::Reflection => self.clipped(&self.reflected(place)?),
+        }
+    }
+
+    /// Places beyond the outermost elements moved there, where they no longer depend on the grid; what is no number is
+    /// moved to the first.
+    fn clipped(&self, place: &Tensor) -> Result<Tensor> {
+        let inside = compare::logical_and(&compare::gt(place, 0.0)?, &compare::lt(place, self.last())?)?;
+        let end = mul(&cast::to(&compare::ge(&place.detach(), self.last())?, place.dtype())?, self.last())?;
+        compare::where_(&inside, place, &end)
+    }
+
+    /// Places seen in mirrors at both ends: on the outermost elements, or on the edges.
+    fn reflected(&self, place: &Tensor) -> Result<Tensor> {
+        let (low, span) = if self.corners { (0.0, self.last()) } else { (-0.5, self.size as f64) };
+        if span == 0.0 {
+            return mul(place, 0.0);
+        }
+        let apart = unary::abs(&sub(place, low)?)?;
+        let rest = rounding::fmod(&apart, span)?;
+        let flips = unary::floor(&arithmetic::div(&apart.detach(), span)?)?;
+        let even = compare::eq(&arithmetic::remainder(&flips, 2.0)?, 0.0)?;
+        add(&compare::where_(&even, &rest, &sub(span, &rest)?)?, low)
+    }
+
+    /// Whole places as indices, and which of them lie within the image: the others become 0.
+    fn index(&self, place: &Tensor) -> Result<(Tensor, Tensor)> {
+        let place = place.detach();
+        let inside = compare::logical_and(&compare::ge(&place, 0.0)?, &compare::le(&place, self.last())?)?;
+        Ok((cast::to(&compare::where_(&inside, &place, 0.0)?, DType::I64)?, inside))
+    }
+}
+
+/// An element that goes into a result, in one dimension: its index, whether there is one, and its weight.
+struct Tap {
+    index: Tensor,
+    inside: Tensor,
+    weight: Option<Tensor>,
+}
+
+fn taps(mode: Mode, axis: Axis, place: &Tensor) -> Result<Vec<Tap>> {
+    let tap = |place: &Tensor, weight: Option<Tensor>| {
+        let (index, inside) = axis.index(place)?;
+        Ok(Tap { index, inside, weight })
+    };
+    if mode == Mode::Nearest {
+        return Ok(vec![tap(&rounding::round(&axis.within(&place.detach())?)?, None)?]);
+    }
+    if mode == Mode::Linear {
+        let place = axis.within(place)?;
+        let low = unary::floor(&place.detach())?;
+        let part = sub(&place, &low)?;
+        let first = tap(&low, Some(sub(1.0, &part)?))?;
+        return Ok(vec![first, tap(&add(&low, 1.0)?, Some(part))?]);
+    }
+    let low = unary::floor(&place.detach())?;
+    let part = sub(place, &low)?;
+    let one = |n: f64| {
+        let weight = cubic(&sub(&part, n)?, !(0.0..=1.0).contains(&n))?;
+        tap(&axis.within(&add(&low, n)?)?, Some(weight))
+    };
+    [-1.0, 0.0, 1.0, 2.0].into_iter().map(one).collect()
+}
+
+/// The cubic convolution kernel with a = -0.75, within a distance of 1 or beyond it.
+fn cubic(apart: &Tensor, far: bool) -> Result<Tensor> {
+    let a = -0.75;
+    let x = unary::abs(apart)?;
+    if far {
+        // a x^3 - 5a x^2 + 8a x - 4a
+        let y = add(&mul(&sub(&mul(&x, a)?, 5.0 * a)?, &x)?, 8.0 * a)?;
+        return sub(&mul(&y, &x)?, 4.0 * a);
+    }
+    // (a + 2) x^3 - (a + 3) x^2 + 1
+    add(&mul(&mul(&sub(&mul(&x, a + 2.0)?, a + 3.0)?, &x)?, &x)?, 1.0)
+}
+
+impl Tap {
+    /// The element of a row of the dimensions so far and of another of a size.
+    fn beside(&self, other: &Tap, size: usize) -> Result<Tap> {
+        let weight = match (&self.weight, &other.weight) {
+            (Some(a), Some(b)) => Some(mul(a, b)?),
+            (a, b) => a.clone().or(b.clone()),
+        };
+        Ok(Tap {
+            index: add(&mul(&self.index, Scalar::Int(size as i64))?, &other.index)?,
+            inside: compare::logical_and(&self.inside, &other.inside)?,
+            weight,
+        })
+    }
+}
+
+/// The values at the places of a grid: `(N, C, ...)` and `(N, ..., n)` give `(N, C, ...)`.
+fn sampled(x: &Tensor, grid: &Tensor, mode: Mode, padding: Padding, corners: bool) -> Result<Tensor> {
+    let spatial = x.rank() - 2;
+    let (images, channels) = (x.shape()[0] as isize, x.shape()[1] as isize);
+    let places = grid.shape()[1..=spatial].iter().product::<usize>() as isize;
+    let mut all: Vec<Tap> = vec![];
+    for (d, &size) in x.shape()[2..].iter().enumerate() {
+        // The last number of a place is that of the first dimension.
+        let along = view::select(grid, -1, (spatial - 1 - d) as isize)?;
+        let axis = Axis { size, padding, corners };
+        let taps = taps(mode, axis, &axis.place(&view::reshape(&along, &[images, places])?)?)?;
+        all = match all.is_empty() {
+            true => taps,
+            false => all.iter().flat_map(|a| taps.iter().map(|b| a.beside(b, size))).collect::<Result<_>>()?,
+        };
+    }
+    let flat = view::flatten(x, 2, -1)?;
+    let mut total: Option<Tensor> = None;
+    for tap in &all {
+        let index = view::expand(&view::unsqueeze(&tap.index, 1)?, &[images, channels, places])?;
+        let value = gather::gather(&flat, -1, &index)?;
+        let value = compare::where_(&view::unsqueeze(&tap.inside, 1)?, &value, 0.0)?;
+        let term = match &tap.weight {
+            Some(weight) => mul(&value, &view::unsqueeze(weight, 1)?)?,
+            None => value,
+        };
+        total = Some(match total {
+            Some(total) => add(&total, &term)?,
+            None => term,
+        });
+    }
+    let mut shape = vec![images, channels];
+    shape.extend(grid.shape()[1..=spatial].iter().map(|&s| s as isize));
+    let total = total.ok_or(Error::Internal { op: OP, what: "an image without dimensions".into() })?;
+    view::reshape(&total, &shape)
+}
+
+const OP: &str = "grid_sample";
+
+fn check(x: &Tensor, grid: &Tensor, mode: Mode) -> Result<()> {
+    let refused = |what: String| Err(Error::Invalid { op: OP, what });
+    if x.dtype() != grid.dtype() {
+        return Err(Error::DTypeMismatch { op: OP, left: x.dtype(), right: grid.dtype() });
+    }
+    if !(4..=5).contains(&x.rank()) || x.rank() != grid.rank() {
+        return refused(format!(
+            "expected 4D or 5D input and grid with the same number of dimensions, but got {:?} and {:?}",
+            x.shape(),
+            grid.shape()
+        ));
+    }
+    if x.shape()[0] != grid.shape()[0] {
+        return refused(format!(
+            "expected grid and input to have the same batch size, but got {:?} and {:?}",
+            x.shape(),
+            grid.shape()
+        ));
+    }
+    if grid.shape()[grid.rank() - 1] != x.rank() - 2 {
+        return refused(format!(
+            "expected grid to have size {} in its last dimension, but got {:?}",
+            x.rank() - 2,
+            grid.shape()
+        ));
+    }
+    if x.shape()[2..].contains(&0) {
+        return refused(format!("expected input to have non-empty spatial dimensions, but got {:?}", x.shape()));
+    }
+    if mode == Mode::Cubic && x.rank() == 5 {
+        return refused("bicubic interpolation only supports 4D input".into());
+    }
+    if !x.dtype().is_floating_point() {
+        return Err(Error::NotImplemented {
+            op: OP,
+            what: format!("{}: convert to a float dtype first; this", x.dtype()),
+        });
+    }
+    Ok(())
+}
+
+/// In float32 where the elements are narrower, and rounded once.
+fn grid_sample(x: &Tensor, grid: &Tensor, mode: Mode, padding: Padding, corners: bool) -> Result<Tensor> {
+    check(x, grid, mode)?;
+    let wide = x.dtype().computed_in();
+    let y = sampled(&cast::to(x, wide)?, &cast::to(grid, wide)?, mode, padding, corners)?;
+    cast::to(&y, x.dtype())
+}
+
+operation! {
+    /// The values of images at the places of a grid: `input` `(N, C, H, W)` and `grid` `(N, P, Q, 2)` give `(N, C, P, Q)`,
+    /// or `(N, C, D, H, W)` and `(N, P, Q, R, 3)` give `(N, C, P, Q, R)`. A place is a column, a row and, of volumes, a depth,
+    /// from -1 to 1: the outer edges of the image, or with `align_corners` its outermost elements.
+    ///
+    /// `mode` is 'bilinear', from the neighbours in each dimension; 'nearest'; or 'bicubic', for images. `padding_mode` says
+    /// what stands outside: 'zeros'; 'border', the outermost elements; or 'reflection', the image in mirrors at its edges.
+    ///
+    /// Input and grid have one floating-point dtype. Sizes that do not fit are a RuntimeError, other modes a ValueError.
+    ///
+    /// >>> x, grid = ferrograd.tensor([[[[1.0, 3.0]]]]), ferrograd.tensor([[[[0.0, 0.0], [0.5, 0.0]]]])
+    /// >>> ferrograd.nn.functional.grid_sample(x, grid, align_corners=True)
+    /// tensor([[[[2.0000, 2.5000]]]])
+    function ["nn.grid_sample(Tensor input, Tensor grid, str mode='bilinear', str padding_mode='zeros', bool? align_corners=None)"], |_, a| {
+        let mode = match a.text(2)? {
+            Some("bilinear") => Mode::Linear,
+            Some("nearest") => Mode::Nearest,
+            Some("bicubic") => Mode::Cubic,
+            other => return unknown(a, "mode", "must be 'bilinear', 'nearest' or 'bicubic'", other),
+        };
+        let padding = match a.text(3)? {
+            Some("zeros") => Padding::Zeros,
+            Some("border") => Padding::Border,
+            Some("reflection") => Padding::Reflection,
+            other => return unknown(a, "padding_mode", "must be 'zeros', 'border' or 'reflection'", other),
+        };
+        let corners = a.maybe_number(4)?.is_some_and(Scalar::as_bool);
+        Ok(grid_sample(a.tensor(0)?, a.tensor(1)?, mode, padding, corners)?.into())
+    }
+}
+
+fn unknown<T>(a: &Arguments, argument: &'static str, rule: &'static str, given: Option<&str>) -> Result<T> {
+    Err(Error::Argument { op: a.op, argument, rule, given: format!("{given:?}") })
+}
+
+operation! {
+    /// `nn.functional.grid_sample` with numbers for the modes: 0, 1, 2 for 'bilinear', 'nearest', 'bicubic', and 0, 1, 2 for
+    /// 'zeros', 'border', 'reflection'.
+    ///
+    /// >>> x, grid = ferrograd.tensor([[[[1.0, 3.0]]]]), ferrograd.zeros(1, 1, 1, 2)
+    /// >>> ferrograd.grid_sampler(x, grid, 0, 0, True)
+    /// tensor([[[[2.]]]])
+    function ["grid_sampler(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners)"; also "grid_sampler_2d", "grid_sampler_3d"], |_, a| {
+        let mode = match a.int(2)? {
+            0 => Mode::Linear,
+            1 => Mode::Nearest,
+            2 => Mode::Cubic,
+            other => return Err(Error::Invalid { op: a.op, what: format!("interpolation_mode must be 0, 1 or 2, got {other}") }),
+        };
+        let padding = match a.int(3)? {
+            0 => Padding::Zeros,
+            1 => Padding::Border,
+            2 => Padding::Reflection,
+            other => return Err(Error::Invalid { op: a.op, what: format!("padding_mode must be 0, 1 or 2, got {other}") }),
+        };
+        Ok(grid_sample(a.tensor(0)?, a.tensor(1)?, mode, padding, a.bool(4)?)?.into())
+    }
+}
+
+/// The places along a dimension of a grid, from -1 to 1.
+fn line(size: usize, corners: bool, dtype: DType) -> Result<Tensor> {
+    if size <= 1 {
+        return Tensor::zeros(&[size], dtype);
+    }
+    let ends = creation::linspace(-1.0, 1.0, size as isize, dtype)?;
+    if corners { Ok(ends) } else { mul(&ends, (size as f64 - 1.0) / size as f64) }
+}
+
+/// The grid of affine maps: `(N, 2, 3)` or `(N, 3, 4)` for images or volumes of these sizes.
+fn affine(a: &Arguments, theta: &Tensor, size: &[isize], corners: bool) -> Result<Tensor> {
+    let wrong = |argument, rule, given: String| Err(Error::Argument { op: a.op, argument, rule, given });
+    if !theta.dtype().is_floating_point() {
+        return wrong("theta", "must have a floating point dtype", theta.dtype().to_string());
+    }
+    if !(4..=5).contains(&size.len()) {
+        let what = format!("a size of {} numbers: 4 or 5 are expected; this", size.len());
+        return Err(Error::NotImplemented { op: a.op, what });
+    }
+    let spatial = size.len() - 2;
+    if theta.rank() != 3 || theta.shape()[1..] != [spatial, spatial + 1] {
+        return wrong(
+            "theta",
+            "must be a batch of 2x3 matrices for images, or of 3x4 for volumes",
+            format!("{:?}", theta.shape()),
+        );
+    }
+    if size.iter().any(|&s| s <= 0) {
+        return wrong("size", "must be all positive", format!("{size:?}"));
+    }
+    let sizes: Vec<isize> = size[2..].to_vec();
+    let axes = (0..spatial).rev().map(|d| {
+        let mut shape = vec![1; spatial];
+        shape[d] = sizes[d];
+        view::expand(&view::reshape(&line(sizes[d] as usize, corners, theta.dtype())?, &shape)?, &sizes)
+    });
+    let mut axes = axes.collect::<Result<Vec<_>>>()?;
+    axes.push(Tensor::ones(&sizes.iter().map(|&s| s as usize).collect::<Vec<_>>(), theta.dtype())?);
+    let base = view::reshape(&join::stack(&axes, -1)?, &[-1, spatial as isize + 1])?;
+    let y = contract::matmul(&base, &view::transpose(theta, -1, -2)?)?;
+    let mut shape = vec![theta.shape()[0] as isize];
+    shape.extend(sizes);
+    shape.push(spatial as isize);
+    view::reshape(&y, &shape)
+}
+
+operation! {
+    /// Grids for `grid_sample` from affine maps: the places of the elements of images of `size` `(N, C, H, W)`, mapped by
+    /// the matrices `theta` `(N, 2, 3)`, as `(N, H, W, 2)`; or of volumes of `(N, C, D, H, W)` by `(N, 3, 4)`.
+    ///
+    /// Arguments that do not fit are a ValueError.
+    ///
+    /// >>> theta = ferrograd.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    /// >>> ferrograd.nn.functional.affine_grid(theta, (1, 1, 1, 2))
+    /// tensor([[[[-0.5000,  0.0000],
+    ///           [ 0.5000,  0.0000]]]])
+    function ["nn.affine_grid(Tensor theta, int[] size, bool? align_corners=None)"; also "package.affine_grid_generator"], |_, a| {
+        Ok(affine(a, a.tensor(0)?, a.ints(1)?, a.maybe_number(2)?.is_some_and(Scalar::as_bool))?.into())
+    }
+}

@@ -1,0 +1,107 @@
+//! Linear maps of the last dimensions, each mixed by a sparse matrix of its own. The derivative is the transposed map.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::graph::forward::unrecorded;
+use crate::kernels::element::{Element, dispatch};
+use crate::kernels::gemm::Float;
+use crate::kernels::mix::{self, Matrix};
+use crate::ops::recorded::link_linear;
+use crate::ops::{arithmetic, batch, cast, copy};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::storage::Access;
+
+/// A linear map of tensors of any number of leading dimensions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Map {
+    /// Dimensions, counted from the end, and the matrices along them.
+    pub parts: Vec<(usize, Matrix)>,
+    /// What the elements are divided by before that, broadcast.
+    pub before: Option<Tensor>,
+    /// What the results are divided by, broadcast.
+    pub after: Option<Tensor>,
+}
+
+impl Map {
+    pub fn transposed(&self) -> Map {
+        Map {
+            parts: self.parts.iter().map(|(d, m)| (*d, m.transposed())).collect(),
+            before: self.after.clone(),
+            after: self.before.clone(),
+        }
+    }
+
+    /// True where the results are elements, or zero.
+    fn picks(&self) -> bool {
+        self.before.is_none() && self.after.is_none() && self.parts.iter().all(|(_, m)| m.picks())
+    }
+
+    /// The numbers, without history.
+    pub fn numbers(&self, op: &'static str, x: &Tensor) -> Result<Tensor> {
+        let dtype = x.dtype();
+        let is_picking = self.picks();
+        let wide = match dtype.computed_in() {
+            _ if is_picking => dtype,
+            float if float.is_floating_point() => float,
+            _ => DType::F64,
+        };
+        let over = |x: Tensor, by: &Option<Tensor>| match by {
+            Some(by) => arithmetic::div(&x, &cast::to(by, wide)?),
+            None => Ok(x),
+        };
+        let mut y = over(cast::to(&x.detach(), wide)?, &self.before)?;
+        // What makes fewer goes first, rows before columns; what makes more, the other way round.
+        let mut order: Vec<&(usize, Matrix)> = self.parts.iter().collect();
+        order.sort_by_key(|(d, m)| {
+            let grows = m.rows() > m.columns();
+            (grows, if grows { *d as isize } else { -(*d as isize) })
+        });
+        for (dim, matrix) in order {
+            y = along(op, &y, *dim, matrix, is_picking)?;
+        }
+        cast::to(&over(y, &self.after)?, dtype)
+    }
+}
+
+/// One matrix along a dimension that is counted from the end.
+fn along(op: &'static str, x: &Tensor, dim: usize, matrix: &Matrix, is_picking: bool) -> Result<Tensor> {
+    let x = copy::to_contiguous(x)?;
+    let mut shape = x.layout().shape.clone();
+    let at = shape.len() - dim;
+    shape[at] = matrix.rows();
+    let inner = shape[at + 1..].iter().product();
+    let y = Tensor::uninitialized(op, &shape, x.dtype())?;
+    let access = Access::lock([(&**x.storage(), false)]);
+    if is_picking {
+        dispatch!(op, x.dtype(), T => {
+            // SAFETY: both are contiguous tensors of this type; `y` is new.
+            let (x, y) = unsafe { (x.elements::<T>(), y.elements_mut::<T>()) };
+            mix::pick(matrix, x, y, inner);
+        });
+    } else if x.dtype() == DType::F64 {
+        mixed::<f64>(matrix, &x, &y, inner);
+    } else {
+        mixed::<f32>(matrix, &x, &y, inner);
+    }
+    drop(access);
+    Ok(y)
+}
+
+fn mixed<T: Element + Float>(matrix: &Matrix, x: &Tensor, y: &Tensor, inner: usize) {
+    // SAFETY: both are contiguous tensors of this type, locked; `y` is new.
+    let (x, y) = unsafe { (x.elements::<T>(), y.elements_mut::<T>()) };
+    mix::mix(matrix, x, y, inner);
+}
+
+/// A map of a tensor, recorded under a name; its derivative under another, and so on by turns.
+pub(super) fn apply(op: &'static str, names: [&'static str; 2], map: &Arc<Map>, x: &Tensor) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| apply(op, names, map, x)) {
+        return y;
+    }
+    let y = unrecorded(|| map.numbers(op, x))?;
+    let map = map.clone();
+    link_linear(names[0], x, &y, move |g| apply(op, [names[1], names[0]], &Arc::new(map.transposed()), g))?;
+    Ok(y)
+}
