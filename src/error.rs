@@ -356,6 +356,9 @@ pub enum Error {
     /// A hook that gave a gradient of another look than it was given.
     #[error("{node}: a hook has changed the {property} of value: expected {expected}, got {given}")]
     HookValue { node: &'static str, property: &'static str, expected: String, given: String },
+    /// Work that another thread ended.
+    #[error("interrupted")]
+    Interrupted,
     /// What a function of the host language raised, as it raised it.
     #[error("{0}")]
     Host(HostError),

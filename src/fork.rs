@@ -7,8 +7,16 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// How many forks lie between this process and the one that began.
+#[inline]
 pub(crate) fn count() -> u32 {
     FORKS.load(Relaxed)
+}
+
+/// What a lock of a byte holds while a thread of this process has it; never 0. Any other value was left by a thread of
+/// the parent, which does not exist here.
+#[inline]
+pub(crate) fn stamp() -> u8 {
+    (count() % 255 + 1) as u8
 }
 
 /// Sees to it that the process can be forked. Called before the first lock of the allocator is taken.
@@ -47,5 +55,6 @@ extern "C" fn after() {
 #[cfg(unix)]
 extern "C" fn after_in_child() {
     FORKS.fetch_add(1, Relaxed);
+    crate::engine::plan::forget_others();
     after();
 }

@@ -279,6 +279,81 @@ def test_a_child_forked_amid_other_threads_differentiates_with_threads_of_its_ow
     assert out.split() == ["0"]
 
 
+@needs_fork
+def test_a_child_does_not_wait_for_memory_that_a_thread_of_the_parent_had_locked():
+    """Threads of the parent write and read the same large tensors, and accumulate into the same leaf, all the time."""
+    out = run(
+        """
+        import os, signal, threading, warnings
+        warnings.simplefilter("ignore")
+        import ferrograd as fg
+        fg.set_num_threads(2)
+        w = fg.ones(300, 300, requires_grad=True)
+        shared = fg.ones(1_000_000)
+
+        def step():
+            shared.mul_(1.0)
+            total = shared.sum()
+            (w @ w).tanh().sum().backward()
+            return total.item() == 1_000_000 and w.grad is not None
+
+        step()
+        stop = threading.Event()
+
+        def busy():
+            while not stop.is_set():
+                step()
+
+        others = [threading.Thread(target=busy) for _ in range(3)]
+        [t.start() for t in others]
+        failed = 0
+        for _ in range(40):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                fine = all(step() for _ in range(2))
+                os._exit(0 if fine else 1)
+            failed += os.waitpid(child, 0)[1] != 0
+        stop.set()
+        [t.join() for t in others]
+        print(failed)
+        """
+    )
+    assert out.split() == ["0"]
+
+
+@needs_fork
+def test_a_child_forked_in_a_hook_goes_on_with_the_pass():
+    out = run(
+        """
+        import os, warnings
+        warnings.simplefilter("ignore")
+        import ferrograd as fg
+        x = fg.ones(100, 100, requires_grad=True)
+        y = x * 2
+        children = []
+
+        def forks(grad):
+            child = os.fork()
+            if child:
+                children.append(os.waitpid(child, 0)[1])
+            else:
+                with fg.enable_grad():
+                    (x * x).sum().backward()
+                children.append(None)
+
+        y.register_hook(forks)
+        (y @ y).sum().backward()
+        fine = (x.grad[0, 0].item() == (802 if children == [None] else 800))
+        if children == [None]:
+            os._exit(0 if fine else 1)
+        print(children, fine)
+        """
+    )
+    assert out.split() == ["[0]", "True"]
+
+
+
 LONG = {
     # One after another, each long enough to be asked in its midst.
     "chain": """

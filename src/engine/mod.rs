@@ -11,11 +11,12 @@ use std::cell::Cell;
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
-use crate::graph::NodeRef;
 use crate::graph::mode::{self, GradMode};
 use crate::graph::node::Edge;
 use crate::graph::transform::bare;
+use crate::graph::{NodeRef, cycles};
 use crate::host::host;
+use crate::kernels::parallel;
 use crate::ops::batch;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -108,6 +109,7 @@ impl Pass {
         inputs: Option<&[Place]>,
         options: Options,
     ) -> Result<Pass> {
+        cycles::collect_where_due();
         if !gradients.is_empty() && gradients.len() != outputs.len() {
             return Err(Error::GradientCount { outputs: outputs.len(), grads: gradients.len() });
         }
@@ -143,10 +145,10 @@ impl Pass {
             return self.run_at(depth + 1);
         }
         // A pass within a pass within a pass: the next goes on with the stack of a new thread.
-        let mode = mode::Snapshot::take();
+        let (mode, watch) = (mode::Snapshot::take(), parallel::Watch::take());
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(STACK);
-            let run = thread.spawn_scoped(scope, || mode.run(|| self.run_at(1)));
+            let run = thread.spawn_scoped(scope, || watch.run(|| mode.run(|| self.run_at(1))));
             match run.map(|handle| handle.join()) {
                 Ok(Ok(found)) => found,
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
@@ -178,6 +180,11 @@ impl Pass {
 /// The number of the pass that this thread is in, for its hooks; 0 outside of any.
 pub fn current_pass() -> u32 {
     PASS.get()
+}
+
+/// How many passes run on this thread, one within the other.
+fn depth() -> u32 {
+    DEPTH.get()
 }
 
 /// True where the pass that this thread is in was limited to some inputs: it does not accumulate into all leaves.

@@ -20,6 +20,17 @@ static LIVE: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
 static LIVE_COUNT: AtomicU32 = AtomicU32::new(0);
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
+/// True while any thread runs a backward pass.
+pub(crate) fn are_running() -> bool {
+    LIVE_COUNT.load(Ordering::SeqCst) > 0
+}
+
+/// Forgets the passes of threads that a forked child does not have.
+pub(crate) fn forget_others() {
+    LIVE.iter().for_each(|cell| cell.store(0, Ordering::SeqCst));
+    LIVE_COUNT.store(super::depth(), Ordering::SeqCst);
+}
+
 /// The number of a running pass, given back when it drops.
 struct Number {
     pass: u32,

@@ -22,6 +22,7 @@ type Incoming = SmallVec<[Option<Tensor>; 1]>;
 
 /// Runs a plan; gives the captured gradients.
 pub(super) fn run(plan: Plan, roots: SmallVec<[(Edge, Tensor); 1]>, options: Options) -> Result<Vec<Option<Tensor>>> {
+    parallel::check_stop()?;
     let keep = options.retain_graph || options.create_graph;
     let mut run = Run::new(plan, keep);
     for (i, (edge, gradient)) in roots.iter().enumerate() {
@@ -313,6 +314,7 @@ impl Patience {
     #[cold]
     fn ask(&mut self) -> Result<()> {
         self.work = 0;
+        parallel::check_stop()?;
         let now = Instant::now();
         if now - *self.asked.get_or_insert(now) < PATIENCE {
             return Ok(());

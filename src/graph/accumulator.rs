@@ -1,5 +1,6 @@
 //! The node at a leaf: where gradients end up.
 
+use super::cycles::Object;
 use super::node::{Backward, Derivative, Gradients};
 use crate::error::Result;
 use crate::tensor::Tensor;
@@ -25,5 +26,9 @@ impl Derivative for AccumulateGrad {
 
     fn leaf(&self) -> Option<Tensor> {
         Some(self.leaf.clone())
+    }
+
+    fn links(&mut self, to: &mut Vec<Object>) {
+        to.push(Object::Tensor(self.leaf.clone()));
     }
 }

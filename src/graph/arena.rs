@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use smallvec::SmallVec;
 
+use super::cycles;
 use super::node::{Backward, Derivative, Edges, Gradients, Node, Outputs};
 use super::saved::{self, Packed};
 use crate::error::{Error, Result};
@@ -194,7 +195,11 @@ impl NodeRef {
         let outputs = Outputs::new(outputs);
         match hooks {
             None => Ok(NodeRef::with(derivative, edges, outputs)),
-            Some(hooks) => Ok(NodeRef::with(Packed::new(derivative, hooks)?, edges, outputs)),
+            Some(hooks) => {
+                let node = NodeRef::with(Packed::new(derivative, hooks)?, edges, outputs);
+                cycles::note(&node);
+                Ok(node)
+            }
         }
     }
 
@@ -244,6 +249,11 @@ impl NodeRef {
     /// True where this is the only reference to the node.
     pub fn is_unique(&self) -> bool {
         self.slot().refs.load(Ordering::Relaxed) == 1
+    }
+
+    /// How many references to the node there are.
+    pub(super) fn owners(&self) -> usize {
+        self.slot().refs.load(Ordering::Acquire) as usize
     }
 
     /// Runs the node's derivative alone: the gradients of its inputs from those of its outputs.
@@ -297,6 +307,13 @@ impl Clone for NodeRef {
 }
 
 impl NodeId {
+    /// True as long as the node lives.
+    pub(super) fn is_alive(self) -> bool {
+        // SAFETY: slots stay readable.
+        let slot = unsafe { self.slot.as_ref() };
+        slot.sequence.load(Ordering::Acquire) == self.sequence && slot.refs.load(Ordering::Relaxed) > 0
+    }
+
     /// The node, if it still lives.
     pub fn upgrade(self) -> Option<NodeRef> {
         // SAFETY: slots stay readable.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::cycles::{Object, Start};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
@@ -25,7 +26,14 @@ pub type All<F> = Vec<Arc<F>>;
 /// Hooks of one kind, in the order of registration.
 pub struct Hooks<F: ?Sized>(Arc<List<F>>);
 
-struct List<F: ?Sized>(Mutex<Vec<(u64, Arc<F>)>>);
+struct List<F: ?Sized>(Mutex<Vec<Hook<F>>>);
+
+struct Hook<F: ?Sized> {
+    id: u64,
+    call: Arc<F>,
+    /// The object of the host language that the hook holds, or 0.
+    held: usize,
+}
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -36,22 +44,47 @@ impl<F: ?Sized> Default for Hooks<F> {
 }
 
 impl<F: ?Sized + Send + Sync + 'static> Hooks<F> {
-    /// Adds a hook.
-    pub fn add(&self, hook: Arc<F>) -> HookHandle {
+    /// Adds a hook that holds an object of the host language, or nothing where `held` is 0.
+    pub fn add(&self, call: Arc<F>, held: usize) -> HookHandle {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.0.0.lock().push((id, hook));
+        self.0.0.lock().push(Hook { id, call, held });
         let list: Weak<List<F>> = Arc::downgrade(&self.0);
         HookHandle { id, list }
     }
 
+    /// Where a search for circles may start.
+    pub(super) fn start(&self) -> Weak<dyn Start> {
+        let list: Weak<List<F>> = Arc::downgrade(&self.0);
+        list
+    }
+
+    /// Adds the objects of the host language that the hooks hold.
+    pub(super) fn links(&self, to: &mut Vec<Object>) {
+        self.0.starts(to);
+    }
+
+    /// Removes all hooks.
+    pub(super) fn clear(&self) {
+        let removed = std::mem::take(&mut *self.0.0.lock());
+        drop(removed);
+    }
+
     /// The hooks as they are now: one that is called may add and remove others.
     pub fn all(&self) -> All<F> {
-        self.0.0.lock().iter().map(|(_, hook)| hook.clone()).collect()
+        self.0.0.lock().iter().map(|hook| hook.call.clone()).collect()
     }
 
     /// True where there are none.
     pub fn is_empty(&self) -> bool {
         self.0.0.lock().is_empty()
+    }
+}
+
+impl<F: ?Sized + Send + Sync> Start for List<F> {
+    fn starts(&self, to: &mut Vec<Object>) {
+        // A hook that is being called is held by whoever calls it.
+        let idle = |hook: &&Hook<F>| hook.held != 0 && Arc::strong_count(&hook.call) == 1;
+        to.extend(self.0.lock().iter().filter(idle).map(|hook| Object::Host(hook.held)));
     }
 }
 
@@ -62,7 +95,7 @@ trait Removes: Send + Sync {
 impl<F: ?Sized + Send + Sync> Removes for List<F> {
     fn remove(&self, id: u64) {
         let mut hooks = self.0.lock();
-        let removed = hooks.iter().position(|(i, _)| *i == id).map(|at| hooks.remove(at));
+        let removed = hooks.iter().position(|hook| hook.id == id).map(|at| hooks.remove(at));
         // What the hook holds is dropped outside of the lock: it may hold this list.
         drop(hooks);
         drop(removed);

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use parking_lot::Mutex;
-
 use super::accumulator::AccumulateGrad;
 use super::arena::{NodeId, NodeRef};
+use super::cycles::{self, Object};
 use super::forward::Tangents;
 use super::hooks::{All, HookHandle, Hooks, LeafHook, TensorHook};
 use super::mode;
 use super::node::{Edge, Edges};
 use crate::error::{Error, Result};
-use crate::memory::spin::Spin;
+use crate::memory::spin::{Spin, SpinGuard};
 use crate::tensor::Tensor;
 
 /// The autograd state of a tensor, shared by the tensors that are one variable.
@@ -23,7 +22,7 @@ pub struct Meta {
     /// Set for the leaves of a transform that has run its function: nobody outside of it differentiates by them.
     closed: AtomicBool,
     retains_grad: AtomicBool,
-    accumulating: Mutex<()>,
+    accumulating: Spin<()>,
     /// For views: the version of the memory that the edge belongs to.
     version: AtomicU32,
     state: Spin<State>,
@@ -84,7 +83,7 @@ impl Meta {
             requires_grad: AtomicBool::new(true),
             closed: AtomicBool::new(false),
             retains_grad: AtomicBool::new(false),
-            accumulating: Mutex::new(()),
+            accumulating: Spin::new(()),
             version: AtomicU32::new(0),
             state: Spin::new(State { origin, grad: None, rare: None }),
         }
@@ -110,7 +109,7 @@ impl Meta {
     }
 
     /// Held while a gradient is added to, so that no addition is lost between two backward passes.
-    pub(crate) fn accumulating(&self) -> parking_lot::MutexGuard<'_, ()> {
+    pub(crate) fn accumulating(&self) -> SpinGuard<'_, ()> {
         self.accumulating.lock()
     }
 
@@ -135,6 +134,26 @@ impl Meta {
     fn replace_origin(&self, origin: Origin) {
         let before = std::mem::replace(&mut self.state.lock().origin, origin);
         drop(before);
+    }
+
+    /// Adds what the state refers to.
+    pub(super) fn links(&self, to: &mut Vec<Object>) {
+        let state = self.state.lock();
+        to.extend(state.grad.clone().map(Object::Tensor));
+        to.extend(state.origin.edge().map(|edge| Object::Node(edge.node.clone())));
+        if let Some(rare) = &state.rare {
+            rare.hooks.tensor.links(to);
+            rare.hooks.accumulated.links(to);
+            to.extend(rare.tangents.iter().map(|(_, _, t)| Object::Tensor(t.clone())));
+        }
+    }
+
+    /// Cuts all references, where nobody has the tensor.
+    pub(super) fn clear(&self) {
+        let mut state = self.state.lock();
+        let cut = (state.grad.take(), state.rare.take(), std::mem::take(&mut state.origin));
+        drop(state);
+        drop(cut);
     }
 
     /// The gradient taken away, to be dropped by the caller outside of the lock.
@@ -251,6 +270,9 @@ impl Tensor {
             {
                 extras.store_retained(edge.output, None);
             }
+        }
+        if let Some(grad) = grad.as_ref().filter(|g| g.requires_grad()) {
+            cycles::note_gradient(grad);
         }
         drop(meta.replace_grad(grad));
     }
@@ -370,13 +392,38 @@ impl Tensor {
     /// # Errors
     /// Where the tensor requires no gradient.
     pub fn register_hook(&self, hook: Arc<TensorHook>) -> Result<HookHandle> {
+        self.register_hook_holding(hook, 0)
+    }
+
+    /// As [`Tensor::register_hook`], for a hook that holds an object of the host language.
+    ///
+    /// # Errors
+    /// As [`Tensor::register_hook`].
+    pub fn register_hook_holding(&self, hook: Arc<TensorHook>, held: usize) -> Result<HookHandle> {
         if !self.requires_grad() {
             return Err(Error::HookWithoutGrad);
         }
-        match self.grad_fn() {
-            Some(edge) => Ok(edge.node.extras_or_new().hook_tensor(edge.output, hook)),
-            None => Ok(self.meta_or_new().state.lock().rare.get_or_insert_default().hooks.tensor.add(hook)),
+        if let Some(edge) = self.grad_fn() {
+            cycles::note(&edge.node);
+            return Ok(edge.node.extras_or_new().hook_tensor(edge.output, hook, held));
         }
+        Ok(self.add_leaf_hook(|hooks| &hooks.tensor, hook, held))
+    }
+
+    /// Adds a hook to one of the lists of a leaf.
+    fn add_leaf_hook<F: ?Sized + Send + Sync + 'static>(
+        &self,
+        list: impl Fn(&LeafHooks) -> &Hooks<F>,
+        hook: Arc<F>,
+        held: usize,
+    ) -> HookHandle {
+        let meta = self.meta_or_new();
+        let mut state = meta.state.lock();
+        let hooks = list(&state.rare.get_or_insert_default().hooks);
+        let (handle, start) = (hooks.add(hook, held), hooks.start());
+        drop(state);
+        cycles::note_hooks(start);
+        handle
     }
 
     /// Calls `hook` with this leaf whenever its gradient was added to.
@@ -384,13 +431,21 @@ impl Tensor {
     /// # Errors
     /// Where the tensor requires no gradient, or is not a leaf.
     pub fn register_post_accumulate_grad_hook(&self, hook: Arc<LeafHook>) -> Result<HookHandle> {
+        self.register_post_accumulate_grad_hook_holding(hook, 0)
+    }
+
+    /// As [`Tensor::register_post_accumulate_grad_hook`], for a hook that holds an object of the host language.
+    ///
+    /// # Errors
+    /// As [`Tensor::register_post_accumulate_grad_hook`].
+    pub fn register_post_accumulate_grad_hook_holding(&self, hook: Arc<LeafHook>, held: usize) -> Result<HookHandle> {
         if !self.requires_grad() {
             return Err(Error::HookWithoutGrad);
         }
         if !self.is_leaf() {
             return Err(Error::HookNotLeaf);
         }
-        Ok(self.meta_or_new().state.lock().rare.get_or_insert_default().hooks.accumulated.add(hook))
+        Ok(self.add_leaf_hook(|hooks| &hooks.accumulated, hook, held))
     }
 
     /// The hooks on this leaf's gradient, and those after its accumulation.

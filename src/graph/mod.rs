@@ -4,6 +4,7 @@
 pub mod accumulator;
 pub mod anomaly;
 pub mod arena;
+pub mod cycles;
 pub mod forward;
 pub mod hooks;
 pub mod meta;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::UnsafeCell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -12,9 +12,11 @@ use smallvec::SmallVec;
 
 use super::anomaly::{self, Origin};
 use super::arena::NodeRef;
+use super::cycles::{self, Holder, Object};
 use super::hooks::{HookHandle, Hooks, PostHook, PreHook, TensorHook};
 use super::saved::{Packed, Saved};
 use crate::error::Result;
+use crate::fork;
 use crate::memory::{self, boxed_or_new, pool};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -86,6 +88,11 @@ pub trait Derivative: Clone + Send + Sync + 'static {
     /// Calls `f` with every value that is kept, in a fixed order.
     fn visit(&mut self, _f: &mut dyn FnMut(&mut Saved)) {}
 
+    /// Adds what the derivative refers to, for a search for circles of references.
+    fn links(&mut self, to: &mut Vec<Object>) {
+        self.visit(&mut |saved| saved.links(to));
+    }
+
     /// The values that are kept; those that hooks took are given back by them.
     ///
     /// # Errors
@@ -121,6 +128,7 @@ struct Functions {
     drop: unsafe fn(*mut u64),
     leaf: unsafe fn(*const u64) -> Option<Tensor>,
     visit: unsafe fn(*mut u64, Visitor),
+    links: unsafe fn(*mut u64, &mut Vec<Object>),
     values: unsafe fn(*const u64) -> Result<Vec<Saved>>,
     calls_host: bool,
     takes_undefined: bool,
@@ -181,6 +189,8 @@ impl<D: Derivative> Table<D> {
         leaf: |p| unsafe { (*locate::<D>(p)).leaf() },
         // SAFETY: as above.
         visit: |p, f| unsafe { (*locate::<D>(p)).visit(f) },
+        // SAFETY: as above.
+        links: |p, to| unsafe { (*locate::<D>(p)).links(to) },
         // SAFETY: as above.
         values: |p| unsafe { (*locate::<D>(p)).values() },
         calls_host: D::CALLS_HOST,
@@ -319,8 +329,11 @@ pub struct Node {
     edge_count: u32,
     dtype: DType,
     rank: u8,
-    lock: AtomicBool,
+    lock: AtomicU8,
 }
+
+/// What the host language keeps with a node.
+pub trait Kept: Holder + Any {}
 
 /// What belongs to one output or another.
 type ByOutput<T> = SmallVec<[(u32, T); 1]>;
@@ -339,7 +352,7 @@ pub struct Extras {
     /// Where the host language recorded the node, for those who look for a mistake.
     pub origin: OnceLock<Origin>,
     /// What the host language keeps with the node.
-    pub host: OnceLock<Arc<dyn Any + Send + Sync>>,
+    pub host: OnceLock<Arc<dyn Kept>>,
 }
 
 // SAFETY: payloads are `Send + Sync` derivatives, reached under `lock`.
@@ -364,7 +377,7 @@ impl Node {
             (&raw mut (*at).sizes).write(outputs.sizes);
             (&raw mut (*at).dtype).write(outputs.dtype);
             (&raw mut (*at).rank).write(outputs.rank);
-            (&raw mut (*at).lock).write(AtomicBool::new(false));
+            (&raw mut (*at).lock).write(AtomicU8::new(0));
         }
     }
 
@@ -394,11 +407,12 @@ impl Node {
     /// Runs `f` on the payload, alone.
     #[inline]
     fn locked<R>(&self, f: impl FnOnce(*mut u64) -> R) -> R {
-        while self.lock.swap(true, Ordering::Acquire) {
+        let stamp = fork::stamp();
+        while self.lock.swap(stamp, Ordering::Acquire) == stamp {
             std::thread::yield_now();
         }
         let result = f(self.payload.get().cast());
-        self.lock.store(false, Ordering::Release);
+        self.lock.store(0, Ordering::Release);
         result
     }
 
@@ -437,6 +451,23 @@ impl Node {
     /// What the hooks raise.
     pub fn values(&self) -> Result<Vec<Saved>> {
         self.take(true).values()
+    }
+
+    /// Adds what the node refers to.
+    pub(super) fn links(&self, to: &mut Vec<Object>) {
+        to.extend(self.edges().iter().flatten().map(|edge| Object::Node(edge.node.clone())));
+        // SAFETY: as in `name`.
+        self.locked(|p| unsafe { (self.functions.links)(p, to) });
+        if let Some(extras) = self.extras() {
+            extras.links(to);
+        }
+    }
+
+    /// Cuts the references to what few nodes have, where nobody has the node.
+    pub(super) fn clear(&self) {
+        if let Some(extras) = self.extras() {
+            extras.clear();
+        }
     }
 
     /// True where hooks took the values that the node keeps.
@@ -550,6 +581,24 @@ impl Node {
 }
 
 impl Extras {
+    /// Adds what the extras refer to.
+    fn links(&self, to: &mut Vec<Object>) {
+        to.extend(self.retained.lock().iter().filter_map(|(_, grad)| grad.clone()).map(Object::Tensor));
+        self.tensor_hooks.lock().iter().for_each(|(_, hooks)| hooks.links(to));
+        self.pre_hooks.links(to);
+        self.post_hooks.links(to);
+        to.extend(self.host.get().map(|host| Object::Holder(host.clone())));
+    }
+
+    /// Cuts the references to gradients and hooks.
+    fn clear(&self) {
+        let retained = std::mem::take(&mut *self.retained.lock());
+        let hooks = std::mem::take(&mut *self.tensor_hooks.lock());
+        drop((retained, hooks));
+        self.pre_hooks.clear();
+        self.post_hooks.clear();
+    }
+
     /// Keeps the gradient of an output from the next pass on.
     pub(crate) fn retain(&self, output: u32) {
         let mut retained = self.retained.lock();
@@ -567,19 +616,21 @@ impl Extras {
     pub(crate) fn store_retained(&self, output: u32, grad: Option<Tensor>) {
         let mut retained = self.retained.lock();
         let slot = retained.iter_mut().find(|(o, _)| *o == output);
+        let recorded = grad.clone().filter(|g| slot.is_some() && g.requires_grad());
         let before = slot.and_then(|(_, kept)| std::mem::replace(kept, grad));
         drop(retained);
+        recorded.iter().for_each(cycles::note_gradient);
         drop(before);
     }
 
     /// Adds a hook on the tensor that is an output.
-    pub(crate) fn hook_tensor(&self, output: u32, hook: Arc<TensorHook>) -> HookHandle {
+    pub(crate) fn hook_tensor(&self, output: u32, hook: Arc<TensorHook>, held: usize) -> HookHandle {
         let mut all = self.tensor_hooks.lock();
         if let Some((_, hooks)) = all.iter().find(|(o, _)| *o == output) {
-            return hooks.add(hook);
+            return hooks.add(hook, held);
         }
         let hooks = Hooks::default();
-        let handle = hooks.add(hook);
+        let handle = hooks.add(hook, held);
         all.push((output, hooks));
         handle
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::anomaly;
 use super::arena::NodeRef;
+use super::cycles::{Holder, Object};
 use super::forward;
 use super::meta::Meta;
 use super::mode;
@@ -133,6 +134,11 @@ impl Saved {
         let memory = ManuallyDrop::new(unsafe { Storage::from_raw(self.pointer()) });
         let (shape, dtype) = node.output(usize::from(self.output) - 1);
         Some(Tensor::new(Storage::clone(&memory), Layout::contiguous(&shape), dtype, Versioning::Tracked))
+    }
+
+    /// Adds the tensor, where it is kept as one.
+    pub(crate) fn links(&self, to: &mut Vec<Object>) {
+        to.extend(self.as_tensor().cloned().map(Object::Tensor));
     }
 
     /// The value for a backward pass; it stays only where `keep`.
@@ -272,7 +278,7 @@ impl Drop for Saved {
 }
 
 /// What becomes of a value while it is kept: to a disk and back, to a list, to nothing and computed again.
-pub trait SavedHooks: Send + Sync {
+pub trait SavedHooks: Holder {
     /// What is kept in place of the value.
     ///
     /// # Errors
@@ -283,6 +289,8 @@ pub trait SavedHooks: Send + Sync {
     /// # Errors
     /// What the host language raises.
     fn unpack(&self, pack: &Pack) -> Result<Tensor>;
+    /// Adds the object of the host language that is kept in place of a value.
+    fn links_of(&self, _pack: &Pack, _to: &mut Vec<Object>) {}
 }
 
 /// What is kept in place of a value.
@@ -406,6 +414,19 @@ impl<D: Derivative> Derivative for Packed<D> {
 
     fn leaf(&self) -> Option<Tensor> {
         self.inner.leaf()
+    }
+
+    fn links(&mut self, to: &mut Vec<Object>) {
+        self.inner.links(to);
+        to.push(Object::Holder(self.hooks.clone()));
+        // Packs that a pass is using are held by it.
+        for kept in self.packs.iter().filter(|packs| Arc::strong_count(packs) == 1).flat_map(|packs| packs.iter()) {
+            let Some(kept) = kept else { continue };
+            to.extend(kept.edge.as_ref().map(|edge| Object::Node(edge.node.clone())));
+            if Arc::strong_count(&kept.pack) == 1 {
+                self.hooks.links_of(&kept.pack, to);
+            }
+        }
     }
 
     const CALLS_HOST: bool = true;

@@ -186,6 +186,7 @@ fn for_each_part(count: usize, threads: usize, body: impl Fn(Range<usize>) + Syn
             if p >= parts {
                 break;
             }
+            parallel::glance();
             body(count * p / parts..count * (p + 1) / parts);
         }
     });

@@ -1,12 +1,17 @@
 //! One pool of threads for kernels and graph, made when first needed and made anew in a forked child.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::null;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::error::{Error, Result};
 use crate::fork;
+use crate::host::host;
 use crate::memory::spin::Spin;
 
 /// How many threads work at once, the caller among them; 0 until it is first asked for.
@@ -21,6 +26,154 @@ static POOL: Spin<Option<Pool>> = Spin::new(None);
 
 thread_local! {
     static SERIAL: Cell<bool> = const { Cell::new(false) };
+    /// Null, or where it is noted that this thread's work is to end.
+    static STOP: Cell<*const AtomicBool> = const { Cell::new(null()) };
+    static ENDS: Cell<Ends> = const { Cell::new(Ends::Never) };
+    /// When this thread last asked whether to end.
+    static ASKED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Time between two questions whether a kernel is to end.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Whether kernels may end in their midst, by a panic with an [`Error`] that somebody catches.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Ends {
+    /// They run to their end.
+    Never,
+    /// When their work was stopped.
+    Stopped,
+    /// Also when the host language wants to raise something: its lock is this thread's.
+    Raised,
+}
+
+/// A way for kernels of this thread to end, until this drops.
+#[must_use = "it ends when it drops"]
+pub struct Ending(Ends);
+
+impl Ending {
+    /// Sets when kernels may end. Whoever lets them catches the panic.
+    pub fn set(ends: Ends) -> Ending {
+        Ending(ENDS.replace(ends))
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        ENDS.set(self.0);
+    }
+}
+
+/// Runs a closure whose kernels may end in their midst, with an error. The host language's lock is this thread's.
+///
+/// # Errors
+/// Those of the closure, and what ended a kernel.
+#[inline]
+pub fn interruptible<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    let _mode = Ending::set(Ends::Raised);
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => result,
+        Err(panic) => match panic.downcast::<Error>() {
+            Ok(error) => Err(*error),
+            Err(panic) => resume_unwind(panic),
+        },
+    }
+}
+
+/// Where it is noted that a thread's work is to end, for another that works for it.
+#[derive(Clone, Copy)]
+pub struct Watch(*const AtomicBool);
+
+// SAFETY: it is an address of an atomic, which outlives the work.
+unsafe impl Send for Watch {}
+// SAFETY: as above.
+unsafe impl Sync for Watch {}
+
+impl Watch {
+    /// This thread's.
+    pub fn take() -> Watch {
+        Watch(STOP.get())
+    }
+
+    /// Work that ends when `stop` is set.
+    #[cfg(feature = "python")]
+    pub fn of(stop: &'static AtomicBool) -> Watch {
+        Watch(stop)
+    }
+
+    /// True where nothing would end the work.
+    #[cfg(feature = "python")]
+    pub fn is_idle(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Runs a closure on this thread as work for that other; who calls it catches the panic that may end a kernel.
+    pub fn run<R>(self, f: impl FnOnce() -> R) -> R {
+        struct Restore(*const AtomicBool);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                STOP.set(self.0);
+            }
+        }
+        let _restore = Restore(STOP.replace(self.0));
+        let _mode = Ending::set(Ends::Stopped);
+        f()
+    }
+
+    fn is_set(self) -> bool {
+        // SAFETY: whoever gave the address waits for the work to end.
+        !self.0.is_null() && unsafe { (*self.0).load(Relaxed) }
+    }
+}
+
+/// # Errors
+/// [`Error::Interrupted`], where the work of this thread is to end.
+pub fn check_stop() -> Result<()> {
+    if Watch::take().is_set() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// Between two pieces of a long kernel: ends it where that was asked for.
+#[inline]
+pub fn glance() {
+    if ENDS.get() != Ends::Never {
+        look();
+    }
+}
+
+#[cold]
+fn look() {
+    if let Err(error) = check_stop() {
+        resume_unwind(Box::new(error));
+    }
+    // Who does not have the host's lock must not wait for it here: its owner may wait for memory that the kernel uses.
+    let Some(host) = host().filter(|_| ENDS.get() == Ends::Raised) else { return };
+    let now = Instant::now();
+    if ASKED.get().is_some_and(|asked| now - asked < PATIENCE) {
+        return;
+    }
+    ASKED.set(Some(now));
+    if let Err(error) = (host.interrupted)() {
+        resume_unwind(Box::new(error));
+    }
+}
+
+/// Ends the work of helpers when the one they help ends in a panic.
+struct Released<'a>(&'a AtomicBool);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Runs a closure on a helper until `stop` is set.
+fn help(stop: &AtomicBool, work: impl FnOnce()) {
+    let done = catch_unwind(AssertUnwindSafe(|| Watch(stop).run(work)));
+    if let Err(panic) = done
+        && !(stop.load(Relaxed) && panic.downcast_ref::<Error>() == Some(&Error::Interrupted))
+    {
+        resume_unwind(panic);
+    }
 }
 
 /// Runs a closure whose kernels use this thread alone: for work that is one of several side by side.
@@ -99,9 +252,6 @@ pub fn pool() -> Option<Arc<ThreadPool>> {
 pub fn for_each(count: usize, body: impl Fn(usize) + Sync) {
     let helpers = num_threads().min(count).saturating_sub(1);
     let workers = if helpers == 0 { None } else { pool() };
-    let Some(workers) = workers else {
-        return (0..count).for_each(body);
-    };
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
@@ -109,14 +259,21 @@ pub fn for_each(count: usize, body: impl Fn(usize) + Sync) {
             if piece >= count {
                 break;
             }
+            if piece > 0 {
+                glance();
+            }
             body(piece);
         }
     };
+    let Some(workers) = workers else { return work() };
+    let stop = AtomicBool::new(false);
     workers.in_place_scope(|scope| {
         for _ in 0..helpers {
-            scope.spawn(|_| work());
+            scope.spawn(|_| help(&stop, work));
         }
+        let released = Released(&stop);
         work();
+        std::mem::forget(released);
     });
 }
 

@@ -1,19 +1,33 @@
-//! A lock of one byte for a few instructions at a time.
+//! A lock of one byte, which a forked child finds free.
 
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
-/// A value that one thread at a time reaches. Whoever waits spins, so nothing long and nothing that could wait for
-/// the same lock is done while it is held; above all, nothing is dropped that may hold other tensors.
+use crate::fork;
+
+/// A value that one thread at a time reaches. Whoever waits spins, and after a while sleeps, so little is done while it
+/// is held, and nothing that could wait for the same lock; above all, nothing is dropped that may hold other tensors.
 #[derive(Default)]
 pub struct Spin<T> {
-    held: AtomicBool,
+    /// The stamp of the process whose thread has the value, or 0.
+    held: AtomicU8,
     value: UnsafeCell<T>,
 }
 
 // SAFETY: the value is reached by one thread at a time.
 unsafe impl<T: Send> Sync for Spin<T> {}
+
+/// Waits a little, and longer from turn to turn: the holder of a lock may be a thread that does not run at the moment.
+pub(crate) fn pause(turns: &mut u32) {
+    *turns += 1;
+    match *turns {
+        ..64 => std::hint::spin_loop(),
+        64..1024 => std::thread::yield_now(),
+        _ => std::thread::sleep(Duration::from_micros(100)),
+    }
+}
 
 /// Access to the value, until it drops.
 pub struct SpinGuard<'a, T>(&'a Spin<T>);
@@ -21,25 +35,24 @@ pub struct SpinGuard<'a, T>(&'a Spin<T>);
 impl<T> Spin<T> {
     /// A value that nobody holds.
     pub const fn new(value: T) -> Self {
-        Spin { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Spin { held: AtomicU8::new(0), value: UnsafeCell::new(value) }
     }
 
     /// Waits until nobody else holds the value.
     #[inline]
     pub fn lock(&self) -> SpinGuard<'_, T> {
-        if self.held.swap(true, Ordering::Acquire) {
-            self.wait();
+        let stamp = fork::stamp();
+        if self.held.swap(stamp, Ordering::Acquire) == stamp {
+            self.wait(stamp);
         }
         SpinGuard(self)
     }
 
     #[cold]
-    fn wait(&self) {
+    fn wait(&self, stamp: u8) {
         let mut turns = 0;
-        while self.held.swap(true, Ordering::Acquire) {
-            turns += 1;
-            // The holder may be a thread that does not run at the moment.
-            if turns < 64 { std::hint::spin_loop() } else { std::thread::yield_now() }
+        while self.held.swap(stamp, Ordering::Acquire) == stamp {
+            pause(&mut turns);
         }
     }
 
@@ -53,7 +66,7 @@ impl<T> Spin<T> {
     /// # Safety
     /// The lock is held by `hold`, once.
     pub(crate) unsafe fn release(&self) {
-        self.held.store(false, Ordering::Release);
+        self.held.store(0, Ordering::Release);
     }
 
     /// The value of a lock that nobody else can reach.
@@ -83,13 +96,20 @@ impl<T> DerefMut for SpinGuard<'_, T> {
 impl<T> Drop for SpinGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.0.held.store(false, Ordering::Release);
+        self.0.held.store(0, Ordering::Release);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_process_left_is_free() {
+        let lock = Spin::new(1);
+        lock.held.store(fork::stamp().wrapping_add(1), Ordering::Relaxed);
+        assert_eq!(*lock.lock(), 1);
+    }
 
     #[test]
     fn one_thread_at_a_time() {

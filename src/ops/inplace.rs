@@ -7,6 +7,7 @@ use super::registry::operation;
 use super::{copy, window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
+use crate::graph::cycles;
 use crate::graph::forward;
 use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::mode::{is_grad_enabled, is_inference_mode_enabled};
@@ -232,18 +233,37 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, origin: Origin) -> Result<
     changed(target, value, origin, || copy::write(target, &safe))
 }
 
+/// Runs `write`, which changes the memory of `target`, and counts the change, also where it ends in its midst.
+pub(super) fn counted(target: &Tensor, write: impl FnOnce() -> Result<()>) -> Result<()> {
+    struct Half<'a>(&'a Tensor);
+    impl Drop for Half<'_> {
+        fn drop(&mut self) {
+            self.0.storage().bump(self.0.versioning());
+        }
+    }
+    let half = Half(target);
+    match write() {
+        Ok(()) => drop(half),
+        Err(error) => {
+            std::mem::forget(half);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 /// Runs `write`, which changes the memory of `target`, and gives target the history of `value`.
 fn changed(target: &Tensor, value: &Tensor, origin: Origin, write: impl FnOnce() -> Result<()>) -> Result<()> {
     let recorded =
         is_grad_enabled() && target.dtype().is_floating_point() && (value.requires_grad() || target.requires_grad());
     let written = if recorded { Some(history(target, value, origin)?) } else { None };
     let tangents = if forward::is_active() { tangents(target, value)? } else { Vec::new() };
-    write()?;
-    target.storage().bump(target.versioning());
+    counted(target, write)?;
     for (level, holder, tangent) in tangents {
         holder.set_tangent(level, tangent);
     }
     if let Some((changed, edge)) = written {
+        cycles::note(&edge.node);
         changed.set_history(edge);
     }
     Ok(())

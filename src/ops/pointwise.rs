@@ -555,8 +555,7 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
         inplace::assign(target, &value, inplace::Origin::Target)?;
         return Ok(target.clone());
     }
-    overwrite(spec, compute, result, operands, target)?;
-    target.storage().bump(target.versioning());
+    inplace::counted(target, || overwrite(spec, compute, result, operands, target))?;
     Ok(target.clone())
 }
 

@@ -7,6 +7,7 @@ use super::recorded::link;
 use super::{batch, copy};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
+use crate::graph::cycles::Object;
 use crate::graph::node::{Backward, Derivative, Edge, Edges, Gradients};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -238,6 +239,11 @@ impl Derivative for Splice {
             other => other.clone(),
         };
         Splice { window: self.window.clone(), source }
+    }
+    fn links(&mut self, to: &mut Vec<Object>) {
+        if let Source::Operation(operation) = &self.source {
+            to.push(Object::Node(operation.clone()));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::convert::ok;
 use super::function::{Call, PyContext, PythonFunction, SOMETHING, interned};
 use super::tensor::{PyTensor, wrap};
+use crate::graph::cycles;
 use crate::graph::forward::{self, unrecorded};
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::Edges;
@@ -131,6 +132,7 @@ impl<'py> Finishing<'_, 'py> {
         dirty.iter().for_each(|d| d.storage().bump(d.versioning()));
         if self.recorded {
             let node = self.node(py, &outputs)?;
+            cycles::note(&node);
             let _ = self.context.get().node.set(node.id());
             for (n, output) in outputs.iter().enumerate() {
                 if let Some(y) = output.as_ref().filter(|y| y.differentiable) {

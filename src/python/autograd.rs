@@ -6,11 +6,13 @@ use pyo3::types::{PyDict, PyMapping, PyTuple};
 
 use super::convert::ok;
 use super::error::guarded;
+use super::interrupt;
 use super::node::node_of;
 use super::tensor::{PyTensor, wrap};
 use super::transform::check_backward;
 use crate::engine::{self, Options, Pass, Place};
 use crate::graph::Edge;
+use crate::kernels::parallel::{Ending, Ends};
 use crate::tensor::Tensor;
 
 /// A gradient to start from, or None.
@@ -86,8 +88,13 @@ fn places(all: &[Bound<'_, PyAny>]) -> PyResult<Vec<Place>> {
 /// Runs a pass; a long one without the interpreter's lock, so that other threads of Python run meanwhile.
 pub fn run(py: Python<'_>, pass: Pass) -> PyResult<Vec<Option<Tensor>>> {
     let is_long = pass.is_long();
-    let work = || guarded("backward", || pass.run());
-    ok(if is_long { py.detach(work) } else { work() })
+    let work = || {
+        guarded("backward", || {
+            let _mode = Ending::set(if is_long { Ends::Stopped } else { Ends::Raised });
+            pass.run()
+        })
+    };
+    ok(if is_long { interrupt::watched(py, || py.detach(work))? } else { work() })
 }
 
 #[pyfunction]

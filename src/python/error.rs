@@ -2,12 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::exceptions::{PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{
+    PyIndexError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError,
+};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use crate::error::{Error, HostError, Kind};
+use crate::kernels::parallel::{Ending, Ends};
 use crate::memory::NAMELESS;
 
 impl From<Error> for PyErr {
@@ -16,6 +19,9 @@ impl From<Error> for PyErr {
             && let Some(exception) = host.exception::<PyErr>()
         {
             return Python::attach(|py| exception.clone_ref(py));
+        }
+        if error == Error::Interrupted {
+            return PyKeyboardInterrupt::new_err(());
         }
         let message = error.to_string();
         match error.kind() {
@@ -53,9 +59,11 @@ pub fn host_error(py: Python<'_>, exception: PyErr) -> Error {
     Error::Host(HostError::new(exception, text))
 }
 
-/// Runs an operation; a panic of the core becomes an error: a defect, but not the end of the process.
+/// Runs an operation whose kernels may end in their midst; a panic of the core becomes an error: a defect, but not the end of
+/// the process. The interpreter's lock is this thread's.
 #[inline]
 pub fn guarded<T>(op: &'static str, run: impl FnOnce() -> crate::Result<T>) -> crate::Result<T> {
+    let _mode = Ending::set(Ends::Raised);
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(from_panic(op, payload)))
 }
 

@@ -15,6 +15,7 @@ use super::hooks::{PyHandle, attached, metadata, register_hook, register_prehook
 use super::node;
 use super::tensor::{PyTensor, wrap};
 use crate::error::Result;
+use crate::graph::cycles::{Holder, Object};
 use crate::graph::node::{Backward, Derivative};
 use crate::graph::saved::Saved;
 use crate::graph::{Gradients, NodeId, NodeRef};
@@ -53,6 +54,21 @@ impl PyContext {
         let Some(node) = self.node.get().and_then(|id| id.upgrade()) else { return Ok(None) };
         let saved = ok(node.values())?.into_iter().map(|s| (s.source != NOTHING).then_some(s)).collect();
         Ok(Some((node, saved)))
+    }
+
+    /// Adds the node and what it holds, where this object keeps them.
+    pub fn links(&self, to: &mut Vec<Object>) {
+        let Some(state) = self.state.try_lock() else { return };
+        if let Some((node, call)) = &state.held {
+            to.push(Object::Node(node.clone()));
+            to.push(Object::Holder(call.clone()));
+        }
+    }
+
+    /// Lets go of the node.
+    pub fn clear(&self) {
+        let held = self.state.try_lock().and_then(|mut state| state.held.take());
+        drop(held);
     }
 
     /// The node that the call left.
@@ -184,18 +200,19 @@ impl PyContext {
         Ok(self.node()?.sequence())
     }
 
-    /// Where only this object holds the node and only the node holds this object, nobody has either.
     fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
         let Some(state) = self.state.try_lock() else { return Ok(()) };
-        match &state.held {
-            Some((node, call)) if node.is_unique() && Arc::strong_count(call) == 2 => visit.call(&call.context),
-            _ => Ok(()),
-        }
+        let kept =
+            [&state.to_save, &state.to_save_forward, &state.dirty, &state.non_differentiable, &state.needs_input_grad];
+        kept.into_iter().try_for_each(|tuple| visit.call(tuple))
     }
 
     fn __clear__(&self) {
-        let held = self.state.lock().held.take();
-        drop(held);
+        let mut state = self.state.lock();
+        let kept = (state.to_save.take(), state.to_save_forward.take(), state.dirty.take());
+        let rest = (state.non_differentiable.take(), state.needs_input_grad.take(), state.held.take());
+        drop(state);
+        drop((kept, rest));
     }
 }
 
@@ -212,6 +229,12 @@ pub struct Call {
     /// Shape and dtype of every output; `None` for those that are not tensors.
     pub outputs: Vec<Option<(Vec<usize>, DType)>>,
     pub materialize: bool,
+}
+
+impl Holder for Call {
+    fn links(&self, to: &mut Vec<Object>) {
+        to.push(Object::Host(self.context.as_ptr() as usize));
+    }
 }
 
 /// The derivative that a class of Python defines.
@@ -236,6 +259,11 @@ impl Derivative for PythonFunction {
 
     fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
         self.saved.iter_mut().for_each(f);
+    }
+
+    fn links(&mut self, to: &mut Vec<Object>) {
+        to.push(Object::Holder(self.call.clone()));
+        self.visit(&mut |saved| saved.links(to));
     }
 
     const CALLS_HOST: bool = true;

@@ -15,6 +15,7 @@ use super::out;
 use super::profiler;
 use super::signature::{Entry, entries};
 use super::tensor::{self, PyTensor};
+use crate::kernels::parallel::{Ending, Ends};
 use crate::ops::registry::Home;
 use crate::ops::{Arguments, Output, Value};
 
@@ -48,6 +49,7 @@ unsafe fn call(
     Python::attach(|py| {
         // SAFETY: the objects are those of `enter`.
         let call = || unsafe { run(py, entry, receiver, arguments, count, names) };
+        let _mode = Ending::set(Ends::Raised);
         let result =
             catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|p| Err(from_panic(entry.operation.name, p).into()));
         match result {

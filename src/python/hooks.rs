@@ -1,5 +1,6 @@
 //! Hooks on tensors and nodes.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
@@ -12,7 +13,10 @@ use super::node::PyNode;
 use super::tensor::{PyTensor, wrap};
 use crate::error::Result;
 use crate::graph::NodeRef;
+use crate::graph::cycles::{self, Holder, Object};
 use crate::graph::hooks::{HookGradients, HookHandle};
+use crate::graph::node::Kept;
+use crate::kernels::parallel::{Ending, Ends};
 use crate::tensor::Tensor;
 
 /// What takes a hook away again: `remove()`, or the end of a `with` block.
@@ -80,12 +84,15 @@ fn gradients(object: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Option<Tensor>>>>
 
 /// Calls Python; what it raises goes through the core unchanged.
 pub fn attached<R>(call: impl FnOnce(Python<'_>) -> PyResult<R>) -> Result<R> {
+    let _mode = Ending::set(Ends::Never);
     Python::attach(|py| call(py).map_err(|e| host_error(py, e)))
 }
 
-fn callable(hook: Bound<'_, PyAny>) -> PyResult<Arc<Py<PyAny>>> {
+/// A hook, and its address.
+fn callable(hook: Bound<'_, PyAny>) -> PyResult<(Py<PyAny>, usize)> {
     if hook.is_callable() {
-        return Ok(Arc::new(hook.unbind()));
+        let address = hook.as_ptr() as usize;
+        return Ok((hook.unbind(), address));
     }
     Err(PyTypeError::new_err(format!("a hook must be callable, got {}", hook.get_type().name()?)))
 }
@@ -95,40 +102,54 @@ impl PyTensor {
     /// Calls `hook(grad)` with the gradient of this tensor in every backward pass; what it returns, if not None, takes
     /// the gradient's place.
     fn register_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
-        let hook = callable(hook)?;
+        let (hook, held) = callable(hook)?;
         let call = move |g: &Tensor| attached(|py| gradient(hook.bind(py).call1((wrap(py, g.clone())?,))?.as_any()));
-        Ok(PyHandle(ok(self.get().register_hook(Arc::new(call)))?))
+        Ok(PyHandle(ok(self.get().register_hook_holding(Arc::new(call), held))?))
     }
 
     /// Calls `hook(tensor)` whenever the gradient of this leaf was added to.
     fn register_post_accumulate_grad_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
-        let hook = callable(hook)?;
+        let (hook, held) = callable(hook)?;
         let call = move |leaf: &Tensor| attached(|py| hook.bind(py).call1((wrap(py, leaf.clone())?,)).map(drop));
-        Ok(PyHandle(ok(self.get().register_post_accumulate_grad_hook(Arc::new(call)))?))
+        Ok(PyHandle(ok(self.get().register_post_accumulate_grad_hook_holding(Arc::new(call), held))?))
     }
 }
 
 /// Calls `hook(grad_inputs, grad_outputs)` after the node's derivative ran.
 pub fn register_hook(node: &NodeRef, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
-    let hook = callable(hook)?;
+    let (hook, held) = callable(hook)?;
     let call = move |found: &HookGradients, incoming: &HookGradients| {
         attached(|py| gradients(&hook.bind(py).call1((tuple(py, found)?, tuple(py, incoming)?))?))
     };
-    Ok(PyHandle(node.extras_or_new().post_hooks.add(Arc::new(call))))
+    cycles::note(node);
+    Ok(PyHandle(node.extras_or_new().post_hooks.add(Arc::new(call), held)))
 }
 
 /// Calls `hook(grad_outputs)` before the node's derivative runs.
 pub fn register_prehook(node: &NodeRef, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
-    let hook = callable(hook)?;
+    let (hook, held) = callable(hook)?;
     let call = move |incoming: &HookGradients| attached(|py| gradients(&hook.bind(py).call1((tuple(py, incoming)?,))?));
-    Ok(PyHandle(node.extras_or_new().pre_hooks.add(Arc::new(call))))
+    cycles::note(node);
+    Ok(PyHandle(node.extras_or_new().pre_hooks.add(Arc::new(call), held)))
 }
+
+/// The dictionary that stays with a node.
+struct Metadata(Py<PyDict>);
+
+impl Holder for Metadata {
+    fn links(&self, to: &mut Vec<Object>) {
+        to.push(Object::Host(self.0.as_ptr() as usize));
+    }
+}
+
+impl Kept for Metadata {}
 
 /// A dictionary that stays with the node.
 pub fn metadata(py: Python<'_>, node: &NodeRef) -> Py<PyDict> {
-    let kept = node.extras_or_new().host.get_or_init(|| Arc::new(PyDict::new(py).unbind()));
-    match kept.downcast_ref::<Py<PyDict>>() {
-        Some(dict) => dict.clone_ref(py),
+    cycles::note(node);
+    let kept: &dyn Any = &**node.extras_or_new().host.get_or_init(|| Arc::new(Metadata(PyDict::new(py).unbind())));
+    match kept.downcast_ref::<Metadata>() {
+        Some(Metadata(dict)) => dict.clone_ref(py),
         None => PyDict::new(py).unbind(),
     }
 }

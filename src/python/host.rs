@@ -7,12 +7,23 @@ use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 
 use super::error::host_error;
+use super::gc;
 use crate::error::Result;
 use crate::host::{Host, install};
 
 /// Gives the core its way to Python.
 pub fn install_host() {
-    install(Host { interrupted, origin, warn });
+    let attached = |search: &mut dyn FnMut()| Python::attach(|_| search());
+    install(Host {
+        interrupted,
+        origin,
+        warn,
+        attached,
+        owners: gc::owners,
+        links: gc::links,
+        keep: gc::keep,
+        clear: gc::clear,
+    });
 }
 
 fn interrupted() -> Result<()> {

@@ -11,6 +11,7 @@ use super::node::node_of;
 use super::tensor::{PyTensor, wrap};
 use crate::engine;
 use crate::error::Result;
+use crate::graph::cycles::{Holder, Object};
 use crate::graph::saved::{Pack, SavedHooks};
 use crate::graph::{anomaly, mode};
 use crate::tensor::Tensor;
@@ -69,12 +70,22 @@ struct PythonHooks {
     unpack: Py<PyAny>,
 }
 
+impl Holder for PythonHooks {
+    fn links(&self, to: &mut Vec<Object>) {
+        to.extend([&self.pack, &self.unpack].map(|hook| Object::Host(hook.as_ptr() as usize)));
+    }
+}
+
 impl SavedHooks for PythonHooks {
     fn pack(&self, value: &Tensor) -> Result<Pack> {
         attached(|py| {
             let pack: Pack = Arc::new(self.pack.bind(py).call1((wrap(py, value.clone())?,))?.unbind());
             Ok(pack)
         })
+    }
+
+    fn links_of(&self, pack: &Pack, to: &mut Vec<Object>) {
+        to.extend(pack.downcast_ref::<Py<PyAny>>().map(|p| Object::Host(p.as_ptr() as usize)));
     }
 
     fn unpack(&self, pack: &Pack) -> Result<Tensor> {

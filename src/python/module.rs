@@ -293,5 +293,8 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         module.add_function(function)?;
     }
+    py.import("gc")?
+        .getattr("callbacks")?
+        .call_method1("append", (wrap_pyfunction!(super::gc::_collect_cycles, module)?,))?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

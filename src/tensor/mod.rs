@@ -14,6 +14,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
+use crate::graph::cycles::Object;
 use crate::graph::meta::Meta;
 use crate::memory::shared::Shared;
 use dtype::DType;
@@ -341,6 +342,28 @@ impl Tensor {
         let raw = NonNull::new(self.0.meta.load(Ordering::Acquire)).filter(|_| self.0.is_unique())?;
         // SAFETY: once set, the state stays until the tensor drops.
         unsafe { if Shared::<Meta>::count_raw(raw) == 1 { Some(Shared::<Meta>::borrow_raw(raw)) } else { None } }
+    }
+
+    /// What tells the tensor from all others.
+    pub(crate) fn address(&self) -> usize {
+        self.0.address()
+    }
+
+    /// How many references to the tensor there are.
+    pub(crate) fn owners(&self) -> usize {
+        self.0.count() as usize
+    }
+
+    /// Adds what the tensor refers to.
+    pub(crate) fn links(&self, to: &mut Vec<Object>) {
+        to.extend(self.0.view.clone().map(Object::View));
+        to.extend(self.0.batch.clone().map(Object::Batch));
+        if let Some(raw) = NonNull::new(self.0.meta.load(Ordering::Acquire)) {
+            // SAFETY: the tensor's own count keeps the state alive; it is given up again.
+            let meta = unsafe { Shared::<Meta>::from_raw(raw) };
+            to.push(Object::Meta(meta.clone()));
+            meta.into_raw();
+        }
     }
 
     /// The autograd state, if there is one.

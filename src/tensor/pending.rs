@@ -18,6 +18,7 @@ use super::storage::{Access, Buffer, Storage, Versioning};
 use crate::error::{Error, Result};
 use crate::kernels::expr::{Instruction, OpCode, Program};
 use crate::kernels::pointwise::{self, Input, Numbers, Output, Values};
+use crate::memory::spin::Spin;
 use crate::memory::{self, pool};
 use crate::profiler;
 
@@ -71,7 +72,7 @@ pub struct Pending {
     block: AtomicPtr<u8>,
     bytes: usize,
     /// Held while the value is computed.
-    running: Mutex<()>,
+    running: Spin<()>,
     /// What the value is, until it is computed.
     formula: Mutex<Option<Arc<Formula>>>,
     /// How many programs have computed the value on their way to another.
@@ -151,7 +152,7 @@ pub(crate) fn defer(
     let pending = Arc::new(Pending {
         block: AtomicPtr::default(),
         bytes: numel * result.size(),
-        running: Mutex::new(()),
+        running: Spin::new(()),
         formula: Mutex::new(Some(formula.clone())),
         passes: AtomicU8::new(0),
     });

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 use std::sync::{Arc, Weak};
 
-use parking_lot::lock_api::RawRwLock as _;
-use parking_lot::{Mutex, RawRwLock};
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::pending::Pending;
 use crate::error::{Error, Result};
 use crate::graph::{anomaly, mode};
+use crate::memory::lock::Lock;
 use crate::memory::shared::Shared;
 use crate::memory::{boxed_or_new, pool};
 
@@ -77,7 +77,7 @@ const INLINE: usize = 464;
 pub struct Buffer {
     data: NonNull<u8>,
     bytes: usize,
-    lock: RawRwLock,
+    lock: Lock,
     versions: [AtomicU32; 2],
     made: u64,
     /// A `Box<Rest>` given up, or null as long as there is nothing in it.
@@ -117,7 +117,7 @@ impl Buffer {
         Buffer {
             data,
             bytes,
-            lock: RawRwLock::INIT,
+            lock: Lock::new(),
             versions: [AtomicU32::new(0), AtomicU32::new(0)],
             made: NOW.load(Relaxed),
             rest: AtomicPtr::new(rest.unwrap_or_default()),

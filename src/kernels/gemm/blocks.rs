@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::kernels::parallel;
+
 use super::pack::{pack, packed_len, with_room};
 use super::{DEPTH, Product, View, ViewMut, for_each_part, library, pieces, tile, useful_threads, work};
 
@@ -9,6 +11,8 @@ use super::{DEPTH, Product, View, ViewMut, for_each_part, library, pieces, tile,
 pub(super) const GRAIN: usize = if cfg!(test) { 1 << 10 } else { 400_000 };
 /// The multiply-adds of a block that is worth cutting smaller for the sake of threads that are held up.
 const LARGE: usize = if cfg!(test) { 1 << 12 } else { 1 << 22 };
+/// The multiply-adds after which a block may be ended: some tenths of a second.
+const LONG: usize = 1 << 31;
 /// Blocks are multiples of these many rows and columns, the tiles of the library.
 const ROWS: usize = 8;
 const COLS: usize = 64;
@@ -41,16 +45,21 @@ unsafe fn block<T: Product>(a: View<T>, b: View<T>, c: ViewMut<T>, accumulate: b
     for Range { start, end } in pieces(a.cols, DEPTH) {
         let (a, b) = (a.columns(start, end - start), b.rows(start, end - start));
         let accumulate = accumulate || start > 0;
+        let is_straight = b.col_stride == 1;
         // SAFETY: the caller's.
         unsafe {
             if tile::suits(c.rows, c.cols, a.cols) {
                 tile::product(a, b, c, accumulate);
-            } else if b.col_stride == 1 {
-                T::block(a, b, c, accumulate);
-            } else {
-                for j in (0..c.cols).step_by(PACKED) {
-                    let width = PACKED.min(c.cols - j);
-                    let (b, c) = (b.columns(j, width), c.columns(j, width));
+                continue;
+            }
+            let most = if is_straight { (LONG / work(c.rows, 1, a.cols)).max(PACKED) } else { PACKED };
+            for j in (0..c.cols).step_by(most) {
+                parallel::glance();
+                let width = most.min(c.cols - j);
+                let (b, c) = (b.columns(j, width), c.columns(j, width));
+                if is_straight {
+                    T::block(a, b, c, accumulate);
+                } else {
                     with_room(packed_len(b), |room| T::block(a, pack(b, room), c, accumulate));
                 }
             }

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use crate::kernels::parallel;
+
 use super::element::Float;
 use super::pack::with_room;
 use super::{DEPTH, View, ViewMut, axpy, dot, for_each_part, pieces, useful_threads};
@@ -79,6 +81,7 @@ impl<T: Float> Thin<T> {
             }
             for_each_part(bands * strips, threads, |part| {
                 for unit in part {
+                    parallel::glance();
                     let (i, j) = (unit / strips * self.rows, unit % strips * width);
                     let (rows, cols) = (self.rows.min(c.rows - i), width.min(c.cols - j));
                     self.strip(a.rows(i, rows), b.columns(j, cols), c.rows(i, rows).columns(j, cols), accumulate);

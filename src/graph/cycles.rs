@@ -1,0 +1,279 @@
+//! Circles of references: a gradient with a history that leads to its own leaf, a tensor that its own history keeps, a
+//! hook that holds what it is a hook on. Counting references does not free them; a search finds them.
+//!
+//! The search starts where circles can close: at nodes with hooks, custom functions and kept gradients that have a
+//! history, and at the hooks of leaves. It goes through all that is reached from there, also through the objects of the
+//! host language, and counts how many references to each it meets. Who has more references than those is held by
+//! somebody outside, and so is all that he leads to. The rest nobody has: its references are cut.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use super::arena::{NodeId, NodeRef};
+use super::meta::Meta;
+use crate::engine::plan;
+use crate::host::host;
+use crate::memory::shared::Shared;
+use crate::memory::spin::Spin;
+use crate::tensor::{Batch, Tensor, ViewOf};
+
+/// Something that counts the references to it. Each of these is one.
+pub enum Object {
+    /// A tensor.
+    Tensor(Tensor),
+    /// A tensor's place in the graph.
+    Meta(Shared<Meta>),
+    /// What a view is a view of.
+    View(Shared<ViewOf>),
+    /// What a batched tensor is an example of.
+    Batch(Shared<Batch>),
+    /// A node.
+    Node(NodeRef),
+    /// What nodes share.
+    Holder(Arc<dyn Holder>),
+    /// An object of the host language, by its address. It counts references of its own.
+    Host(usize),
+}
+
+/// What nodes share and what refers to other objects.
+pub trait Holder: Send + Sync {
+    /// Adds what it refers to.
+    fn links(&self, _to: &mut Vec<Object>) {}
+}
+
+impl Object {
+    /// What tells the object from all others.
+    fn address(&self) -> usize {
+        match self {
+            Object::Tensor(t) => t.address(),
+            Object::Meta(m) => m.address(),
+            Object::View(v) => v.address(),
+            Object::Batch(b) => b.address(),
+            Object::Node(n) => n.address(),
+            Object::Holder(h) => Arc::as_ptr(h).cast::<()>().addr(),
+            Object::Host(object) => *object,
+        }
+    }
+
+    /// How many references there are beside this one.
+    fn owners(&self) -> usize {
+        let all = match self {
+            Object::Tensor(t) => t.owners(),
+            Object::Meta(m) => m.count() as usize,
+            Object::View(v) => v.count() as usize,
+            Object::Batch(b) => b.count() as usize,
+            Object::Node(n) => n.owners(),
+            Object::Holder(h) => Arc::strong_count(h),
+            Object::Host(object) => return host().map_or(usize::MAX, |host| (host.owners)(*object)),
+        };
+        all - 1
+    }
+
+    /// Adds what the object refers to.
+    fn links(&self, to: &mut Vec<Object>) {
+        match self {
+            Object::Tensor(t) => t.links(to),
+            Object::Meta(m) => m.links(to),
+            Object::View(v) => to.push(Object::Tensor(v.base.clone())),
+            Object::Batch(b) => to.push(Object::Tensor(b.value.clone())),
+            Object::Node(n) => n.links(to),
+            Object::Holder(h) => h.links(to),
+            Object::Host(object) => host().into_iter().for_each(|host| (host.links)(*object, to)),
+        }
+    }
+
+    /// Cuts the references that circles are made of.
+    fn clear(&self) {
+        match self {
+            Object::Meta(m) => m.clear(),
+            Object::Node(n) => n.clear(),
+            Object::Host(object) => host().into_iter().for_each(|host| (host.clear)(*object)),
+            Object::Tensor(_) | Object::View(_) | Object::Batch(_) | Object::Holder(_) => {}
+        }
+    }
+}
+
+/// Hooks of a leaf, where a search may start.
+pub(super) trait Start: Send + Sync {
+    /// Adds the objects of the host language that the hooks are.
+    fn starts(&self, to: &mut Vec<Object>);
+}
+
+/// Where circles can close.
+struct Starts {
+    nodes: Vec<NodeId>,
+    leaves: Vec<Weak<dyn Start>>,
+}
+
+static STARTS: Spin<Starts> = Spin::new(Starts { nodes: Vec::new(), leaves: Vec::new() });
+/// How many starts there may be before those that are gone are taken out.
+static ROOM: AtomicUsize = AtomicUsize::new(LEAST);
+/// How many may be left then before it is time to search.
+static PATIENCE: AtomicUsize = AtomicUsize::new(LEAST);
+static DUE: AtomicBool = AtomicBool::new(false);
+const LEAST: usize = 1 << 10;
+
+impl Starts {
+    fn tidy(&mut self) {
+        if self.nodes.len() + self.leaves.len() < ROOM.load(Ordering::Relaxed) {
+            return;
+        }
+        let left = self.prune();
+        ROOM.store(LEAST + 2 * left, Ordering::Relaxed);
+        if left > PATIENCE.load(Ordering::Relaxed) {
+            DUE.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn prune(&mut self) -> usize {
+        self.nodes.retain(|id| id.is_alive());
+        self.leaves.retain(|list| list.strong_count() > 0);
+        self.nodes.len() + self.leaves.len()
+    }
+}
+
+/// Notes that a circle may close at a node.
+pub fn note(node: &NodeRef) {
+    let mut starts = STARTS.lock();
+    starts.nodes.push(node.id());
+    starts.tidy();
+}
+
+/// Notes that a circle may close at what holds a gradient, if that has a history.
+pub(super) fn note_gradient(gradient: &Tensor) {
+    if let Some(edge) = gradient.grad_fn() {
+        note(&edge.node);
+    }
+}
+
+/// Notes that a circle may close at the hooks of a leaf.
+pub(super) fn note_hooks(hooks: Weak<dyn Start>) {
+    let mut starts = STARTS.lock();
+    starts.leaves.push(hooks);
+    starts.tidy();
+}
+
+/// Searches where so much has gathered since the last search that it may be worth it.
+#[inline]
+pub(crate) fn collect_where_due() {
+    if DUE.load(Ordering::Relaxed) && DUE.swap(false, Ordering::Relaxed) {
+        collect();
+    }
+}
+
+/// Frees what only circles of references keep; gives the number of objects in them. Nothing is searched while backward
+/// passes run.
+///
+/// ```
+/// use ferrograd::{Tensor, engine, graph};
+/// let x = Tensor::from_slice(&[2.0f32]).requiring_grad()?;
+/// let options = engine::Options { create_graph: true, ..Default::default() };
+/// engine::backward(&[(&x * &x)?], &[], None, options)?;
+/// drop(x);
+/// assert!(graph::cycles::collect() > 0);
+/// assert_eq!(graph::cycles::collect(), 0);
+/// # Ok::<(), ferrograd::Error>(())
+/// ```
+pub fn collect() -> usize {
+    let mut found = 0;
+    let mut search = || found = Search::default().run();
+    match host() {
+        Some(host) => (host.attached)(&mut search),
+        None => search(),
+    }
+    found
+}
+
+/// What was met, and how often.
+#[derive(Default)]
+struct Search {
+    objects: Vec<Object>,
+    /// References met; [`LIVE`] for what is held from outside.
+    met: Vec<u32>,
+    places: HashMap<usize, u32>,
+}
+
+const LIVE: u32 = u32::MAX;
+
+impl Search {
+    fn run(mut self) -> usize {
+        if plan::are_running() {
+            return 0;
+        }
+        let mut links = Vec::new();
+        {
+            let starts = STARTS.lock();
+            links.extend(starts.nodes.iter().filter_map(|id| id.upgrade()).map(Object::Node));
+            starts.leaves.iter().filter_map(Weak::upgrade).for_each(|list| list.starts(&mut links));
+        }
+        links.drain(..).for_each(|object| {
+            self.place(object);
+        });
+        let mut next = 0;
+        while next < self.objects.len() {
+            self.objects[next].links(&mut links);
+            for object in links.drain(..) {
+                let place = self.place(object);
+                self.met[place] = self.met[place].saturating_add(1).min(LIVE - 1);
+            }
+            next += 1;
+        }
+        self.spread();
+        let count = self.cut();
+        let left = STARTS.lock().prune();
+        ROOM.store(LEAST + 2 * left, Ordering::Relaxed);
+        PATIENCE.store(LEAST + left, Ordering::Relaxed);
+        count
+    }
+
+    /// Where an object stands in the list.
+    fn place(&mut self, object: Object) -> usize {
+        let next = self.objects.len();
+        let place = *self.places.entry(object.address()).or_insert(next as u32) as usize;
+        if place == next {
+            self.objects.push(object);
+            self.met.push(0);
+        }
+        place
+    }
+
+    /// Marks what is held from outside, and all that it leads to.
+    fn spread(&mut self) {
+        let held = |&n: &usize| self.objects[n].owners() != self.met[n] as usize;
+        let mut queue: Vec<usize> = (0..self.objects.len()).filter(held).collect();
+        queue.iter().for_each(|&n| self.met[n] = LIVE);
+        let mut links = Vec::new();
+        while let Some(n) = queue.pop() {
+            self.objects[n].links(&mut links);
+            for object in links.drain(..) {
+                // What was not met before came since, and somebody who is not lost has it.
+                if let Some(&place) = self.places.get(&object.address())
+                    && self.met[place as usize] != LIVE
+                {
+                    self.met[place as usize] = LIVE;
+                    queue.push(place as usize);
+                }
+            }
+        }
+    }
+
+    /// Cuts the references between what is left.
+    fn cut(self) -> usize {
+        let lost = |(object, met): (Object, u32)| (met != LIVE).then_some(object);
+        let lost: Vec<Object> = self.objects.into_iter().zip(self.met).filter_map(lost).collect();
+        // Objects of the host language may go while others are cut.
+        let kept: Vec<_> = lost
+            .iter()
+            .filter_map(|object| match object {
+                Object::Host(object) => host().map(|host| (host.keep)(*object)),
+                _ => None,
+            })
+            .collect();
+        lost.iter().for_each(Object::clear);
+        let count = lost.len();
+        drop(lost);
+        drop(kept);
+        count
+    }
+}
