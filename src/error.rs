@@ -284,6 +284,19 @@ pub enum Error {
         "{node}: the unpack hook gave a tensor of shape {given:?} for a saved tensor of shape {expected:?}; unpack_hook(pack_hook(t)) must have the shape of t"
     )]
     Unpacked { node: &'static str, expected: Vec<usize>, given: Vec<usize> },
+    /// Hooks on a saved value that is none.
+    #[error("Calling register_hooks on a saved tensor with value None is forbidden")]
+    SavedHookOnNone,
+    /// Hooks on a saved value that has some.
+    #[error(
+        "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one pair of hooks is allowed at a time."
+    )]
+    SavedHookTwice,
+    /// Hooks on a saved value that a pass freed.
+    #[error(
+        "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors after calling backward."
+    )]
+    SavedHookFreed,
     /// Hooks on saved values where they are disabled.
     #[error("{message}")]
     SavedHooksDisabled { message: String },

@@ -11,6 +11,10 @@ use crate::graph::cycles::Object;
 pub struct Host {
     /// Raises what waits to be raised, such as an interrupt from the keyboard.
     pub interrupted: fn() -> Result<()>,
+    /// Sees to it that interrupts are counted; this thread has the host language's lock.
+    pub listen: fn(),
+    /// True where interrupts are raised on this thread.
+    pub is_interruptible: fn() -> bool,
     /// The lines of the program that are being run, for those who look for a mistake.
     pub origin: fn() -> Option<Arc<dyn Display + Send + Sync>>,
     /// Shows a warning.

@@ -231,6 +231,42 @@ def test_an_exception_in_a_hook_ends_the_pass_and_the_next_one_runs():
     assert x.grad.tolist() == [2.0]
 
 
+def test_second_derivatives_of_wide_graphs_have_the_same_bits_at_any_number_of_threads():
+    """Recorded passes run side by side too: the order of what they record must not depend on it."""
+
+    def gradients(threads, alone):
+        fg.set_num_threads(threads)
+        fg.manual_seed(1)
+        x = fg.randn(160, 160, requires_grad=True)
+        v = fg.randn(160, 160, requires_grad=True)
+        with fg.autograd.set_multithreading_enabled(not alone):
+            parts = [(x @ (x * (i + 0.3)).sin()) * (x + i).tanh() for i in range(6)]
+            (g,) = fg.autograd.grad(sum(parts), x, v, create_graph=True)
+            h, k = fg.autograd.grad((g * g).sum() * 1e-6 + g.sum(), (x, v), create_graph=True)
+            (third,) = fg.autograd.grad((h * k).sum(), x)
+        return [t.detach().numpy().tobytes() for t in (g, h, k, third)]
+
+    before = fg.get_num_threads()
+    try:
+        expected = gradients(1, False)
+        for threads in (1, 2, 3, 4, 8):
+            for alone in (False, True):
+                assert gradients(threads, alone) == expected
+    finally:
+        fg.set_num_threads(before)
+
+
+def test_leaves_that_a_recorded_pass_meets_first_are_reached():
+    v = [fg.ones(200, 200, requires_grad=True) for _ in range(4)]
+    x = fg.ones(200, 200, requires_grad=True)
+    outputs = [x * (n + 2.0) + x.sin() * x.cos() for n in range(4)]
+    (g,) = fg.autograd.grad(outputs, x, v, create_graph=True)
+    found = fg.autograd.grad(g.sum(), [x, *v])
+    for n, t in enumerate(found[1:]):
+        assert np.allclose(t.numpy(), n + 2.0 + np.cos(2.0))
+    assert np.allclose(found[0].numpy(), 4 * -2 * np.sin(2.0), atol=1e-5)
+
+
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
 

@@ -45,6 +45,22 @@ def read_only():
     return fg.from_numpy(array)
 
 
+def hook_saved(node):
+    node._raw_saved_self.register_hooks(lambda t: t, lambda t: t)
+
+
+def hooked_twice():
+    node = (leaf() * leaf()).grad_fn
+    hook_saved(node)
+    hook_saved(node)
+
+
+def hooked_after_backward():
+    y = leaf() * leaf()
+    y.sum().backward()
+    hook_saved(y.grad_fn)
+
+
 def backward_twice():
     y = (leaf() ** 2).sum()
     y.backward()
@@ -213,6 +229,9 @@ CALLS = {
     "Unpacked": (lambda: saved_through(lambda t: t, lambda t: t[:1]), RuntimeError),
     "RandomState": (lambda: fg.set_rng_state(fg.zeros(5, dtype=fg.uint8)), RuntimeError),
     "SavedHooksDisabled": (saved_hooks_disabled, RuntimeError),
+    "SavedHookOnNone": (lambda: hook_saved((leaf() * fg.ones(2)).grad_fn), RuntimeError),
+    "SavedHookTwice": (hooked_twice, RuntimeError),
+    "SavedHookFreed": (hooked_after_backward, RuntimeError),
     "BatchedRead": (lambda: batched(lambda x: x.item(), fg.ones(2)), RuntimeError),
     "BatchedMask": (lambda: batched(lambda x: x[x > 0], fg.ones(2, 3)), RuntimeError),
     "BatchedInPlace": (lambda: batched(lambda x: fg.zeros(1).add_(x), fg.ones(2, 1)), RuntimeError),
@@ -235,8 +254,9 @@ CALLS = {
     "Assignment": (lambda: setattr(leaf(), "grad", fg.ones(3)), RuntimeError),
     "InvalidGradient": (lambda: Misshapen.apply(leaf()).sum().backward(), RuntimeError),
 }
-#: Entries that no call from Python reaches: `tests/errors.rs` has the first; the second is a defect by its meaning.
-FROM_RUST = {"GradCheck", "Internal"}
+#: Entries that no call here reaches: `tests/errors.rs` has the first; the second is a defect by its meaning; the third is
+#: `KeyboardInterrupt`, for `test_interrupt.py`.
+FROM_RUST = {"GradCheck", "Internal", "Interrupted"}
 
 
 def test_every_error_has_a_call():

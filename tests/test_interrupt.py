@@ -101,7 +101,7 @@ def test_a_handler_that_does_not_raise_ends_nothing():
     assert answer == "too short\n"
 
 
-def test_a_handler_that_raises_something_else():
+def test_a_handler_that_raises_something_else_is_called_after_the_operation():
     setup = """
         class Stop(KeyboardInterrupt):
             pass
@@ -110,9 +110,33 @@ def test_a_handler_that_raises_something_else():
             raise Stop
 
         signal.signal(signal.SIGINT, stop)
-        x = fg.rand(8000, 8000)
+        x = fg.rand(1500, 1500)
     """
-    answer, late = interrupted(setup, "x @ x", handled="False")
+    answer, _ = interrupted(setup, "x @ x", handled="False")
+    assert answer == "ended\n"
+
+
+def test_a_handler_may_use_what_an_operation_was_writing():
+    setup = """
+        seen = []
+        x = fg.rand(5_000_000)
+        signal.signal(signal.SIGINT, lambda *_: seen.append(x.sum().item()))
+    """
+    answer, _ = interrupted(setup, "x.lgamma_()", 20, after="assert len(seen) == 1", handled="False")
+    assert answer == "too short\n"
+
+
+def test_one_interrupt_ends_one_operation():
+    setup = """
+        x = fg.rand(10_000_000)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            pass
+        y = x.lgamma().sum().item()
+    """
+    answer, late = interrupted(setup, "x.lgamma().sum().item()", after="y = x.lgamma().sum().item()")
     assert answer == "ended\n" and late < 1
 
 

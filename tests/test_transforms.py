@@ -1,5 +1,7 @@
 """Batched tensors and tangents, for every operation of the table."""
 
+import warnings
+
 import numpy as np
 import pytest
 from test_operations import DIFFERENTIABLE, FUNCTIONS, MASKED, POINTWISE, takes_number
@@ -326,3 +328,59 @@ def test_the_text_of_a_batched_tensor():
     seen = []
     mapped(lambda one: (seen.append(repr(one)), one)[1], fg.tensor([1.0, 2.0]))
     assert seen == ["BatchedTensor(lvl=1, bdim=0, value=\n    tensor([1., 2.])\n)"]
+
+
+def test_containers_that_are_registered_may_be_changed_as_arguments():
+    class Pair:
+        def __init__(self, a, b):
+            self.a, self.b = a, b
+
+    fg.utils._pytree.register_pytree_node(Pair, lambda p: ([p.a, p.b], None), lambda values, _: Pair(*values))
+
+    def function(x, pair):
+        pair.a.mul_(2)
+        return (x * pair.a * pair.b).sum()
+
+    x, pair = fg.ones(2), Pair(fg.ones(2), fg.full((2,), 3.0))
+    assert fg.func.grad(function)(x, pair).tolist() == [6.0, 6.0]
+    captured = fg.ones(2)
+    with pytest.raises(RuntimeError):
+        fg.func.grad(lambda x: (x * captured.mul_(2)).sum())(x)
+
+
+def test_anomaly_mode_looks_at_all_examples_of_a_map():
+    x = fg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    gradients = fg.func.vmap(fg.func.grad(lambda w, x: (w * x).sqrt().sum()), in_dims=(None, 0))
+    with fg.autograd.set_detect_anomaly(True), warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert gradients(fg.ones(2), x).shape == (2, 2)
+        assert not seen
+        with pytest.raises(RuntimeError, match="'SqrtBackward0' returned nan values in its 0th output"):
+            gradients(fg.tensor([1.0, -2.0]), x)
+        assert "Traceback of forward call" in str(seen[0].message)
+        jacobians = fg.func.vmap(fg.func.jacrev(lambda w: w.exp()))
+        assert jacobians(x).shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_checkpoints_under_a_map(use_reentrant):
+    from ferrograd.utils.checkpoint import checkpoint
+
+    def function(w, x):
+        return (w * x).sin().sum()
+
+    def kept_apart(w, x):
+        return checkpoint(function, w, x, use_reentrant=use_reentrant)
+
+    w, x = fg.tensor([1.0, -2.0]), fg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    for transform in (lambda f: f, fg.func.grad):
+        expected = fg.func.vmap(transform(function), in_dims=(None, 0))(w, x)
+        assert fg.func.vmap(transform(kept_apart), in_dims=(None, 0))(w, x).tolist() == expected.tolist()
+    found = fg.func.hessian(kept_apart)(w, x[0])
+    assert found.tolist() == fg.func.hessian(function)(w, x[0]).tolist()
+
+
+def test_a_batch_of_no_gradients_is_a_pass_of_its_own():
+    x = fg.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(RuntimeError, match="implicitly created only for scalar outputs"):
+        fg.autograd.grad(x**2, x, is_grads_batched=True)

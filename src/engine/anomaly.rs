@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::anomaly;
 use crate::graph::arena::NodeRef;
+use crate::graph::forward;
 use crate::graph::mode::no_grad;
 use crate::graph::node::Gradients;
 use crate::host::host;
@@ -36,7 +37,7 @@ pub(super) fn inspected(node: &NodeRef, derive: impl FnOnce() -> Result<Gradient
 fn numbers(node: &NodeRef, found: Gradients) -> Result<Gradients> {
     for (index, gradient) in found.iter().enumerate() {
         if let Some(gradient) = gradient
-            && let Some(at) = no_grad(|| first_nan(gradient))?
+            && let Some(at) = no_grad(|| first_nan(forward::bottom(gradient)))?
         {
             return Err(Error::NanGradient { node: node.name(), index, at });
         }
@@ -44,7 +45,7 @@ fn numbers(node: &NodeRef, found: Gradients) -> Result<Gradients> {
     Ok(found)
 }
 
-/// The index of the first element that is not a number.
+/// The index of the first element that is not a number, of all examples where there is a batch.
 fn first_nan(t: &Tensor) -> Result<Option<Vec<usize>>> {
     let is_nan = compare::ne(t, t)?;
     let Some(mut flat) = is_nan.to_scalars()?.iter().position(|s| s.as_bool()) else { return Ok(None) };

@@ -222,9 +222,20 @@ impl Plan {
         self.number.pass
     }
 
-    /// True where at least two steps are large and the graph is more than a chain of them.
+    /// True where steps may run side by side.
     pub fn is_wide(&self) -> bool {
-        if self.order.len() < 4 || parallel::num_threads() == 1 || !mode::is_multithreading_enabled() {
+        parallel::num_threads() > 1 && mode::is_multithreading_enabled() && self.has_width()
+    }
+
+    /// True where no step may call the host language, and no hook.
+    pub(super) fn is_alone(&self) -> bool {
+        let is_hooked = |s: &Step| s.is_accumulator && s.node().leaf().is_some_and(|leaf| leaf.leaf_hooks().is_some());
+        !self.calls_host() && !self.steps.iter().any(is_hooked)
+    }
+
+    /// True where at least two steps are large and the graph is more than a chain of them.
+    pub(super) fn has_width(&self) -> bool {
+        if self.order.len() < 4 {
             return false;
         }
         let heavy = |i: &&u32| {

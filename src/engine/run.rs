@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::plan::{HEAVY, Plan, Step};
 use super::{Options, accumulate, anomaly, hooks};
 use crate::error::Result;
+use crate::graph::arena;
 use crate::graph::node::{Backward, Edge, Gradients};
 use crate::graph::{self, mode};
 use crate::kernels::parallel;
@@ -30,8 +31,13 @@ pub(super) fn run(plan: Plan, roots: SmallVec<[(Edge, Tensor); 1]>, options: Opt
         let conformed = accumulate::conform(gradient.clone(), &edge.node, edge.output, &edge.node, i)?;
         run.deliver(step, edge.output, 0, Some(conformed))?;
     }
-    // A pass that is recorded runs in the order of the plan: the order of its own nodes is that of a pass over them.
-    if run.plan.is_wide() && !options.create_graph {
+    // The order of the nodes that a recorded pass leaves is that of a pass over them: it must not depend on the threads.
+    let in_waves = match options.create_graph {
+        true => run.plan.has_width() && run.plan.is_alone() && !arena::has_numbers(),
+        false => run.plan.is_wide(),
+    };
+    run.recorded = options.create_graph;
+    if in_waves {
         run.in_waves()?
     } else {
         run.in_order()?
@@ -42,6 +48,8 @@ pub(super) fn run(plan: Plan, roots: SmallVec<[(Edge, Tensor); 1]>, options: Opt
 struct Run {
     plan: Plan,
     keep: bool,
+    /// Whether the pass leaves nodes of its own.
+    recorded: bool,
     /// In waves, what has arrived at every output with the place of its sender: summed in the order of the plan.
     late: Vec<Vec<(u32, Tensor)>>,
     /// In waves, the steps that became ready.
@@ -52,7 +60,7 @@ struct Run {
 impl Run {
     fn new(plan: Plan, keep: bool) -> Run {
         let captured = vec![None; plan.captures.as_ref().map_or(0, Vec::len)];
-        Run { plan, keep, late: Vec::new(), ready: Vec::new(), captured }
+        Run { plan, keep, recorded: false, late: Vec::new(), ready: Vec::new(), captured }
     }
 
     /// One step after another, on this thread. Large kernels use the others.
@@ -82,28 +90,36 @@ impl Run {
         while !ready.is_empty() {
             ready.sort_unstable_by_key(|&s| places[s as usize]);
             ready.dedup();
-            for part in ready.chunks(WAVE * parallel::num_threads()) {
+            // For each step of the wave, the numbers of what it records before it sends, and of what sending records.
+            let first = if self.recorded { arena::set_aside(2 * ready.len()) } else { 0 };
+            let width = WAVE * parallel::num_threads();
+            for (n, part) in ready.chunks(width).enumerate() {
                 part.iter().try_for_each(|&s| patience.spend(&self.plan.steps[s as usize]))?;
-                self.wave(part, &places)?;
+                let number = |at: usize| if first == 0 { 0 } else { arena::number_of(first, 2 * (n * width + at)) };
+                self.wave(part, &places, &number)?;
             }
             ready = std::mem::take(&mut self.ready);
         }
         Ok(())
     }
 
-    fn wave(&mut self, ready: &[u32], places: &[u32]) -> Result<()> {
-        let incoming: Vec<Incoming> = ready.iter().map(|&s| self.take(s)).collect::<Result<_>>()?;
-        let found = self.compute_wave(ready, &incoming);
+    fn wave(&mut self, ready: &[u32], places: &[u32], number: &dyn Fn(usize) -> u64) -> Result<()> {
+        let mut numbers: Vec<u64> = (0..ready.len()).map(number).collect();
+        let taken = |(&s, next): (&u32, &mut u64)| arena::numbered(next, || self.take(s));
+        let incoming: Vec<Incoming> = ready.iter().zip(&mut numbers).map(taken).collect::<Result<_>>()?;
+        let found = self.compute_wave(ready, &incoming, &numbers);
         drop(incoming);
-        for (&step, found) in ready.iter().zip(found) {
-            self.send(step, places[step as usize], found?)?;
+        for (at, (&step, found)) in ready.iter().zip(found).enumerate() {
+            let mut next = if number(at) == 0 { 0 } else { arena::number_of(number(at), 1) };
+            arena::numbered(&mut next, || self.send(step, places[step as usize], found?))?;
         }
         Ok(())
     }
 
     /// Steps that call the host language stay on this thread: one of the pool's that waits for the host's lock could
     /// be one that the lock's owner waits for.
-    fn compute_wave(&self, ready: &[u32], incoming: &[Incoming]) -> Vec<Result<Gradients>> {
+    fn compute_wave(&self, ready: &[u32], incoming: &[Incoming], numbers: &[u64]) -> Vec<Result<Gradients>> {
+        let compute = |at: usize| arena::numbered(&mut { numbers[at] }, || self.compute(ready[at], &incoming[at]));
         let elements = |i: &Incoming| i.iter().flatten().map(Tensor::numel).max().unwrap_or(0);
         let shared = |at: &usize| {
             let node = self.plan.steps[ready[*at] as usize].node();
@@ -111,17 +127,16 @@ impl Run {
         };
         let side_by_side: Vec<usize> = (0..ready.len()).filter(shared).collect();
         let results: Vec<Mutex<Option<Result<Gradients>>>> = ready.iter().map(|_| Mutex::new(None)).collect();
-        if side_by_side.len() >= parallel::num_threads().max(2) {
+        let may_spread = parallel::num_threads() > 1 && mode::is_multithreading_enabled();
+        if may_spread && side_by_side.len() >= parallel::num_threads() {
             let mode = mode::Snapshot::take();
             parallel::for_each(side_by_side.len(), |i| {
                 let at = side_by_side[i];
-                let found = mode.run(|| parallel::serially(|| self.compute(ready[at], &incoming[at])));
+                let found = mode.run(|| parallel::serially(|| compute(at)));
                 *results[at].lock() = Some(found);
             });
         }
-        let rest = |(at, found): (usize, Mutex<Option<_>>)| {
-            found.into_inner().unwrap_or_else(|| self.compute(ready[at], &incoming[at]))
-        };
+        let rest = |(at, found): (usize, Mutex<Option<_>>)| found.into_inner().unwrap_or_else(|| compute(at));
         results.into_iter().enumerate().map(rest).collect()
     }
 

@@ -1,15 +1,18 @@
 //! Where nodes live: slots of a slab whose addresses stay readable, so that a stale id can be looked at and told.
 
+use std::any::TypeId;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use smallvec::SmallVec;
 
+use super::accumulator::AccumulateGrad;
 use super::cycles;
 use super::node::{Backward, Derivative, Edges, Gradients, Node, Outputs};
-use super::saved::{self, Packed};
+use super::saved::{self, SavedHooks};
 use crate::error::{Error, Result};
 use crate::fork;
 use crate::memory;
@@ -58,7 +61,65 @@ static SLOTS: Slab = Slab::new(size_of::<Slot>());
 const BATCH: usize = 64;
 const THREAD_SLOTS: usize = 1 << 14;
 
-static SEQUENCE: AtomicU64 = AtomicU64::new(1);
+static SEQUENCE: AtomicU64 = AtomicU64::new(1 << 32);
+/// Numbers of the nodes at leaves that steps with numbers set aside make: below all others, since steps side by side may
+/// lead there.
+static LEAVES: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// The next of the numbers that were set aside for what this thread records, or 0 where there are none.
+    static ASIDE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The numbers of nodes that one step of a recorded pass may take, more than there is room for.
+const STEP: u64 = 1 << 20;
+
+/// Sets numbers aside for `count` steps, so that the order of what they record does not depend on when they run. What
+/// is recorded from here on elsewhere has higher ones.
+pub(crate) fn set_aside(count: usize) -> u64 {
+    SEQUENCE.fetch_add(count as u64 * STEP, Ordering::Relaxed)
+}
+
+/// Runs a closure whose nodes take the numbers from `next` on.
+pub(crate) fn numbered<R>(next: &mut u64, f: impl FnOnce() -> R) -> R {
+    struct Restore<'a>(u64, &'a mut u64);
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            *self.1 = ASIDE.replace(self.0);
+        }
+    }
+    let _restore = Restore(ASIDE.replace(*next), next);
+    f()
+}
+
+/// The number of the `n`th of the steps that were set aside from `first` on.
+pub(crate) fn number_of(first: u64, n: usize) -> u64 {
+    first + n as u64 * STEP
+}
+
+/// True for the derivative at a leaf.
+#[inline]
+fn node_is_leaf<D: Derivative>() -> bool {
+    TypeId::of::<D>() == TypeId::of::<AccumulateGrad>()
+}
+
+/// True while this thread takes numbers that were set aside.
+pub(crate) fn has_numbers() -> bool {
+    ASIDE.get() != 0
+}
+
+/// The next number of a node.
+#[inline]
+fn next_number(at_leaf: bool) -> u64 {
+    match ASIDE.get() {
+        0 => SEQUENCE.fetch_add(1, Ordering::Relaxed),
+        _ if at_leaf => LEAVES.fetch_add(1, Ordering::Relaxed),
+        next => {
+            ASIDE.set(next + 1);
+            next
+        }
+    }
+}
 
 /// What a thread has for itself. Nothing of it is dropped when the thread ends, so it can be reached until the very end;
 /// [`Guard`] hands the slots on.
@@ -190,17 +251,38 @@ impl NodeRef {
     /// # Errors
     /// What the hooks raise, and for tensors made in inference mode.
     #[inline]
-    pub fn keeping<D: Derivative>(derivative: D, edges: Edges, outputs: &[(&[usize], DType)]) -> Result<NodeRef> {
-        let (derivative, hooks) = saved::admitted(derivative)?;
-        let outputs = Outputs::new(outputs);
-        match hooks {
-            None => Ok(NodeRef::with(derivative, edges, outputs)),
-            Some(hooks) => {
-                let node = NodeRef::with(Packed::new(derivative, hooks)?, edges, outputs);
-                cycles::note(&node);
-                Ok(node)
-            }
+    pub fn keeping<D: Derivative>(mut derivative: D, edges: Edges, outputs: &[(&[usize], DType)]) -> Result<NodeRef> {
+        let packed = saved::admit(&mut derivative)?;
+        let node = NodeRef::with(derivative, edges, Outputs::new(outputs));
+        if packed {
+            node.note_packed();
         }
+        Ok(node)
+    }
+
+    /// Notes that hooks took values of the node: to give them back it calls the host language.
+    #[cold]
+    fn note_packed(&self) {
+        self.extras_or_new();
+        cycles::note(self);
+    }
+
+    /// Lets hooks take the `n`th value that the node keeps.
+    ///
+    /// # Errors
+    /// Where it is not there or hooks took it already, and what the hooks raise.
+    pub fn hook_saved(&self, n: usize, hooks: Arc<dyn SavedHooks>) -> Result<()> {
+        let saved = self.saved().into_iter().nth(n).ok_or(Error::SavedHookOnNone)?;
+        let mut packed = Some(saved.hook(self, hooks)?);
+        self.note_packed();
+        let mut next = 0;
+        self.visit(&mut |slot| {
+            if next == n && slot.is_same(&saved) {
+                packed = packed.take().map(|packed| std::mem::replace(slot, packed));
+            }
+            next += 1;
+        });
+        Ok(())
     }
 
     #[inline]
@@ -214,7 +296,7 @@ impl NodeRef {
             slot.refs.store(1, Ordering::Relaxed);
             // Taken after those of all nodes that this one points to, so numbers fall along edges whichever threads
             // made the nodes.
-            slot.sequence.store(SEQUENCE.fetch_add(1, Ordering::Relaxed), Ordering::Release);
+            slot.sequence.store(next_number(node_is_leaf::<D>()), Ordering::Release);
         }
         let node = NodeRef(slot);
         node.note_origin();

@@ -176,6 +176,10 @@ pub(crate) fn collect_where_due() {
 /// # Ok::<(), ferrograd::Error>(())
 /// ```
 pub fn collect() -> usize {
+    // A thread that works for a pass must not wait for the host language's lock.
+    if plan::are_running() {
+        return 0;
+    }
     let mut found = 0;
     let mut search = || found = Search::default().run();
     match host() {
@@ -198,9 +202,6 @@ const LIVE: u32 = u32::MAX;
 
 impl Search {
     fn run(mut self) -> usize {
-        if plan::are_running() {
-            return 0;
-        }
         let mut links = Vec::new();
         {
             let starts = STARTS.lock();

@@ -14,7 +14,7 @@ use super::anomaly::{self, Origin};
 use super::arena::NodeRef;
 use super::cycles::{self, Holder, Object};
 use super::hooks::{HookHandle, Hooks, PostHook, PreHook, TensorHook};
-use super::saved::{Packed, Saved};
+use super::saved::Saved;
 use crate::error::Result;
 use crate::fork;
 use crate::memory::{self, boxed_or_new, pool};
@@ -93,24 +93,29 @@ pub trait Derivative: Clone + Send + Sync + 'static {
         self.visit(&mut |saved| saved.links(to));
     }
 
-    /// The values that are kept; those that hooks took are given back by them.
-    ///
-    /// # Errors
-    /// What the hooks raise.
-    fn values(&self) -> Result<Vec<Saved>> {
-        let mut all = Vec::new();
-        self.clone().visit(&mut |saved| all.push(saved.clone()));
-        Ok(all)
+    /// The values that are kept, in the order of [`Derivative::visit`], and then those that are not kept here but by other
+    /// nodes of the operation, and numbers: each with what it is to the operation.
+    fn labelled(&self) -> Vec<(Label, Saved)> {
+        Vec::new()
     }
 
     /// True for derivatives that call the host language: they run on the thread that the pass was started on.
     const CALLS_HOST: bool = false;
     /// True for derivatives that run even where no output has a gradient.
     const TAKES_UNDEFINED: bool = false;
-    /// True where hooks took the values.
-    const PACKED: bool = false;
     /// True for derivatives that only say what is to be computed, or where: no thread is woken for them.
     const IS_LIGHT: bool = false;
+}
+
+/// What a value that is kept is to its operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// An operand, by its place.
+    Operand(usize),
+    /// A result, by its place.
+    Result(usize),
+    /// Another tensor that the call was given or found, by its place among them.
+    Other(usize),
 }
 
 /// Room inside of a node for what its operation keeps.
@@ -129,10 +134,9 @@ struct Functions {
     leaf: unsafe fn(*const u64) -> Option<Tensor>,
     visit: unsafe fn(*mut u64, Visitor),
     links: unsafe fn(*mut u64, &mut Vec<Object>),
-    values: unsafe fn(*const u64) -> Result<Vec<Saved>>,
+    labelled: unsafe fn(*const u64) -> Vec<(Label, Saved)>,
     calls_host: bool,
     takes_undefined: bool,
-    packed: bool,
     is_light: bool,
     type_id: fn() -> std::any::TypeId,
 }
@@ -192,11 +196,10 @@ impl<D: Derivative> Table<D> {
         // SAFETY: as above.
         links: |p, to| unsafe { (*locate::<D>(p)).links(to) },
         // SAFETY: as above.
-        values: |p| unsafe { (*locate::<D>(p)).values() },
+        labelled: |p| unsafe { (*locate::<D>(p)).labelled() },
         calls_host: D::CALLS_HOST,
         is_light: D::IS_LIGHT,
         takes_undefined: D::TAKES_UNDEFINED,
-        packed: D::PACKED,
         type_id: std::any::TypeId::of::<D>,
     };
 }
@@ -213,12 +216,6 @@ impl Taken {
     pub fn backward(&self, call: &Backward) -> Result<Gradients> {
         // SAFETY: the payload was stored beside these functions.
         unsafe { (self.functions.backward)(self.payload.as_ptr().cast(), call) }
-    }
-
-    /// The values that the derivative keeps, as [`Derivative::values`].
-    fn values(&self) -> Result<Vec<Saved>> {
-        // SAFETY: as above.
-        unsafe { (self.functions.values)(self.payload.as_ptr().cast()) }
     }
 }
 
@@ -440,17 +437,20 @@ impl Node {
     /// The values that the node keeps.
     pub fn saved(&self) -> Vec<Saved> {
         let mut all = Vec::new();
-        // SAFETY: as in `name`.
-        self.locked(|p| unsafe { (self.functions.visit)(p, &mut |saved| all.push(saved.clone())) });
+        self.visit(&mut |saved| all.push(saved.clone()));
         all
     }
 
-    /// The values that the node keeps; those that hooks took are given back by them.
-    ///
-    /// # Errors
-    /// What the hooks raise.
-    pub fn values(&self) -> Result<Vec<Saved>> {
-        self.take(true).values()
+    /// Calls `f` with every value that the node keeps; it must not call the node.
+    pub(super) fn visit(&self, f: &mut dyn FnMut(&mut Saved)) {
+        // SAFETY: as in `name`.
+        self.locked(|p| unsafe { (self.functions.visit)(p, f) });
+    }
+
+    /// As [`Derivative::labelled`].
+    pub fn labelled(&self) -> Vec<(Label, Saved)> {
+        // SAFETY: as in `name`.
+        self.locked(|p| unsafe { (self.functions.labelled)(p) })
     }
 
     /// Adds what the node refers to.
@@ -470,21 +470,12 @@ impl Node {
         }
     }
 
-    /// True where hooks took the values that the node keeps.
-    pub fn is_packed(&self) -> bool {
-        self.functions.packed
-    }
-
-    /// Looks at the derivative where it is of this kind, its values in hooks or not.
+    /// Looks at the derivative where it is of this kind.
     pub fn with_derivative<D: Derivative, R>(&self, f: impl FnOnce(&D) -> R) -> Option<R> {
         let kind = (self.functions.type_id)();
         if kind == std::any::TypeId::of::<D>() {
             // SAFETY: the payload is a `D`, as its type tells, and nobody else has it while it is locked.
             return Some(self.locked(|p| f(unsafe { &*locate::<D>(p) })));
-        }
-        if kind == std::any::TypeId::of::<Packed<D>>() {
-            // SAFETY: as above.
-            return Some(self.locked(|p| f(unsafe { (*locate::<Packed<D>>(p)).inner() })));
         }
         None
     }

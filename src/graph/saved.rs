@@ -11,7 +11,7 @@ use super::cycles::{Holder, Object};
 use super::forward;
 use super::meta::Meta;
 use super::mode;
-use super::node::{Backward, Derivative, Edge, Gradients, Node};
+use super::node::{Derivative, Edge, Node};
 use crate::error::{Error, Result};
 use crate::kernels::element::Element;
 use crate::ops::cast;
@@ -43,6 +43,10 @@ enum Kind {
     Memory,
     /// A number.
     Number,
+    /// What hooks made of a value: a [`Kept`].
+    Packed,
+    /// None any more: a pass freed it.
+    Freed,
 }
 
 /// Outputs of up to this many bytes are kept by their memory alone.
@@ -100,6 +104,27 @@ impl Saved {
         self.kind == Kind::Nothing
     }
 
+    /// True where hooks took the value.
+    pub fn is_packed(&self) -> bool {
+        self.kind == Kind::Packed
+    }
+
+    /// Which output of the node the value is, if it is one.
+    pub fn as_output(&self) -> Option<usize> {
+        usize::from(self.output).checked_sub(1)
+    }
+
+    /// What hooks made of the value, where they took it.
+    fn as_packed(&self) -> Option<&Kept> {
+        // SAFETY: the pointer was given up by an `Arc`, and is taken up when this drops.
+        if self.kind == Kind::Packed { Some(unsafe { self.pointer().cast::<Kept>().as_ref() }) } else { None }
+    }
+
+    /// The hooks that took the value, and what they made of it.
+    pub fn packed(&self) -> Option<(&Arc<dyn SavedHooks>, &Pack)> {
+        self.as_packed().map(|kept| (&kept.hooks, &kept.pack))
+    }
+
     /// True for this output of the node.
     pub(super) fn is_output(&self, n: usize) -> bool {
         usize::from(self.output) == n + 1
@@ -136,9 +161,17 @@ impl Saved {
         Some(Tensor::new(Storage::clone(&memory), Layout::contiguous(&shape), dtype, Versioning::Tracked))
     }
 
-    /// Adds the tensor, where it is kept as one.
+    /// Adds the tensor, or what hooks made of it.
     pub(crate) fn links(&self, to: &mut Vec<Object>) {
         to.extend(self.as_tensor().cloned().map(Object::Tensor));
+        if let Some(kept) = self.as_packed() {
+            // SAFETY: the pointer came from an `Arc` whose count this value holds a part of.
+            let kept: Arc<Kept> = unsafe {
+                Arc::increment_strong_count(kept);
+                Arc::from_raw(kept)
+            };
+            to.push(Object::Holder(kept));
+        }
     }
 
     /// The value for a backward pass; it stays only where `keep`.
@@ -147,7 +180,8 @@ impl Saved {
         if keep {
             return self.clone();
         }
-        let freed = Saved { held: 0, kind: Kind::Nothing, ..*self };
+        let kind = if self.kind == Kind::Nothing { Kind::Nothing } else { Kind::Freed };
+        let freed = Saved { held: 0, kind, ..*self };
         std::mem::replace(self, freed)
     }
 
@@ -157,7 +191,7 @@ impl Saved {
     pub(crate) fn peek<T: Element>(&self, node: &Node) -> Option<T> {
         let (memory, offset, version) = match self.kind {
             Kind::Number => return Some(T::from_f64(f64::from_bits(self.held))),
-            Kind::Nothing => return None,
+            Kind::Nothing | Kind::Packed | Kind::Freed => return None,
             Kind::Tensor => {
                 let t = self.as_tensor().filter(|t| t.numel() == 1 && t.dtype() == T::DTYPE && t.batch().is_none())?;
                 (&**t.storage(), t.layout().offset, t.version())
@@ -180,10 +214,11 @@ impl Saved {
     /// Where it was freed by an earlier backward pass, or changed in place.
     #[inline]
     pub fn unpack(&self, node: &NodeRef) -> Result<Tensor> {
-        let Some(tensor) = self.tensor(node) else {
-            return Err(Error::GraphFreed { node: node.name() });
+        let tensor = match self.as_packed() {
+            Some(kept) => kept.value(node.name())?,
+            None => self.tensor(node).ok_or_else(|| Error::GraphFreed { node: node.name() })?,
         };
-        if tensor.version() != self.version {
+        if tensor.version() != self.version && self.kind != Kind::Packed {
             return Err(self.changed(node, &tensor));
         }
         if self.output > 0 && mode::is_grad_enabled() { Ok(self.recorded(&tensor, node)) } else { Ok(tensor) }
@@ -209,19 +244,34 @@ impl Saved {
         output
     }
 
-    /// Takes the tensor out; `None` for other values.
-    fn take_tensor(&mut self) -> Option<Tensor> {
-        let tensor = self.as_tensor().cloned()?;
-        drop(self.take(false));
-        Some(tensor)
+    /// The value as hooks keep it; only tensors are given to them.
+    ///
+    /// # Errors
+    /// What the hooks raise.
+    fn hooked(&self, value: &Tensor, hooks: Arc<dyn SavedHooks>) -> Result<Saved> {
+        let kept = Arc::into_raw(Arc::new(Kept::new(value, hooks)?));
+        Ok(Saved { held: bits(kept.cast_mut().cast()), kind: Kind::Packed, ..*self })
     }
 
-    /// Puts a tensor in the place of what was here.
-    fn set_tensor(&mut self, tensor: Option<Tensor>) {
-        let (kind, version) = tensor.as_ref().map_or((Kind::Nothing, 0), |t| (Kind::Tensor, t.version()));
-        let held = tensor.map_or(0, |t| bits(t.into_raw()));
-        let (output, source) = (self.output, self.source);
-        *self = Saved { held, version, output, source, kind };
+    /// Lets hooks take the value of a node that was recorded.
+    ///
+    /// # Errors
+    /// Where there is no value or hooks have it already, and what the hooks raise.
+    pub(super) fn hook(&self, node: &NodeRef, hooks: Arc<dyn SavedHooks>) -> Result<Saved> {
+        match self.kind {
+            Kind::Nothing | Kind::Number => Err(Error::SavedHookOnNone),
+            Kind::Packed => Err(Error::SavedHookTwice),
+            Kind::Freed => Err(Error::SavedHookFreed),
+            Kind::Tensor | Kind::Memory => match self.tensor(node) {
+                Some(value) => self.hooked(&value, hooks),
+                None => Err(Error::SavedHookOnNone),
+            },
+        }
+    }
+
+    /// True where both hold the same thing.
+    pub(super) fn is_same(&self, other: &Saved) -> bool {
+        self.kind == other.kind && self.held == other.held
     }
 
     #[cold]
@@ -259,6 +309,10 @@ impl Clone for Saved {
             let memory = ManuallyDrop::new(unsafe { Storage::from_raw(self.pointer()) });
             std::mem::forget(Storage::clone(&memory));
         }
+        if let Some(kept) = self.as_packed() {
+            // SAFETY: the pointer came from an `Arc`, whose count this value holds a part of.
+            unsafe { Arc::increment_strong_count(std::ptr::from_ref(kept)) };
+        }
         Saved { ..*self }
     }
 }
@@ -269,7 +323,8 @@ impl Drop for Saved {
         // SAFETY: the pointer was given up when this was made, and is taken up once, here.
         unsafe {
             match self.kind {
-                Kind::Nothing | Kind::Number => {}
+                Kind::Nothing | Kind::Number | Kind::Freed => {}
+                Kind::Packed => drop(Arc::from_raw(self.pointer().cast::<Kept>().as_ptr().cast_const())),
                 Kind::Tensor => drop(Tensor::from_raw(self.pointer())),
                 Kind::Memory => drop(Storage::from_raw(self.pointer())),
             }
@@ -278,7 +333,7 @@ impl Drop for Saved {
 }
 
 /// What becomes of a value while it is kept: to a disk and back, to a list, to nothing and computed again.
-pub trait SavedHooks: Holder {
+pub trait SavedHooks: Holder + Any {
     /// What is kept in place of the value.
     ///
     /// # Errors
@@ -296,27 +351,41 @@ pub trait SavedHooks: Holder {
 /// What is kept in place of a value.
 pub type Pack = Arc<dyn Any + Send + Sync>;
 
-/// Lets a derivative keep what it keeps, and gives the hooks that are to see it.
+/// Lets a derivative keep what it keeps, and hooks take it where there are any; says whether they did.
 ///
 /// # Errors
-/// For tensors made in inference mode.
+/// For tensors made in inference mode, and what the hooks raise.
 #[inline]
-pub(super) fn admitted<D: Derivative>(mut derivative: D) -> Result<(D, Option<Arc<dyn SavedHooks>>)> {
+pub(super) fn admit<D: Derivative>(derivative: &mut D) -> Result<bool> {
     let mut inference = false;
     derivative.visit(&mut |saved| inference |= saved.as_tensor().is_some_and(Tensor::is_inference));
-    if inference { Err(Error::SavedInference) } else { Ok((derivative, mode::saved_hooks())) }
+    if inference {
+        return Err(Error::SavedInference);
+    }
+    match mode::saved_hooks() {
+        None => Ok(false),
+        Some(hooks) => pack(derivative, &hooks).map(|()| true),
+    }
 }
 
-/// A derivative whose values went through hooks.
-#[derive(Clone)]
-pub(super) struct Packed<D> {
-    inner: D,
-    /// For each value that is kept; `None` for those that are not there, all gone after a pass that frees them.
-    packs: Option<Arc<[Option<Kept>]>>,
-    hooks: Arc<dyn SavedHooks>,
+/// Sends all that a derivative keeps through hooks.
+#[cold]
+fn pack<D: Derivative>(derivative: &mut D, hooks: &Arc<dyn SavedHooks>) -> Result<()> {
+    let mut done = Ok(());
+    derivative.visit(&mut |saved| {
+        if let (Ok(()), Some(value)) = (&done, saved.as_tensor().cloned()) {
+            match saved.hooked(&value, hooks.clone()) {
+                Ok(packed) => *saved = packed,
+                Err(error) => done = Err(error),
+            }
+        }
+    });
+    done
 }
 
+/// A value that went through hooks.
 struct Kept {
+    hooks: Arc<dyn SavedHooks>,
     pack: Pack,
     shape: Shape,
     dtype: DType,
@@ -326,18 +395,19 @@ struct Kept {
 
 impl Kept {
     /// Sends a value through the hooks. What they compute is not recorded.
-    fn new(value: &Tensor, hooks: &Arc<dyn SavedHooks>) -> Result<Kept> {
+    fn new(value: &Tensor, hooks: Arc<dyn SavedHooks>) -> Result<Kept> {
         let version = value.version();
         let pack = mode::no_grad(|| hooks.pack(value))?;
         if value.version() != version {
             return Err(Error::PackChanges);
         }
-        Ok(Kept { pack, shape: value.layout().shape.clone(), dtype: value.dtype(), edge: value.gradient_edge() })
+        let (shape, dtype) = (value.layout().shape.clone(), value.dtype());
+        Ok(Kept { hooks, pack, shape, dtype, edge: value.gradient_edge() })
     }
 
     /// The value again, as it looked, with its history.
-    fn value(&self, hooks: &Arc<dyn SavedHooks>, node: &'static str) -> Result<Tensor> {
-        let given = hooks.unpack(&self.pack)?;
+    fn value(&self, node: &'static str) -> Result<Tensor> {
+        let given = self.hooks.unpack(&self.pack)?;
         if *given.shape() != self.shape[..] {
             let (expected, given) = (self.shape.to_vec(), given.shape().to_vec());
             return Err(Error::Unpacked { node, expected, given });
@@ -350,86 +420,13 @@ impl Kept {
     }
 }
 
-impl<D: Derivative> Packed<D> {
-    /// Sends all that a derivative keeps through the hooks.
-    pub fn new(mut inner: D, hooks: Arc<dyn SavedHooks>) -> Result<Packed<D>> {
-        let mut packs = Vec::new();
-        let mut failed = None;
-        inner.visit(&mut |saved| {
-            let kept = saved.take_tensor().filter(|_| failed.is_none()).map(|value| Kept::new(&value, &hooks));
-            match kept.transpose() {
-                Ok(kept) => packs.push(kept),
-                Err(error) => failed = Some(error),
-            }
-        });
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(Packed { inner, packs: Some(packs.into()), hooks }),
-        }
-    }
-
-    /// The derivative, without its values.
-    pub fn inner(&self) -> &D {
-        &self.inner
-    }
-
-    /// The derivative with its values back.
-    fn unpacked(&self) -> Result<D> {
-        let Some(packs) = &self.packs else {
-            return Err(Error::GraphFreed { node: self.inner.name() });
-        };
-        let mut values = Vec::with_capacity(packs.len());
-        for kept in packs.iter() {
-            values.push(match kept {
-                Some(kept) => Some(kept.value(&self.hooks, self.inner.name())?),
-                None => None,
-            });
-        }
-        let mut values = values.into_iter();
-        let mut inner = self.inner.clone();
-        inner.visit(&mut |saved| {
-            saved.set_tensor(values.next().flatten());
-        });
-        Ok(inner)
-    }
-}
-
-impl<D: Derivative> Derivative for Packed<D> {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn take(&mut self, keep: bool) -> Self {
-        let packs = if keep { self.packs.clone() } else { self.packs.take() };
-        Packed { inner: self.inner.take(keep), packs, hooks: self.hooks.clone() }
-    }
-
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
-        self.unpacked()?.backward(call)
-    }
-
-    fn values(&self) -> Result<Vec<Saved>> {
-        self.unpacked()?.values()
-    }
-
-    fn leaf(&self) -> Option<Tensor> {
-        self.inner.leaf()
-    }
-
-    fn links(&mut self, to: &mut Vec<Object>) {
-        self.inner.links(to);
+impl Holder for Kept {
+    fn links(&self, to: &mut Vec<Object>) {
+        to.extend(self.edge.as_ref().map(|edge| Object::Node(edge.node.clone())));
         to.push(Object::Holder(self.hooks.clone()));
-        // Packs that a pass is using are held by it.
-        for kept in self.packs.iter().filter(|packs| Arc::strong_count(packs) == 1).flat_map(|packs| packs.iter()) {
-            let Some(kept) = kept else { continue };
-            to.extend(kept.edge.as_ref().map(|edge| Object::Node(edge.node.clone())));
-            if Arc::strong_count(&kept.pack) == 1 {
-                self.hooks.links_of(&kept.pack, to);
-            }
+        // A pack that somebody uses is held by him.
+        if Arc::strong_count(&self.pack) == 1 {
+            self.hooks.links_of(&self.pack, to);
         }
     }
-
-    const CALLS_HOST: bool = true;
-    const TAKES_UNDEFINED: bool = D::TAKES_UNDEFINED;
-    const PACKED: bool = true;
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::null;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -26,14 +26,15 @@ static POOL: Spin<Option<Pool>> = Spin::new(None);
 
 thread_local! {
     static SERIAL: Cell<bool> = const { Cell::new(false) };
-    /// Null, or where it is noted that this thread's work is to end.
-    static STOP: Cell<*const AtomicBool> = const { Cell::new(null()) };
+    static WATCH: Cell<Watch> = const { Cell::new(Watch { stop: null(), seen: None }) };
     static ENDS: Cell<Ends> = const { Cell::new(Ends::Never) };
-    /// When this thread last asked whether to end.
-    static ASKED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// When this thread last listened for interrupts.
+    static LISTENED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Time between two questions whether a kernel is to end.
+/// How many interrupts there were that the host language raises, once it can, on the thread that listens for them.
+pub(crate) static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+/// Time after which a thread with a long kernel listens again.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Whether kernels may end in their midst, by a panic with an [`Error`] that somebody catches.
@@ -43,8 +44,16 @@ pub enum Ends {
     Never,
     /// When their work was stopped.
     Stopped,
-    /// Also when the host language wants to raise something: its lock is this thread's.
-    Raised,
+    /// Also when an interrupt comes for this thread, which has the host language's lock. This many came before.
+    Interrupted(u32),
+}
+
+impl Ends {
+    /// When an interrupt comes from now on.
+    #[inline]
+    pub fn interrupted() -> Ends {
+        Ends::Interrupted(INTERRUPTS.load(Relaxed))
+    }
 }
 
 /// A way for kernels of this thread to end, until this drops.
@@ -53,12 +62,14 @@ pub struct Ending(Ends);
 
 impl Ending {
     /// Sets when kernels may end. Whoever lets them catches the panic.
+    #[inline]
     pub fn set(ends: Ends) -> Ending {
         Ending(ENDS.replace(ends))
     }
 }
 
 impl Drop for Ending {
+    #[inline]
     fn drop(&mut self) {
         ENDS.set(self.0);
     }
@@ -70,7 +81,7 @@ impl Drop for Ending {
 /// Those of the closure, and what ended a kernel.
 #[inline]
 pub fn interruptible<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
-    let _mode = Ending::set(Ends::Raised);
+    let _mode = Ending::set(Ends::interrupted());
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => result,
         Err(panic) => match panic.downcast::<Error>() {
@@ -80,11 +91,16 @@ pub fn interruptible<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     }
 }
 
-/// Where it is noted that a thread's work is to end, for another that works for it.
+/// What tells a thread, and those that work for it, that the work is to end.
 #[derive(Clone, Copy)]
-pub struct Watch(*const AtomicBool);
+pub struct Watch {
+    /// Null, or where it is noted.
+    stop: *const AtomicBool,
+    /// Ends with the next interrupt: this many came before.
+    seen: Option<u32>,
+}
 
-// SAFETY: it is an address of an atomic, which outlives the work.
+// SAFETY: it has an address of an atomic, which outlives the work.
 unsafe impl Send for Watch {}
 // SAFETY: as above.
 unsafe impl Sync for Watch {}
@@ -92,37 +108,37 @@ unsafe impl Sync for Watch {}
 impl Watch {
     /// This thread's.
     pub fn take() -> Watch {
-        Watch(STOP.get())
+        WATCH.get()
     }
 
-    /// Work that ends when `stop` is set.
-    #[cfg(feature = "python")]
-    pub fn of(stop: &'static AtomicBool) -> Watch {
-        Watch(stop)
+    /// Work that ends with the next interrupt.
+    pub fn of_interrupts() -> Watch {
+        Watch { stop: null(), seen: Some(INTERRUPTS.load(Relaxed)) }
     }
 
     /// True where nothing would end the work.
-    #[cfg(feature = "python")]
     pub fn is_idle(self) -> bool {
-        self.0.is_null()
+        self.stop.is_null() && self.seen.is_none()
     }
 
-    /// Runs a closure on this thread as work for that other; who calls it catches the panic that may end a kernel.
+    /// Runs a closure on this thread as such work; who calls it catches the panic that may end a kernel.
     pub fn run<R>(self, f: impl FnOnce() -> R) -> R {
-        struct Restore(*const AtomicBool);
+        struct Restore(Watch);
         impl Drop for Restore {
             fn drop(&mut self) {
-                STOP.set(self.0);
+                WATCH.set(self.0);
             }
         }
-        let _restore = Restore(STOP.replace(self.0));
+        let _restore = Restore(WATCH.replace(self));
         let _mode = Ending::set(Ends::Stopped);
         f()
     }
 
-    fn is_set(self) -> bool {
+    /// True where the work is to end.
+    pub fn is_set(self) -> bool {
         // SAFETY: whoever gave the address waits for the work to end.
-        !self.0.is_null() && unsafe { (*self.0).load(Relaxed) }
+        let is_stopped = !self.stop.is_null() && unsafe { (*self.stop).load(Relaxed) };
+        is_stopped || self.seen.is_some_and(|seen| INTERRUPTS.load(Relaxed) != seen)
     }
 }
 
@@ -142,18 +158,17 @@ pub fn glance() {
 
 #[cold]
 fn look() {
-    if let Err(error) = check_stop() {
-        resume_unwind(Box::new(error));
+    if Watch::take().is_set() {
+        resume_unwind(Box::new(Error::Interrupted));
     }
-    // Who does not have the host's lock must not wait for it here: its owner may wait for memory that the kernel uses.
-    let Some(host) = host().filter(|_| ENDS.get() == Ends::Raised) else { return };
+    let (Ends::Interrupted(seen), Some(host)) = (ENDS.get(), host()) else { return };
     let now = Instant::now();
-    if ASKED.get().is_some_and(|asked| now - asked < PATIENCE) {
-        return;
+    if LISTENED.get().is_none_or(|then| now - then > PATIENCE) {
+        LISTENED.set(Some(now));
+        (host.listen)();
     }
-    ASKED.set(Some(now));
-    if let Err(error) = (host.interrupted)() {
-        resume_unwind(Box::new(error));
+    if INTERRUPTS.load(Relaxed) != seen && (host.is_interruptible)() {
+        resume_unwind(Box::new(Error::Interrupted));
     }
 }
 
@@ -168,7 +183,7 @@ impl Drop for Released<'_> {
 
 /// Runs a closure on a helper until `stop` is set.
 fn help(stop: &AtomicBool, work: impl FnOnce()) {
-    let done = catch_unwind(AssertUnwindSafe(|| Watch(stop).run(work)));
+    let done = catch_unwind(AssertUnwindSafe(|| Watch { stop, seen: None }.run(work)));
     if let Err(panic) = done
         && !(stop.load(Relaxed) && panic.downcast_ref::<Error>() == Some(&Error::Interrupted))
     {

@@ -15,6 +15,7 @@ const READERS: u32 = (1 << 22) - 1;
 const STAMP: u32 = 255 << 22;
 
 /// A lock without a value of its own.
+#[derive(Default)]
 pub struct Lock(AtomicU32);
 
 fn stamp() -> u32 {

@@ -32,6 +32,7 @@ pub mod index;
 pub mod inplace;
 pub mod join;
 pub mod mask;
+pub mod names;
 pub mod new;
 pub mod nn;
 pub mod norm;

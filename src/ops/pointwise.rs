@@ -10,7 +10,7 @@ use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::mode::is_grad_enabled;
-use crate::graph::node::{Backward, Derivative, Edges, Gradients};
+use crate::graph::node::{Backward, Derivative, Edges, Gradients, Label};
 use crate::graph::saved::Saved;
 use crate::kernels::expr::Program;
 use crate::kernels::pointwise::{self, Input, Numbers};
@@ -412,6 +412,17 @@ impl Derivative for PointwiseDerivative {
 
     fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
         self.saved.iter_mut().filter(|s| s.source != u8::MAX && s.as_number().is_none()).for_each(f);
+    }
+
+    fn labelled(&self) -> Vec<(Label, Saved)> {
+        let label = |n| if n == RESULT { Label::Result(0) } else { Label::Operand(n) };
+        let here = |n: usize| self.saved.iter().find(|s| usize::from(s.source) == n);
+        let row = |n| (label(n), here(n).cloned().unwrap_or(Saved::nothing()));
+        let read = self.spec.traces().uses.iter().fold(0, |bits, uses| bits | uses);
+        let mut all: Vec<_> = (0..=RESULT).filter(|n| read & 1 << n != 0).map(row).collect();
+        // Numbers are none of the values that hooks may take.
+        all.sort_by_key(|(_, saved)| saved.as_number().is_some() || saved.is_nothing());
+        all
     }
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {

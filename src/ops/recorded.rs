@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::is_recorded;
-use crate::graph::node::{Backward, Derivative, Edge, Gradients};
+use crate::graph::node::{Backward, Derivative, Edge, Gradients, Label};
 use crate::graph::saved::Saved;
 use crate::tensor::Tensor;
 use crate::tensor::layout::Shape;
@@ -82,6 +82,17 @@ impl Derivative for Recorded {
     fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
         self.saved.iter_mut().for_each(f);
     }
+
+    fn labelled(&self) -> Vec<(Label, Saved)> {
+        let mut others = 0..;
+        let label = |saved: &Saved| match (saved.as_output(), saved.source) {
+            (Some(n), _) => Label::Result(n),
+            (None, u8::MAX) => Label::Other(others.next().unwrap_or(0)),
+            (None, n) => Label::Operand(n.into()),
+        };
+        let labels: Vec<Label> = self.saved.iter().map(label).collect();
+        labels.into_iter().zip(self.saved.iter().cloned()).collect()
+    }
 }
 
 /// Leaves a node behind `y` where an input requires a gradient; `keep` and `settings` are asked only then.
@@ -115,7 +126,11 @@ pub(super) fn record_all(
     let saved = keep
         .iter()
         .map(|k| match k {
-            Keep::Input(x) => Saved::input(x),
+            Keep::Input(x) => {
+                let mut saved = Saved::input(x);
+                saved.source = inputs.iter().position(|input| input.is_same(x)).map_or(u8::MAX, |n| n as u8);
+                saved
+            }
             Keep::Output => Saved::output(y),
             Keep::Result(n, y) => Saved::nth_output(y, *n),
         })

@@ -9,7 +9,7 @@ use super::inplace;
 use super::recorded::link;
 use super::{arithmetic, batch, cast, view};
 use crate::error::{Error, Result};
-use crate::graph::node::{Backward, Derivative, Gradients};
+use crate::graph::node::{Backward, Derivative, Gradients, Label};
 use crate::graph::saved::Saved;
 use crate::kernels::element::dispatch;
 use crate::kernels::lookup::{self, Join, Lookup};
@@ -283,6 +283,10 @@ impl Derivative for Selected {
 
     fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
         self.indices.iter_mut().for_each(f);
+    }
+
+    fn labelled(&self) -> Vec<(Label, Saved)> {
+        self.indices.iter().enumerate().map(|(n, saved)| (Label::Other(n), saved.clone())).collect()
     }
 }
 

@@ -90,7 +90,7 @@ pub fn run(py: Python<'_>, pass: Pass) -> PyResult<Vec<Option<Tensor>>> {
     let is_long = pass.is_long();
     let work = || {
         guarded("backward", || {
-            let _mode = Ending::set(if is_long { Ends::Stopped } else { Ends::Raised });
+            let _mode = Ending::set(if is_long { Ends::Stopped } else { Ends::interrupted() });
             pass.run()
         })
     };

@@ -21,7 +21,9 @@ impl From<Error> for PyErr {
             return Python::attach(|py| exception.clone_ref(py));
         }
         if error == Error::Interrupted {
-            return PyKeyboardInterrupt::new_err(());
+            // What Python noted of it is taken, so that it is raised once.
+            let raised = Python::attach(|py| py.check_signals());
+            return raised.err().unwrap_or_else(|| PyKeyboardInterrupt::new_err(()));
         }
         let message = error.to_string();
         match error.kind() {
@@ -63,7 +65,7 @@ pub fn host_error(py: Python<'_>, exception: PyErr) -> Error {
 /// the process. The interpreter's lock is this thread's.
 #[inline]
 pub fn guarded<T>(op: &'static str, run: impl FnOnce() -> crate::Result<T>) -> crate::Result<T> {
-    let _mode = Ending::set(Ends::Raised);
+    let _mode = Ending::set(Ends::interrupted());
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(from_panic(op, payload)))
 }
 

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::convert::ok;
 use super::hooks::{PyHandle, attached, metadata, register_hook, register_prehook};
 use super::node;
+use super::saved::PySaved;
 use super::tensor::{PyTensor, wrap};
 use crate::error::Result;
 use crate::graph::cycles::{Holder, Object};
@@ -52,7 +53,7 @@ impl PyContext {
             return Ok(Some(last.clone()));
         }
         let Some(node) = self.node.get().and_then(|id| id.upgrade()) else { return Ok(None) };
-        let saved = ok(node.values())?.into_iter().map(|s| (s.source != NOTHING).then_some(s)).collect();
+        let saved = node.saved().into_iter().map(|s| (s.source != NOTHING).then_some(s)).collect();
         Ok(Some((node, saved)))
     }
 
@@ -166,6 +167,14 @@ impl PyContext {
             None => Ok(py.None()),
         });
         PyTuple::new(py, unpacked.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// What `save_for_backward` kept, to let hooks take it.
+    #[getter]
+    fn _raw_saved_tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let node = self.node()?;
+        let count = node.saved().len();
+        PyTuple::new(py, (0..count).map(|n| Py::new(py, PySaved::new(&node, n))).collect::<PyResult<Vec<_>>>()?)
     }
 
     /// The name of the function with `Backward` at its end.

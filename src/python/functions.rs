@@ -49,7 +49,7 @@ unsafe fn call(
     Python::attach(|py| {
         // SAFETY: the objects are those of `enter`.
         let call = || unsafe { run(py, entry, receiver, arguments, count, names) };
-        let _mode = Ending::set(Ends::Raised);
+        let _mode = Ending::set(Ends::interrupted());
         let result =
             catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|p| Err(from_panic(entry.operation.name, p).into()));
         match result {

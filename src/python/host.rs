@@ -7,7 +7,7 @@ use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 
 use super::error::host_error;
-use super::gc;
+use super::{gc, interrupt};
 use crate::error::Result;
 use crate::host::{Host, install};
 
@@ -16,6 +16,8 @@ pub fn install_host() {
     let attached = |search: &mut dyn FnMut()| Python::attach(|_| search());
     install(Host {
         interrupted,
+        listen: interrupt::listen,
+        is_interruptible: interrupt::is_main_thread,
         origin,
         warn,
         attached,

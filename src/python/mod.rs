@@ -27,6 +27,7 @@ mod operators;
 mod out;
 mod profiler;
 mod random;
+mod saved;
 mod signature;
 mod tensor;
 mod transform;

@@ -65,9 +65,26 @@ pub fn _set_anomaly_enabled(enabled: bool, check_nan: bool) {
 }
 
 /// A pair of Python functions that see what nodes keep.
-struct PythonHooks {
+pub struct PythonHooks {
     pack: Py<PyAny>,
-    unpack: Py<PyAny>,
+    /// Gives the value again.
+    pub unpack: Py<PyAny>,
+}
+
+impl PythonHooks {
+    /// A pair of functions.
+    ///
+    /// # Errors
+    /// For what cannot be called.
+    pub fn new(py: Python<'_>, op: &str, pack: Py<PyAny>, unpack: Py<PyAny>) -> PyResult<PythonHooks> {
+        for (name, hook) in [("pack_hook", &pack), ("unpack_hook", &unpack)] {
+            if !hook.bind(py).is_callable() {
+                let given = hook.bind(py).get_type().name()?;
+                return Err(PyTypeError::new_err(format!("{op}: {name} must be callable, got {given}")));
+            }
+        }
+        Ok(PythonHooks { pack, unpack })
+    }
 }
 
 impl Holder for PythonHooks {
@@ -106,13 +123,7 @@ impl SavedHooks for PythonHooks {
 /// Begins to call hooks on saved values.
 #[pyfunction]
 pub fn _push_saved_tensors_hooks(py: Python<'_>, pack: Py<PyAny>, unpack: Py<PyAny>) -> PyResult<()> {
-    for (name, hook) in [("pack_hook", &pack), ("unpack_hook", &unpack)] {
-        if !hook.bind(py).is_callable() {
-            let given = hook.bind(py).get_type().name()?;
-            return Err(PyTypeError::new_err(format!("saved_tensors_hooks: {name} must be callable, got {given}")));
-        }
-    }
-    ok(mode::push_saved_hooks(Arc::new(PythonHooks { pack, unpack })))
+    ok(mode::push_saved_hooks(Arc::new(PythonHooks::new(py, "saved_tensors_hooks", pack, unpack)?)))
 }
 
 /// Ends what [`_push_saved_tensors_hooks`] began.

@@ -207,6 +207,7 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyContext>()?;
     super::object::install(py)?;
     install_host();
+    super::interrupt::listen();
     for dtype in DType::all() {
         for name in std::iter::once(dtype.name()).chain(dtype.aliases().iter().copied()) {
             module.add(name, object(py, dtype)?)?;

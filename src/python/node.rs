@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use super::convert::ok;
 use super::dtype::{self, PyDType};
 use super::function::{self, PyContext};
+use super::saved;
 use super::tensor::{self, PyTensor};
 use crate::graph::{Edge, NodeRef};
 use crate::tensor::Tensor;
@@ -148,6 +149,21 @@ impl PyNode {
         self.0.sequence()
     }
 
+    /// What the node keeps: `_saved_self` as a tensor, `_raw_saved_self` to let hooks take it.
+    fn __getattr__(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyAny>> {
+        saved::attribute(py, &self.0, name)?.ok_or_else(|| {
+            let node = self.0.name();
+            pyo3::exceptions::PyAttributeError::new_err(format!("'{node}' object has no attribute '{name}'"))
+        })
+    }
+
+    fn __dir__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let all = py.get_type::<pyo3::types::PyAny>().call_method1("__dir__", (slf,))?;
+        all.call_method1("extend", (saved::attributes(&slf.get().0),))?;
+        Ok(all)
+    }
+
     fn __repr__(slf: &Bound<'_, Self>) -> String {
         format!("<{} object at {:#x}>", slf.get().0.name(), slf.as_ptr() as usize)
     }
@@ -173,7 +189,7 @@ pub fn _node_keeps(
     node: &Bound<'_, PyAny>,
 ) -> PyResult<Option<Vec<(Vec<usize>, Py<PyDType>, usize, usize)>>> {
     let node = node_of(node)?;
-    if node.is_packed() {
+    if node.saved().iter().any(|saved| saved.is_packed()) {
         return Ok(None);
     }
     let row = |t: &Tensor| {

@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::autograd::run;
@@ -18,8 +19,17 @@ fn inner(all: &[Bound<'_, PyTensor>]) -> Vec<Tensor> {
     all.iter().map(|t| t.get().get().clone()).collect()
 }
 
-/// The tensors in nested tuples, lists and dicts.
-fn tensors_in(arguments: &Bound<'_, PyAny>) -> Vec<Tensor> {
+/// The children of a container whose class is registered as a node of trees.
+fn children<'py>(x: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = x.py();
+    static NODES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let nodes = || Ok::<_, PyErr>(py.import("ferrograd.utils._pytree")?.getattr("SUPPORTED_NODES")?.unbind());
+    let node = NODES.get_or_try_init(py, nodes)?.bind(py).call_method1("get", (x.get_type(),))?;
+    if node.is_none() { Ok(None) } else { node.getattr("flatten_fn")?.call1((x,))?.get_item(0).map(Some) }
+}
+
+/// The tensors in nested tuples, lists, dicts and containers of registered classes.
+fn tensors_in(arguments: &Bound<'_, PyAny>) -> PyResult<Vec<Tensor>> {
     let (mut found, mut open) = (Vec::new(), vec![arguments.clone()]);
     while let Some(x) = open.pop() {
         if let Ok(t) = x.cast::<PyTensor>() {
@@ -30,15 +40,20 @@ fn tensors_in(arguments: &Bound<'_, PyAny>) -> Vec<Tensor> {
             open.extend(all.iter());
         } else if let Ok(all) = x.cast::<PyDict>() {
             open.extend(all.values().iter());
+        } else if let Some(all) = children(&x)? {
+            for child in all.try_iter()? {
+                open.push(child?);
+            }
         }
     }
-    found
+    Ok(found)
 }
 
 /// Refuses from now on that what was there before is changed in place, other than these arguments.
 #[pyfunction]
-pub fn _guard(arguments: &Bound<'_, PyAny>) {
-    transform::guard(&tensors_in(arguments));
+pub fn _guard(arguments: &Bound<'_, PyAny>) -> PyResult<()> {
+    transform::guard(&tensors_in(arguments)?);
+    Ok(())
 }
 
 /// Ends the innermost `_guard`.
@@ -50,10 +65,10 @@ pub fn _unguard() {
 /// Begins a transform that differentiates a function of these arguments, which is recorded. Gives whether recording was
 /// on.
 #[pyfunction]
-pub fn _enter_transform(arguments: &Bound<'_, PyAny>) -> bool {
-    _guard(arguments);
+pub fn _enter_transform(arguments: &Bound<'_, PyAny>) -> PyResult<bool> {
+    _guard(arguments)?;
     mode::enter_transform();
-    mode::set_grad_enabled(true)
+    Ok(mode::set_grad_enabled(true))
 }
 
 /// Ends the innermost transform, and sets recording to what it was.

@@ -200,7 +200,8 @@ impl Tensor {
         if let Some(batch) = self.batch() {
             return Tensor::batched(&batch.value.data(), batch.level);
         }
-        Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, Versioning::Untracked)
+        let versioning = if self.is_inference() { Versioning::Inference } else { Versioning::Untracked };
+        Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, versioning)
     }
 
     /// This tensor's place in the graph with the elements of another tensor: what assigning `.data` makes.

@@ -4,6 +4,8 @@
 //! A value that waits holds what it reads. Whoever writes to memory first lets those compute that read it as it is
 //! ([`Access::lock`]); memory that others can write is never waited with.
 
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -191,7 +193,7 @@ pub(crate) fn run_into(
         return Ok(false);
     }
     let output = Output { data: target.data_ptr(), dtype, strides: target.strides() };
-    profiler::part("fused program", || fused.run(&formula, output, Some(target.storage())))?;
+    profiler::part(&fused.label(), || fused.run(&formula, output, Some(target.storage())))?;
     Ok(true)
 }
 
@@ -213,7 +215,7 @@ pub(crate) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&dyn Values) -> 
     let fused = Fused::of(&formula)?;
     let strides = Layout::contiguous(&formula.shape).strides;
     let shape = (&formula.shape[..], &strides[..]);
-    profiler::part("fused program", || {
+    profiler::part(&fused.label(), || {
         fused.with_inputs(None, |program, inputs| {
             let numbers = Numbers { dtype: formula.compute, exact: 0 };
             // SAFETY: the sources' layouts lie in their storages, which are locked.
@@ -327,24 +329,45 @@ impl Pending {
         let _running = self.running.lock();
         let Some(formula) = self.formula.lock().clone() else { return Ok(()) };
         let fused = Fused::of(&formula)?;
-        let block = pool::allocate(self.bytes).ok_or(Error::OutOfMemory { op: formula.op, bytes: self.bytes })?;
+        let block = Fresh::new(formula.op, self.bytes)?;
         let layout = Layout::contiguous(&formula.shape);
-        let output = Output { data: block.as_ptr(), dtype: formula.result, strides: &layout.strides };
-        if let Err(error) = profiler::part("fused program", || fused.run(&formula, output, None)) {
-            // SAFETY: the block was just allocated with this size and nobody has seen it.
-            unsafe { pool::free(block, self.bytes) };
-            return Err(error);
-        }
-        self.block.store(block.as_ptr(), Ordering::Release);
+        let output = Output { data: block.at.as_ptr(), dtype: formula.result, strides: &layout.strides };
+        profiler::part(&fused.label(), || fused.run(&formula, output, None))?;
+        self.block.store(block.keep(), Ordering::Release);
         let done = self.formula.lock().take();
         drop(done);
         Ok(())
     }
 }
 
+/// Memory for elements that are being computed: it goes back where that fails or ends in its midst.
+struct Fresh {
+    at: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Fresh {
+    fn new(op: &'static str, bytes: usize) -> Result<Fresh> {
+        let at = pool::allocate(bytes).ok_or(Error::OutOfMemory { op, bytes })?;
+        Ok(Fresh { at, bytes })
+    }
+
+    /// The memory, which is the caller's from now on.
+    fn keep(self) -> *mut u8 {
+        ManuallyDrop::new(self).at.as_ptr()
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // SAFETY: the block was allocated with this size, and nobody has seen it.
+        unsafe { pool::free(self.at, self.bytes) };
+    }
+}
+
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(block) = std::ptr::NonNull::new(*self.block.get_mut()) {
+        if let Some(block) = NonNull::new(*self.block.get_mut()) {
             // SAFETY: the block came from `pool::allocate` with this size, and the last owner is going.
             unsafe { pool::free(block, self.bytes) };
         }
@@ -359,6 +382,8 @@ struct Fused {
     reads: Vec<(Source, u16)>,
     /// The values that waited: where they are and the step that makes them.
     values: Vec<(usize, u16)>,
+    /// The operations, in order.
+    ops: Vec<&'static str>,
 }
 
 impl Fused {
@@ -377,8 +402,14 @@ impl Fused {
         for (address, formula) in &members {
             let result = fused.append(formula);
             fused.values.push((*address, result));
+            fused.ops.push(formula.op);
         }
         Ok(fused)
+    }
+
+    /// What a record calls the program.
+    fn label(&self) -> String {
+        if profiler::is_on() { format!("fused program ({})", self.ops.join(", ")) } else { String::new() }
     }
 
     /// Appends a formula; gives the step that makes its result.

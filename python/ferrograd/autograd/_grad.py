@@ -115,6 +115,8 @@ def _values(named: Mapping) -> list:
 
 def _batched_grad(outputs: list, inputs: list, gradients: list, *options: bool) -> list:
     """One pass for a batch of gradients: the first dimension of each is the batch."""
+    if all(g is None for g in gradients) and any(isinstance(y, Tensor) and y.numel() != 1 for y in outputs):
+        return _ferrograd._grad(outputs, inputs, gradients, *options)
     size = _batch_size(outputs, gradients)
     level = _ferrograd._vmap_enter(size, "same")
     try:

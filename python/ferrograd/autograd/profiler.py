@@ -282,8 +282,8 @@ def _nested(rows: list[tuple], since: int, shapes: bool) -> list[FunctionEvent]:
 class profile:
     """A block in which what runs is recorded, forward and backward.
 
-    Element-wise operations on large tensors wait and run together: their events are short, and a "fused program" stands
-    where they ran. Other arguments than `enabled`, `record_shapes` and `profile_memory` are for devices and interpreters
+    Element-wise operations on large tensors wait and run together: their events are short, and a "fused program" with
+    their names stands where they ran. Other arguments than `enabled`, `record_shapes` and `profile_memory` are for devices and interpreters
     that there are not; they are accepted.
 
     >>> import ferrograd

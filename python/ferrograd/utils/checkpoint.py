@@ -287,6 +287,12 @@ def _variant(call: str, use_reentrant: bool | None) -> bool:
     return use_reentrant
 
 
+def _is_whole(args: Iterable) -> bool:
+    """Whether a function of these runs as it is: on batched tensors and where there are tangents."""
+    batched = any(isinstance(x, Tensor) and _ferrograd._batch_level(x) for x in args)
+    return batched or _ferrograd._current_dual_level() >= 0
+
+
 def checkpoint(
     function: Callable,
     *args: Any,
@@ -305,7 +311,7 @@ def checkpoint(
     ("default" or "none") compares what both runs keep. With `use_reentrant=True` the function runs without recording and
     a backward pass of its own goes through the second run: it works with `backward()` only, for arguments and
     results that are tensors of their own. `preserve_rng_state=False` lets the second run draw other random numbers.
-    On batched tensors the function runs as it is, and keeps what it keeps.
+    On batched tensors, and in forward mode, the function runs as it is and keeps what it keeps.
 
     >>> import ferrograd
     >>> x = ferrograd.tensor([0.0, 1.0], requires_grad=True)
@@ -321,11 +327,10 @@ def checkpoint(
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
         if context_fn is not noop_context_fn or debug is not False:
             raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
-        return CheckpointFunction.apply(function, preserve, *args)
+        return function(*args) if _is_whole(args) else CheckpointFunction.apply(function, preserve, *args)
     if determinism_check not in ("default", "none"):
         raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
-    batched = any(isinstance(x, Tensor) and _ferrograd._batch_level(x) for x in (*args, *kwargs.values()))
-    if batched or not is_grad_enabled():
+    if _is_whole((*args, *kwargs.values())) or not is_grad_enabled():
         return function(*args, **kwargs)
     options = {"context_fn": context_fn, "determinism_check": determinism_check, "debug": debug, "early_stop": early_stop}
     return _kept_apart(function, args, kwargs, preserve, options)

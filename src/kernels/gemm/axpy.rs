@@ -11,7 +11,8 @@ const PACKED: usize = 256;
 
 /// Whether adding up rows beats the other kernels: for a single row, and where only one or two are added up.
 pub(super) fn suits<T>(a: View<T>, b: View<T>) -> bool {
-    a.rows == 1 || (a.cols <= 2 && b.cols >= 256 && b.col_stride == 1)
+    let least = if a.cols == 1 { 32 } else { 256 };
+    a.rows == 1 || (a.cols <= 2 && b.cols >= least && b.col_stride == 1)
 }
 
 /// `c = a b`, row by row; every element is one chain in the order of the depth.

@@ -12,7 +12,7 @@ pub(super) const GRAIN: usize = if cfg!(test) { 1 << 10 } else { 400_000 };
 /// The multiply-adds of a block that is worth cutting smaller for the sake of threads that are held up.
 const LARGE: usize = if cfg!(test) { 1 << 12 } else { 1 << 22 };
 /// The multiply-adds after which a block may be ended: some tenths of a second.
-const LONG: usize = 1 << 31;
+const LONG: usize = 1 << 30;
 /// Blocks are multiples of these many rows and columns, the tiles of the library.
 const ROWS: usize = 8;
 const COLS: usize = 64;

@@ -1,0 +1,104 @@
+//! What nodes keep, as Python sees it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use super::convert::{ok, to_python};
+use super::modes::PythonHooks;
+use super::tensor::wrap;
+use crate::graph::NodeRef;
+use crate::graph::saved::Saved;
+use crate::ops::names;
+use crate::tensor::scalar::Scalar;
+
+/// A value that a node keeps.
+#[pyclass(name = "SavedTensor", module = "ferrograd._ferrograd", frozen)]
+pub struct PySaved {
+    node: NodeRef,
+    /// Which of the node's values.
+    place: usize,
+}
+
+impl PySaved {
+    /// The `place`th value of a node.
+    pub fn new(node: &NodeRef, place: usize) -> PySaved {
+        PySaved { node: node.clone(), place }
+    }
+
+    fn saved(&self) -> Saved {
+        self.node.saved().into_iter().nth(self.place).unwrap_or(Saved::nothing())
+    }
+}
+
+#[pymethods]
+impl PySaved {
+    #[new]
+    #[pyo3(signature = (*_arguments))]
+    fn made(_arguments: &Bound<'_, PyAny>) -> PyResult<PySaved> {
+        Err(PyRuntimeError::new_err("Trying to create a SavedTensor object from Python is forbidden."))
+    }
+
+    /// Lets `pack_hook` take the value; backward and who looks at the value get what `unpack_hook` makes of that.
+    fn register_hooks(&self, pack_hook: Py<PyAny>, unpack_hook: Py<PyAny>, py: Python<'_>) -> PyResult<()> {
+        let hooks = PythonHooks::new(py, "register_hooks", pack_hook, unpack_hook)?;
+        ok(self.node.hook_saved(self.place, Arc::new(hooks)))
+    }
+
+    /// The value, checked to be unchanged.
+    fn unpack(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        shown(py, &self.node, &self.saved())
+    }
+
+    /// The value, or what `pack_hook` made of it.
+    #[getter]
+    fn data(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let saved = self.saved();
+        match saved.packed() {
+            Some((_, pack)) => Ok(pack.downcast_ref::<Py<PyAny>>().map_or_else(|| py.None(), |p| p.clone_ref(py))),
+            None => shown(py, &self.node, &saved),
+        }
+    }
+
+    /// The hook that gives the value back, or None.
+    #[getter]
+    fn unpack_hook(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let saved = self.saved();
+        let hooks: &dyn Any = &**saved.packed()?.0;
+        Some(hooks.downcast_ref::<PythonHooks>()?.unpack.clone_ref(py))
+    }
+}
+
+/// A kept value as Python has it: a tensor, a number, or None where there is none.
+fn shown(py: Python<'_>, node: &NodeRef, saved: &Saved) -> PyResult<Py<PyAny>> {
+    match saved.as_number() {
+        Some(number) if number.fract() == 0.0 && number.abs() < 1e15 => to_python(py, Scalar::Int(number as i64)),
+        Some(number) => to_python(py, Scalar::Float(number)),
+        None if saved.is_nothing() => Ok(py.None()),
+        None => wrap(py, ok(saved.unpack_with_history(node))?),
+    }
+}
+
+/// The attribute `_saved_...` or `_raw_saved_...` of a node, where it has such a value.
+pub fn attribute(py: Python<'_>, node: &NodeRef, attribute: &str) -> PyResult<Option<Py<PyAny>>> {
+    let (raw, plain) = (attribute.strip_prefix("_raw_saved_"), attribute.strip_prefix("_saved_"));
+    let Some(name) = raw.or(plain) else { return Ok(None) };
+    let all = names::saved(node);
+    let Some(place) = all.iter().position(|(n, saved)| n == name && (raw.is_none() || saved.as_number().is_none()))
+    else {
+        return Ok(None);
+    };
+    match raw {
+        Some(_) => Ok(Some(Py::new(py, PySaved::new(node, place))?.into_any())),
+        None => shown(py, node, &all[place].1).map(Some),
+    }
+}
+
+/// The names of all such attributes.
+pub fn attributes(node: &NodeRef) -> Vec<String> {
+    let all = names::saved(node);
+    let raw = all.iter().filter(|(_, saved)| saved.as_number().is_none()).map(|(name, _)| format!("_raw_saved_{name}"));
+    raw.chain(all.iter().map(|(name, _)| format!("_saved_{name}"))).collect()
+}

@@ -1,0 +1,200 @@
+"""What nodes keep, looked at from outside: `_saved_*` and `_raw_saved_*`, as torch has them."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import ferrograd as fg
+
+
+
+def leaf(*values):
+    return fg.tensor(list(values) or [1.0, 2.0], requires_grad=True)
+
+
+MADE = {
+    "mul": lambda T, x, w: x * w,
+    "mul by a constant": lambda T, x, w: x * T.ones(2),
+    "exp": lambda T, x, w: x.exp(),
+    "sin": lambda T, x, w: x.sin(),
+    "square": lambda T, x, w: x**2,
+    "pow": lambda T, x, w: x**w,
+    "div": lambda T, x, w: x / w,
+    "mm": lambda T, x, w: T.mm(x[None], w[:, None]),
+    "mv": lambda T, x, w: T.mv(T.outer(x, w), x),
+    "dot": lambda T, x, w: x @ w,
+    "max": lambda T, x, w: x.max(0)[0],
+    "where": lambda T, x, w: T.where(x > 1, x, w),
+    "sort": lambda T, x, w: x.sort()[0],
+    "softmax": lambda T, x, w: x.softmax(0),
+    "log_softmax": lambda T, x, w: x.log_softmax(0),
+    "gather": lambda T, x, w: x.gather(0, T.tensor([0])),
+    "sigmoid": lambda T, x, w: x.sigmoid(),
+    "tanh": lambda T, x, w: x.tanh(),
+    "relu": lambda T, x, w: x.relu(),
+    "atan2": lambda T, x, w: T.atan2(x, w),
+    "addmm": lambda T, x, w: T.addmm(x, T.outer(x, w), T.outer(w, x)),
+    "logsumexp": lambda T, x, w: x.logsumexp(0),
+    "bmm": lambda T, x, w: T.bmm(x.view(1, 2, 1), w.view(1, 1, 2)),
+    "cumprod": lambda T, x, w: x.cumprod(0),
+}
+
+
+def kept(T, make):
+    x, w = (T.tensor(v, requires_grad=True) for v in ([1.0, 2.0], [3.0, 4.0]))
+    node = make(T, x, w).grad_fn
+    found = {}
+    for name in dir(node):
+        if name.startswith("_saved_"):
+            value = getattr(node, name)
+            found[name] = value.tolist() if isinstance(value, T.Tensor) else value
+    return found, [name for name in dir(node) if name.startswith("_raw_saved_")]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_values_are_named_as_in_torch(name):
+    torch = pytest.importorskip("torch")
+    (ours, ours_raw), (theirs, theirs_raw) = kept(fg, MADE[name]), kept(torch, MADE[name])
+    for attribute in [n for n in theirs if f"_raw{n}" in theirs_raw]:
+        if theirs[attribute] is not None and attribute in ours:
+            assert np.allclose(ours[attribute], theirs[attribute], rtol=1e-6)
+    assert set(ours) <= set(theirs)
+    assert set(ours_raw) <= set(theirs_raw)
+
+
+@pytest.mark.parametrize("name", ["mul", "exp", "square", "pow", "div", "mm", "mv", "dot", "where", "softmax", "bmm"])
+def test_all_that_torch_keeps_is_there(name):
+    torch = pytest.importorskip("torch")
+    assert set(kept(torch, MADE[name])[1]) == set(kept(fg, MADE[name])[1])
+
+
+def test_a_saved_input_is_the_tensor_and_a_saved_result_has_its_node():
+    x, w = leaf(), leaf(3.0, 4.0)
+    y = x * w
+    assert y.grad_fn._saved_self is x and y.grad_fn._saved_other is w
+    z = x.exp()
+    assert z.grad_fn._saved_result is not z
+    assert z.grad_fn._saved_result.grad_fn is z.grad_fn and z.grad_fn._saved_result.tolist() == z.tolist()
+    assert (x * fg.ones(2)).grad_fn._saved_self is None
+    assert (x**2.5).grad_fn._saved_exponent == 2.5
+
+
+def test_other_attributes_are_errors():
+    y = leaf() * leaf()
+    for name in ("_saved_foo", "_raw_saved_foo", "foo", "_saved_"):
+        with pytest.raises(AttributeError, match=f"'MulBackward0' object has no attribute '{name}'"):
+            getattr(y.grad_fn, name)
+    with pytest.raises(AttributeError):
+        y.grad_fn._saved_self = leaf()
+
+
+def test_freed_and_changed_values_are_errors():
+    x, w = leaf(), leaf(3.0, 4.0)
+    y = x * w
+    raw = y.grad_fn._raw_saved_self
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="after they have already been freed"):
+        y.grad_fn._saved_self
+    with pytest.raises(RuntimeError, match="register_hooks on a saved tensor after it has been freed"):
+        raw.register_hooks(lambda t: t, lambda t: t)
+    a = x * 1
+    y = a * w
+    with fg.no_grad():
+        a.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.grad_fn._saved_self
+
+
+def test_hooks_on_one_value():
+    x, w = leaf(), leaf(3.0, 4.0)
+    y = x * w
+    raw = y.grad_fn._raw_saved_self
+    calls = []
+    raw.register_hooks(lambda t: calls.append("pack") or t.tolist(), lambda p: calls.append("unpack") or fg.tensor(p) * 10)
+    assert raw.data == [1.0, 2.0] and raw.unpack_hook is not None
+    assert y.grad_fn._raw_saved_other.unpack_hook is None and y.grad_fn._raw_saved_other.data is w
+    assert y.grad_fn._saved_self.tolist() == [10.0, 20.0] and y.grad_fn._saved_other is w
+    with pytest.raises(RuntimeError, match="hooks have already been set"):
+        raw.register_hooks(lambda t: t, lambda t: t)
+    y.sum().backward()
+    assert w.grad.tolist() == [10.0, 20.0] and x.grad.tolist() == [3.0, 4.0]
+    assert calls == ["pack", "unpack", "unpack"]
+
+
+def test_hooks_on_a_result():
+    x = leaf()
+    y = x.exp()
+    y.grad_fn._raw_saved_result.register_hooks(lambda t: t * 2, lambda t: t / 2)
+    assert y.grad_fn._saved_result.grad_fn is y.grad_fn
+    (g,) = fg.autograd.grad(y.sum(), x, create_graph=True)
+    (h,) = fg.autograd.grad(g.sum(), x)
+    assert h.tolist() == pytest.approx(y.tolist())
+
+
+def test_hooks_that_cannot_be():
+    y = leaf() * fg.ones(2)
+    with pytest.raises(RuntimeError, match="with value None is forbidden"):
+        y.grad_fn._raw_saved_self.register_hooks(lambda t: t, lambda t: t)
+    raw = (leaf() * leaf()).grad_fn._raw_saved_self
+    with pytest.raises(TypeError):
+        raw.register_hooks(1, 2)
+    with pytest.raises(TypeError):
+        raw.register_hooks(lambda t: t)
+    with pytest.raises(RuntimeError, match="in place"):
+        (leaf().exp() * leaf()).grad_fn._raw_saved_self.register_hooks(lambda t: t.add_(1), lambda t: t)
+    with pytest.raises(RuntimeError, match="forbidden"):
+        type(raw)()
+    with fg.autograd.graph.saved_tensors_hooks(lambda t: t + 1, lambda t: t - 1):
+        y = leaf() * leaf()
+    assert y.grad_fn._saved_self.tolist() == [1.0, 2.0]
+    with pytest.raises(RuntimeError, match="hooks have already been set"):
+        y.grad_fn._raw_saved_self.register_hooks(lambda t: t, lambda t: t)
+
+
+def test_a_custom_function():
+    class Cube(fg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x, None)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, grad):
+            x, none = ctx.saved_tensors
+            assert none is None
+            return 3 * x * x * grad
+
+    x = leaf()
+    y = Cube.apply(x)
+    first, second = y.grad_fn._raw_saved_tensors
+    first.register_hooks(lambda t: t * 2, lambda t: t / 2)
+    with pytest.raises(RuntimeError, match="None is forbidden"):
+        second.register_hooks(lambda t: t, lambda t: t)
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 12.0]
+
+
+def test_a_value_that_a_hook_holds_with_its_result_is_collected():
+    class Witness:
+        pass
+
+    witness = Witness()
+    seen = weakref.ref(witness)
+    y = leaf().exp() * leaf()
+    y.grad_fn._raw_saved_self.register_hooks(lambda t, y=y, witness=witness: (t, y, witness), lambda pack: pack[0])
+    del y, witness
+    gc.collect()
+    assert seen() is None
+
+
+def test_hooks_in_large_passes_run_on_the_thread_of_the_pass():
+    import threading
+
+    threads = set()
+    x = fg.ones(200, 200, requires_grad=True)
+    with fg.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: threads.add(threading.get_ident()) or t):
+        y = sum(((x * i) @ x).tanh().sum() for i in range(6))
+    y.backward()
+    assert threads == {threading.get_ident()}
