@@ -198,7 +198,7 @@ def test_what_somebody_has_stays():
         gc.collect()
     assert node.metadata["y"].tolist() == [2.0, 4.0] and len(calls) == 1
     assert x.grad is first and first.requires_grad
-    (second,) = fg.autograd.grad(first.sum(), x)
+    (second,) = fg.autograd.grad(first.sum(), x, retain_graph=True)
     assert second.tolist() == [8.0, 8.0]
     assert fg.autograd.grad(node.metadata["y"].sum(), x)[0].tolist() == [2.0, 2.0] and len(calls) == 3
 
