@@ -1,33 +1,34 @@
-"""Write the stubs of the package and of `nn.functional` from the table of operations and the classes of the binary; `--check`
-compares."""
+"""Write the stubs of the package, of `nn.functional`, `linalg` and `special`: package.pyi, which stands beside, with what the
+table of operations, the element types and the imports of the package say; `--check` compares."""
 
-import inspect
+import ast
+import keyword
 import re
 import sys
 from pathlib import Path
 
 import ferrograd
-from ferrograd import _ferrograd
+from ferrograd import _dtypes, _ferrograd
 
 TYPES = {
     "Tensor": "Tensor",
-    "Operand": "Tensor | Number | ndarray",
+    "Operand": "_Operand",
     "Tensor[]": "Sequence[Tensor]",
     "Tensor...": "Tensor",
-    "Number": "Number",
-    "Number[]": "Number | Sequence[Number]",
-    "int": "int",
-    "int[]": "int | Sequence[int]",
-    "Size": "Sequence[int]",
-    "int?[]": "int | Sequence[int | None]",
-    "int[][]": "Sequence[int | Sequence[int]]",
-    "Order": "Number | str",
+    "Number": "_Number",
+    "Number[]": "_Number | Sequence[_Number]",
+    "int": "_int",
+    "int[]": "_int | Sequence[_int]",
+    "Size": "Sequence[_int]",
+    "int?[]": "_int | Sequence[_int | None]",
+    "int[][]": "Sequence[_int | Sequence[_int]]",
+    "Order": "_Number | str",
     "bool": "_bool",
-    "DType": "dtype",
+    "DType": "_dtype | _type",
     "str": "str",
-    "Layout": "layout",
-    "Device": "device | str",
-    "MemoryFormat": "memory_format",
+    "Layout": "_layout",
+    "Device": "_device | str",
+    "MemoryFormat": "_memory_format",
     "Generator": "Generator",
 }
 SEVERAL = (
@@ -35,118 +36,79 @@ SEVERAL = (
     "broadcast_tensors meshgrid"
 )
 RETURNS = dict.fromkeys(SEVERAL.split(), "tuple[Tensor, ...]")
+RETURNS |= dict.fromkeys("unique unique_consecutive atleast_1d atleast_2d atleast_3d nonzero".split(), "Any")
 #: How the names begin that an operation has in another place.
 ELSEWHERE = ("package.", "nn.")
 VARIADIC = {"size", "shape", "dims", "repeats"}
 RESULT = re.compile(r"Tensor (\w+)")
 
 ROOT = Path(__file__).resolve().parents[1] / "python/ferrograd"
+#: What stands where `package.pyi` has a marker.
+BINARY = "add sub mul truediv floordiv mod pow and or xor lshift rshift"
+COMPARISONS = "eq ne lt le gt ge"
+UNARY = "neg pos abs invert"
+CONVERTERS = "bfloat16 bool byte char double float half int long short"
 
-NN_HEAD = '''"""Types of the functions of neural networks; written by tools/stubs.py."""
-
-from collections.abc import Sequence
-from typing import overload
-
-from ... import Number, Tensor, dtype
-from ._composed import multi_head_attention_forward as multi_head_attention_forward
-from ._composed import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
-
-_bool = __import__("builtins").bool
-
-
-'''
-
-HEAD = '''"""Types of the package; written by tools/stubs.py."""
+HEAD = '''"""Types of {what}; written by tools/stubs.py."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import Any, NamedTuple, overload
 
-from numpy import ndarray
+from {package} import Tensor, _bool, _dtype, _int, _Number, _Operand, _type
+{imports}
 
-from . import autograd as autograd, config as config, nn as nn
-# imports
-from .utils.dlpack import from_dlpack as from_dlpack
-from ._tensor_str import set_printoptions as set_printoptions
-from ._size import Size as Size
-from .autograd.grad_mode import enable_grad as enable_grad, no_grad as no_grad, set_grad_enabled as set_grad_enabled
-
-Number: TypeAlias = int | float
-_bool: TypeAlias = __import__("builtins").bool
-_Values: TypeAlias = Any
-
-__version__: str
-inf: float
-nan: float
-pi: float
-e: float
-newaxis: None
-
-
-class dtype:
-    is_floating_point: _bool
-    is_complex: _bool
-    is_signed: _bool
-    itemsize: int
-
-
-class OutOfMemoryError(RuntimeError, MemoryError): ...
-
-class device:
-    type: str
-    index: int | None
-    def __init__(self, type: str | device, index: int | None = None) -> None: ...
-
-
-class layout: ...
-class memory_format: ...
-
-
-class Generator:
-    device: device
-    kind: str
-    def __init__(self, device: device | str | None = None, *, kind: str = "mersenne") -> None: ...
-    def manual_seed(self, seed: int) -> Generator: ...
-    def seed(self) -> int: ...
-    def initial_seed(self) -> int: ...
-    def get_state(self) -> Tensor: ...
-    def set_state(self, new_state: Tensor) -> Generator: ...
-    def clone_state(self) -> Generator: ...
-    def get_offset(self) -> int: ...
-    def set_offset(self, offset: int) -> Generator: ...
-    def stream(self, number: int) -> Generator: ...
-
-
-default_generator: Generator
-strided: layout
-sparse_coo: layout
-contiguous_format: memory_format
-preserve_format: memory_format
-channels_last: memory_format
-channels_last_3d: memory_format
-
-
-def tensor(data: Any, *, dtype: dtype | None = None, device: device | str | None = None, requires_grad: _bool = False, pin_memory: _bool = False) -> Tensor: ...
-def as_tensor(data: Any, dtype: dtype | None = None, device: device | str | None = None) -> Tensor: ...
-def from_numpy(ndarray: ndarray) -> Tensor: ...
-def get_default_dtype() -> dtype: ...
-def set_default_dtype(d: dtype) -> None: ...
-def get_num_threads() -> int: ...
-def set_num_threads(threads: int) -> None: ...
-def is_grad_enabled() -> _bool: ...
 '''
+#: The other places of operations: their stub, what it is of, and the package as seen from there.
+HOMES = {
+    "Nn": ("nn/functional/__init__.pyi", "the functions of neural networks", "..."),
+    "Linalg": ("linalg/__init__.pyi", "linear algebra", ".."),
+    "Special": ("special/__init__.pyi", "special functions", ".."),
+}
 
 
-def imports() -> str:
-    """What the package takes from its modules of functions and dtypes, as it says it itself."""
-    package = (ROOT / "__init__.py").read_text()
-    found = (re.search(rf"^from \.{module} import \(\n.*?^\)\n", package, re.M | re.S) for module in ("_functions", "_dtypes"))
-    return "".join(match[0] for match in found)
+def imports(path: str, lazy: dict[str, list[str]]) -> str:
+    """What a package takes from its modules, as it says it itself; names of a stub are public where they are repeated."""
+    found = dict(lazy)
+    for node in ast.parse((ROOT / path).read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.level and node.module != "_ferrograd":
+            names = [a.name for a in node.names if not a.name.startswith("_") and a.name not in _dtypes._CLASSES]
+            found.setdefault("." * node.level + (node.module or ""), []).extend(names)
+    return "".join(
+        f"from {module} import {', '.join(f'{name} as {name}' for name in sorted(names))}\n"
+        for module, names in sorted(found.items()) if names
+    )
+
+
+def lazy() -> dict[str, list[str]]:
+    """What the package takes from its modules when it is asked for."""
+    found: dict[str, list[str]] = {".": sorted(ferrograd._LAZY_MODULES)}
+    for name, module in ferrograd._LAZY_NAMES.items():
+        found.setdefault(f".{module}", []).append(name)
+    return found
+
+
+def operators() -> str:
+    """Python's operators: on both sides and into the tensor."""
+    binary = [f"__{side}{name}__" for name in BINARY.split() for side in ("", "r", "i")]
+    lines = [f"def {name}(self, value: _Operand, /) -> Tensor: ..." for name in binary]
+    for name in ("__pow__", "__rpow__"):
+        lines[binary.index(name)] = f"def {name}(self, value: _Operand, mod: None = None, /) -> Tensor: ..."
+    lines[binary.index("__ipow__")] += "  # type: ignore[misc]"
+    lines += [f"def __{name}__(self, value: Tensor | ndarray, /) -> Tensor: ..." for name in ("matmul", "rmatmul")]
+    for name in COMPARISONS.split():
+        # Python's own equality takes every object and gives a bool; NumPy's order takes every object.
+        ignored = "override" if name in ("eq", "ne") else "misc"
+        lines.append(f"def __{name}__(self, value: _Operand, /) -> Tensor: ...  # type: ignore[{ignored}]")
+    lines += [f"def __{name}__(self) -> Tensor: ..." for name in UNARY.split()]
+    lines += [f"def {name}(self, memory_format: _memory_format | None = None) -> Tensor: ..." for name in CONVERTERS.split()]
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def parameter(text: str) -> tuple[str, bool]:
     """One parameter of a signature as Python's stub has it, and whether it takes separate integers."""
     head, _, default = text.partition("=")
     kind, _, name = head.partition(" ")
+    name += "_" * keyword.iskeyword(name)
     annotation = TYPES[kind.removesuffix("?")] + (" | None" if kind.endswith("?") else "")
     if (kind == "int[]" and name in VARIADIC and not default) or kind == "Tensor...":
         return f"*{name}: {annotation}", True
@@ -158,20 +120,29 @@ def overloads(row: dict, method: bool, name: str) -> list[str]:
     for signature in row["signatures"]:
         call, _, results = signature.partition(" -> ")
         inner = call.split("(", 1)[1].removesuffix(")")
-        parts, variadic = [], False
-        for text in inner.split(", "):
+        if method and not inner.startswith("Tensor"):
+            continue
+        parts, keywords = [], False
+        for text in filter(None, inner.split(", ")):
             if text == "*":
-                if not variadic:
-                    parts.append("*")
+                parts += [] if keywords else ["*"]
+                keywords = True
                 continue
             part, takes_all = parameter(text)
-            variadic |= takes_all
+            keywords |= takes_all
             parts.append(part)
-        if method:
-            parts[0] = "self"
         result = RETURNS.get(name, "Tensor")
         if results:
             result = f"_{name}" if RESULT.search(results) else "tuple[" + results.strip("()") + "]"
+        elif name == "where" and len(parts) == 1:
+            result = "tuple[Tensor, ...]"
+        if method:
+            parts[0] = "self"
+        elif not name.endswith("_"):
+            # Torch's name of the first parameter, which is taken under both.
+            parts = [part.replace("self: ", "input: ") for part in parts]
+            out = "Tensor" if result in ("Tensor", "Any") else "Sequence[Tensor]"
+            parts += ([] if keywords else ["*"]) + [f"out: {out} | None = None"]
         lines.append(f"def {name}({', '.join(parts)}) -> {result}: ...")
     return lines
 
@@ -201,44 +172,47 @@ def guests(rows: list[dict], place: str) -> str:
     )
 
 
-def members() -> str:
-    """Methods and properties of Tensor that are not in the table."""
-    table = {name for row in _ferrograd._operations() if row["method"] for name in (row["name"], *row["aliases"])}
-    text = ""
-    for name, value in sorted(vars(ferrograd.Tensor).items()):
-        if name in table and name != "to":
-            continue
-        if inspect.isgetsetdescriptor(value):
-            text += f"    {name}: Any\n"
-        elif callable(value) and (not name.startswith("_") or name.startswith("__")) and name not in ("__new__", "__doc__"):
-            text += f"    def {name}(self, *args: Any, **kwargs: Any) -> Any: ...\n"
-    return text
+def dtypes() -> str:
+    """The element types and the classes of tensors of each."""
+    names = [n for n, value in vars(_ferrograd).items() if isinstance(value, ferrograd.dtype)]
+    made = "def __init__(self, *args: Any, device: _device | str | None = None) -> None: ..."
+    return "".join(f"{n}: dtype\n" for n in names) + "".join(f"class {n}(Tensor):\n    {made}\n" for n in _dtypes._CLASSES)
+
+
+def is_package_function(row: dict) -> bool:
+    """True for the functions that the package takes from the binary as they are."""
+    name = row["name"]
+    return row["function"] and row["home"] == "Package" and getattr(ferrograd, name) is getattr(_ferrograd, name)
 
 
 def stubs() -> str:
     rows = _ferrograd._operations()
-    names = {n: None for n, value in vars(_ferrograd).items() if isinstance(value, ferrograd.dtype)}
-    functions = "".join(block(row, False) for row in rows if row["function"] and row["home"] == "Package") + guests(rows, "package.")
-    methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
-    dtypes = "".join(f"{n}: dtype\n" for n in names)
     classes = "".join(result_class(row) for row in rows if row["function"])
-    head = HEAD.replace("# imports\n", imports())
-    return f"{head}{dtypes}\n\n{classes}{functions}\n\nclass Tensor:\n    def __init__(self, *data: Any) -> None: ...\n{members()}{methods}"
+    functions = "".join(block(row, False) for row in rows if is_package_function(row)) + guests(rows, "package.")
+    methods = "".join(block(row, True) for row in rows if row["method"] and row["name"] != "to")
+    text = (Path(__file__).parent / "package.pyi").read_text()
+    parts = {"imports": imports("__init__.py", lazy()), "dtypes": dtypes(), "functions": f"\n\n{classes}{functions}", "operators": operators(), "methods": methods}
+    for marker, part in parts.items():
+        text = re.sub(rf"^ *# {marker}\n", lambda _: part, text, flags=re.M)
+    return text
 
 
-def nn_stubs() -> str:
+def home_stubs(home: str) -> str:
+    path, what, package = HOMES[home]
     table = _ferrograd._operations()
-    rows = [row for row in table if row["home"] == "Nn"]
-    functions = "".join(block(row, False) for row in rows) + guests(table, "nn.")
-    return NN_HEAD + "".join(result_class(row) for row in rows) + functions
+    rows = [row for row in table if row["home"] == home]
+    head = HEAD.format(what=what, package=package, imports=imports(path.removesuffix("i"), {}))
+    functions = "".join(block(row, False) for row in rows) + guests(table, f"{home.lower()}.")
+    return head + "".join(map(result_class, rows)) + functions
 
 
 def main() -> int:
-    for name, text in (("__init__.pyi", stubs()), ("nn/functional/__init__.pyi", nn_stubs())):
+    made = {"__init__.pyi": stubs()} | {path: home_stubs(home) for home, (path, _, _) in HOMES.items()}
+    for name, text in made.items():
         path = ROOT / name
         if "--check" not in sys.argv[1:]:
             path.write_text(text)
-        elif path.read_text() != text:
+        elif not path.exists() or path.read_text() != text:
             print("the stubs are not those of the binary: run `make stubs`", file=sys.stderr)
             return 1
     return 0

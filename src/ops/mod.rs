@@ -1,5 +1,5 @@
 //! What the operations are: each a block of name, documentation, formula and derivative in one place. The table
-//! [`operations`] is made of the blocks; Python's functions, methods and stubs, the reference and the tests read it.
+//! [`operations`] is made of the blocks; Python's functions, methods and stubs, and the tests read it.
 
 pub mod arithmetic;
 pub mod arrange;
