@@ -1,6 +1,8 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+# What the demonstration trains and draws with.
+DEMO := "scikit-learn>=1.3" "matplotlib>=3.7" "tqdm>=4.60"
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint build compare bench wheel stubs clean
@@ -9,12 +11,12 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.built ## Build, install into .venv, walk through autograd and train on handwritten digits
-	$(PIP) "scikit-learn>=1.3" "matplotlib>=3.7" "tqdm>=4.60"
+	$(PIP) $(DEMO)
 	$(PYTHON) -m ferrograd
 
 test: $(VENV)/.built lint ## Everything: format, lint, Rust tests, Python tests, the documents' examples
 	cargo test --release
-	$(PIP) "pytest>=8" "hypothesis>=6.100"
+	$(PIP) "pytest>=8" "hypothesis>=6.100" $(DEMO)
 	$(PYTHON) -m pytest
 	FERROGRAD_FUSION_ELEMENTS=2 $(PYTHON) -m pytest
 

@@ -2,8 +2,10 @@
 
 import io
 import string
+import struct
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -211,6 +213,44 @@ def test_the_fast_training(lang, done, tmp_path, capsys):
     assert main.main(["--fast", "--lang", lang, "--out", str(tmp_path / "made")]) == 0
     assert (tmp_path / "made" / "ferrograd-demo.png").read_bytes().startswith(b"\x89PNG")
     assert done in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def trained():
+    for module in main.EXTRAS:
+        pytest.importorskip(module)
+    from ferrograd.demo import digits
+
+    return digits.train(epochs=6)
+
+
+def size_of(png):
+    return struct.unpack(">II", png.read_bytes()[16:24])
+
+
+@pytest.mark.parametrize("has_font", [True, False])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_picture_has_no_boxes_for_characters(lang, has_font, trained, tmp_path, monkeypatch):
+    """matplotlib warns of characters that no font has; without a Chinese font the picture is in English."""
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    from ferrograd.demo import picture
+
+    if not has_font:
+        monkeypatch.setattr(picture, "chinese_font", lambda: None)
+    written, save = [], Figure.savefig
+
+    def watched(figure, *args, **kwargs):
+        written.extend(text.get_text() for text in figure.findobj(Text))
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", watched)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture.draw(trained, tmp_path / "made.png", lang)
+    assert chinese("".join(written)) == (lang == "zh" and picture.chinese_font() is not None)
+    assert size_of(tmp_path / "made.png") == (1495, 702)
 
 
 @pytest.mark.usefixtures("extras")

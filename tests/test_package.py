@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +262,22 @@ def test_documents_examples_run(path):
     messages = []
     runner.run(test, out=messages.append)
     assert runner.failures == 0, "".join(messages)
+
+
+def test_commands_of_the_documents_are_targets():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    for path in [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        text = path.read_text()
+        named = set(re.findall(r"`make ([a-z-]+)`", text)) | set(re.findall(r"^make ([a-z-]+)", text, re.M))
+        assert named <= targets, path.name
+    assert {"demo", "test", "help"} <= targets
+
+
+def test_the_demonstrations_packages_are_those_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = re.search(r"^DEMO := (.*)$", (ROOT / "Makefile").read_text(), re.M)[1]
+    assert re.findall(r'"([^"]+)"', wanted) == project["optional-dependencies"]["demo"]
 
 
 MODULES = ["ferrograd.autograd", "ferrograd.autograd.grad_mode", "ferrograd.autograd.gradcheck", "ferrograd._functions", "ferrograd._tensor_str", "ferrograd.nn.functional._composed"]

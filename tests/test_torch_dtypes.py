@@ -2,13 +2,14 @@
 
 A call names `T`, the library; `x` and `y` of shape (3, 4), `s` and `r` square, `v` and `w` vectors, `c` of shape (2, 3, 4), all
 of the element type `d`; indices `i` and `g`, the mask `m`, truth values `b`. Calls of methods are given by what stands in the
-parentheses, and run in place too where there is such an operation.
+parentheses, and run in place too where there is such an operation. Element-wise operations are called without being named
+here, where they take tensors alone or have defaults for the rest.
 """
 
 import warnings
 
 import pytest
-from test_operations import TABLE
+from test_operations import MASKED, POINTWISE, TABLE
 
 import ferrograd as fg
 
@@ -21,18 +22,13 @@ INTEGERS = [1, 3, 2, 0, 4, 7, 1, 5, 2, 6, 3, 4, 1, 0, 2, 5, 9, 2, 1, 8, 5, 3, 1,
 UNIT = {"float16": 2**-9, "bfloat16": 2**-6, "float32": 2**-20, "float64": 2**-47}
 
 METHODS = {
-    "": "abs adjoint all aminmax any argmax argmin argsort argwhere bitwise_not clone contiguous corrcoef cos count_nonzero cov diag "
-    "diagflat diagonal diff diag_embed exp expm1 flatten fliplr flipud floor isnan log log1p logical_not max median min mean msort "
-    "mode nanmedian nanmean nansum neg nonzero norm prod ravel reciprocal relu sigmoid sign sin sort sqrt square squeeze std_mean "
-    "sum t tanh trace tril triu trunc unbind unique unique_consecutive var_mean zero_ trapezoid cumulative_trapezoid pdist atleast_1d "
-    "acos acosh asin asinh atan atanh ceil cosh deg2rad digamma erf erfc erfinv exp2 frac isfinite isinf isneginf isposinf isreal lgamma "
-    "log10 log2 logit nan_to_num positive rad2deg round rsqrt signbit sinc sinh tan "
-    "atleast_2d atleast_3d linalg.norm linalg.vector_norm linalg.matrix_norm ones_like zeros_like block_diag",
-    "y": "add sub mul div floor_divide remainder pow true_divide eq ne lt le gt ge maximum minimum logical_and logical_or logical_xor "
-    "bitwise_and bitwise_or bitwise_xor rsub clamp_min clamp_max copy_ dist expand_as reshape_as resize_as_ view_as inner linalg.vecdot "
-    "tensordot kron clamp cdist max min broadcast_tensors trapezoid atan2 bitwise_left_shift bitwise_right_shift copysign float_power "
-    "fmax fmin fmod gcd heaviside hypot lcm ldexp logaddexp logaddexp2 nextafter xlogy",
-    "y, r[:3]": "addcdiv addcmul lerp",
+    "": "adjoint all aminmax any argmax argmin argsort argwhere bitwise_not clone contiguous corrcoef count_nonzero cov "
+    "diag diagflat diagonal diff diag_embed flatten fliplr flipud max median min mean msort mode nanmedian nanmean "
+    "nansum nonzero norm prod ravel sort squeeze std_mean sum t trace tril triu unbind unique unique_consecutive "
+    "var_mean zero_ trapezoid cumulative_trapezoid pdist atleast_1d nan_to_num positive signbit atleast_2d atleast_3d "
+    "linalg.norm linalg.vector_norm linalg.matrix_norm ones_like zeros_like block_diag",
+    "y": "true_divide copy_ dist expand_as reshape_as resize_as_ view_as inner linalg.vecdot tensordot kron clamp cdist "
+    "max min broadcast_tensors trapezoid float_power",
     "v[:2]": "isin",
     "2": "add sub mul div floor_divide remainder pow true_divide eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor rsub clamp_min "
     "clamp_max fill fill_ fill_diagonal_ clamp topk kthvalue chunk split hsplit unsafe_chunk unsafe_split tensor_split full_like norm",
@@ -148,10 +144,10 @@ CALLS_NN = """
     F.max_unpool1d(x, T.arange(4).flip(0).expand(3, 4), 2); F.max_unpool2d(x[None], T.arange(12).flip(0).reshape(1, 3, 4), 2); F.max_unpool3d(c[None].float(), T.arange(24).flip(0).reshape(1, 2, 3, 4), 2); F.interpolate(c, 3); F.upsample(c, 3)
     F.upsample_nearest(c, 3); F.upsample_bilinear(c[None].float(), 3); F.grid_sample(c[None], s[:2, :2].reshape(1, 2, 1, 2)); F.affine_grid(x[:2, :3][None].float(), (1, 1, 2, 2))
     T.grid_sampler(c[None].float(), s[:2, :2].reshape(1, 2, 1, 2).float(), 0, 0, False); F.pixel_shuffle(c.reshape(4, 2, 3), 2); F.pixel_unshuffle(c[:, :2], 2); F.channel_shuffle(c[None], 2)
-    F.silu(x); F.mish(x); F.gelu(x); F.gelu(x, approximate='tanh'); F.softplus(x, 2); F.logsigmoid(x); F.softsign(x); F.tanhshrink(x); F.tanh(x)
-    F.sigmoid(x); F.elu(x, 0.7); F.celu(x, 0.5); F.selu(x); F.glu(x); F.relu(x); F.relu6(x); F.hardtanh(x, 0.5, 2.5); F.leaky_relu(x, 0.1)
+    F.gelu(x, approximate='tanh'); F.softplus(x, 2); F.softsign(x); F.tanhshrink(x); F.tanh(x)
+    F.sigmoid(x); F.elu(x, 0.7); F.celu(x, 0.5); F.glu(x); F.relu(x); F.relu6(x); F.hardtanh(x, 0.5, 2.5); F.leaky_relu(x, 0.1)
     T._prelu_kernel(x, y); x.prelu(v); F.prelu(x, v); F.threshold(x, 1, 2.5); x.hardshrink(); F.hardshrink(x, 0.3); F.softshrink(x)
-    F.rrelu(x); F.rrelu_(x, 0.25, 0.5); F.hardsigmoid(x); F.hardswish(x); F.softmax(x, 1); F.softmin(x, 0); F.log_softmax(x, 1); F.elu_(x); F.celu_(x); F.selu_(x); F.relu_(x)
+    F.rrelu(x); F.rrelu_(x, 0.25, 0.5); F.softmax(x, 1); F.softmin(x, 0); F.log_softmax(x, 1); F.elu_(x); F.celu_(x); F.selu_(x); F.relu_(x)
     F.hardtanh_(x); F.leaky_relu_(x); F.threshold_(x, 1, 2); F.silu(x, inplace=True); F.mish(x, True); F.relu6(x, True); F.hardsigmoid(x, True)
     F.hardswish(x, True); F.mse_loss(x, y, reduction='none'); F.l1_loss(x, y, reduction='none'); F.smooth_l1_loss(x, y, reduction='none')
     F.huber_loss(x, y, reduction='none'); F.mse_loss(x, y); F.mse_loss(x, y, reduction='sum'); F.l1_loss(x, y); F.huber_loss(x, y, 'sum', 0.7)
@@ -179,19 +175,42 @@ APART = {("x.div(y, rounding_mode='trunc')", "bfloat16"), ("x.div_(y, rounding_m
 
 
 def called(name: str, arguments: str) -> str:
-    """The call of an operation as its row says: a method where it is one, else a function."""
+    """The call of an operation as its row says: a method where it is one, else a function of the place where it stands."""
     row = TABLE[name]
     is_method = row["method"] and "." not in name and name not in ("fill", "rsub")
-    return f"x.{name}({arguments})" if is_method else f"T.{name}(x{', ' if arguments else ''}{arguments})"
+    places = {"Nn": "F", "Special": "T.special"}
+    place = "x" if is_method else f"{places.get(row['home'], 'T')}"
+    given = arguments if is_method else f"x{', ' if arguments else ''}{arguments}"
+    return f"{place}.{name.removeprefix('nn.')}({given})"
+
+
+def default(name: str) -> str | None:
+    """What an element-wise operation takes beside `x`: nothing, `y`, or `y` and a third tensor that broadcasts; None where it
+    must have something else."""
+    _, *others = TABLE[name]["signatures"][0].partition("(")[2].removesuffix(")").replace("*, ", "").split(", ")
+    needed = [other for other in others if "=" not in other]
+    if name in MASKED or any(not other.startswith(("Tensor ", "Operand ")) for other in needed):
+        return None
+    return ", ".join(["y", "r[:3]"][: len(needed)])
+
+
+def is_torchs(call: str) -> bool:
+    """True where torch has what is called."""
+    owner, _, name = call.partition("(")[0].rpartition(".")
+    return hasattr(eval(owner, {"T": torch, "F": torch.nn.functional, "x": torch.Tensor}), name)
 
 
 ALL = [text.strip() for line in (CALLS + CALLS_NN).splitlines() for text in line.split(";") if text.strip()]
 ALL += [f"T.manual_seed(3) and {text.strip()}" for line in DRAWN.splitlines() for text in line.split(";") if text.strip()]
-for _arguments, _names in METHODS.items():
-    for _name in _names.split():
-        ALL.append(called(_name, _arguments))
-        if f"{_name}_" in TABLE:
-            ALL.append(called(f"{_name}_", _arguments))
+ROWS = [(_name, _arguments) for _arguments, _names in METHODS.items() for _name in _names.split()]
+#: Those of element-wise operations, of which a new one may be unknown to torch.
+DEFAULT = [(_name, default(_name)) for _name in POINTWISE if default(_name) is not None]
+#: Those of them that torch has not: their values are compared with NumPy's alone.
+ALONE = {_name for _name, _arguments in DEFAULT if not is_torchs(called(_name, _arguments))}
+for _name, _arguments in ROWS + DEFAULT:
+    for _form in (_name, f"{_name}_"):
+        if _form in TABLE and ((_name, _arguments) in ROWS or is_torchs(called(_form, _arguments))):
+            ALL.append(called(_form, _arguments))
 
 
 def numbers(name: str) -> list:
@@ -252,8 +271,16 @@ def unit_of(result) -> float:
 def test_every_operation_is_called():
     text = " ".join(ALL)
     shown = {name: name.replace("nn.", "F.") for name in TABLE if name not in BY_ARGUMENT}
+    shown = {name: call for name, call in shown.items() if name.removesuffix("_") not in ALONE}
     missing = [name for name, call in shown.items() if f".{call}(" not in text and f"T.{call}(" not in text and f" {call}(" not in text]
     assert not missing
+
+
+def test_an_element_wise_operation_needs_no_row():
+    for name in ("sin", "atan2", "lerp", "nn.silu", "nn.elu"):
+        assert called(name, default(name)) in ALL
+    assert "x.sin_()" in ALL and not is_torchs("F.silu_(x)") and not is_torchs("x.nothing_of_torchs()")
+    assert default("where") is None and default("nn.threshold") is None
 
 
 @pytest.mark.parametrize("name", DTYPES)
