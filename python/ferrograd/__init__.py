@@ -68,7 +68,7 @@ from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None
 
-_LAZY_MODULES = {"func", "nn", "profiler", "random", "testing"}
+_LAZY_MODULES = {"func", "nn", "profiler", "random", "return_types", "testing"}
 _LAZY_NAMES = {name: "random" for name in ("get_rng_state", "initial_seed", "seed", "set_rng_state")}
 _LAZY_NAMES["vmap"] = "func"
 
