@@ -113,6 +113,7 @@ _LEGACY = {
 
 def _old_class(name: str, element: dtype) -> tensortype:
     doc = f"Tensors of {element!r}: of sizes, of a sequence, or of a tensor that has this element type already."
+    doc += f"\n\n>>> import ferrograd\n>>> ferrograd.{name}([0, 1]).dtype\n{element!r}\n"
     members = {"dtype": element, "is_cuda": False, "layout": _ferrograd.strided, "__doc__": doc, "__module__": "ferrograd"}
     return tensortype(name, (), members)
 
@@ -137,7 +138,14 @@ def _element_type(target) -> dtype:
 
 def _type(self: Tensor, dtype=None, non_blocking: bool = False):
     """The old name of the tensor's element type, such as `torch.FloatTensor`; or the tensor in another one, given as an
-    element type, an old class or its name."""
+    element type, an old class or its name.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.5]).type()
+    'torch.FloatTensor'
+    >>> ferrograd.tensor([1.5]).type(ferrograd.int64)
+    tensor([1])
+    """
     if dtype is None:
         return "torch." + next(name for name, element in _LEGACY.items() if element == self.dtype)
     return self.to(_element_type(dtype))

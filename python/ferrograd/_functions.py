@@ -42,7 +42,13 @@ def broadcast_shapes(*shapes) -> Size:
 
 
 def detach(input: Tensor) -> Tensor:
-    """`Tensor.detach`: the same elements without history."""
+    """`Tensor.detach`: the same elements without history.
+
+    >>> import ferrograd
+    >>> x = ferrograd.ones(1, requires_grad=True)
+    >>> detach(x * 2)
+    tensor([2.])
+    """
     return input.detach()
 
 

@@ -25,7 +25,11 @@ class Size(tuple):
         return tuple.__new__(cls, made)
 
     def numel(self) -> int:
-        """The number of elements."""
+        """The number of elements.
+
+        >>> Size([2, 3]).numel()
+        6
+        """
         count = 1
         for size in self:
             count *= size

@@ -70,7 +70,10 @@ def _converter(name: str, target: dtype):
 
     convert.__name__ = name
     convert.__qualname__ = f"Tensor.{name}"
-    convert.__doc__ = f"The tensor in {target!r}."
+    convert.__doc__ = (
+        f"The tensor in {target!r}; itself where that is its dtype already.\n\n"
+        f">>> import ferrograd\n>>> ferrograd.tensor([0, 1]).{name}().dtype\n{target!r}\n"
+    )
     return convert
 
 
@@ -90,25 +93,57 @@ for _name, _target in {
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
-    """The tensor in the dtype of another."""
+    """The tensor in the dtype of another.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.5]).type_as(ferrograd.tensor([1]))
+    tensor([1])
+    """
     if not isinstance(other, Tensor):
         raise TypeError(f"type_as(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
     return _cast(self, other.dtype)
 
 
 def _where(self: Tensor, condition: Tensor, other) -> Tensor:
-    """`where(condition, self, other)`"""
+    """`where(condition, self, other)`
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([1.0, -2.0])
+    >>> x.where(x > 0, 0)
+    tensor([1., 0.])
+    """
     return _ferrograd.where(condition, self, other)
 
 
+def _is_nonzero(self: Tensor) -> bool:
+    """The truth of the only element. RuntimeError for tensors of more elements or none.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([0.5]).is_nonzero()
+    True
+    """
+    return bool(self)
+
+
 def _new_tensor(self: Tensor, data, *, dtype=None, device=None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """A tensor of data, in the dtype of this tensor where none is given."""
+    """A tensor of data, in the dtype of this tensor where none is given.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(1, dtype=ferrograd.float64).new_tensor([1, 2])
+    tensor([1., 2.], dtype=torch.float64)
+    """
     made = _ferrograd.tensor(data, dtype=dtype or self.dtype, device=device, pin_memory=pin_memory)
     return made.requires_grad_(requires_grad) if requires_grad else made
 
 
 def _new(self: Tensor, *args, device=None) -> Tensor:
-    """A tensor in this one's dtype, as the old constructors make it: of sizes, of data, or nothing."""
+    """A tensor in this one's dtype, as the old constructors make it: of sizes, of data, or nothing.
+    TypeError for a tensor of another dtype.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1]).new([1, 2])
+    tensor([1, 2])
+    """
     if len(args) == 1 and isinstance(args[0], Tensor):
         if args[0].dtype != self.dtype:
             raise TypeError(f"new(): expected a tensor of {self.dtype}, got {args[0].dtype}")
@@ -131,39 +166,74 @@ def _mapped(name: str, function, self: Tensor, *others: Tensor) -> Tensor:
 
 
 def _apply_(self: Tensor, callable) -> Tensor:
-    """Every element replaced by what a function of Python makes of it. Slow: for tensors of a few elements."""
+    """Every element replaced by what a function of Python makes of it. Slow: for tensors of a few elements.
+    RuntimeError for tensors that require a gradient.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.0, 2.0]).apply_(lambda x: x + 1)
+    tensor([2., 3.])
+    """
     return _mapped("apply_", callable, self)
 
 
 def _map_(self: Tensor, tensor: Tensor, callable) -> Tensor:
-    """Every element replaced by what a function of Python makes of it and the one in `tensor`, which broadcasts."""
+    """Every element replaced by what a function of Python makes of it and the one in `tensor`, which broadcasts.
+    TypeError for a tensor of another dtype.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.0, 2.0]).map_(ferrograd.tensor([3.0, 5.0]), lambda x, y: x * y)
+    tensor([ 3., 10.])
+    """
     return _mapped("map_", callable, self, tensor)
 
 
 def _map2_(self: Tensor, x: Tensor, y: Tensor, callable) -> Tensor:
-    """As `map_`, with the elements of two tensors."""
+    """As `map_`, with the elements of two tensors.
+
+    >>> import ferrograd
+    >>> one = ferrograd.tensor([1.0])
+    >>> ferrograd.tensor([2.0]).map2_(one, one, lambda x, y, z: x + y + z)
+    tensor([4.])
+    """
     return _mapped("map2_", callable, self, x, y)
 
 
 def _dim_order(self: Tensor) -> tuple[int, ...]:
-    """The dimensions in the order in which they lie in memory, the outermost first."""
+    """The dimensions in the order in which they lie in memory, the outermost first.
+
+    >>> import ferrograd
+    >>> ferrograd.zeros(2, 3).t().dim_order()
+    (1, 0)
+    """
     return tuple(sorted(range(self.dim()), key=lambda d: -self.stride(d)))
 
 
 def _is_pinned(self: Tensor, device=None) -> bool:
-    """False: there is no device to pin memory for."""
+    """False: there is no device to pin memory for.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(1).is_pinned()
+    False
+    """
     return False
 
 
 def _pin_memory(self: Tensor, device=None) -> Tensor:
-    """An error: there is no device to pin memory for."""
+    """An error: there is no device to pin memory for.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(1).pin_memory()
+    Traceback (most recent call last):
+    ...
+    RuntimeError: pin_memory: there is no accelerator to pin memory for; this library computes on the CPU only
+    """
     raise RuntimeError("pin_memory: there is no accelerator to pin memory for; this library computes on the CPU only")
 
 
 for _name, _method in {
     "apply_": _apply_,
     "dim_order": _dim_order,
-    "is_nonzero": Tensor.__bool__,
+    "is_nonzero": _is_nonzero,
     "is_pinned": _is_pinned,
     "map2_": _map2_,
     "map_": _map_,

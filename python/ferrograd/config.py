@@ -16,7 +16,13 @@ from . import _ferrograd
 
 
 def fusion_elements() -> int | None:
-    """Elements from which element-wise operations wait to be fused; None where they never do."""
+    """Elements from which element-wise operations wait to be fused; None where they never do.
+
+    >>> import ferrograd
+    >>> ferrograd.config.set_fusion(True)
+    >>> fusion_elements()
+    32768
+    """
     return _ferrograd._fusion_elements()
 
 
@@ -24,7 +30,12 @@ def set_fusion(enabled: bool, elements: int | None = None) -> None:
     """Lets element-wise operations on at least `elements` elements (32,768 where not given) wait to be fused, or none.
 
     The environment says the same before the start: `FERROGRAD_FUSION=0` turns fusion off, `FERROGRAD_FUSION_ELEMENTS` sets the
-    number of elements.
+    number of elements. ValueError for fewer than two elements.
+
+    >>> set_fusion(True, 1000)
+    >>> fusion_elements()
+    1000
+    >>> set_fusion(True)
     """
     if elements is not None and elements < 2:
         raise ValueError(f"set_fusion: elements must be at least 2, got {elements}")

@@ -18,7 +18,11 @@ def _class(name: str, fields: list[str]) -> type:
         inner = ",\n".join(f"{field}={value!r}" for field, value in zip(fields, self))
         return f"torch.return_types.{name}(\n{inner})"
 
-    body = {field: property(itemgetter(i)) for i, field in enumerate(fields)}
+    def example(i: int) -> str:
+        return f"\n\n>>> {name}({tuple(range(len(fields)))}).{fields[i]}\n{i}\n"
+
+    body = {f: property(itemgetter(i), doc=f"The result `{f}` of `{name}`.{example(i)}") for i, f in enumerate(fields)}
+    body["__doc__"] = f"What `{name}` returns: {' and '.join(f'`{f}`' for f in fields)}, in this order.{example(0)}"
     body |= {"__new__": new, "__repr__": text, "__match_args__": tuple(fields), "__slots__": (), "__module__": "torch.return_types"}
     body |= {"__reduce__": lambda self: (globals()[name], (tuple(self),)), "n_fields": len(fields)}
     body |= {"n_sequence_fields": len(fields), "n_unnamed_fields": 0}

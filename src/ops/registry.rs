@@ -38,7 +38,7 @@ fn in_place(of: &Operation) -> Option<Operation> {
     let signatures: Vec<&'static str> = of.signatures.iter().filter(takes_self).map(renamed).collect();
     Some(Operation {
         name: leak(format!("{}_", of.name)),
-        doc: leak(format!("[`{}`] in place.\n", of.name)),
+        doc: leak(format!("[`{}`] in place.\n\n{}", of.name, of.doc)),
         signatures: Box::leak(signatures.into_boxed_slice()),
         aliases: Box::leak(aliases.into_boxed_slice()),
         call: of.in_place?,

@@ -17,73 +17,115 @@ use crate::tensor::{Tensor, default_dtype};
 #[pymethods]
 impl PyTensor {
     /// Where the elements are.
+    ///
+    /// >>> ferrograd.ones(1).device
+    /// device(type='cpu')
     #[getter(device)]
     fn where_it_is(&self) -> PyDevice {
         PyDevice::CPU
     }
 
     /// False: there are no tensors on a graphics card.
+    ///
+    /// >>> ferrograd.ones(1).is_cuda
+    /// False
     #[getter]
     fn is_cuda(&self) -> bool {
         false
     }
 
     /// The tensor itself: it is on the CPU already.
+    ///
+    /// >>> x = ferrograd.ones(1)
+    /// >>> x.cpu() is x
+    /// True
     fn cpu(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
     /// An error: there is no graphics card here.
+    ///
+    /// >>> ferrograd.ones(1).cuda()
+    /// Traceback (most recent call last):
+    /// ...
+    /// RuntimeError: ferrograd computes on the CPU only, got device cuda
     #[pyo3(signature = (*_args, **_kwargs))]
     fn cuda(&self, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         Err(PyRuntimeError::new_err("ferrograd computes on the CPU only, got device cuda"))
     }
 
     /// The number of the device: -1, as the CPU has none.
+    ///
+    /// >>> ferrograd.ones(1).get_device()
+    /// -1
     fn get_device(&self) -> i64 {
         -1
     }
 
     /// How the elements lie in memory.
+    ///
+    /// >>> ferrograd.ones(1).layout
+    /// torch.strided
     #[getter]
     fn layout<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         device::strided(py)
     }
 
     /// False: elements that are zero take memory too.
+    ///
+    /// >>> ferrograd.ones(1).is_sparse
+    /// False
     #[getter]
     fn is_sparse(&self) -> bool {
         false
     }
 
     /// Bytes an element takes.
+    ///
+    /// >>> ferrograd.ones(1).itemsize
+    /// 4
     #[getter]
     fn itemsize(&self) -> usize {
         self.get().dtype().size()
     }
 
     /// Bytes the elements take.
+    ///
+    /// >>> ferrograd.ones(3).nbytes
+    /// 12
     #[getter]
     fn nbytes(&self) -> usize {
         self.get().numel() * self.get().dtype().size()
     }
 
     /// The number of dimensions.
+    ///
+    /// >>> ferrograd.zeros(2, 3).ndimension()
+    /// 2
     fn ndimension(&self) -> usize {
         self.get().rank()
     }
 
     /// True for complex dtypes.
+    ///
+    /// >>> ferrograd.ones(1).is_complex()
+    /// False
     fn is_complex(&self) -> bool {
         self.get().dtype().category() == crate::tensor::dtype::Category::Complex
     }
 
     /// True for dtypes that hold negative numbers.
+    ///
+    /// >>> ferrograd.ones(1, dtype=ferrograd.uint8).is_signed()
+    /// False
     fn is_signed(&self) -> bool {
         self.get().dtype().is_signed()
     }
 
     /// True where both have the same sizes.
+    ///
+    /// >>> ferrograd.zeros(2, 3).is_same_size(ferrograd.zeros(3, 2))
+    /// False
     fn is_same_size(&self, other: &Bound<'_, PyTensor>) -> bool {
         self.get().shape() == other.get().get().shape()
     }

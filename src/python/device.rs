@@ -31,6 +31,9 @@ const KINDS: [&str; 20] = [
 ];
 
 /// A device by kind and number. Tensors are on the CPU; asking for another device is an error where it is asked.
+///
+/// >>> ferrograd.device("cpu")
+/// device(type='cpu')
 #[pyclass(name = "device", module = "ferrograd", frozen, eq, hash)]
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PyDevice {
@@ -78,12 +81,18 @@ impl PyDevice {
     }
 
     /// The kind of device: `cpu`.
+    ///
+    /// >>> ferrograd.device("cpu", 0).type
+    /// 'cpu'
     #[getter]
     fn r#type(&self) -> &'static str {
         self.kind
     }
 
     /// Which of several devices of a kind, or None.
+    ///
+    /// >>> ferrograd.device("cpu:0").index
+    /// 0
     #[getter]
     fn index(&self) -> Option<u8> {
         self.index
@@ -120,6 +129,9 @@ pub fn check(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// How elements lie in memory.
+///
+/// >>> ferrograd.strided
+/// torch.strided
 #[pyclass(name = "layout", module = "ferrograd", frozen, eq, hash)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct PyLayout(&'static str);
@@ -136,6 +148,9 @@ impl PyLayout {
 }
 
 /// The order of elements in memory.
+///
+/// >>> ferrograd.channels_last
+/// torch.channels_last
 #[pyclass(name = "memory_format", module = "ferrograd", frozen, eq, hash)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct PyMemoryFormat(&'static str);

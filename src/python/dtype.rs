@@ -8,6 +8,9 @@ use super::convert::{self, Other};
 use crate::tensor::dtype::{DType, Promotion};
 
 /// An element type.
+///
+/// >>> ferrograd.float32
+/// torch.float32
 #[pyclass(name = "dtype", module = "ferrograd", frozen, eq, hash, from_py_object)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PyDType(pub DType);
@@ -23,24 +26,36 @@ impl PyDType {
     }
 
     /// True for float16, bfloat16, float32 and float64.
+    ///
+    /// >>> ferrograd.int32.is_floating_point
+    /// False
     #[getter]
     fn is_floating_point(&self) -> bool {
         self.0.is_floating_point()
     }
 
     /// True for complex64 and complex128.
+    ///
+    /// >>> ferrograd.float32.is_complex
+    /// False
     #[getter]
     fn is_complex(&self) -> bool {
         self.0.category() == crate::tensor::dtype::Category::Complex
     }
 
     /// True for the types that hold negative numbers.
+    ///
+    /// >>> ferrograd.uint8.is_signed
+    /// False
     #[getter]
     fn is_signed(&self) -> bool {
         self.0.is_signed()
     }
 
     /// Bytes an element takes.
+    ///
+    /// >>> ferrograd.float64.itemsize
+    /// 8
     #[getter]
     fn itemsize(&self) -> usize {
         self.0.size()
@@ -56,7 +71,10 @@ pub fn object(py: Python<'_>, dtype: DType) -> PyResult<Py<PyDType>> {
 }
 
 /// The type that operands of arithmetic have together: tensors with dimensions outrank those without, which outrank
-/// numbers.
+/// numbers. TypeError for what is neither a tensor nor a number.
+///
+/// >>> ferrograd.result_type(ferrograd.tensor([1]), 2.5)
+/// torch.float32
 #[pyfunction]
 pub fn result_type(tensor1: &Bound<'_, PyAny>, tensor2: &Bound<'_, PyAny>) -> PyResult<Py<PyDType>> {
     let mut promotion = Promotion::default();
@@ -76,12 +94,18 @@ pub fn result_type(tensor1: &Bound<'_, PyAny>, tensor2: &Bound<'_, PyAny>) -> Py
 }
 
 /// The smallest type that holds what both hold.
+///
+/// >>> ferrograd.promote_types(ferrograd.int32, ferrograd.float16)
+/// torch.float16
 #[pyfunction]
 pub fn promote_types(type1: &Bound<'_, PyDType>, type2: &Bound<'_, PyDType>) -> PyResult<Py<PyDType>> {
     object(type1.py(), type1.get().0.promote(type2.get().0))
 }
 
 /// Whether values of one type may be stored as another: not floats as integers, nor integers as truth values.
+///
+/// >>> ferrograd.can_cast(ferrograd.float32, ferrograd.int64)
+/// False
 #[pyfunction]
 pub fn can_cast(from_: &Bound<'_, PyDType>, to: &Bound<'_, PyDType>) -> bool {
     from_.get().0.can_cast(to.get().0)

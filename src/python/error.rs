@@ -40,6 +40,16 @@ impl From<Error> for PyErr {
     }
 }
 
+/// What Python says of the class.
+const OUT_OF_MEMORY: &str = "There is no memory for a tensor.
+
+>>> try:
+...     _ = ferrograd.empty(2**58)
+... except ferrograd.OutOfMemoryError:
+...     print('too large')
+too large
+";
+
 /// The class of errors where there is no memory: torch raises a `RuntimeError`, Python and NumPy a `MemoryError`, and this
 /// is both.
 pub fn out_of_memory(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
@@ -48,7 +58,7 @@ pub fn out_of_memory(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
         let bases = (py.get_type::<PyRuntimeError>(), py.get_type::<PyMemoryError>());
         let members = PyDict::new(py);
         members.set_item("__module__", "ferrograd")?;
-        members.set_item("__doc__", "There is no memory for a tensor.")?;
+        members.set_item("__doc__", OUT_OF_MEMORY)?;
         let class = py.get_type::<PyType>().call1(("OutOfMemoryError", bases, members))?;
         PyResult::Ok(class.cast_into::<PyType>()?.unbind())
     })?;

@@ -101,30 +101,88 @@ impl PyContext {
     }
 
     /// Keeps tensors for backward; `saved_tensors` gives them back, checked to be unchanged. None is kept as None.
+    ///
+    /// >>> class Square(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         ctx.save_for_backward(x)
+    /// ...         return x * x
+    /// ...     @staticmethod
+    /// ...     def backward(ctx, grad):
+    /// ...         return 2 * ctx.saved_tensors[0] * grad
+    /// >>> x = ferrograd.tensor([3.0], requires_grad=True)
+    /// >>> Square.apply(x).backward()
+    /// >>> x.grad
+    /// tensor([6.])
     #[pyo3(signature = (*tensors))]
     fn save_for_backward(&self, tensors: Py<PyTuple>) {
         self.state.lock().to_save = Some(tensors);
     }
 
     /// Keeps tensors for `jvp`.
+    ///
+    /// >>> class Scale(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x, y):
+    /// ...         ctx.save_for_forward(y)
+    /// ...         return x * y
+    /// ...     @staticmethod
+    /// ...     def jvp(ctx, tangent, _):
+    /// ...         return tangent * ctx.saved_tensors[0]
+    /// >>> ferrograd.func.jvp(lambda x: Scale.apply(x, ferrograd.tensor([3.0])), (ferrograd.ones(1),), (ferrograd.ones(1),))
+    /// (tensor([3.]), tensor([3.]))
     #[pyo3(signature = (*tensors))]
     fn save_for_forward(&self, tensors: Py<PyTuple>) {
         self.state.lock().to_save_forward = Some(tensors);
     }
 
     /// Says which inputs forward changed in place.
+    ///
+    /// >>> class Zero(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         ctx.mark_dirty(x)
+    /// ...         return x.zero_()
+    /// ...     @staticmethod
+    /// ...     def backward(ctx, grad):
+    /// ...         return grad * 0
+    /// >>> x = ferrograd.ones(2)
+    /// >>> Zero.apply(x) is x
+    /// True
     #[pyo3(signature = (*args))]
     fn mark_dirty(&self, args: Py<PyTuple>) {
         self.state.lock().dirty = Some(args);
     }
 
     /// Says which outputs have no gradient.
+    ///
+    /// >>> class Sorted(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         values, places = x.sort()
+    /// ...         ctx.mark_non_differentiable(places)
+    /// ...         return values, places
+    /// >>> Sorted.apply(ferrograd.ones(2, requires_grad=True))[1].requires_grad
+    /// False
     #[pyo3(signature = (*args))]
     fn mark_non_differentiable(&self, args: Py<PyTuple>) {
         self.state.lock().non_differentiable = Some(args);
     }
 
     /// Whether backward gets tensors of zeros in place of None.
+    ///
+    /// >>> class Twice(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         ctx.set_materialize_grads(False)
+    /// ...         return x * 1, x * 2
+    /// ...     @staticmethod
+    /// ...     def backward(ctx, first, second):
+    /// ...         print(first)
+    /// ...         return second * 2
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> Twice.apply(x)[1].backward()
+    /// None
     fn set_materialize_grads(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let Ok(value) = value.cast::<PyBool>() else {
             let given = value.get_type().name()?;
@@ -135,6 +193,14 @@ impl PyContext {
     }
 
     /// For every argument of forward, whether its gradient is wanted.
+    ///
+    /// >>> class Product(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x, y):
+    /// ...         print(ctx.needs_input_grad)
+    /// ...         return x * y
+    /// >>> _ = Product.apply(ferrograd.ones(1, requires_grad=True), ferrograd.ones(1))
+    /// (True, False)
     #[getter]
     fn needs_input_grad(&self, py: Python<'_>) -> PyResult<Py<PyTuple>> {
         let state = self.state.lock();
@@ -148,6 +214,16 @@ impl PyContext {
     }
 
     /// What `save_for_backward` kept.
+    /// RuntimeError once the graph is freed, and where a tensor was changed in place meanwhile.
+    ///
+    /// >>> class Square(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         ctx.save_for_backward(x)
+    /// ...         return x * x
+    /// >>> y = Square.apply(ferrograd.tensor([3.0], requires_grad=True))
+    /// >>> y.grad_fn.saved_tensors
+    /// (tensor([3.], requires_grad=True),)
     #[getter]
     fn saved_tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let for_forward = {
@@ -178,27 +254,77 @@ impl PyContext {
     }
 
     /// The name of the function with `Backward` at its end.
+    ///
+    /// >>> class Same(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         return x.clone()
+    /// >>> Same.apply(ferrograd.ones(1, requires_grad=True)).grad_fn.name()
+    /// 'SameBackward'
     fn name(slf: &Bound<'_, Self>) -> PyResult<String> {
         Ok(slf.get_type().name()?.to_string())
     }
 
     /// The nodes of the tensors among the arguments, and which of their outputs each is.
+    ///
+    /// >>> class Same(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         return x.clone()
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> Same.apply(x).grad_fn.next_functions[0][0].variable is x
+    /// True
     #[getter]
     fn next_functions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         node::next_functions(py, &self.node()?)
     }
 
     /// Calls `hook(grad_inputs, grad_outputs)` after backward ran.
+    ///
+    /// >>> class Same(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         return x.clone()
+    /// ...     @staticmethod
+    /// ...     def backward(ctx, grad):
+    /// ...         return grad
+    /// >>> y = Same.apply(ferrograd.ones(1, requires_grad=True))
+    /// >>> handle = y.grad_fn.register_hook(lambda grad_inputs, grad_outputs: print(grad_outputs))
+    /// >>> y.backward()
+    /// (tensor([1.]),)
     fn register_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
         register_hook(&self.node()?, hook)
     }
 
     /// Calls `hook(grad_outputs)` before backward runs.
+    ///
+    /// >>> class Same(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         return x.clone()
+    /// ...     @staticmethod
+    /// ...     def backward(ctx, grad):
+    /// ...         return grad
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> y = Same.apply(x)
+    /// >>> handle = y.grad_fn.register_prehook(lambda grad_outputs: (grad_outputs[0] * 5,))
+    /// >>> y.backward()
+    /// >>> x.grad
+    /// tensor([5.])
     fn register_prehook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
         register_prehook(&self.node()?, hook)
     }
 
     /// A dictionary that stays with the node.
+    ///
+    /// >>> class Same(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         return x.clone()
+    /// >>> node = Same.apply(ferrograd.ones(1, requires_grad=True)).grad_fn
+    /// >>> node.metadata["note"] = "a copy"
+    /// >>> node.metadata
+    /// {'note': 'a copy'}
     #[getter]
     fn metadata(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
         Ok(metadata(py, &self.node()?))

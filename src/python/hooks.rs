@@ -20,18 +20,35 @@ use crate::kernels::parallel::{Ending, Ends};
 use crate::tensor::Tensor;
 
 /// What takes a hook away again: `remove()`, or the end of a `with` block.
+///
+/// >>> x = ferrograd.ones(1, requires_grad=True)
+/// >>> with x.register_hook(lambda grad: grad * 10):
+/// ...     (x * 2).backward()
+/// >>> x.grad
+/// tensor([20.])
 #[pyclass(name = "RemovableHandle", module = "ferrograd.utils.hooks", frozen, weakref)]
 pub struct PyHandle(HookHandle);
 
 #[pymethods]
 impl PyHandle {
     /// The hook's number.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> x.register_hook(print).id < x.register_hook(print).id
+    /// True
     #[getter]
     fn id(&self) -> u64 {
         self.0.id()
     }
 
     /// Removes the hook.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> handle = x.register_hook(lambda grad: grad * 10)
+    /// >>> handle.remove()
+    /// >>> (x * 2).backward()
+    /// >>> x.grad
+    /// tensor([2.])
     fn remove(&self) {
         self.0.remove();
     }
@@ -100,7 +117,13 @@ fn callable(hook: Bound<'_, PyAny>) -> PyResult<(Py<PyAny>, usize)> {
 #[pymethods]
 impl PyTensor {
     /// Calls `hook(grad)` with the gradient of this tensor in every backward pass; what it returns, if not None, takes
-    /// the gradient's place.
+    /// the gradient's place. RuntimeError for tensors that require no gradient.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> handle = x.register_hook(lambda grad: grad * 10)
+    /// >>> (x * 2).backward()
+    /// >>> x.grad
+    /// tensor([20.])
     fn register_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
         let (hook, held) = callable(hook)?;
         let call = move |g: &Tensor| attached(|py| gradient(hook.bind(py).call1((wrap(py, g.clone())?,))?.as_any()));
@@ -108,6 +131,12 @@ impl PyTensor {
     }
 
     /// Calls `hook(tensor)` whenever the gradient of this leaf was added to.
+    /// RuntimeError for tensors that are no leaves.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> handle = x.register_post_accumulate_grad_hook(lambda leaf: print(leaf.grad))
+    /// >>> (x * 2).backward()
+    /// tensor([2.])
     fn register_post_accumulate_grad_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
         let (hook, held) = callable(hook)?;
         let call = move |leaf: &Tensor| attached(|py| hook.bind(py).call1((wrap(py, leaf.clone())?,)).map(drop));
@@ -158,17 +187,35 @@ pub fn metadata(py: Python<'_>, node: &NodeRef) -> Py<PyDict> {
 impl PyNode {
     /// Calls `hook(grad_inputs, grad_outputs)` after the node's derivative ran; what it returns, if not None, takes the
     /// place of the gradients of the inputs.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> y = x * 2
+    /// >>> handle = y.grad_fn.register_hook(lambda grad_inputs, grad_outputs: print(grad_outputs))
+    /// >>> y.backward()
+    /// (tensor([1.]),)
     fn register_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
         register_hook(self.node(), hook)
     }
 
     /// Calls `hook(grad_outputs)` before the node's derivative runs; what it returns, if not None, takes the place of
     /// the gradients of the outputs.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> y = x * 2
+    /// >>> handle = y.grad_fn.register_prehook(lambda grad_outputs: (grad_outputs[0] * 5,))
+    /// >>> y.backward()
+    /// >>> x.grad
+    /// tensor([10.])
     fn register_prehook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
         register_prehook(self.node(), hook)
     }
 
     /// A dictionary that stays with the node.
+    ///
+    /// >>> y = ferrograd.ones(1, requires_grad=True) * 2
+    /// >>> y.grad_fn.metadata["note"] = "doubled"
+    /// >>> y.grad_fn.metadata
+    /// {'note': 'doubled'}
     #[getter]
     fn metadata(&self, py: Python<'_>) -> Py<PyDict> {
         metadata(py, self.node())

@@ -1,4 +1,5 @@
 //! The Python bindings: arguments in, errors and objects out. No mathematics.
+#![allow(clippy::doc_lazy_continuation, reason = "`>>>` begins an example of Python's and no quotation")]
 
 mod apply;
 mod arguments;

@@ -17,6 +17,10 @@ use crate::graph::{anomaly, mode};
 use crate::tensor::Tensor;
 
 /// True while operations are recorded.
+///
+/// >>> with ferrograd.no_grad():
+/// ...     ferrograd.is_grad_enabled()
+/// False
 #[pyfunction]
 pub fn is_grad_enabled() -> bool {
     mode::is_grad_enabled()
@@ -29,6 +33,10 @@ pub fn _set_grad_enabled(enabled: bool) -> bool {
 }
 
 /// True while new tensors never take part in recording.
+///
+/// >>> with ferrograd.inference_mode():
+/// ...     ferrograd.is_inference_mode_enabled()
+/// True
 #[pyfunction]
 pub fn is_inference_mode_enabled() -> bool {
     mode::is_inference_mode_enabled()
@@ -47,12 +55,20 @@ pub fn _restore_inference_mode(before: (bool, bool)) {
 }
 
 /// True in anomaly mode.
+///
+/// >>> with ferrograd.autograd.set_detect_anomaly(True):
+/// ...     ferrograd.is_anomaly_enabled()
+/// True
 #[pyfunction]
 pub fn is_anomaly_enabled() -> bool {
     anomaly::is_enabled()
 }
 
 /// True where anomaly mode looks for gradients that are not numbers.
+///
+/// >>> with ferrograd.autograd.set_detect_anomaly(True, check_nan=False):
+/// ...     ferrograd.is_anomaly_check_nan_enabled()
+/// False
 #[pyfunction]
 pub fn is_anomaly_check_nan_enabled() -> bool {
     anomaly::checks_nan()

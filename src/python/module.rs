@@ -20,6 +20,14 @@ use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
 /// A tensor of a number, nested sequences of numbers, or an array; the data is copied.
+/// Numbers with a point become the default dtype, integers int64, truth values bool, and arrays keep theirs, if no `dtype`
+/// says otherwise. ValueError for sequences of several lengths, TypeError for text and RuntimeError for other things that
+/// hold no numbers, RuntimeError for devices other than the CPU.
+///
+/// >>> ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]).shape
+/// torch.Size([2, 2])
+/// >>> ferrograd.tensor([1, 2], dtype=ferrograd.float64, requires_grad=True)
+/// tensor([1., 2.], dtype=torch.float64, requires_grad=True)
 #[pyfunction]
 #[pyo3(signature = (data, *, dtype=None, device=None, requires_grad=false, pin_memory=false))]
 fn tensor(
@@ -68,6 +76,11 @@ fn _check_device(device: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// The data as a tensor, shared where it can be.
+/// Tensors and arrays are shared where the dtype stays; Errors are those of `tensor`.
+///
+/// >>> x = ferrograd.ones(2)
+/// >>> ferrograd.as_tensor(x) is x
+/// True
 #[pyfunction]
 #[pyo3(signature = (data, dtype=None, device=None))]
 fn as_tensor(
@@ -87,6 +100,14 @@ fn as_tensor(
 }
 
 /// A tensor on the memory of a NumPy array.
+/// What is written into one is seen in the other. TypeError for what is no array and for dtypes that tensors do not have,
+/// ValueError for negative strides.
+///
+/// >>> import numpy
+/// >>> array = numpy.zeros(2)
+/// >>> ferrograd.from_numpy(array)[0] = 1.0
+/// >>> array
+/// array([1., 0.])
 #[pyfunction]
 fn from_numpy(py: Python<'_>, ndarray: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     if !numpy::is_ndarray(ndarray)? {
@@ -103,12 +124,17 @@ fn _from_bytes(py: Python<'_>, bytes: &[u8], shape: Vec<usize>, dtype: &Bound<'_
 }
 
 /// The type that floating-point numbers without a type become.
+///
+/// >>> ferrograd.get_default_dtype()
+/// torch.float32
 #[pyfunction]
 fn get_default_dtype(py: Python<'_>) -> PyResult<Py<PyDType>> {
     object(py, crate::tensor::default_dtype())
 }
 
-/// Sets the type that floating-point numbers without a type become: float32 or float64.
+/// Sets the type that floating-point numbers without a type become: float32 or float64. TypeError for other types.
+///
+/// >>> ferrograd.set_default_dtype(ferrograd.float32)
 #[pyfunction]
 fn set_default_dtype(d: &Bound<'_, PyDType>) -> PyResult<()> {
     ok(crate::tensor::set_default_dtype(d.get().0))
@@ -144,12 +170,17 @@ fn _get_printoptions(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 }
 
 /// The number of threads that kernels and backward use.
+///
+/// >>> ferrograd.get_num_threads() > 0
+/// True
 #[pyfunction]
 fn get_num_threads() -> usize {
     crate::kernels::parallel::num_threads()
 }
 
-/// Sets the number of threads that kernels and backward use.
+/// Sets the number of threads that kernels and backward use. RuntimeError where the number is not positive.
+///
+/// >>> ferrograd.set_num_threads(ferrograd.get_num_threads())
 #[pyfunction]
 fn set_num_threads(threads: usize) -> PyResult<()> {
     if threads == 0 {

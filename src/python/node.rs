@@ -16,6 +16,10 @@ use crate::graph::{Edge, NodeRef};
 use crate::tensor::Tensor;
 
 /// A recorded operation. Its class is named after the operation, as torch's are.
+///
+/// >>> x = ferrograd.ones(1, requires_grad=True)
+/// >>> isinstance((x * 2).grad_fn, ferrograd.autograd.graph.Node)
+/// True
 #[pyclass(name = "Node", module = "ferrograd.autograd.graph", frozen, subclass)]
 pub struct PyNode(NodeRef);
 
@@ -100,6 +104,9 @@ impl PyNode {
 #[pymethods]
 impl PyNode {
     /// The operation's name, as torch calls the node.
+    ///
+    /// >>> (ferrograd.ones(1, requires_grad=True) * 2).grad_fn.name()
+    /// 'MulBackward0'
     fn name(&self) -> String {
         let name = self.0.name();
         // The nodes that torch writes by hand are named with their namespace.
@@ -111,12 +118,20 @@ impl PyNode {
     }
 
     /// The nodes of the inputs and which of their outputs each input is; None for inputs that need no gradient.
+    ///
+    /// >>> y = ferrograd.ones(1, requires_grad=True) * 2
+    /// >>> y.exp().grad_fn.next_functions[0][0] is y.grad_fn
+    /// True
     #[getter]
     fn next_functions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         next_functions(py, &self.0)
     }
 
     /// The leaf that the node accumulates into, for the nodes at the leaves.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> (x * 2).grad_fn.next_functions[0][0].variable is x
+    /// True
     #[getter]
     fn variable(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self.0.leaf() {

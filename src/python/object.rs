@@ -10,6 +10,11 @@ use pyo3::prelude::*;
 use crate::tensor::Tensor;
 
 /// An n-dimensional array with a place in the graph.
+/// Made by `tensor`, by functions such as `zeros`, and by operations; `Tensor(...)` makes zeros of the sizes given, or a
+/// copy of a sequence, in the default dtype.
+///
+/// >>> ferrograd.Tensor([1, 2])
+/// tensor([1., 2.])
 #[pyclass(name = "Tensor", module = "ferrograd", subclass, frozen, weakref, dict)]
 pub struct PyTensor(UnsafeCell<Tensor>);
 

@@ -235,12 +235,18 @@ impl PyTensor {
     }
 
     /// Sizes of the dimensions.
+    ///
+    /// >>> ferrograd.zeros(2, 3).shape
+    /// torch.Size([2, 3])
     #[getter]
     fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         size_object(py, self.get().shape())
     }
 
-    /// Sizes of the dimensions, or of one.
+    /// Sizes of the dimensions, or of one. IndexError where there is no such dimension.
+    ///
+    /// >>> ferrograd.zeros(2, 3).size(1)
+    /// 3
     #[pyo3(signature = (dim=None))]
     fn size<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
         let t = self.get();
@@ -254,6 +260,10 @@ impl PyTensor {
     }
 
     /// Steps between neighbours, in elements: of all dimensions, or of one.
+    /// IndexError where there is no such dimension.
+    ///
+    /// >>> ferrograd.zeros(2, 3).stride()
+    /// (3, 1)
     #[pyo3(signature = (dim=None))]
     fn stride<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
         let t = self.get();
@@ -267,49 +277,77 @@ impl PyTensor {
     }
 
     /// The type of the elements.
+    ///
+    /// >>> ferrograd.tensor([1]).dtype
+    /// torch.int64
     #[getter]
     fn dtype(&self, py: Python<'_>) -> PyResult<Py<PyDType>> {
         dtype::object(py, self.get().dtype())
     }
 
     /// The number of dimensions.
+    ///
+    /// >>> ferrograd.zeros(2, 3).ndim
+    /// 2
     #[getter]
     fn ndim(&self) -> usize {
         self.get().rank()
     }
 
     /// The number of dimensions.
+    ///
+    /// >>> ferrograd.zeros(2, 3).dim()
+    /// 2
     fn dim(&self) -> usize {
         self.get().rank()
     }
 
     /// The number of elements.
+    ///
+    /// >>> ferrograd.zeros(2, 3).numel()
+    /// 6
     fn numel(&self) -> usize {
         self.get().numel()
     }
 
     /// The number of elements.
+    ///
+    /// >>> ferrograd.zeros(2, 3).nelement()
+    /// 6
     fn nelement(&self) -> usize {
         self.get().numel()
     }
 
     /// Bytes an element takes.
+    ///
+    /// >>> ferrograd.zeros(2, 3).element_size()
+    /// 4
     fn element_size(&self) -> usize {
         self.get().dtype().size()
     }
 
     /// The first element's place in the memory, in elements.
+    ///
+    /// >>> ferrograd.zeros(4)[1:].storage_offset()
+    /// 1
     fn storage_offset(&self) -> usize {
         self.get().layout().offset
     }
 
     /// The address of the first element.
+    ///
+    /// >>> x = ferrograd.zeros(2)
+    /// >>> x[1].data_ptr() - x.data_ptr()
+    /// 4
     fn data_ptr(&self) -> PyResult<usize> {
         ok(self.get().readable("reading the memory of a Tensor"))?;
         Ok(ok(self.get().expose())? as usize)
     }
 
     /// True for elements without gaps in the order of a memory format: row-major where none is given.
+    ///
+    /// >>> ferrograd.zeros(2, 3).t().is_contiguous()
+    /// False
     #[pyo3(signature = (*, memory_format=None))]
     fn is_contiguous(&self, memory_format: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let t = self.get();
@@ -320,17 +358,27 @@ impl PyTensor {
     }
 
     /// True where both show the same memory under the same sizes, strides and offset.
+    ///
+    /// >>> x = ferrograd.zeros(2)
+    /// >>> x.is_set_to(x[:])
+    /// True
     fn is_set_to(&self, tensor: &Bound<'_, PyTensor>) -> bool {
         let (a, b) = (self.get(), tensor.get().get());
         a.storage().same(b.storage()) && a.layout() == b.layout()
     }
 
     /// True for dtypes that can carry gradients.
+    ///
+    /// >>> ferrograd.tensor([1]).is_floating_point()
+    /// False
     fn is_floating_point(&self) -> bool {
         self.get().dtype().is_floating_point()
     }
 
     /// The transpose: dimensions in reverse order.
+    ///
+    /// >>> ferrograd.zeros(2, 3).T.shape
+    /// torch.Size([3, 2])
     #[getter(T)]
     fn transposed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let t = self.get();
@@ -338,19 +386,28 @@ impl PyTensor {
         wrap(py, ok(view::permute(t, &order))?)
     }
 
-    /// The last two dimensions swapped.
+    /// The last two dimensions swapped. RuntimeError for tensors of fewer than two dimensions.
+    ///
+    /// >>> ferrograd.zeros(4, 2, 3).mT.shape
+    /// torch.Size([4, 3, 2])
     #[getter(mT)]
     fn matrix_transposed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         wrap(py, ok(view::matrix_transpose("mT", self.get()))?)
     }
 
     /// The last two dimensions swapped: for real numbers the same as `mT`.
+    ///
+    /// >>> ferrograd.zeros(4, 2, 3).mH.shape
+    /// torch.Size([4, 3, 2])
     #[getter(mH)]
     fn matrix_adjoint(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         wrap(py, ok(view::matrix_transpose("mH", self.get()))?)
     }
 
-    /// A matrix transposed.
+    /// A matrix transposed. RuntimeError for what is no matrix.
+    ///
+    /// >>> ferrograd.zeros(2, 3).H.shape
+    /// torch.Size([3, 2])
     #[getter(H)]
     fn adjoint_of_matrix(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let t = self.get();
@@ -372,11 +429,19 @@ impl PyTensor {
     }
 
     /// True for tensors made in inference mode.
+    ///
+    /// >>> with ferrograd.inference_mode():
+    /// ...     x = ferrograd.ones(1)
+    /// >>> x.is_inference()
+    /// True
     fn is_inference(&self) -> bool {
         self.get().is_inference()
     }
 
     /// Which output of its node the tensor is.
+    ///
+    /// >>> ferrograd.ones(2, requires_grad=True).unbind()[1].output_nr
+    /// 1
     #[getter]
     fn output_nr(&self) -> u32 {
         self.get().grad_fn().map_or(0, |e| e.output)
@@ -388,17 +453,27 @@ impl PyTensor {
         self.get().base().map(|b| wrap(py, b.clone())).transpose()
     }
 
-    /// The only element as a Python number.
+    /// The only element as a Python number. RuntimeError for tensors of more elements or none.
+    ///
+    /// >>> ferrograd.tensor([1.5]).item()
+    /// 1.5
     fn item(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         convert::to_python(py, ok(self.get().item())?)
     }
 
     /// The elements as nested lists, or the only one as a number.
+    ///
+    /// >>> ferrograd.tensor([[1, 2], [3, 4]]).tolist()
+    /// [[1, 2], [3, 4]]
     fn tolist(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         convert::to_list(py, self.get())
     }
 
     /// A NumPy array on the same memory. With `force`, also of tensors that require a gradient.
+    /// RuntimeError for tensors that require a gradient otherwise.
+    ///
+    /// >>> ferrograd.ones(2).numpy()
+    /// array([1., 1.], dtype=float32)
     #[pyo3(signature = (*, force=false))]
     fn numpy<'py>(&self, py: Python<'py>, force: bool) -> PyResult<Bound<'py, PyAny>> {
         if !force && self.get().requires_grad() {
@@ -442,6 +517,11 @@ impl PyTensor {
     }
 
     /// Whether gradients flow to this tensor.
+    /// Only leaves of floating-point numbers can be told to; others are a RuntimeError.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> (x * 2).requires_grad
+    /// True
     #[getter]
     fn requires_grad(&self) -> bool {
         self.get().requires_grad()
@@ -453,6 +533,10 @@ impl PyTensor {
     }
 
     /// Asks for gradients, or no longer.
+    /// RuntimeError for tensors that are no floating-point numbers, and for results that are no leaves.
+    ///
+    /// >>> ferrograd.ones(1).requires_grad_()
+    /// tensor([1.], requires_grad=True)
     #[pyo3(signature = (requires_grad=true))]
     fn requires_grad_(slf: Bound<'_, Self>, requires_grad: bool) -> PyResult<Bound<'_, Self>> {
         super::transform::check_requires_grad(requires_grad)?;
@@ -461,12 +545,21 @@ impl PyTensor {
     }
 
     /// True where no recorded operation made this tensor.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> x.is_leaf, (x * 2).is_leaf
+    /// (True, False)
     #[getter]
     fn is_leaf(&self) -> bool {
         self.get().is_leaf()
     }
 
-    /// The gradient gathered so far, or None.
+    /// The gradient gathered so far, or None. What is assigned must have the shape and the dtype of the tensor.
+    ///
+    /// >>> x = ferrograd.tensor([3.0], requires_grad=True)
+    /// >>> (x * x).backward()
+    /// >>> x.grad
+    /// tensor([6.])
     #[getter]
     fn grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.get().grad().map(|g| wrap(py, g)).transpose()
@@ -497,6 +590,10 @@ impl PyTensor {
     }
 
     /// The node that made this tensor, or None.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> (x * 2).grad_fn.name()
+    /// 'MulBackward0'
     #[getter]
     fn grad_fn(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let t = self.get();
@@ -504,7 +601,12 @@ impl PyTensor {
         edge.map(|e| node::wrap(py, e.node)).transpose()
     }
 
-    /// The same elements without history and without version checks.
+    /// The same elements without history and without version checks. What is assigned becomes what the tensor shows.
+    ///
+    /// >>> w = ferrograd.tensor([1.0], requires_grad=True)
+    /// >>> w.data -= 0.5
+    /// >>> w
+    /// tensor([0.5000], requires_grad=True)
     #[getter]
     fn data(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         wrap(py, self.get().data())
@@ -521,28 +623,57 @@ impl PyTensor {
     }
 
     /// The same elements without history, sharing memory and version checks.
+    ///
+    /// >>> x = ferrograd.ones(1, requires_grad=True)
+    /// >>> (x * 2).detach()
+    /// tensor([2.])
     fn detach(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         wrap(py, self.get().detach())
     }
 
     /// Cuts this tensor off from its history.
+    /// NotImplementedError for views.
+    ///
+    /// >>> y = ferrograd.ones(1, requires_grad=True) * 2
+    /// >>> y.detach_()
+    /// tensor([2.])
     fn detach_(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         ok(slf.get().get().detach_())?;
         Ok(slf)
     }
 
-    /// Keeps the gradient of a result, as leaves do.
+    /// Keeps the gradient of a result, as leaves do. RuntimeError for tensors that require no gradient.
+    ///
+    /// >>> x = ferrograd.tensor([3.0], requires_grad=True)
+    /// >>> y = x * 2
+    /// >>> y.retain_grad()
+    /// >>> (y * y).backward()
+    /// >>> y.grad
+    /// tensor([12.])
     fn retain_grad(&self) -> PyResult<()> {
         ok(self.get().retain_grad())
     }
 
     /// True after `retain_grad` on a result.
+    ///
+    /// >>> y = ferrograd.ones(1, requires_grad=True) * 2
+    /// >>> y.retain_grad()
+    /// >>> y.retains_grad
+    /// True
     #[getter]
     fn retains_grad(&self) -> bool {
         self.get().retains_grad()
     }
 
     /// Accumulates the gradient of this tensor into the leaves of its graph, or into `inputs`.
+    /// `gradient` is that of what the tensor leads to, and may be left out for one element. The graph is freed unless
+    /// `retain_graph` keeps it; with `create_graph` the gradients have graphs of their own. RuntimeError where the tensor has
+    /// no graph, where the graph was freed, and where a value that it keeps was changed in place.
+    ///
+    /// >>> x = ferrograd.tensor([2.0, 3.0], requires_grad=True)
+    /// >>> (x ** 2).backward(ferrograd.tensor([1.0, 10.0]))
+    /// >>> x.grad
+    /// tensor([ 4., 60.])
     #[pyo3(signature = (gradient=None, retain_graph=None, create_graph=false, inputs=None))]
     fn backward(
         &self,

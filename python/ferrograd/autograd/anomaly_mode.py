@@ -42,7 +42,12 @@ class detect_anomaly(_AnomalyMode):
 
 
 class set_detect_anomaly(_AnomalyMode):
-    """Turn the mode of `detect_anomaly` on or off, at once and, in a `with` block, until its end."""
+    """Turn the mode of `detect_anomaly` on or off, at once and, in a `with` block, until its end.
+
+    >>> with set_detect_anomaly(True):
+    ...     is_anomaly_enabled()
+    True
+    """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
         self._enabled, self._check_nan = mode, check_nan

@@ -10,7 +10,22 @@ from .grad_mode import no_grad
 
 
 class FunctionCtx(_ferrograd._FunctionNode):
-    """What forward and backward of one call share: kept tensors, marks, and any attributes they set."""
+    """What forward and backward of one call share: kept tensors, marks, and any attributes they set.
+
+    >>> import ferrograd
+    >>> class Scale(Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x, factor):
+    ...         ctx.factor = factor
+    ...         return x * factor
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         return grad * ctx.factor, None
+    >>> x = ferrograd.ones(1, requires_grad=True)
+    >>> Scale.apply(x, 3.0).backward()
+    >>> x.grad
+    tensor([3.])
+    """
 
     save_for_backward = _ferrograd._FunctionNode.save_for_backward
     mark_dirty = _ferrograd._FunctionNode.mark_dirty
@@ -19,12 +34,37 @@ class FunctionCtx(_ferrograd._FunctionNode):
 
 
 class BackwardCFunction(FunctionCtx):
-    """The node that a call leaves in the graph, which is its context too."""
+    """The node that a call leaves in the graph, which is its context too.
+
+    >>> import ferrograd
+    >>> class Same(Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return x.clone()
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         return grad
+    >>> isinstance(Same.apply(ferrograd.ones(1, requires_grad=True)).grad_fn, BackwardCFunction)
+    True
+    """
 
     _forward_cls: "type[Function]"
 
     def apply(self, *grads):
-        """Run the function's backward, or its `vjp`, on these gradients."""
+        """Run the function's backward, or its `vjp`, on these gradients.
+
+        >>> import ferrograd
+        >>> class Double(Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         return x * 2
+        ...     @staticmethod
+        ...     def backward(ctx, grad):
+        ...         return grad * 2
+        >>> y = Double.apply(ferrograd.ones(1, requires_grad=True))
+        >>> y.grad_fn.apply(ferrograd.tensor([5.0]))
+        tensor([10.])
+        """
         cls = self._forward_cls
         if cls.vjp is Function.vjp:
             return cls.backward(self, *grads)
@@ -86,38 +126,117 @@ class Function(metaclass=FunctionMeta):
 
     @staticmethod
     def forward(*args, **kwargs):
-        """Compute the result; `forward(ctx, *args)`, or `forward(*args)` beside a `setup_context`."""
+        """Compute the result; `forward(ctx, *args)`, or `forward(*args)` beside a `setup_context`.
+
+        >>> import ferrograd
+        >>> class Double(Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         return x * 2
+        >>> Double.apply(ferrograd.ones(1))
+        tensor([2.])
+        """
         raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output) -> None:
-        """Keep on `ctx` what backward needs, where forward has no `ctx`."""
+        """Keep on `ctx` what backward needs, where forward has no `ctx`.
+
+        >>> import ferrograd
+        >>> class Square(Function):
+        ...     @staticmethod
+        ...     def forward(x):
+        ...         return x * x
+        ...     @staticmethod
+        ...     def setup_context(ctx, inputs, output):
+        ...         ctx.save_for_backward(*inputs)
+        ...     @staticmethod
+        ...     def backward(ctx, grad):
+        ...         return 2 * ctx.saved_tensors[0] * grad
+        >>> x = ferrograd.tensor([3.0], requires_grad=True)
+        >>> Square.apply(x).backward()
+        >>> x.grad
+        tensor([6.])
+        """
         raise NotImplementedError("setup_context is not implemented.")
 
     @staticmethod
     def backward(ctx, *grad_outputs):
-        """Give the gradients of the arguments of forward, from those of its outputs."""
+        """Give the gradients of the arguments of forward, from those of its outputs.
+        There are as many as arguments, None for those without; RuntimeError otherwise.
+
+        >>> import ferrograd
+        >>> class Product(Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x, y):
+        ...         ctx.save_for_backward(x, y)
+        ...         return x * y
+        ...     @staticmethod
+        ...     def backward(ctx, grad):
+        ...         x, y = ctx.saved_tensors
+        ...         return grad * y, grad * x
+        >>> x, y = (ferrograd.tensor([v], requires_grad=True) for v in (2.0, 3.0))
+        >>> Product.apply(x, y).backward()
+        >>> x.grad, y.grad
+        (tensor([3.]), tensor([2.]))
+        """
         raise NotImplementedError(
             "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
         )
 
     @staticmethod
     def jvp(ctx, *grad_inputs):
-        """Give the tangents of the outputs, from those of the arguments of forward."""
+        """Give the tangents of the outputs, from those of the arguments of forward.
+
+        >>> import ferrograd
+        >>> class Double(Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         return x * 2
+        ...     @staticmethod
+        ...     def jvp(ctx, tangent):
+        ...         return tangent * 2
+        >>> ferrograd.func.jvp(Double.apply, (ferrograd.ones(1),), (ferrograd.tensor([5.0]),))
+        (tensor([2.]), tensor([10.]))
+        """
         raise NotImplementedError(
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
 
     @staticmethod
     def vmap(info, in_dims, *args):
-        """Give `(outputs, out_dims)` of arguments that carry a batch dimension."""
+        """Give `(outputs, out_dims)` of arguments that carry a batch dimension.
+
+        >>> import ferrograd
+        >>> class Double(Function):
+        ...     @staticmethod
+        ...     def forward(x):
+        ...         return x * 2
+        ...     @staticmethod
+        ...     def setup_context(ctx, inputs, output):
+        ...         pass
+        ...     @staticmethod
+        ...     def vmap(info, in_dims, x):
+        ...         return Double.apply(x), in_dims[0]
+        >>> ferrograd.vmap(Double.apply)(ferrograd.ones(3))
+        tensor([2., 2., 2.])
+        """
         raise NotImplementedError(
             "To use autograd.Function with vmap, you must either override the vmap staticmethod or set generate_vmap_rule=True."
         )
 
     @classmethod
     def apply(cls, *args, **kwargs):
-        """Call the function on these arguments."""
+        """Call the function on these arguments.
+
+        >>> import ferrograd
+        >>> class Double(Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         return x * 2
+        >>> Double.apply(ferrograd.ones(1))
+        tensor([2.])
+        """
         if kwargs or cls._separate_context and len(args) < cls._parameters:
             args = _positional(cls, args, kwargs)
         return _ferrograd._apply_function(cls, *args)
@@ -149,7 +268,22 @@ class _Delayed(Function):
 
 
 def once_differentiable(fn):
-    """A backward that runs without being recorded: differentiating it is an error."""
+    """A backward that runs without being recorded: differentiating it is an error.
+
+    >>> import ferrograd
+    >>> class Double(Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return x * 2
+    ...     @staticmethod
+    ...     @once_differentiable
+    ...     def backward(ctx, grad):
+    ...         return grad * 2
+    >>> x = ferrograd.ones(1, requires_grad=True)
+    >>> Double.apply(x).backward()
+    >>> x.grad
+    tensor([2.])
+    """
 
     @functools.wraps(fn)
     def once(ctx, *args):

@@ -147,7 +147,15 @@ class no_grad(_FixedMode):
 
 
 class enable_grad(_FixedMode):
-    """Operations are recorded, also within `no_grad`."""
+    """Operations are recorded, also within `no_grad`.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> with ferrograd.no_grad(), ferrograd.enable_grad():
+    ...     y = x ** 2
+    >>> y.requires_grad
+    True
+    """
 
     _enabled = True
 
@@ -181,7 +189,16 @@ class inference_mode(_Mode):
 
 
 class set_grad_enabled(_Mode):
-    """Operations are recorded or not, at once and, in a `with` block, until its end."""
+    """Operations are recorded or not, at once and, in a `with` block, until its end.
+    TypeError for a mode that is no bool.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> with ferrograd.set_grad_enabled(False):
+    ...     y = x ** 2
+    >>> y.requires_grad
+    False
+    """
 
     def __init__(self, mode: bool) -> None:
         if not isinstance(mode, bool):
@@ -201,7 +218,15 @@ class set_grad_enabled(_Mode):
 
 
 class set_multithreading_enabled(_Mode):
-    """Backward uses several threads or the calling one alone, at once and, in a `with` block, until its end."""
+    """Backward uses several threads or the calling one alone, at once and, in a `with` block, until its end.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> with set_multithreading_enabled(False):
+    ...     (x ** 2).backward()
+    >>> x.grad
+    tensor([4.])
+    """
 
     def __init__(self, mode: bool) -> None:
         self.mode = mode

@@ -13,7 +13,23 @@ from .function import Function
 
 
 class GradcheckError(RuntimeError):
-    """What `gradcheck` and `gradgradcheck` found to be wrong."""
+    """What `gradcheck` and `gradgradcheck` found to be wrong.
+
+    >>> import ferrograd
+    >>> class Wrong(ferrograd.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return x * 2
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         return grad * 3
+    >>> x = ferrograd.ones(1, dtype=ferrograd.float64, requires_grad=True)
+    >>> try:
+    ...     gradcheck(Wrong.apply, x)
+    ... except GradcheckError:
+    ...     print("it is wrong")
+    it is wrong
+    """
 
 
 def gradcheck(

@@ -14,7 +14,12 @@ from .grad_mode import _Mode
 
 
 class InputMetadata(NamedTuple):
-    """What the gradients look like that a node receives for one of its outputs."""
+    """What the gradients look like that a node receives for one of its outputs.
+
+    >>> import ferrograd
+    >>> (ferrograd.ones(2, requires_grad=True) * 2).grad_fn._input_metadata[0].shape
+    [2]
+    """
 
     shape: list[int]
     dtype: _ferrograd.dtype
@@ -34,17 +39,35 @@ class Node(abc.ABC):
 
     @abc.abstractmethod
     def name(self) -> str:
-        """The name of the operation, as torch calls its node."""
+        """The name of the operation, as torch calls its node.
+
+        >>> import ferrograd
+        >>> (ferrograd.ones(1, requires_grad=True) * 2).grad_fn.name()
+        'MulBackward0'
+        """
 
     @property
     @abc.abstractmethod
     def next_functions(self) -> tuple[tuple["Node | None", int], ...]:
-        """The nodes of the operation's inputs, and which of their outputs each input is."""
+        """The nodes of the operation's inputs, and which of their outputs each input is.
+
+        >>> import ferrograd
+        >>> y = ferrograd.ones(1, requires_grad=True) * 2
+        >>> y.exp().grad_fn.next_functions[0][0] is y.grad_fn
+        True
+        """
 
     @property
     @abc.abstractmethod
     def metadata(self) -> dict:
-        """A dictionary that stays with the node."""
+        """A dictionary that stays with the node.
+
+        >>> import ferrograd
+        >>> y = ferrograd.ones(1, requires_grad=True) * 2
+        >>> y.grad_fn.metadata["note"] = "doubled"
+        >>> y.grad_fn.metadata
+        {'note': 'doubled'}
+        """
 
     @property
     @abc.abstractmethod
@@ -54,12 +77,29 @@ class Node(abc.ABC):
     @abc.abstractmethod
     def register_hook(self, fn: Callable[..., Any]) -> RemovableHandle:
         """Call `fn(grad_inputs, grad_outputs)` after the derivative ran; what it returns, if not None, takes the place
-        of the gradients of the inputs."""
+        of the gradients of the inputs.
+
+        >>> import ferrograd
+        >>> x = ferrograd.ones(1, requires_grad=True)
+        >>> y = x * 2
+        >>> handle = y.grad_fn.register_hook(lambda grad_inputs, grad_outputs: print(grad_outputs))
+        >>> y.backward()
+        (tensor([1.]),)
+        """
 
     @abc.abstractmethod
     def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
         """Call `fn(grad_outputs)` before the derivative runs; what it returns, if not None, takes the place of the
-        gradients of the outputs."""
+        gradients of the outputs.
+
+        >>> import ferrograd
+        >>> x = ferrograd.ones(1, requires_grad=True)
+        >>> y = x * 2
+        >>> handle = y.grad_fn.register_prehook(lambda grad_outputs: (grad_outputs[0] * 5,))
+        >>> y.backward()
+        >>> x.grad
+        tensor([10.])
+        """
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
@@ -76,7 +116,13 @@ BackwardCFunction._input_metadata = property(_input_metadata)
 
 
 class GradientEdge(NamedTuple):
-    """Where the gradient of a tensor goes: an output of a node. It keeps the node, and so the graph behind it."""
+    """Where the gradient of a tensor goes: an output of a node. It keeps the node, and so the graph behind it.
+
+    >>> import ferrograd
+    >>> x = ferrograd.ones(1, requires_grad=True)
+    >>> get_gradient_edge(x * 2).output_nr
+    0
+    """
 
     node: Node
     output_nr: int
@@ -122,14 +168,31 @@ class saved_tensors_hooks:
 
 
 class save_on_cpu(saved_tensors_hooks):
-    """Keeps saved tensors in the CPU's memory: where they are already."""
+    """Keeps saved tensors in the CPU's memory: where they are already.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> with save_on_cpu():
+    ...     y = x * x
+    >>> y.backward()
+    >>> x.grad
+    tensor([4.])
+    """
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
         super().__init__(lambda tensor: tensor, lambda tensor: tensor)
 
 
 class disable_saved_tensors_hooks(_Mode):
-    """Within the block, `saved_tensors_hooks` is an error with this message."""
+    """Within the block, `saved_tensors_hooks` is an error with this message.
+
+    >>> with disable_saved_tensors_hooks("no hooks here"):
+    ...     with saved_tensors_hooks(lambda t: t, lambda t: t):
+    ...         pass
+    Traceback (most recent call last):
+    ...
+    RuntimeError: no hooks here
+    """
 
     def __init__(self, error_message: str) -> None:
         self._message = error_message
@@ -202,7 +265,14 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
 
 
 def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
-    """Count a change in place that was made where nobody saw it, of one tensor or of several."""
+    """Count a change in place that was made where nobody saw it, of one tensor or of several.
+
+    >>> import ferrograd
+    >>> x = ferrograd.ones(1)
+    >>> increment_version(x)
+    >>> x._version
+    1
+    """
     tensors = (tensor,) if isinstance(tensor, Tensor) else tensor
     if not isinstance(tensors, Iterable):
         raise RuntimeError(f"increment_version expects a Tensor or an Iterable[Tensor], got {type(tensor).__name__}")

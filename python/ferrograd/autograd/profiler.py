@@ -10,12 +10,21 @@ from .. import _ferrograd
 
 
 class Interval(NamedTuple):
-    """From when to when something ran, in microseconds since the record began."""
+    """From when to when something ran, in microseconds since the record began.
+
+    >>> Interval(1.0, 3.5).elapsed_us()
+    2.5
+    """
 
     start: float
     end: float
 
     def elapsed_us(self) -> float:
+        """The length, in microseconds.
+
+        >>> Interval(1.0, 3.5).elapsed_us()
+        2.5
+        """
         return self.end - self.start
 
 
@@ -41,24 +50,53 @@ class _Times:
 
     @property
     def cpu_time(self) -> float:
-        """The time of a call."""
+        """The time of a call.
+
+        >>> import ferrograd
+        >>> with profile() as p:
+        ...     _ = ferrograd.ones(2) * 3
+        >>> p.key_averages()[0].cpu_time > 0
+        True
+        """
         return self.cpu_time_total / self.count if self.count else 0.0
 
     @property
     def cpu_time_str(self) -> str:
+        """The time of a call, as text.
+
+        >>> FunctionEventAvg("mine").cpu_time_str
+        '0.000us'
+        """
         return _time(self.cpu_time)
 
     @property
     def cpu_time_total_str(self) -> str:
+        """The time of all calls, as text.
+
+        >>> FunctionEventAvg("mine").cpu_time_total_str
+        '0.000us'
+        """
         return _time(self.cpu_time_total)
 
     @property
     def self_cpu_time_total_str(self) -> str:
+        """The time of all calls without the events within, as text.
+
+        >>> FunctionEventAvg("mine").self_cpu_time_total_str
+        '0.000us'
+        """
         return _time(self.self_cpu_time_total)
 
 
 class FunctionEvent(_Times):
-    """Something that ran once. Times are in microseconds; those that start with `self` are without the events within."""
+    """Something that ran once. Times are in microseconds; those that start with `self` are without the events within.
+
+    >>> import ferrograd
+    >>> with profile() as p:
+    ...     _ = ferrograd.ones(2) * 3
+    >>> p.function_events[-1].key
+    'aten::mul'
+    """
 
     count = 1
     is_async = is_remote = False
@@ -85,19 +123,48 @@ class FunctionEvent(_Times):
 
     @property
     def is_user_annotation(self) -> bool:
+        """True for ranges that `record_function` named.
+
+        >>> with profile() as p, record_function("mine"):
+        ...     pass
+        >>> p.function_events[0].is_user_annotation
+        True
+        """
         return self.kind == "range"
 
     @property
     def cpu_time_total(self) -> float:
+        """The time from its start to its end.
+
+        >>> with profile() as p, record_function("mine"):
+        ...     pass
+        >>> p.function_events[0].cpu_time_total > 0
+        True
+        """
         return self.time_range.elapsed_us()
 
     @property
     def self_cpu_time_total(self) -> float:
+        """The time in which none of the events within ran.
+
+        >>> import ferrograd
+        >>> with profile() as p, record_function("mine"):
+        ...     _ = ferrograd.ones(2) * 3
+        >>> p.function_events[0].self_cpu_time_total < p.function_events[0].cpu_time_total
+        True
+        """
         return self.cpu_time_total - sum(child.cpu_time_total for child in self.cpu_children)
 
     @functools.cached_property
     def cpu_memory_usage(self) -> int:
-        """The bytes of what was made; of a range, of what was made within it."""
+        """The bytes of what was made; of a range, of what was made within it.
+
+        >>> import ferrograd
+        >>> with profile() as p, record_function("mine"):
+        ...     _ = ferrograd.ones(2) * 3
+        >>> p.function_events[0].cpu_memory_usage >= 8
+        True
+        """
         if self.kind != "range":
             return self._bytes
         found, rest = 0, list(self.cpu_children)
@@ -111,7 +178,14 @@ class FunctionEvent(_Times):
 
     @property
     def self_cpu_memory_usage(self) -> int:
-        """The same without the events within."""
+        """The same without the events within.
+
+        >>> import ferrograd
+        >>> with profile() as p, record_function("mine"):
+        ...     _ = ferrograd.ones(2) * 3
+        >>> p.function_events[0].self_cpu_memory_usage
+        0
+        """
         return self._bytes if self.kind != "range" else 0
 
     def __repr__(self) -> str:
@@ -124,7 +198,11 @@ class FunctionEvent(_Times):
 
 
 class FunctionEventAvg(_Times):
-    """The events of one name together."""
+    """The events of one name together.
+
+    >>> FunctionEventAvg("mine").count
+    0
+    """
 
     def __init__(self, key: str, input_shapes: list | str = "") -> None:
         self.key, self.input_shapes, self.count = key, input_shapes, 0
@@ -132,7 +210,13 @@ class FunctionEventAvg(_Times):
         self.cpu_memory_usage = self.self_cpu_memory_usage = 0
 
     def add(self, other: "FunctionEvent | FunctionEventAvg") -> "FunctionEventAvg":
-        """Count an event, or the events of another average, as well."""
+        """Count an event, or the events of another average, as well.
+
+        >>> with profile() as p, record_function("mine"):
+        ...     pass
+        >>> FunctionEventAvg("mine").add(p.function_events[0]).count
+        1
+        """
         self.count += other.count
         self.cpu_time_total += other.cpu_time_total
         self.self_cpu_time_total += other.self_cpu_time_total
@@ -150,7 +234,11 @@ class FunctionEventAvg(_Times):
 
 
 class EventList(list):
-    """Events in the order of their starts, or averages."""
+    """Events in the order of their starts, or averages.
+
+    >>> EventList().table()
+    ''
+    """
 
     def __init__(self, events: Iterable = (), profile_memory: bool = False, record_shapes: bool = False) -> None:
         super().__init__(events)
@@ -161,11 +249,22 @@ class EventList(list):
 
     @property
     def self_cpu_time_total(self) -> float:
-        """The time in which any of the events ran, in microseconds."""
+        """The time in which any of the events ran, in microseconds.
+
+        >>> EventList().self_cpu_time_total
+        0
+        """
         return sum(event.self_cpu_time_total for event in self)
 
     def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> "EventList":
-        """The events of one name, or of one name and the same shapes, together."""
+        """The events of one name, or of one name and the same shapes, together.
+
+        >>> import ferrograd
+        >>> with profile() as p:
+        ...     _ = ferrograd.ones(2) * 3 * 4
+        >>> [e.count for e in p.function_events.key_averages() if e.key == "aten::mul"]
+        [2]
+        """
         found: dict[tuple, FunctionEventAvg] = {}
         for event in self:
             shapes = event.input_shapes if group_by_input_shape else ""
@@ -174,7 +273,11 @@ class EventList(list):
         return EventList(found.values(), self._profile_memory, group_by_input_shape)
 
     def total_average(self) -> FunctionEventAvg:
-        """All events together."""
+        """All events together.
+
+        >>> EventList().total_average().count
+        0
+        """
         total = FunctionEventAvg("Total")
         for event in self:
             total.add(event)
@@ -191,7 +294,14 @@ class EventList(list):
         top_level_events_only: bool = False,
     ) -> str:
         """A table of the first `row_limit` events, the largest by `sort_by` first: `cpu_time`, `cpu_time_total`,
-        `self_cpu_time_total`, `cpu_memory_usage`, `self_cpu_memory_usage` or `count`."""
+        `self_cpu_time_total`, `cpu_memory_usage`, `self_cpu_memory_usage` or `count`.
+
+        >>> import ferrograd
+        >>> with profile() as p:
+        ...     _ = ferrograd.ones(2) * 3
+        >>> "aten::mul" in p.function_events.table(sort_by="cpu_time_total")
+        True
+        """
         rows = [e for e in self if not (top_level_events_only and getattr(e, "cpu_parent", None) is not None)]
         if sort_by is not None:
             rows.sort(key=lambda event: getattr(event, sort_by), reverse=True)
@@ -234,7 +344,15 @@ class EventList(list):
 
     def export_chrome_trace(self, path: str | os.PathLike) -> None:
         """Write the events as a file that chrome://tracing and Perfetto show. Arrows lead from an operation to its
-        derivative."""
+        derivative.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "trace.json")
+        ...     EventList().export_chrome_trace(path)
+        ...     os.path.exists(path)
+        True
+        """
         pid = os.getpid()
         trace: list[dict] = [
             {"ph": "M", "name": "thread_name", "pid": pid, "tid": t, "args": {"name": f"thread {t}"}}
@@ -335,24 +453,62 @@ class profile:
         return self.function_events
 
     def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> EventList:
-        """As `EventList.key_averages`."""
+        """As `EventList.key_averages`.
+
+        >>> import ferrograd
+        >>> with profile() as p:
+        ...     _ = ferrograd.ones(2) * 3 * 4
+        >>> [e.count for e in p.key_averages() if e.key == "aten::mul"]
+        [2]
+        """
         return self._events().key_averages(group_by_input_shape, group_by_stack_n)
 
     def table(self, *args: Any, **kwargs: Any) -> str:
-        """As `EventList.table`."""
+        """As `EventList.table`.
+
+        >>> import ferrograd
+        >>> with profile() as p:
+        ...     _ = ferrograd.ones(2) * 3
+        >>> "aten::mul" in p.table()
+        True
+        """
         return self._events().table(*args, **kwargs)
 
     def total_average(self) -> FunctionEventAvg:
-        """As `EventList.total_average`."""
+        """As `EventList.total_average`.
+
+        >>> with profile() as p, record_function("mine"):
+        ...     pass
+        >>> p.total_average().count
+        1
+        """
         return self._events().total_average()
 
     def export_chrome_trace(self, path: str | os.PathLike) -> None:
-        """As `EventList.export_chrome_trace`."""
+        """As `EventList.export_chrome_trace`.
+
+        >>> import ferrograd
+        >>> import tempfile
+        >>> with profile() as p:
+        ...     _ = ferrograd.ones(2) * 3
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "trace.json")
+        ...     p.export_chrome_trace(path)
+        ...     os.path.exists(path)
+        True
+        """
         self._events().export_chrome_trace(path)
 
     @property
     def self_cpu_time_total(self) -> float:
-        """As `EventList.self_cpu_time_total`."""
+        """As `EventList.self_cpu_time_total`.
+
+        >>> import ferrograd
+        >>> with profile() as p:
+        ...     _ = ferrograd.ones(2) * 3
+        >>> p.self_cpu_time_total > 0
+        True
+        """
         return self._events().self_cpu_time_total
 
     def __str__(self) -> str:

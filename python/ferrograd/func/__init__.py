@@ -20,7 +20,17 @@ from ._vmap import vmap
 
 
 def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
-    """All examples of a batched tensor, to look at while searching for a mistake; other tensors as they are."""
+    """All examples of a batched tensor, to look at while searching for a mistake; other tensors as they are.
+
+    >>> import ferrograd
+    >>> seen = []
+    >>> def double(x):
+    ...     seen.append(debug_unwrap(x))
+    ...     return x * 2
+    >>> _ = ferrograd.vmap(double)(ferrograd.ones(3))
+    >>> seen
+    [tensor([1., 1., 1.])]
+    """
     from .. import _ferrograd
 
     while (inner := _ferrograd._batched_value(tensor)) is not None:

@@ -144,6 +144,16 @@ def _swap(module: Any, path: str, tensor: Any) -> Any:
 def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The parameters and the buffers of several modules of one class, each stacked along a new first dimension: for a
     `vmap` over the modules by `functional_call` of one of them. Stacked parameters are leaves of their own.
+    RuntimeError for no modules, for modules of several classes, and where some train and others do not.
+
+    >>> import ferrograd
+    >>> class Scale:
+    ...     def __init__(self, factor):
+    ...         self.factor = ferrograd.tensor(factor)
+    ...     def named_parameters(self):
+    ...         return [("factor", self.factor)]
+    >>> stack_module_state([Scale(2.0), Scale(3.0)])
+    ({'factor': tensor([2., 3.])}, {})
     """
     if len(models) == 0:
         raise RuntimeError("stack_module_state: Expected at least one model, got 0.")

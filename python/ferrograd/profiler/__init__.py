@@ -12,7 +12,11 @@ from ..autograd.profiler import EventList, record_function
 
 
 class ProfilerAction(enum.Enum):
-    """What is done in a step."""
+    """What is done in a step.
+
+    >>> ProfilerAction.RECORD.name
+    'RECORD'
+    """
 
     NONE = 0
     WARMUP = 1
@@ -21,7 +25,11 @@ class ProfilerAction(enum.Enum):
 
 
 class ProfilerActivity(enum.Enum):
-    """What is recorded: work of the CPU, the one device there is."""
+    """What is recorded: work of the CPU, the one device there is.
+
+    >>> ProfilerActivity.CPU.name
+    'CPU'
+    """
 
     CPU = 0
     CUDA = 1
@@ -57,7 +65,16 @@ def schedule(
 
 
 def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None) -> Callable[["profile"], None]:
-    """A function for `on_trace_ready` that writes every record into a folder, as Chrome traces."""
+    """A function for `on_trace_ready` that writes every record into a folder, as Chrome traces.
+
+    >>> import ferrograd
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with profile(on_trace_ready=tensorboard_trace_handler(folder)):
+    ...         _ = ferrograd.ones(2) * 3
+    ...     len(os.listdir(folder))
+    1
+    """
 
     def handler(prof: "profile") -> None:
         os.makedirs(dir_name, exist_ok=True)
@@ -108,15 +125,39 @@ class profile:
         self.stop()
 
     def start(self) -> None:
-        """Begin with the first step."""
+        """Begin with the first step.
+
+        >>> import ferrograd
+        >>> prof = profile()
+        >>> prof.start()
+        >>> _ = ferrograd.ones(2) * 3
+        >>> prof.stop()
+        >>> prof.events()[-1].name
+        'aten::mul'
+        """
         self._enter(self.schedule(self.step_num))
 
     def stop(self) -> None:
-        """End, and hand on what was recorded."""
+        """End, and hand on what was recorded.
+
+        >>> import ferrograd
+        >>> prof = profile(on_trace_ready=lambda prof: print(prof.events()[-1].name))
+        >>> prof.start()
+        >>> _ = ferrograd.ones(2) * 3
+        >>> prof.stop()
+        aten::mul
+        """
         self._leave(ProfilerAction.NONE)
 
     def step(self) -> None:
-        """The next step begins."""
+        """The next step begins.
+
+        >>> plan = schedule(wait=1, warmup=0, active=1, repeat=1)
+        >>> with profile(schedule=plan, on_trace_ready=lambda prof: print("step", prof.step_num)) as prof:
+        ...     for _ in range(3):
+        ...         prof.step()
+        step 2
+        """
         self.step_num += 1
         action = self.schedule(self.step_num)
         self._leave(action)
@@ -153,15 +194,40 @@ class profile:
         return self.profiler
 
     def events(self) -> EventList:
-        """All that was recorded."""
+        """All that was recorded. AssertionError where nothing was recorded yet.
+
+        >>> import ferrograd
+        >>> with profile() as prof:
+        ...     _ = ferrograd.ones(2) * 3
+        >>> [event.name for event in prof.events()][-1]
+        'aten::mul'
+        """
         return self._done()._events()
 
     def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> EventList:
-        """As `EventList.key_averages`."""
+        """As `EventList.key_averages`.
+
+        >>> import ferrograd
+        >>> with profile() as prof:
+        ...     _ = ferrograd.ones(2) * 3 * 4
+        >>> [e.count for e in prof.key_averages() if e.key == "aten::mul"]
+        [2]
+        """
         return self._done().key_averages(group_by_input_shape, group_by_stack_n)
 
     def export_chrome_trace(self, path: str) -> None:
-        """As `EventList.export_chrome_trace`."""
+        """As `EventList.export_chrome_trace`.
+
+        >>> import ferrograd
+        >>> import tempfile
+        >>> with profile() as prof:
+        ...     _ = ferrograd.ones(2) * 3
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "trace.json")
+        ...     prof.export_chrome_trace(path)
+        ...     os.path.exists(path)
+        True
+        """
         self._done().export_chrome_trace(path)
 
 

@@ -48,7 +48,14 @@ def register_pytree_node(
     **_: Any,
 ) -> None:
     """Let a class of containers be a node: `flatten_fn` gives its children and what else it is, `unflatten_fn` makes it
-    of these two again.
+    of these two again. ValueError for a class that is a node already.
+
+    >>> class Pair:
+    ...     def __init__(self, a, b):
+    ...         self.a, self.b = a, b
+    >>> register_pytree_node(Pair, lambda pair: ([pair.a, pair.b], None), lambda children, _: Pair(*children))
+    >>> tree_leaves([Pair(1, 2), 3])
+    [1, 2, 3]
     """
     if cls in SUPPORTED_NODES:
         raise ValueError(f"{cls} is already registered as pytree node.")

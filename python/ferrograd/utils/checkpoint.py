@@ -17,7 +17,11 @@ from ..random import fork_rng, get_rng_state, set_rng_state
 
 
 class CheckpointError(RuntimeError):
-    """The second run of a checkpointed function did not keep what the first kept."""
+    """The second run of a checkpointed function did not keep what the first kept.
+
+    >>> issubclass(CheckpointError, RuntimeError)
+    True
+    """
 
 
 _settings = threading.local()
@@ -25,7 +29,16 @@ _settings = threading.local()
 
 @contextlib.contextmanager
 def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
-    """Whether, within the block, a second run ends as soon as it has computed all that backward needs."""
+    """Whether, within the block, a second run ends as soon as it has computed all that backward needs.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> with set_checkpoint_early_stop(False):
+    ...     y = checkpoint(lambda x: x.exp().log(), x, use_reentrant=False)
+    >>> y.backward()
+    >>> x.grad
+    tensor([1.])
+    """
     before = getattr(_settings, "early_stop", None)
     _settings.early_stop = enable
     try:
@@ -36,7 +49,16 @@ def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def set_checkpoint_debug_enabled(enabled: bool | None) -> Iterator[None]:
-    """Whether, within the block, every checkpoint keeps the lines that its values come from; None leaves it to `debug=`."""
+    """Whether, within the block, every checkpoint keeps the lines that its values come from; None leaves it to `debug=`.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> with set_checkpoint_debug_enabled(True):
+    ...     y = checkpoint(lambda x: x * x, x, use_reentrant=False)
+    >>> y.backward()
+    >>> x.grad
+    tensor([4.])
+    """
     before = getattr(_settings, "debug", None)
     _settings.debug = enabled
     try:
@@ -46,19 +68,33 @@ def set_checkpoint_debug_enabled(enabled: bool | None) -> Iterator[None]:
 
 
 def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
-    """Two contexts that do nothing: for the first run and for the second."""
+    """Two contexts that do nothing: for the first run and for the second.
+
+    >>> first, second = noop_context_fn()
+    >>> with first, second:
+    ...     pass
+    """
     return contextlib.nullcontext(), contextlib.nullcontext()
 
 
 def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The tensors of a tuple without their history, requiring gradients as before; what is no tensor as it is."""
+    """The tensors of a tuple without their history, requiring gradients as before; what is no tensor as it is.
+
+    >>> import ferrograd
+    >>> detach_variable((ferrograd.ones(1, requires_grad=True) * 2,))
+    (tensor([2.], requires_grad=True),)
+    """
     if not isinstance(inputs, tuple):
         raise RuntimeError(f"Only tuple of tensors is supported. Got Unsupported input type: {type(inputs).__name__}")
     return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
 
 
 def check_backward_validity(inputs: Iterable[Any]) -> None:
-    """Warn where none of the inputs requires a gradient."""
+    """Warn where none of the inputs requires a gradient.
+
+    >>> import ferrograd
+    >>> check_backward_validity([ferrograd.ones(1, requires_grad=True)])
+    """
     if not any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
         warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=3)
 
@@ -75,7 +111,14 @@ def _random_state(state: Tensor | None) -> Iterator[None]:
 
 
 class CheckpointFunction(Function):
-    """The variant of `checkpoint` that runs a backward pass inside of the backward pass."""
+    """The variant of `checkpoint` that runs a backward pass inside of the backward pass.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> CheckpointFunction.apply(lambda x: x * x, True, x).backward()
+    >>> x.grad
+    tensor([4.])
+    """
 
     @staticmethod
     def forward(ctx, run_function, preserve_rng_state, *args):

@@ -9,7 +9,12 @@ __all__ = ["DLDeviceType", "from_dlpack", "to_dlpack"]
 
 
 class DLDeviceType(enum.IntEnum):
-    """The kinds of device that DLPack has numbers for."""
+    """The kinds of device that DLPack has numbers for.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(1).__dlpack_device__()[0] == DLDeviceType.kDLCPU
+    True
+    """
 
     kDLCPU = 1
     kDLCUDA = 2
@@ -28,7 +33,13 @@ class DLDeviceType(enum.IntEnum):
 
 
 def to_dlpack(tensor: Tensor):
-    """A capsule of a tensor's memory, which another library can make an array of, once."""
+    """A capsule of a tensor's memory, which another library can make an array of, once.
+    BufferError for a tensor that requires a gradient.
+
+    >>> import ferrograd
+    >>> from_dlpack(to_dlpack(ferrograd.ones(2)))
+    tensor([1., 1.])
+    """
     return _ferrograd._to_dlpack(tensor, False)
 
 

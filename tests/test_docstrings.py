@@ -1,0 +1,108 @@
+"""Every public function, class, method and property of the package has a docstring with an example, and the examples run."""
+
+import doctest
+import enum
+import importlib
+import inspect
+import pkgutil
+import types
+import warnings
+
+import pytest
+
+import ferrograd as fg
+
+
+def modules():
+    """The modules whose names are public. The demonstration is a program."""
+    yield fg
+    for found in pkgutil.walk_packages(fg.__path__, "ferrograd."):
+        if not any(part.startswith("_") or part == "demo" for part in found.name.split(".")[1:]):
+            yield importlib.import_module(found.name)
+
+
+def is_ours(value) -> bool:
+    module = getattr(value, "__module__", None) or ""
+    return module.split(".")[0] in ("ferrograd", "torch") or isinstance(value, types.BuiltinFunctionType)
+
+
+def attributes(cls: type):
+    """The public methods and properties that a class or a base of ours brings. Plain attributes, such as members of an
+    enumeration and fields of a named tuple, are what the class says of them."""
+    fields = getattr(cls, "_fields", ())
+    for base in cls.__mro__:
+        if not is_ours(base):
+            continue
+        for name, value in vars(base).items():
+            if name.startswith("_") or name in fields or inspect.ismemberdescriptor(value) or (issubclass(cls, enum.Enum) and name in cls.__members__):
+                continue
+            if callable(value) or isinstance(value, (property, staticmethod, classmethod)) or inspect.isdatadescriptor(value):
+                yield name, value
+
+
+def objects():
+    """Every public object once, by the first name it has."""
+    seen = set()
+    for module in modules():
+        for name in sorted(getattr(module, "__all__", None) or dir(module)):
+            value = getattr(module, name)
+            if name.startswith("_") or not callable(value) or not is_ours(value) or isinstance(value, types.GenericAlias):
+                continue
+            if id(value) not in seen:
+                seen.add(id(value))
+                yield f"{module.__name__}.{name}", value, module
+            for member, method in attributes(value) if inspect.isclass(value) else ():
+                if id(method) not in seen:
+                    seen.add(id(method))
+                    # What overrides a method has its docstring, where it has none of its own.
+                    shown = method if isinstance(method, property) else getattr(value, member)
+                    yield f"{module.__name__}.{name}.{member}", shown, module
+
+
+OBJECTS = {name: (value, module) for name, value, module in objects()}
+
+
+def test_the_walk_finds_what_there_is():
+    named = {name.removeprefix("ferrograd.") for name in OBJECTS}
+    assert {"Tensor.backward", "Tensor.exp_", "no_grad", "autograd.Function.apply", "vmap", "Tensor.grad", "nn.functional.silu"} <= named
+    assert len(named) > 900
+
+
+@pytest.fixture(autouse=True)
+def one_after_another():
+    """Operations as they are called, which is what examples of the profiler show; settings are as they were afterwards."""
+    before = fg.config.fusion_elements()
+    fg.config.set_fusion(False)
+    yield
+    fg.config.set_fusion(before is not None, before)
+
+
+def run(text: str, name: str, known: dict) -> str:
+    """What is wrong with the examples of a text."""
+    test = doctest.DocTestParser().get_doctest(text, known, name, None, 0)
+    messages = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=messages.append)
+    return "".join(messages)
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTS))
+def test_there_is_an_example_and_it_runs(name):
+    value, module = OBJECTS[name]
+    text = inspect.getdoc(value) or ""
+    assert ">>>" in text
+    # What is written in Python may use the names of its module; those of the package would hide Python's `float`.
+    source = inspect.getmodule(value) or module
+    known = {"ferrograd": fg} if source is fg else {**vars(source), "ferrograd": fg}
+    assert run(text, name, known) == ""
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)
+def test_modules_say_what_they_are(module):
+    assert module.__doc__
+    assert run(module.__doc__, module.__name__, dict(vars(module))) == ""
+
+
+def test_an_example_that_is_wrong_fails():
+    assert "Expected" in run(">>> 1 + 1\n3\n", "sum", {}) and run(">>> 1 + 1\n2\n", "sum", {}) == ""
