@@ -4,7 +4,6 @@ An entry of a table is an operation as ferrograd and as NumPy have it; what is d
 """
 
 import operator
-import warnings
 
 import numpy as np
 import pytest
