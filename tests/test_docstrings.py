@@ -98,7 +98,7 @@ def test_there_is_an_example_and_it_runs(name):
     assert run(text, name, known) == ""
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", list(modules()), ids=lambda module: module.__name__)
 def test_modules_say_what_they_are(module):
     assert module.__doc__
     assert run(module.__doc__, module.__name__, dict(vars(module))) == ""

@@ -1,7 +1,6 @@
 """The package as its users meet it: the chapter, NumPy, printing, wrong input, stubs, documents."""
 
 import doctest
-import importlib
 import math
 import os
 import re

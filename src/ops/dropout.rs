@@ -90,13 +90,13 @@ impl Dropout {
 
 /// An operation and its in-place form.
 macro_rules! dropouts {
-    ($($(#[doc = $doc:literal])* $plain:literal, $in_place:literal => $kind:expr;)*) => {$(
+    ($($(#[doc = $doc:literal])* $plain:literal, $(#[doc = $changed:literal])* $in_place:literal => $kind:expr;)*) => {$(
         operation! {
             $(#[doc = $doc])*
             function [$plain], |_, a| $kind.run(a, false)
         }
         operation! {
-            /// In place what the function of this name without the underscore does.
+            $(#[doc = $changed])*
             function [$in_place], |_, a| $kind.run(a, true)
         }
     )*};
@@ -110,7 +110,13 @@ dropouts! {
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.dropout(ferrograd.ones(4), 0.5, True)
     /// tensor([0., 0., 2., 0.])
-    "dropout(Tensor input, Number p, bool train)", "dropout_(Tensor input, Number p, bool train)" => ELEMENTS;
+    "dropout(Tensor input, Number p, bool train)",
+    /// `dropout` in place.
+    ///
+    /// >>> x = ferrograd.ones(4); _ = ferrograd.manual_seed(0); _ = ferrograd.dropout_(x, 0.5, True)
+    /// >>> x
+    /// tensor([0., 0., 2., 0.])
+    "dropout_(Tensor input, Number p, bool train)" => ELEMENTS;
 
     /// As `dropout`, for whole channels: all elements with the same first two indices stay or are left out.
     ///
@@ -120,7 +126,15 @@ dropouts! {
     /// tensor([[[0., 0.],
     ///          [0., 0.],
     ///          [2., 2.]]])
-    "feature_dropout(Tensor input, Number p, bool train)", "feature_dropout_(Tensor input, Number p, bool train)" => CHANNELS;
+    "feature_dropout(Tensor input, Number p, bool train)",
+    /// `feature_dropout` in place.
+    ///
+    /// >>> x = ferrograd.ones(1, 3, 2); _ = ferrograd.manual_seed(0); _ = ferrograd.feature_dropout_(x, 0.5, True)
+    /// >>> x
+    /// tensor([[[0., 0.],
+    ///          [0., 0.],
+    ///          [2., 2.]]])
+    "feature_dropout_(Tensor input, Number p, bool train)" => CHANNELS;
 
     /// As `dropout`, with the least value of `selu` in the place of what is left out, scaled and shifted so that a mean of
     /// 0 and a variance of 1 stay.
@@ -129,7 +143,13 @@ dropouts! {
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.alpha_dropout(ferrograd.ones(4), 0.5, True)
     /// tensor([-0.7792, -0.7792,  1.6656, -0.7792])
-    "alpha_dropout(Tensor input, Number p, bool train)", "alpha_dropout_(Tensor input, Number p, bool train)" => ALPHA;
+    "alpha_dropout(Tensor input, Number p, bool train)",
+    /// `alpha_dropout` in place.
+    ///
+    /// >>> x = ferrograd.ones(4); _ = ferrograd.manual_seed(0); _ = ferrograd.alpha_dropout_(x, 0.5, True)
+    /// >>> x
+    /// tensor([-0.7792, -0.7792,  1.6656, -0.7792])
+    "alpha_dropout_(Tensor input, Number p, bool train)" => ALPHA;
 
     /// As `alpha_dropout`, for whole channels.
     ///
@@ -139,7 +159,15 @@ dropouts! {
     /// tensor([[[-0.7792],
     ///          [-0.7792],
     ///          [ 1.6656]]])
-    "feature_alpha_dropout(Tensor input, Number p, bool train)", "feature_alpha_dropout_(Tensor input, Number p, bool train)" => ALPHA_CHANNELS;
+    "feature_alpha_dropout(Tensor input, Number p, bool train)",
+    /// `feature_alpha_dropout` in place.
+    ///
+    /// >>> x = ferrograd.ones(1, 3, 1); _ = ferrograd.manual_seed(0); _ = ferrograd.feature_alpha_dropout_(x, 0.5, True)
+    /// >>> x
+    /// tensor([[[-0.7792],
+    ///          [-0.7792],
+    ///          [ 1.6656]]])
+    "feature_alpha_dropout_(Tensor input, Number p, bool train)" => ALPHA_CHANNELS;
 }
 
 operation! {

@@ -73,12 +73,23 @@ impl PyGenerator {
     }
 
     /// Begin anew with a seed; give the generator itself.
+    ///
+    /// RuntimeError for what is no integer, ValueError for integers that do not fit 64 bits.
+    ///
+    /// >>> import ferrograd
+    /// >>> ferrograd.rand(3, generator=ferrograd.Generator().manual_seed(0))
+    /// tensor([0.4963, 0.7682, 0.0885])
     fn manual_seed<'py>(slf: Bound<'py, Self>, seed: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         slf.get().reseed(seed_of(seed)?);
         Ok(slf)
     }
 
     /// Begin anew with a seed that nobody knows before, and give the seed.
+    ///
+    /// >>> import ferrograd
+    /// >>> g = ferrograd.Generator()
+    /// >>> g.seed() == g.initial_seed()
+    /// True
     fn seed(&self, py: Python<'_>) -> PyResult<u64> {
         let seed = unknown_seed(py)?;
         self.reseed(seed);
@@ -86,17 +97,34 @@ impl PyGenerator {
     }
 
     /// The seed that the stream started from.
+    ///
+    /// >>> import ferrograd
+    /// >>> ferrograd.Generator().manual_seed(7).initial_seed()
+    /// 7
     fn initial_seed(&self) -> u64 {
         self.0.lock().initial_seed()
     }
 
     /// All that later numbers depend on, as bytes: of the kind "mersenne" in the order that torch has them in.
+    ///
+    /// >>> import ferrograd
+    /// >>> ferrograd.Generator().get_state().dtype
+    /// torch.uint8
     fn get_state(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let state = self.0.lock().state();
         wrap(py, ok(Tensor::from_bytes(&state, &[state.len()], DType::U8))?)
     }
 
     /// Go on from a state that `get_state` of a generator of this kind gave, here or in torch; give the generator itself.
+    ///
+    /// TypeError for what is no tensor of bytes, RuntimeError for bytes that are no state of this kind.
+    ///
+    /// >>> import ferrograd
+    /// >>> g = ferrograd.Generator()
+    /// >>> state = g.get_state()
+    /// >>> first = ferrograd.rand(3, generator=g)
+    /// >>> bool((ferrograd.rand(3, generator=g.set_state(state)) == first).all())
+    /// True
     fn set_state<'py>(slf: Bound<'py, Self>, new_state: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let Ok(state) = new_state.cast::<PyTensor>() else {
             let given = new_state.get_type().name()?;
@@ -114,11 +142,25 @@ impl PyGenerator {
     }
 
     /// Another generator in the same state.
+    ///
+    /// >>> import ferrograd
+    /// >>> g = ferrograd.Generator()
+    /// >>> h = g.clone_state()
+    /// >>> bool((ferrograd.rand(3, generator=g) == ferrograd.rand(3, generator=h)).all())
+    /// True
     fn clone_state(&self) -> Self {
         PyGenerator(self.0.lock().clone().into())
     }
 
     /// How many words of 32 bits a generator of kind "philox" has drawn.
+    ///
+    /// RuntimeError for the kind "mersenne".
+    ///
+    /// >>> import ferrograd
+    /// >>> g = ferrograd.Generator(kind="philox")
+    /// >>> _ = ferrograd.rand(3, generator=g)
+    /// >>> g.get_offset()
+    /// 3
     fn get_offset(&self) -> PyResult<u64> {
         let position = self.0.lock().position();
         position.map(|(_, offset)| offset).ok_or_else(|| PyRuntimeError::new_err(NO_OFFSET))
@@ -126,6 +168,14 @@ impl PyGenerator {
 
     /// Let a generator of kind "philox" go on behind so many words of 32 bits; give the generator itself. A float32 takes
     /// one word, a float64 two.
+    ///
+    /// RuntimeError for the kind "mersenne".
+    ///
+    /// >>> import ferrograd
+    /// >>> g = ferrograd.Generator(kind="philox")
+    /// >>> a, b = (ferrograd.rand(3, generator=g.set_offset(100)) for _ in range(2))
+    /// >>> bool((a == b).all())
+    /// True
     fn set_offset<'py>(slf: Bound<'py, Self>, offset: u64) -> PyResult<Bound<'py, Self>> {
         let mut stream = slf.get().0.lock();
         let moved = stream.position().is_some_and(|(number, _)| stream.go_to(number, offset));
@@ -146,12 +196,20 @@ impl PyGenerator {
     }
 
     /// Where the numbers are drawn: the CPU.
+    ///
+    /// >>> import ferrograd
+    /// >>> ferrograd.Generator().device
+    /// device(type='cpu')
     #[getter]
     fn device(&self) -> PyDevice {
         PyDevice::CPU
     }
 
     /// The kind of generator: "mersenne" or "philox".
+    ///
+    /// >>> import ferrograd
+    /// >>> ferrograd.default_generator.kind
+    /// 'mersenne'
     #[getter]
     fn kind(&self) -> &'static str {
         if self.0.lock().position().is_some() { "philox" } else { "mersenne" }

@@ -43,6 +43,11 @@ operation! {
 
 operation! {
     /// `rrelu` in place.
+    ///
+    /// >>> x = ferrograd.tensor([-1.0, 2.0])
+    /// >>> _ = ferrograd.rrelu_(x, 0.1, 0.3)
+    /// >>> x
+    /// tensor([-0.2000,  2.0000])
     function ["rrelu_(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False, Generator? generator=None)"], |_, a| {
         let from = if a.bool(3)? { Some(a.generator(4)?) } else { None };
         Ok(Slopes { op: a.op, lower: a.float(1)?, upper: a.float(2)?, from }.rrelu_(a.tensor(0)?)?.into())
@@ -67,6 +72,11 @@ operation! {
 
 operation! {
     /// `rrelu` in place.
+    ///
+    /// >>> x = ferrograd.tensor([-1.0, 2.0])
+    /// >>> _ = ferrograd.nn.functional.rrelu_(x, 0.1, 0.3)
+    /// >>> x
+    /// tensor([-0.2000,  2.0000])
     function ["nn.rrelu_(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False)"], |_, a| {
         let from = if a.bool(3)? { Some(random::default()) } else { None };
         Ok(Slopes { op: a.op, lower: a.float(1)?, upper: a.float(2)?, from }.rrelu_(a.tensor(0)?)?.into())
