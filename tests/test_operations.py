@@ -53,6 +53,16 @@ def reference(name):
     return NUMPY.get(name) or documented(function(name).__doc__)
 
 
+def test_no_name_stands_for_two_operations():
+    home = {"Nn": "nn.", "Special": "special.", "Linalg": "linalg."}
+    names = []
+    for row in _ferrograd._operations():
+        own = home.get(row["home"], "package.")
+        full = lambda name: name if "." in name else own + name  # noqa: E731 - used twice, here only
+        names += [full(row["name"]), *(full(alias) for alias in row["aliases"])]
+    assert sorted(n for n in set(names) if names.count(n) > 1) == []
+
+
 def test_every_operation_has_a_reference():
     assert [name for name in POINTWISE if reference(name) is None] == []
     assert sorted(name for name in NUMPY if name in TABLE and name not in POINTWISE) == []

@@ -56,7 +56,6 @@ pub mod scan;
 pub mod scatter;
 pub mod select;
 mod shared;
-pub mod shuffle;
 mod small;
 pub mod softmax;
 pub mod sort;

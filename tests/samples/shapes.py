@@ -88,9 +88,6 @@ FUNCTIONS = {
     "masked_select": lambda x: x.masked_select(MASK) ** 2,
     "masked_scatter": lambda x: x.masked_scatter(MASK, x**2) * x,
     "fill": lambda x: x.fill(x[0, 0]) * x,
-    "pixel_shuffle": lambda x: fg.pixel_shuffle(x.reshape(1, 4, 1, 3), 2) ** 2,
-    "pixel_unshuffle": lambda x: fg.pixel_unshuffle(x.reshape(1, 6, 2), 2) ** 2,
-    "channel_shuffle": lambda x: fg.channel_shuffle(x.reshape(1, 6, 2), 3) ** 2,
     "sum_to_size": lambda x: x.sum_to_size(3, 1) * x.sum_to_size(4),
     "vander": lambda x: fg.vander(x[0], 3),
 }
