@@ -17,6 +17,13 @@ import ferrograd as fg
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "src/ops/README.md", "docs/tutorial.md", "docs/tutorial.zh.md"])
+def test_links_within_the_project_lead_somewhere(name):
+    document = ROOT / name
+    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
 def test_contributing_shows_a_block_as_it_stands():
     guide = (ROOT / "CONTRIBUTING.md").read_text()
     block = re.search(r"```rust\n(.*?)```", guide, re.S)[1]
