@@ -1,8 +1,7 @@
 //! Distances between the rows of two matrices, and their gradients.
 
 use super::dispatch::{tier, tiered};
-use super::parallel;
-use super::reduce::Apart;
+use super::parallel::{self, Apart};
 use super::reduce::kinds::Exponential;
 
 /// Subtractions from which threads share the work.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::element::Element;
 use super::gather::Walk;
-use super::parallel;
+use super::parallel::{self, Apart};
 
 /// Elements that a piece of work has.
 const GRAIN: usize = 1 << 15;
@@ -102,17 +102,6 @@ fn computed<T: Element>(
     }
 }
 
-/// An address that threads share; they keep what they write apart.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-// SAFETY: the users of the address see to it that threads write to different elements.
-unsafe impl<T> Sync for Shared<T> {}
-impl<T> Shared<T> {
-    fn get(&self) -> *mut T {
-        self.0
-    }
-}
-
 /// Part of a lookup: a stretch of one of its dimensions, and of the indices.
 #[derive(Clone, Copy)]
 struct Part {
@@ -152,7 +141,7 @@ impl Lookup {
         });
         let (total, step) = (walk.shape.iter().product(), walk.inner_stride(INDEX));
         let is_good = |found: i64| (self.wrapped(found) as u64) < self.size as u64;
-        let indices = Shared(index.cast_mut());
+        let indices = Apart(index.cast_mut());
         let failed = AtomicBool::new(false);
         parallel::for_each_range(total, GRAIN, |start, end| {
             walk.each([INDEX], start, end, |[at], n| {
@@ -179,7 +168,7 @@ impl Lookup {
     /// Index and list lie under the walk, and the table under it for all indices below the size.
     pub unsafe fn take<T: Copy>(&self, index: *const i64, table: *const T, list: *mut T) -> Option<i64> {
         let failed = AtomicBool::new(false);
-        let (indices, table, list) = (Shared(index.cast_mut()), Shared(table.cast_mut()), Shared(list));
+        let (indices, table, list) = (Apart(index.cast_mut()), Apart(table.cast_mut()), Apart(list));
         parallel::for_each_range(self.numel(), GRAIN, |start, end| {
             self.walk.each([INDEX, LIST, TABLE], start, end, |[i, l, t], n| {
                 // SAFETY: the caller vouches for the walk; ranges of the list are disjoint.
@@ -237,7 +226,7 @@ impl Lookup {
         if let Some(bad) = unsafe { self.first_bad(index) } {
             return Some(bad);
         }
-        let (indices, list, table) = (Shared(index.cast_mut()), Shared(list.cast_mut()), Shared(table));
+        let (indices, list, table) = (Apart(index.cast_mut()), Apart(list.cast_mut()), Apart(table));
         let parts = self.parts();
         parallel::for_each(parts.len(), |n| {
             // SAFETY: the caller vouches for the walk; parts reach different elements of the table.

@@ -69,21 +69,6 @@ impl Matrix {
     }
 }
 
-/// An address that threads share; they write to different elements.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-// SAFETY: the users of the address see to it that threads write to different elements.
-unsafe impl<T> Sync for Shared<T> {}
-impl<T> Shared<T> {
-    /// # Safety
-    /// The elements are there, and nobody else has them.
-    #[allow(clippy::mut_from_ref, reason = "users keep apart what they write")]
-    unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
-        // SAFETY: the caller's.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
-    }
-}
-
 /// Elements that a piece of work has.
 const GRAIN: usize = 1 << 14;
 
@@ -92,11 +77,10 @@ fn each_row<T: Send + Sync>(rows: usize, inner: usize, y: &mut [T], body: impl F
     if y.is_empty() {
         return;
     }
-    let (count, y) = (y.len() / inner, Shared(y.as_mut_ptr()));
-    parallel::for_each_range(count, GRAIN / inner + 1, |start, end| {
-        for unit in start..end {
-            // SAFETY: units have elements of their own.
-            body(unit / rows, unit % rows, unsafe { y.part(unit * inner, inner) });
+    parallel::for_each_slice(y, (GRAIN / inner + 1) * inner, |start, piece| {
+        for (n, row) in piece.chunks_exact_mut(inner).enumerate() {
+            let number = start / inner + n;
+            body(number / rows, number % rows, row);
         }
     });
 }

@@ -1,7 +1,7 @@
 //! Where the elements are that are not zero.
 
 use super::element::Element;
-use super::parallel;
+use super::parallel::{self, Apart};
 
 /// Elements whose places are found together.
 const BLOCK: usize = 512;
@@ -12,7 +12,7 @@ const PIECE: usize = 64;
 pub fn counts<T: Element>(x: &[T]) -> Vec<usize> {
     let piece = BLOCK * PIECE;
     let mut all = vec![0; x.len().div_ceil(piece)];
-    let slots = Slots(all.as_mut_ptr());
+    let slots = Apart(all.as_mut_ptr());
     parallel::for_each(all.len(), |n| {
         let part = &x[n * piece..((n + 1) * piece).min(x.len())];
         // Counted in 32 bits, so that the vectors are wide.
@@ -23,16 +23,6 @@ pub fn counts<T: Element>(x: &[T]) -> Vec<usize> {
     all
 }
 
-/// An address that threads share; they write to different elements.
-struct Slots<T>(*mut T);
-// SAFETY: the users of the address keep their writes apart.
-unsafe impl<T> Sync for Slots<T> {}
-impl<T> Slots<T> {
-    fn get(&self) -> *mut T {
-        self.0
-    }
-}
-
 /// Writes the indices of the elements that are not zero, in row-major order: those of dimension `d` from `total d` on.
 /// `counts` are those of [`counts`], and `total` their sum.
 ///
@@ -40,7 +30,7 @@ impl<T> Slots<T> {
 /// `x` has the elements of the shape, and `indices` room for `total` numbers for each dimension.
 pub unsafe fn places<T: Element>(x: &[T], shape: &[usize], counts: &[usize], total: usize, indices: *mut i64) {
     let starts: Vec<usize> = counts.iter().scan(0, |sum, &n| Some(std::mem::replace(sum, *sum + n))).collect();
-    let indices = Slots(indices);
+    let indices = Apart(indices);
     let piece = BLOCK * PIECE;
     parallel::for_each(counts.len(), |n| {
         let (mut at, mut found) = (starts[n], [0u32; BLOCK + 1]);

@@ -75,22 +75,6 @@ impl Drop for Ending {
     }
 }
 
-/// Runs a closure whose kernels may end in their midst, with an error. The host language's lock is this thread's.
-///
-/// # Errors
-/// Those of the closure, and what ended a kernel.
-#[inline]
-pub fn interruptible<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
-    let _mode = Ending::set(Ends::interrupted());
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(result) => result,
-        Err(panic) => match panic.downcast::<Error>() {
-            Ok(error) => Err(*error),
-            Err(panic) => resume_unwind(panic),
-        },
-    }
-}
-
 /// What tells a thread, and those that work for it, that the work is to end.
 #[derive(Clone, Copy)]
 pub struct Watch {
@@ -303,21 +287,37 @@ pub fn for_each_range(total: usize, grain: usize, body: impl Fn(usize, usize) + 
     for_each(total.div_ceil(grain), |i| body(i * grain, ((i + 1) * grain).min(total)));
 }
 
+/// An address that threads share; they write to different elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Apart<T>(pub *mut T);
+// SAFETY: the users of the address see to it that threads write to different elements.
+unsafe impl<T> Sync for Apart<T> {}
+// SAFETY: as above.
+unsafe impl<T> Send for Apart<T> {}
+impl<T> Apart<T> {
+    /// The address.
+    #[inline]
+    pub fn get(&self) -> *mut T {
+        self.0
+    }
+
+    /// `len` elements from `start` on.
+    ///
+    /// # Safety
+    /// The elements are there, and nobody else has them.
+    #[inline]
+    #[allow(clippy::mut_from_ref, reason = "users keep apart what they write")]
+    pub unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
+    }
+}
+
 /// Cuts a slice into pieces of `grain` and runs `body(start, piece)` on each.
 pub fn for_each_slice<T: Send>(all: &mut [T], grain: usize, body: impl Fn(usize, &mut [T]) + Sync) {
-    struct Whole<T>(*mut T);
-    // SAFETY: each piece of what lies behind the pointer goes to one thread.
-    unsafe impl<T: Send> Sync for Whole<T> {}
-    impl<T> Whole<T> {
-        fn start(&self) -> *mut T {
-            self.0
-        }
-    }
-    let whole = Whole(all.as_mut_ptr());
-    for_each_range(all.len(), grain, |start, end| {
-        // SAFETY: the ranges are apart, and within the slice.
-        body(start, unsafe { std::slice::from_raw_parts_mut(whole.start().add(start), end - start) });
-    });
+    let whole = Apart(all.as_mut_ptr());
+    // SAFETY: the ranges are apart, and within the slice.
+    for_each_range(all.len(), grain, |start, end| body(start, unsafe { whole.part(start, end - start) }));
 }
 
 #[cfg(test)]

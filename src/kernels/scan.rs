@@ -3,8 +3,7 @@
 
 use super::dispatch::{tier, tiered};
 use super::element::{Element, convert};
-use super::parallel;
-use super::reduce::Apart;
+use super::parallel::{self, Apart};
 use super::reduce::kinds::{Accumulator, Exponential};
 
 /// Elements from which threads share the work.

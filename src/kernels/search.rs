@@ -1,8 +1,7 @@
 //! Binary search of many values in sorted lines.
 
 use super::element::Element;
-use super::parallel;
-use super::reduce::Apart;
+use super::parallel::{self, Apart};
 
 /// Values from which threads share the work.
 const GRAIN: usize = 1 << 11;

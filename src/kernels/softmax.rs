@@ -3,8 +3,7 @@
 //! of its passes.
 
 use super::dispatch::{tier, tiered};
-use super::parallel;
-use super::reduce::Apart;
+use super::parallel::{self, Apart};
 use super::reduce::kinds::Exponential;
 
 /// Elements from which threads share the work.

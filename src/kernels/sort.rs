@@ -2,8 +2,7 @@
 //! the lower bits: all orders are total, so equal elements stay in their order and every way of sorting gives the same.
 
 use super::element::Element;
-use super::parallel;
-use super::reduce::Apart;
+use super::parallel::{self, Apart};
 
 /// Elements from which threads share the work.
 const GRAIN: usize = 1 << 12;

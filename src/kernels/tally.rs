@@ -2,8 +2,7 @@
 
 use std::ops::AddAssign;
 
-use super::parallel;
-use super::reduce::Apart;
+use super::parallel::{self, Apart};
 use crate::error::Result;
 use crate::memory::filled;
 
@@ -30,7 +29,7 @@ pub fn sums<A: Copy + Default + AddAssign + Send>(
     let target = Apart(all.as_mut_ptr());
     parallel::for_each(parts, |part| {
         // SAFETY: each part has places of its own.
-        let own = unsafe { std::slice::from_raw_parts_mut(target.get().add(part * places), places) };
+        let own = unsafe { target.part(part * places, places) };
         for (place, value) in (part * length..n.min((part + 1) * length)).filter_map(&term) {
             own[place] += value;
         }

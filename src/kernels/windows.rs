@@ -1,7 +1,7 @@
 //! The greatest elements of windows in up to three dimensions, and where they are.
 
 use super::element::Element;
-use super::parallel;
+use super::parallel::{self, Apart};
 
 /// The places of a window along one dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,21 +20,6 @@ pub type Windows = Vec<Vec<Window>>;
 /// Elements that a piece of work looks at.
 const GRAIN: usize = 1 << 14;
 
-/// An address that threads share; they write to different elements.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-// SAFETY: the users of the address see to it that threads write to different elements.
-unsafe impl<T> Sync for Shared<T> {}
-impl<T> Shared<T> {
-    /// # Safety
-    /// The elements are there, and nobody else has them.
-    #[allow(clippy::mut_from_ref, reason = "users keep apart what they write")]
-    unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
-        // SAFETY: the caller's.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
-    }
-}
-
 /// For every window of every plane of `x` the first greatest element and its place in the plane; the last NaN, where there
 /// are any.
 pub fn greatest<T: Element>(x: &[T], size: [usize; 3], windows: &[Windows; 3], y: &mut [T], places: &mut [i64]) {
@@ -42,7 +27,7 @@ pub fn greatest<T: Element>(x: &[T], size: [usize; 3], windows: &[Windows; 3], y
     if results == 0 || y.is_empty() {
         return;
     }
-    let (planes, y, places) = (y.len() / results, Shared(y.as_mut_ptr()), Shared(places.as_mut_ptr()));
+    let (planes, y, places) = (y.len() / results, Apart(y.as_mut_ptr()), Apart(places.as_mut_ptr()));
     parallel::for_each_range(planes, GRAIN / plane.max(results) + 1, |start, end| {
         for p in start..end {
             let of = |d: usize| &windows[d][p % windows[d].len()][..];

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::node::{Backward, Derivative, Gradients};
 use crate::kernels::convert::converter;
 use crate::kernels::gather::Walk;
-use crate::kernels::parallel;
+use crate::kernels::parallel::{self, Apart};
 use crate::tensor::Tensor;
 use crate::tensor::layout::Layout;
 use crate::tensor::storage::Access;
@@ -134,7 +134,7 @@ pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
     let (to_step, from_step) = (walk.inner_stride(0), walk.inner_stride(1));
     let (to_size, from_size) = (target.dtype().size() as isize, source.dtype().size() as isize);
     let _access = Access::lock([(&**target.storage(), true), (&**source.storage(), false)]);
-    let (to, from) = (Shared(target.data_ptr()), Shared(source.data_ptr()));
+    let (to, from) = (Apart(target.data_ptr()), Apart(source.data_ptr()));
     parallel::for_each_range(target.numel(), GRAIN, |start, end| {
         let mut at = start;
         walk.runs(0, start, end, |to_offset, length| {
@@ -149,20 +149,4 @@ pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
         });
     });
     Ok(())
-}
-
-/// An address that threads may share because they write to different elements.
-#[derive(Clone, Copy)]
-pub(super) struct Shared(pub *mut u8);
-
-// SAFETY: the users of the address keep their writes apart and hold the storage's lock.
-unsafe impl Sync for Shared {}
-// SAFETY: as above.
-unsafe impl Send for Shared {}
-
-impl Shared {
-    #[inline]
-    pub fn get(&self) -> *mut u8 {
-        self.0
-    }
 }

@@ -1,6 +1,6 @@
 //! Diagonals and triangles of matrices.
 
-use super::copy::{self, Shared};
+use super::copy;
 use super::inplace;
 use super::recorded::link_linear;
 use super::registry::operation;
@@ -9,7 +9,7 @@ use super::{batch, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::element::dispatch;
-use crate::kernels::parallel;
+use crate::kernels::parallel::{self, Apart};
 use crate::memory::reserved;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -190,7 +190,7 @@ fn triangle(x: &Tensor, diagonal: isize, which: Triangle) -> Result<Tensor> {
     let source = copy::to_contiguous(x)?;
     let _access = Access::lock([(&**source.storage(), false)]);
     dispatch!(op, x.dtype(), T => {
-        let (from, to) = (Shared(source.data_ptr()), Shared(y.data_ptr()));
+        let (from, to) = (Apart(source.data_ptr()), Apart(y.data_ptr()));
         parallel::for_each_range(x.numel() / n.max(1), (1 << 16) / n.max(1) + 1, |start, end| {
             for row in start..end {
                 // Columns from the first to the last one of this row that stay.

@@ -5,9 +5,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList};
 
+use super::error::guarded;
 use super::tensor::PyTensor;
 use crate::error::Result;
-use crate::kernels::parallel::interruptible;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::Category;
 use crate::tensor::scalar::Scalar;
@@ -64,7 +64,7 @@ pub fn single(t: &Tensor) -> PyResult<Scalar> {
     if t.numel() != 1 {
         return Err(PyValueError::new_err("only one element tensors can be converted to Python scalars"));
     }
-    ok(interruptible(|| t.item()))
+    ok(guarded("item", || t.item()))
 }
 
 /// True for sizes as a tensor has them.
@@ -83,7 +83,7 @@ pub fn to_python(py: Python<'_>, value: Scalar) -> PyResult<Py<PyAny>> {
 
 /// Nested lists of a tensor's numbers.
 pub fn to_list(py: Python<'_>, t: &Tensor) -> PyResult<Py<PyAny>> {
-    let numbers = ok(interruptible(|| t.to_scalars()))?;
+    let numbers = ok(guarded("tolist", || t.to_scalars()))?;
     nested(py, t.shape(), &mut numbers.into_iter())
 }
 

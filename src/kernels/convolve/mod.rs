@@ -19,7 +19,7 @@ pub use weights::weigh;
 
 pub use super::gemm::Float as Number;
 use super::gemm::{Product, with_room};
-use super::parallel;
+use super::parallel::{self, Apart};
 use crate::memory::pool;
 
 /// Sizes in three dimensions.
@@ -87,17 +87,6 @@ impl<T> Drop for Room<T> {
     fn drop(&mut self) {
         // SAFETY: the block came from `allocate` with this size.
         unsafe { pool::free(self.data.cast(), self.bytes) };
-    }
-}
-
-/// An address that threads share; they keep what they write apart.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-// SAFETY: the users of the address see to it that threads write to different elements.
-unsafe impl<T> Sync for Shared<T> {}
-impl<T> Shared<T> {
-    fn at(&self, offset: usize) -> *mut T {
-        self.0.wrapping_add(offset)
     }
 }
 
@@ -353,12 +342,12 @@ impl<T: Product> Job<'_, T> {
 /// Lays channels out one after another.
 unsafe fn lay<T: Product>(pass: &Pass, (from, size): (*const T, Size), first: usize, count: usize, to: &Room<T>) {
     let (plane, channel) = (size.iter().product::<usize>(), pass.channel());
-    let from = Shared(from.cast_mut());
+    let from = Apart(from.cast_mut());
     parallel::for_each_range(count, (1 << 15) / channel.max(1) + 1, |start, end| {
         for c in start..end {
             // SAFETY: the caller's; threads write to different channels.
             unsafe {
-                let source = std::slice::from_raw_parts(from.at((first + c) * plane), plane);
+                let source = std::slice::from_raw_parts(from.get().wrapping_add((first + c) * plane), plane);
                 let target = std::slice::from_raw_parts_mut(to.at(c * channel), channel);
                 pass.lay(source, size, target, T::ZERO);
             }

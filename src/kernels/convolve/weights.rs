@@ -2,9 +2,9 @@
 
 use super::pass::Pass;
 use super::tile::{self, Meeting};
-use super::{BEHIND, LAID, NoMemory, Room, Shape, Shared, lay};
+use super::{BEHIND, LAID, NoMemory, Room, Shape, lay};
 use crate::kernels::gemm::Float;
-use crate::kernels::parallel;
+use crate::kernels::parallel::{self, Apart};
 
 /// `w[o][i][k] = sum over n and p of y[n][o][p] x[n][i][stride p + dilation k - padding]`: the gradient of the weights of
 /// [`super::correlate`], where `y` is the gradient of the result.
@@ -79,7 +79,7 @@ unsafe fn weigh_as<T: Float>(
     let at_once = (LAID / size_of::<T>() / image.saturating_add(turned).max(1)).clamp(1, shape.images);
     let laid = Room::new(at_once.saturating_mul(image).saturating_add(BEHIND * T::LANES))?;
     let left = Room::new(at_once * turned)?;
-    let source = Shared(y.cast_mut());
+    let source = Apart(y.cast_mut());
     for first in (0..shape.images).step_by(at_once) {
         let images = at_once.min(shape.images - first);
         // SAFETY: the rooms are as large as said; threads write to different runs and sums.
@@ -91,7 +91,8 @@ unsafe fn weigh_as<T: Float>(
                     let to = std::slice::from_raw_parts_mut(left.at(run * pitch), pitch);
                     to.fill(T::ZERO);
                     for r in 0..rows {
-                        let from = source.at(((first * groups * outputs * count + run) * rows + r) * row);
+                        let from =
+                            source.get().wrapping_add(((first * groups * outputs * count + run) * rows + r) * row);
                         to[r * step..][..row].copy_from_slice(std::slice::from_raw_parts(from, row));
                     }
                 }
@@ -124,7 +125,7 @@ unsafe fn sums<T: Float>(
 ) {
     let (outputs, depth) = (shape.outputs, offsets.len());
     let (high, wide) = (outputs.div_ceil(MEETING.0), depth.div_ceil(MEETING.1));
-    let to = Shared(w);
+    let to = Apart(w);
     let cost = outputs.min(MEETING.0) * depth.min(MEETING.1) * runs.len() * length;
     parallel::for_each_range(shape.groups * high * wide, (1 << 17) / cost.max(1) + 1, |start, end| {
         for unit in start..end {
@@ -141,7 +142,7 @@ unsafe fn sums<T: Float>(
                     offsets,
                     runs,
                     length,
-                    sums: to.at((g * outputs + o) * depth + k),
+                    sums: to.get().wrapping_add((g * outputs + o) * depth + k),
                     pitch: depth,
                 });
             }

@@ -13,6 +13,7 @@ pub mod space;
 pub use kinds::{Accumulator, Reduction};
 pub use space::{Axes, Axis, Space};
 
+use super::parallel::Apart;
 use super::source::Source;
 
 /// Lanes that a block is reduced in, whatever the machine's vectors are.
@@ -21,20 +22,6 @@ const LANES: usize = 32;
 const BLOCK: usize = 4096;
 /// Elements from which threads share the work: about 5 us of adding.
 const GRAIN: usize = 1 << 15;
-
-/// An address shared by threads that write apart.
-#[derive(Clone, Copy)]
-pub(crate) struct Apart<T>(pub *mut T);
-// SAFETY: each thread writes to elements of its own.
-unsafe impl<T> Sync for Apart<T> {}
-// SAFETY: as above.
-unsafe impl<T> Send for Apart<T> {}
-impl<T> Apart<T> {
-    #[inline]
-    pub fn get(&self) -> *mut T {
-        self.0
-    }
-}
 
 /// Reduces `space` of `source` into `out`. Where there is a `centre`, laid out as `out`, the reduction is given its
 /// element beside each element of the source.

@@ -27,7 +27,10 @@ struct Parts {
 
 impl Parts {
     /// The views of the given lengths, one after another.
-    fn of(self, x: &Tensor, sizes: &[usize]) -> Result<Vec<Tensor>> {
+    fn of<S>(self, x: &Tensor, sizes: S) -> Result<Vec<Tensor>>
+    where
+        S: IntoIterator<Item = usize, IntoIter: ExactSizeIterator>,
+    {
         if let Some(batch) = x.batch() {
             let parts = Parts { dim: self.dim + 1, ..self }.of(&batch.value, sizes)?;
             return Ok(parts.iter().map(|part| Tensor::batched(part, batch.level)).collect());
@@ -35,14 +38,15 @@ impl Parts {
         // One of several views that a node made has no history of its own to rewrite.
         let writable = is_grad_enabled() && !is_linked(&[x], x);
         let mut start = 0;
-        let part = |&size: &usize| {
+        let part = |size: usize| {
             let layout = x.layout().slice(self.dim, start, size, 1);
             let layout = if self.keeps { layout } else { x.layout().select(self.dim, start) };
             start += size;
             self.shared(x, layout, writable)
         };
+        let sizes = sizes.into_iter();
         let mut parts = reserved(self.name, sizes.len())?;
-        parts.extend(sizes.iter().map(part));
+        parts.extend(sizes.map(part));
         link_all(self, &[x], &parts.iter().collect::<Vec<_>>())?;
         Ok(parts)
     }
@@ -99,8 +103,7 @@ operation! {
 /// For a tensor without dimensions and a dimension out of range.
 pub fn unbind(x: &Tensor, dim: isize) -> Result<Vec<Tensor>> {
     let dim = wrap_existing_dim("unbind", dim, x.rank())?;
-    let ones = filled("unbind", 1, x.shape()[dim])?;
-    Parts { name: "UnbindBackward0", dim, keeps: false, are_views: true }.of(x, &ones)
+    Parts { name: "UnbindBackward0", dim, keeps: false, are_views: true }.of(x, std::iter::repeat_n(1, x.shape()[dim]))
 }
 
 operation! {
@@ -137,7 +140,7 @@ operation! {
     function ["unsafe_split(Tensor self, int split_size, int dim=0)"], |_, a| {
         let (x, dim) = (a.tensor(0)?, a.int(2)?);
         let (dim, sizes) = pieces("split", x, a.int(1)?, dim)?;
-        Ok(Output::Tensors(Parts { name: "UnsafeSplitBackward0", dim, keeps: true, are_views: false }.of(x, &sizes)?))
+        Ok(Output::Tensors(Parts { name: "UnsafeSplitBackward0", dim, keeps: true, are_views: false }.of(x, sizes)?))
     }
 }
 
@@ -150,7 +153,7 @@ operation! {
         let x = a.tensor(0)?;
         let (dim, sizes) = given(x, a.ints(1)?, a.int(2)?)?;
         let name = "UnsafeSplitWithSizesBackward0";
-        Ok(Output::Tensors(Parts { name, dim, keeps: true, are_views: false }.of(x, &sizes)?))
+        Ok(Output::Tensors(Parts { name, dim, keeps: true, are_views: false }.of(x, sizes)?))
     }
 }
 
@@ -162,7 +165,7 @@ operation! {
     function ["unsafe_chunk(Tensor self, int chunks, int dim=0)"], |_, a| {
         let x = a.tensor(0)?;
         let (dim, sizes) = chunks(x, a.int(1)?, a.int(2)?)?;
-        Ok(Output::Tensors(Parts { name: "UnsafeSplitBackward0", dim, keeps: true, are_views: false }.of(x, &sizes)?))
+        Ok(Output::Tensors(Parts { name: "UnsafeSplitBackward0", dim, keeps: true, are_views: false }.of(x, sizes)?))
     }
 }
 
@@ -182,7 +185,7 @@ operation! {
 /// For a tensor without dimensions, a dimension out of range, and sizes below 1.
 pub fn split(x: &Tensor, size: isize, dim: isize) -> Result<Vec<Tensor>> {
     let (dim, sizes) = pieces("split", x, size, dim)?;
-    Parts { name: "SplitBackward0", dim, keeps: true, are_views: true }.of(x, &sizes)
+    Parts { name: "SplitBackward0", dim, keeps: true, are_views: true }.of(x, sizes)
 }
 
 /// The dimension and the lengths of stretches of one size.
@@ -208,7 +211,7 @@ fn pieces(op: &'static str, x: &Tensor, size: isize, dim: isize) -> Result<(usiz
 /// For a tensor without dimensions, a dimension out of range, and sizes that do not make up the dimension's.
 pub fn split_with_sizes(x: &Tensor, sizes: &[isize], dim: isize) -> Result<Vec<Tensor>> {
     let (dim, sizes) = given(x, sizes, dim)?;
-    Parts { name: "SplitWithSizesBackward0", dim, keeps: true, are_views: true }.of(x, &sizes)
+    Parts { name: "SplitWithSizesBackward0", dim, keeps: true, are_views: true }.of(x, sizes)
 }
 
 fn given(x: &Tensor, sizes: &[isize], dim: isize) -> Result<(usize, Vec<usize>)> {
@@ -235,7 +238,7 @@ fn given(x: &Tensor, sizes: &[isize], dim: isize) -> Result<(usize, Vec<usize>)>
 pub fn chunk(x: &Tensor, count: isize, dim: isize) -> Result<Vec<Tensor>> {
     let (dim, sizes) = chunks(x, count, dim)?;
     let name = if x.shape()[dim] == 0 { "SplitWithSizesBackward0" } else { "SplitBackward0" };
-    Parts { name, dim, keeps: true, are_views: true }.of(x, &sizes)
+    Parts { name, dim, keeps: true, are_views: true }.of(x, sizes)
 }
 
 fn chunks(x: &Tensor, count: isize, dim: isize) -> Result<(usize, Vec<usize>)> {
