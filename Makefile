@@ -48,7 +48,7 @@ bench: ## Benchmarks of the Rust core
 wheel: $(VENV)/bin/maturin ## A wheel in dist/
 	. $(VENV)/bin/activate && maturin build --release --out dist
 
-stubs: $(VENV)/.built ## Write the type stubs anew from the table of operations
+stubs: $(VENV)/.built ## Write the type stubs and the reference anew from the table
 	$(PYTHON) tools/stubs.py
 
 clean: ## Remove what was built

@@ -1,16 +1,20 @@
 """Every public function, class, method and property of the package has a docstring with an example, and the examples run."""
 
+import builtins
 import doctest
 import enum
 import importlib
 import inspect
 import pkgutil
+import re
 import types
 import warnings
 
 import pytest
+import wrong
 
 import ferrograd as fg
+from ferrograd.utils.checkpoint import CheckpointError
 
 
 def modules():
@@ -96,6 +100,57 @@ def test_there_is_an_example_and_it_runs(name):
     source = inspect.getmodule(value) or module
     known = {"ferrograd": fg} if source is fg else {**vars(source), "ferrograd": fg}
     assert run(text, name, known) == ""
+
+
+#: Functions with parameters that raise nothing of their own: what they are given they take, or Python refuses it.
+SILENT = """
+Node.register_hook Node.register_prehook Tensor.bfloat16 Tensor.bool Tensor.byte Tensor.char Tensor.double Tensor.float Tensor.half Tensor.int
+Tensor.is_contiguous Tensor.is_pinned Tensor.is_set_to Tensor.long Tensor.short Tensor.where autograd.Function.apply autograd.Function.forward
+autograd.Function.jvp autograd.Function.setup_context autograd.Function.vmap autograd.forward_ad.unpack_dual
+autograd.function.BackwardCFunction.apply autograd.function.BackwardCFunction.mark_dirty
+autograd.function.BackwardCFunction.mark_non_differentiable autograd.function.BackwardCFunction.register_hook
+autograd.function.BackwardCFunction.register_prehook autograd.function.BackwardCFunction.save_for_backward
+autograd.function.BackwardCFunction.save_for_forward autograd.function.BackwardCFunction.set_materialize_grads
+autograd.function.once_differentiable autograd.graph.Node.register_hook autograd.graph.Node.register_prehook autograd.graph.to_svg
+autograd.profiler.EventList.export_chrome_trace autograd.profiler.EventList.key_averages autograd.profiler.EventList.table
+autograd.profiler.FunctionEventAvg.add autograd.profiler.profile.export_chrome_trace autograd.profiler.profile.key_averages
+autograd.profiler.profile.table func.debug_unwrap func.functional_call func.grad_and_value is_same_size is_tensor profiler.schedule
+profiler.profile.export_chrome_trace profiler.profile.key_averages profiler.tensorboard_trace_handler random.fork_rng
+utils.checkpoint.CheckpointFunction.forward utils.checkpoint.check_backward_validity utils.checkpoint.detach_variable
+utils.checkpoint.set_checkpoint_debug_enabled utils.checkpoint.set_checkpoint_early_stop
+""".split()
+
+
+def takes_arguments(value) -> bool:
+    """True for functions and methods with parameters."""
+    if isinstance(value, property) or inspect.isclass(value) or inspect.isgetsetdescriptor(value):
+        return False
+    try:
+        return any(name not in ("self", "cls") for name in inspect.signature(value).parameters)
+    except (ValueError, TypeError):
+        return True
+
+
+def test_functions_name_their_errors():
+    quiet = [name for name, (value, _) in OBJECTS.items() if takes_arguments(value) and not re.search("Raises|Error", inspect.getdoc(value))]
+    assert sorted(name.removeprefix("ferrograd.") for name in quiet) == sorted(SILENT)
+
+
+WRONG = dict(wrong.listed(wrong.FUNCTIONS))
+ERRORS = vars(builtins) | {"GradcheckError": importlib.import_module("ferrograd.autograd.gradcheck").GradcheckError, "CheckpointError": CheckpointError}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_functions_raise_what_they_say(name):
+    told = inspect.getdoc(OBJECTS[f"ferrograd.{name}"][0])
+    assert {error for error, _ in WRONG[name]} == set(re.findall(r"\w+Error", told))
+    for error, expression in WRONG[name]:
+        known = {"fg": fg, "A": fg.autograd, "C": importlib.import_module("ferrograd.utils.checkpoint"), "x": fg.ones(2, 3), "i": fg.tensor([0, 1])}
+        known |= {"h": fg.ones(2, 3, requires_grad=True), "two": lambda t: (t * 2).sum()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(ERRORS[error]):
+                eval(expression, known)
 
 
 @pytest.mark.parametrize("module", list(modules()), ids=lambda module: module.__name__)

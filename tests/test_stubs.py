@@ -176,5 +176,5 @@ def test_no_member_takes_anything():
                 assert node.args.vararg is None or ast.unparse(node.args.vararg.annotation) != "Any", name
 
 
-def test_stubs_are_those_of_the_table():
+def test_stubs_and_the_reference_are_those_of_the_table():
     subprocess.run([sys.executable, ROOT / "tools/stubs.py", "--check"], check=True)

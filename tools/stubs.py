@@ -1,9 +1,11 @@
 """Write the stubs of the package, of `nn.functional`, `linalg` and `special`: package.pyi, which stands beside, with what the
-table of operations, the element types and the imports of the package say; `--check` compares."""
+table of operations, the element types and the imports of the package say; then the reference of operations. `--check`
+compares."""
 
 import ast
 import keyword
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -215,7 +217,8 @@ def main() -> int:
         elif not path.exists() or path.read_text() != text:
             print("the stubs are not those of the binary: run `make stubs`", file=sys.stderr)
             return 1
-    return 0
+    # The reference of operations is made of the same table.
+    return subprocess.run([sys.executable, Path(__file__).with_name("reference.py"), *sys.argv[1:]]).returncode
 
 
 if __name__ == "__main__":

@@ -140,6 +140,8 @@ def _type(self: Tensor, dtype=None, non_blocking: bool = False):
     """The old name of the tensor's element type, such as `torch.FloatTensor`; or the tensor in another one, given as an
     element type, an old class or its name.
 
+    Raises ValueError for what is no type of tensors.
+
     >>> import ferrograd
     >>> ferrograd.tensor([1.5]).type()
     'torch.FloatTensor'
@@ -154,6 +156,8 @@ def _type(self: Tensor, dtype=None, non_blocking: bool = False):
 def set_default_tensor_type(t) -> None:
     """Sets the default element type by an old name or class of tensors: `DoubleTensor` for float64.
 
+    Raises ValueError for another name, TypeError for a type that is not floating-point.
+
     >>> set_default_tensor_type("torch.FloatTensor")
     """
     _ferrograd.set_default_dtype(_element_type(t))
@@ -161,6 +165,8 @@ def set_default_tensor_type(t) -> None:
 
 def is_floating_point(input: Tensor) -> bool:
     """True for tensors of floating-point numbers.
+
+    Raises TypeError for what is no tensor.
 
     >>> import ferrograd
     >>> is_floating_point(ferrograd.tensor([1]))
@@ -173,6 +179,8 @@ def is_floating_point(input: Tensor) -> bool:
 
 def is_complex(input: Tensor) -> bool:
     """True for tensors of complex numbers.
+
+    Raises TypeError for what is no tensor.
 
     >>> import ferrograd
     >>> is_complex(ferrograd.tensor([1.0]))

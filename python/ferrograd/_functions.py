@@ -10,6 +10,8 @@ from ._size import Size
 def manual_seed(seed: int) -> Generator:
     """Seed the default stream of random numbers; the same seed gives torch's numbers.
 
+    Raises ValueError for a seed that does not fit 64 bits.
+
     >>> import ferrograd
     >>> _ = manual_seed(0)
     >>> ferrograd.rand(3)
@@ -20,6 +22,8 @@ def manual_seed(seed: int) -> Generator:
 
 def broadcast_shapes(*shapes) -> Size:
     """The shape that shapes, or sizes of vectors, broadcast to.
+
+    Raises RuntimeError for shapes that do not broadcast, ValueError for negative sizes.
 
     >>> broadcast_shapes((2, 1), (3, 1, 7), 7)
     torch.Size([3, 2, 7])
@@ -44,12 +48,14 @@ def broadcast_shapes(*shapes) -> Size:
 def detach(input: Tensor) -> Tensor:
     """`Tensor.detach`: the same elements without history.
 
+    Raises TypeError for what is no tensor.
+
     >>> import ferrograd
     >>> x = ferrograd.ones(1, requires_grad=True)
     >>> detach(x * 2)
     tensor([2.])
     """
-    return input.detach()
+    return Tensor.detach(input)
 
 
 def asarray(obj, *, dtype=None, device=None, copy: bool | None = None, requires_grad: bool | None = None) -> Tensor:
@@ -142,6 +148,8 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
 def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
     """The indices of every dimension of `shape` for indices that count the elements in row-major order.
 
+    Raises TypeError for indices that are not integers.
+
     >>> import ferrograd
     >>> unravel_index(ferrograd.tensor([5, 7]), (3, 4))
     (tensor([1, 1]), tensor([1, 3]))
@@ -172,21 +180,25 @@ def is_tensor(obj: object) -> bool:
 def numel(input: Tensor) -> int:
     """The number of elements.
 
+    Raises TypeError for what is no tensor.
+
     >>> import ferrograd
     >>> numel(ferrograd.zeros(2, 3))
     6
     """
-    return input.numel()
+    return Tensor.numel(input)
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """True for tensors of one shape whose elements are all equal.
 
+    Raises TypeError for what is no tensor.
+
     >>> import ferrograd
     >>> equal(ferrograd.tensor([1, 2]), ferrograd.tensor([1.0, 2.0]))
     True
     """
-    return input.shape == other.shape and bool((input == other).all())
+    return Tensor.is_same_size(input, other) and bool((input == other).all())
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
@@ -223,6 +235,11 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
 def einsum(*args) -> Tensor:
     """Sums of products over named dimensions: of an equation and operands, or of operands each followed by a list of
     numbers that name its dimensions, and at last the list of the result's.
+
+    Shapes: as the letters of the equation say.
+    Dtypes: any but bool, one for all, kept.
+    Raises: ValueError for less than an equation and an operand; RuntimeError for other dtypes, and for an equation
+    that does not fit the operands; TypeError for other arguments.
 
     >>> import ferrograd
     >>> einsum("ij->j", ferrograd.ones(2, 3))

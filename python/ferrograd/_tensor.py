@@ -41,6 +41,10 @@ def _to(self: Tensor, *args, **kwargs) -> Tensor:
     """The tensor in another dtype, and on the device "cpu", where it is: `to(dtype)`, `to(other)`, `to("cpu", dtype)`. With
     `copy`, new memory even where it has the dtype already.
 
+    Shapes: any, kept.
+    Dtypes: any; the result has `dtype`.
+    Raises: RuntimeError for another device; TypeError for other arguments.
+
     >>> import ferrograd
     >>> ferrograd.tensor([1.5, 2.0]).to(ferrograd.int8)
     tensor([1, 2], dtype=torch.int8)
@@ -95,6 +99,8 @@ for _name, _target in {
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of another.
 
+    Raises TypeError for what is no tensor.
+
     >>> import ferrograd
     >>> ferrograd.tensor([1.5]).type_as(ferrograd.tensor([1]))
     tensor([1])
@@ -127,6 +133,8 @@ def _is_nonzero(self: Tensor) -> bool:
 
 def _new_tensor(self: Tensor, data, *, dtype=None, device=None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """A tensor of data, in the dtype of this tensor where none is given.
+
+    Raises TypeError for what holds no numbers, ValueError for sequences of unequal lengths.
 
     >>> import ferrograd
     >>> ferrograd.ones(1, dtype=ferrograd.float64).new_tensor([1, 2])
@@ -189,6 +197,8 @@ def _map_(self: Tensor, tensor: Tensor, callable) -> Tensor:
 
 def _map2_(self: Tensor, x: Tensor, y: Tensor, callable) -> Tensor:
     """As `map_`, with the elements of two tensors.
+
+    Raises RuntimeError for tensors whose shapes do not broadcast to this one's.
 
     >>> import ferrograd
     >>> one = ferrograd.tensor([1.0])

@@ -117,7 +117,7 @@ operation! {
     ///
     /// >>> ferrograd.true_divide(ferrograd.tensor([1, 2]), 2)
     /// tensor([0.5000, 1.0000])
-    chooses ["true_divide(Tensor self, Operand other)"], |_, a| super::pointwise::arguments(Div::spec(), a)
+    chooses Broadcast(Any -> Float), ["true_divide(Tensor self, Operand other)"], |_, a| super::pointwise::arguments(Div::spec(), a)
 }
 
 /// The quotient `number / x` as torch computes and records it: the reciprocal of `x` times the number.
@@ -248,6 +248,8 @@ cheap_powers! {
 
 operation! {
     /// Square, element by element: `y = x^2`, `dy/dx = 2x`.
+    ///
+    /// Dtypes: any, kept; bool gives int64.
     ///
     /// >>> ferrograd.square(ferrograd.tensor([2.0, -3.0]))
     /// tensor([4., 9.])

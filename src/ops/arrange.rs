@@ -15,9 +15,11 @@ use crate::tensor::layout::{Shape, checked_numel, dim_mask, wrap_dim};
 operation! {
     /// The elements in reverse order along dimensions, as a copy. The gradient is reversed back.
     ///
+    /// Raises: IndexError for dimensions that there are not; RuntimeError for one that comes twice.
+    ///
     /// >>> ferrograd.tensor([1, 2, 3]).flip(0)
     /// tensor([3, 2, 1])
-    function ["flip(Tensor self, int[] dims)"], |_, a| Ok(flip(a.tensor(0)?, a.ints(1)?)?.into())
+    function Same(Any -> Kept), ["flip(Tensor self, int[] dims)"], |_, a| Ok(flip(a.tensor(0)?, a.ints(1)?)?.into())
 }
 
 /// The elements in reverse order along dimensions.
@@ -50,19 +52,23 @@ fn behind(dims: &[isize]) -> SmallVec<[isize; 4]> {
 operation! {
     /// The columns in reverse order, as a copy.
     ///
+    /// Shapes: `(n, m, ...) -> (n, m, ...)`.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).fliplr()
     /// tensor([[2, 1],
     ///         [4, 3]])
-    function ["fliplr(Tensor self)"], |_, a| Ok(flip_of(a.op, a.tensor(0)?, 1)?.into())
+    function Noted(Any -> Kept), ["fliplr(Tensor self)"], |_, a| Ok(flip_of(a.op, a.tensor(0)?, 1)?.into())
 }
 
 operation! {
     /// The rows in reverse order, as a copy.
     ///
+    /// Shapes: `(n, ...) -> (n, ...)`.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).flipud()
     /// tensor([[3, 4],
     ///         [1, 2]])
-    function ["flipud(Tensor self)"], |_, a| Ok(flip_of(a.op, a.tensor(0)?, 0)?.into())
+    function Noted(Any -> Kept), ["flipud(Tensor self)"], |_, a| Ok(flip_of(a.op, a.tensor(0)?, 0)?.into())
 }
 
 fn flip_of(op: &'static str, x: &Tensor, dim: isize) -> Result<Tensor> {
@@ -77,9 +83,11 @@ operation! {
     /// The elements moved on by `shifts` along `dims`, those that leave at one end coming in at the other; without `dims`
     /// along the elements in row-major order.
     ///
+    /// Raises: IndexError for dimensions that there are not; RuntimeError for another number of them.
+    ///
     /// >>> ferrograd.arange(4).roll(1)
     /// tensor([3, 0, 1, 2])
-    function ["roll(Tensor self, int[] shifts, int[] dims=())"], |_, a| {
+    function Same(Any -> Kept), ["roll(Tensor self, int[] shifts, int[] dims=())"], |_, a| {
         Ok(roll(a.tensor(0)?, a.ints(1)?, a.ints(2)?)?.into())
     }
 }
@@ -154,10 +162,13 @@ fn rolled(x: &Tensor, shifts: &[isize], dims: &[isize]) -> Result<Tensor> {
 operation! {
     /// Quarter turns in the plane of two dimensions, from the first to the second, `k` times.
     ///
+    /// Shapes: any of at least two dimensions; the two of `dims` change places where `k` is odd.
+    /// Raises: IndexError for dimensions that there are not; RuntimeError for another number of them.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).rot90()
     /// tensor([[2, 4],
     ///         [1, 3]])
-    function ["rot90(Tensor self, int k=1, int[] dims=(0,1))"], |_, a| {
+    function Noted(Any -> Kept), ["rot90(Tensor self, int k=1, int[] dims=(0,1))"], |_, a| {
         Ok(rot90(a.tensor(0)?, a.int(1)?, a.maybe_ints(2)?.unwrap_or(&[0, 1]))?.into())
     }
 }
@@ -199,19 +210,23 @@ operation! {
     /// The tensor so many times along each dimension, one after another; more repeats than dimensions make new leading
     /// ones.
     ///
+    /// Shapes: any; the sizes times `repeats`, which may have more dimensions.
+    ///
     /// >>> ferrograd.tensor([1, 2]).repeat(2, 2)
     /// tensor([[1, 2, 1, 2],
     ///         [1, 2, 1, 2]])
-    function ["Tensor.repeat(Tensor self, int[] repeats)"], |_, a| Ok(repeat(a.tensor(0)?, a.ints(1)?)?.into())
+    function Noted(Any -> Kept), ["Tensor.repeat(Tensor self, int[] repeats)"], |_, a| Ok(repeat(a.tensor(0)?, a.ints(1)?)?.into())
 }
 
 operation! {
     /// As `repeat`, where fewer repeats than dimensions are those of the last ones.
     ///
+    /// Shapes: any; the sizes times `dims`.
+    ///
     /// >>> ferrograd.tile(ferrograd.tensor([[1], [2]]), (2,))
     /// tensor([[1, 1],
     ///         [2, 2]])
-    function ["tile(Tensor self, int[] dims)"], |_, a| {
+    function Noted(Any -> Kept), ["tile(Tensor self, int[] dims)"], |_, a| {
         let (x, dims) = (a.tensor(0)?, a.ints(1)?);
         let mut repeats: SmallVec<[isize; 4]> = SmallVec::from_elem(1, x.rank().saturating_sub(dims.len()));
         repeats.extend_from_slice(dims);
@@ -269,13 +284,15 @@ operation! {
     /// each as often as a tensor of counts says. Without a dimension of the elements in row-major order. Of a tensor of
     /// counts alone, the indices that repeat so.
     ///
+    /// Shapes: any; `(n,)` where `dim` is not given, else other along `dim` alone.
+    ///
     /// >>> ferrograd.tensor([1, 2]).repeat_interleave(2)
     /// tensor([1, 1, 2, 2])
     /// >>> ferrograd.repeat_interleave(ferrograd.tensor([1, 2]), ferrograd.tensor([3, 1]))
     /// tensor([1, 1, 1, 2])
     /// >>> ferrograd.repeat_interleave(ferrograd.tensor([0, 2, 1]))
     /// tensor([1, 1, 2])
-    function [
+    function Noted(Any -> Kept), [
         "repeat_interleave(Tensor self, Tensor repeats, int? dim=None, *, int? output_size=None)",
         "repeat_interleave(Tensor self, int repeats, int? dim=None, *, int? output_size=None)",
         "repeat_interleave(Tensor repeats, *, int? output_size=None)"

@@ -103,7 +103,7 @@ operation! {
     ///
     /// >>> ferrograd.bitwise_not(ferrograd.tensor([0, 5]))
     /// tensor([-1, -6])
-    chooses ["bitwise_not(Tensor self)"], |_, a| Ok((inverse_of(a.tensor(0)?.dtype()), smallvec![a.operand(0)?]))
+    chooses Same(Whole -> Kept), ["bitwise_not(Tensor self)"], |_, a| Ok((inverse_of(a.tensor(0)?.dtype()), smallvec![a.operand(0)?]))
 }
 
 /// The operation that turns over all bits of a dtype.

@@ -19,7 +19,10 @@ fn with_value<'a>(plain: &'static Pointwise, scaled: &'static Pointwise, a: &'a 
     let whole = tensors.iter().all(|t| t.dtype().category() <= Category::Integer);
     match a.number(3)? {
         Scalar::Int(1) => Ok((plain, smallvec![x, first, second])),
-        // A number of integers is one of them.
+        // A number of truth values or integers is one of them.
+        value if tensors.iter().all(|t| t.dtype() == DType::Bool) => {
+            Ok((scaled, smallvec![x, first, second, Scalar::Bool(value.as_bool()).into()]))
+        }
         value if whole => Ok((scaled, smallvec![x, first, second, Scalar::Int(value.as_i64()).into()])),
         value => Ok((scaled, smallvec![x, first, second, value.into()])),
     }
@@ -82,7 +85,7 @@ impl Ternary for Addcmul {
 operation! {
     /// `x + value a / b`, element by element: `dy/dx = 1`, `dy/da = value / b`, `dy/db = -value a / b^2`.
     ///
-    /// Raises RuntimeError where both `a` and `b` are integers.
+    /// Dtypes: floating-point, promoted; the first operand may be any.
     ///
     /// >>> ferrograd.addcdiv(ferrograd.ones(2), ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([4.0, 4.0]), value=2)
     /// tensor([1.5000, 2.0000])
@@ -108,7 +111,9 @@ impl Ternary for Addcdiv {
 
 operation! {
     /// `a + weight (b - a)`, element by element, exact at the weights 0 and 1: `dy/da = 1 - weight`, `dy/db = weight`,
-    /// `dy/dweight = b - a`. Floating-point numbers of one dtype only.
+    /// `dy/dweight = b - a`.
+    ///
+    /// Dtypes: floating-point, one for all, kept.
     ///
     /// >>> ferrograd.lerp(ferrograd.zeros(2), ferrograd.tensor([10.0, 20.0]), 0.25)
     /// tensor([2.5000, 5.0000])
@@ -160,9 +165,11 @@ impl Binary for Ldexp {
 operation! {
     /// [`pow`](arithmetic::pow) computed in float64, element by element, whatever the operands are.
     ///
+    /// Dtypes: any; the result is float64.
+    ///
     /// >>> ferrograd.float_power(ferrograd.tensor([2, 3]), 2)
     /// tensor([4., 9.], dtype=torch.float64)
-    function ["float_power(Tensor self, Operand exponent)", "float_power(Number self, Tensor exponent)"],
+    function Broadcast(Noted -> Noted), ["float_power(Tensor self, Operand exponent)", "float_power(Number self, Tensor exponent)"],
     in_place |_, a| {
         let x = a.tensor(0)?;
         if x.dtype() != DType::F64 {
@@ -198,7 +205,7 @@ operation! {
     ///
     /// >>> ferrograd.positive(ferrograd.tensor([1.0, -2.0]))
     /// tensor([ 1., -2.])
-    function ["positive(Tensor self)"], |_, a| {
+    function Same(Numbers -> Kept), ["positive(Tensor self)"], |_, a| {
         if a.tensor(0)?.dtype() == DType::Bool {
             let what = "The `+` operator, on a bool tensor is not supported.".into();
             return Err(Error::Invalid { op: a.op, what });

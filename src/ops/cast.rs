@@ -14,9 +14,11 @@ operation! {
     /// The tensor in another dtype, or itself where it has that already. Floats become integers by cutting towards
     /// zero; everything but zero is true. The gradient is cast back.
     ///
+    /// Dtypes: any; the result has `dtype`.
+    ///
     /// >>> ferrograd.tensor([1.7, -1.7]).to(ferrograd.int64)
     /// tensor([ 1, -1])
-    function ["Tensor.to(Tensor self, DType dtype, bool copy=False)"], |_, a| {
+    function Same(Noted -> Noted), ["Tensor.to(Tensor self, DType dtype, bool copy=False)"], |_, a| {
         let x = a.tensor(0)?;
         let dtype = a.dtype(1)?.unwrap_or(x.dtype());
         Ok(if dtype == x.dtype() && !a.bool(2)? { x.clone() } else { copied(x, dtype, true)? }.into())

@@ -19,10 +19,12 @@ fn refused<T>(op: &'static str, what: String) -> Result<T> {
 operation! {
     /// The product of every element of one vector with every element of another.
     ///
+    /// Shapes: `(n,), (m,) -> (n, m)`.
+    ///
     /// >>> ferrograd.outer(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
     /// tensor([[3., 4.],
     ///         [6., 8.]])
-    function ["outer(Tensor self, Tensor vec2)"; also "ger"], |_, a| {
+    function Noted(Any -> Promoted), ["outer(Tensor self, Tensor vec2)"; also "ger"], |_, a| {
         let (x, y) = (a.tensor(0)?, a.tensor(1)?);
         for t in [x, y] {
             if t.rank() != 1 {
@@ -36,9 +38,11 @@ operation! {
 operation! {
     /// The product of every element of one tensor with the other tensor, in blocks.
     ///
+    /// Shapes: any; the sizes multiply.
+    ///
     /// >>> ferrograd.kron(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 10.0]))
     /// tensor([ 1., 10.,  2., 20.])
-    function ["kron(Tensor self, Tensor other)"], |_, a| Ok(kron(a.tensor(0)?, a.tensor(1)?)?.into())
+    function Noted(Any -> Promoted), ["kron(Tensor self, Tensor other)"], |_, a| Ok(kron(a.tensor(0)?, a.tensor(1)?)?.into())
 }
 
 /// The Kronecker product.
@@ -58,17 +62,21 @@ pub fn kron(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 operation! {
     /// Sum of the products of two vectors' elements, the first conjugated.
     ///
+    /// Shapes: `(n,), (n,) -> ()`.
+    ///
     /// >>> ferrograd.vdot(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
     /// tensor(11.)
-    function ["vdot(Tensor self, Tensor other)"], |_, a| Ok(contract::vdot(a.tensor(0)?, a.tensor(1)?)?.into())
+    function Noted(Numbers -> Shared), ["vdot(Tensor self, Tensor other)"], |_, a| Ok(contract::vdot(a.tensor(0)?, a.tensor(1)?)?.into())
 }
 
 operation! {
     /// Sums of products along a dimension of two tensors, which broadcast.
     ///
+    /// Shapes: the operands broadcast; the result is without `dim`.
+    ///
     /// >>> ferrograd.linalg.vecdot(ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]), ferrograd.tensor([1.0, 1.0]))
     /// tensor([3., 7.])
-    function ["linalg.vecdot(Tensor x, Tensor y, *, int dim=-1)"], |_, a| {
+    function Noted(Floats -> Promoted), ["linalg.vecdot(Tensor x, Tensor y, *, int dim=-1)"], |_, a| {
         let (x, y) = (a.tensor(0)?, a.tensor(1)?);
         if let Some(t) = [x, y].into_iter().find(|t| !t.dtype().is_floating_point()) {
             let rule = "expected a floating point or complex tensor as input";
@@ -82,9 +90,11 @@ operation! {
 operation! {
     /// The product of a chain of matrices in the cheapest order.
     ///
+    /// Shapes: `(n, k), (k, l), (l, m) -> (n, m)`, so for any number of matrices.
+    ///
     /// >>> ferrograd.chain_matmul(ferrograd.ones(1, 2), ferrograd.ones(2, 3), ferrograd.ones(3, 1))
     /// tensor([[6.]])
-    function ["chain_matmul(Tensor[] matrices)"], |_, a| {
+    function Noted(Numbers -> Shared), ["chain_matmul(Tensor[] matrices)"], |_, a| {
         let all = a.tensors(0)?;
         if all.is_empty() {
             return refused(a.op, "expected one or more matrices".into());
@@ -99,9 +109,12 @@ operation! {
 operation! {
     /// The product of a chain of matrices in the cheapest order; the first and the last may be vectors.
     ///
+    /// Shapes: `(n, k), (k, l), (l, m) -> (n, m)`, so for two matrices and more; the first may be a row, `(k,), (k,
+    /// l), (l, m), (m, n) -> (n,)`, and the last a column.
+    ///
     /// >>> ferrograd.linalg.multi_dot([ferrograd.ones(2), ferrograd.ones(2, 3), ferrograd.ones(3)])
     /// tensor(6.)
-    function ["linalg.multi_dot(Tensor[] tensors)"], |_, a| {
+    function Noted(Numbers -> Shared), ["linalg.multi_dot(Tensor[] tensors)"], |_, a| {
         let all = a.tensors(0)?;
         if all.len() < 2 {
             return refused("linalg.multi_dot", format!("expected at least 2 tensors but got {}", all.len()));
@@ -159,9 +172,11 @@ fn multi_dot(op: &'static str, tensors: &[Tensor]) -> Result<Tensor> {
 operation! {
     /// The cross product of vectors in a dimension of size 3; without `dim`, the first such.
     ///
+    /// Shapes: the operands broadcast, with three elements along `dim`.
+    ///
     /// >>> ferrograd.cross(ferrograd.tensor([1.0, 0.0, 0.0]), ferrograd.tensor([0.0, 1.0, 0.0]), dim=0)
     /// tensor([0., 0., 1.])
-    function ["cross(Tensor self, Tensor other, int? dim=None)"], |_, a| {
+    function Noted(Numbers -> Promoted), ["cross(Tensor self, Tensor other, int? dim=None)"], |_, a| {
         let (x, y) = (a.tensor(0)?, a.tensor(1)?);
         let shape = broadcast("cross", x.shape(), y.shape())?;
         let dim = match a.maybe_int(2)? {
@@ -178,9 +193,11 @@ operation! {
 operation! {
     /// The cross product of vectors in a dimension of size 3; the others broadcast.
     ///
+    /// Shapes: the operands broadcast, with three elements along `dim`.
+    ///
     /// >>> ferrograd.linalg.cross(ferrograd.tensor([1.0, 0.0, 0.0]), ferrograd.tensor([0.0, 1.0, 0.0]))
     /// tensor([0., 0., 1.])
-    function ["linalg.cross(Tensor input, Tensor other, *, int dim=-1)"], |_, a| {
+    function Noted(Numbers -> Promoted), ["linalg.cross(Tensor input, Tensor other, *, int dim=-1)"], |_, a| {
         Ok(cross(a.tensor(0)?, a.tensor(1)?, a.int(2)?)?.into())
     }
 }
@@ -233,19 +250,23 @@ operation! {
     /// A matrix, or each of a batch, multiplied `n` times with itself, by squaring. Negative powers, which need an
     /// inverse, are not implemented.
     ///
+    /// Shapes: `(..., m, m) -> (..., m, m)`.
+    ///
     /// >>> ferrograd.matrix_power(ferrograd.tensor([[1.0, 1.0], [0.0, 1.0]]), 5)
     /// tensor([[1., 5.],
     ///         [0., 1.]])
-    function ["matrix_power(Tensor self, int n)"], |_, a| Ok(matrix_power(a.tensor(0)?, a.int(1)?)?.into())
+    function Noted(Numbers -> Kept), ["matrix_power(Tensor self, int n)"], |_, a| Ok(matrix_power(a.tensor(0)?, a.int(1)?)?.into())
 }
 
 operation! {
     /// As `ferrograd.matrix_power`.
     ///
+    /// Shapes: `(..., m, m) -> (..., m, m)`.
+    ///
     /// >>> ferrograd.linalg.matrix_power(ferrograd.tensor([[2.0, 0.0], [0.0, 1.0]]), 3)
     /// tensor([[8., 0.],
     ///         [0., 1.]])
-    function ["linalg.matrix_power(Tensor input, int n)"], |_, a| Ok(matrix_power(a.tensor(0)?, a.int(1)?)?.into())
+    function Noted(Numbers -> Kept), ["linalg.matrix_power(Tensor input, int n)"], |_, a| Ok(matrix_power(a.tensor(0)?, a.int(1)?)?.into())
 }
 
 /// A matrix, or each of a batch, multiplied with itself.

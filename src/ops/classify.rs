@@ -103,7 +103,7 @@ operation! {
     ///
     /// >>> ferrograd.signbit(ferrograd.tensor([1.0, -0.0, -2.0]))
     /// tensor([False,  True,  True])
-    function ["signbit(Tensor self)"], |_, a| Ok(signbit(a.tensor(0)?)?.into())
+    function Same(Any -> Bool), ["signbit(Tensor self)"], |_, a| Ok(signbit(a.tensor(0)?)?.into())
 }
 
 /// True where the sign is negative.
@@ -156,6 +156,8 @@ impl Binary for Nextafter {
 operation! {
     /// 0 where `x < 0`, 1 where `x > 0`, and `values` at zero, element by element. Both tensors must have one dtype. The
     /// gradient is zero.
+    ///
+    /// Dtypes: any, one for all, kept.
     ///
     /// >>> ferrograd.heaviside(ferrograd.tensor([-1.5, 0.0, 2.0]), ferrograd.tensor([0.5]))
     /// tensor([0.0000, 0.5000, 1.0000])
@@ -244,7 +246,7 @@ operation! {
     ///
     /// >>> ferrograd.nan_to_num(ferrograd.tensor([1.0, float("nan"), float("inf")]), posinf=9.0)
     /// tensor([1., 0., 9.])
-    chooses ["nan_to_num(Tensor self, Number? nan=None, Number? posinf=None, Number? neginf=None)"],
+    chooses Same(Any -> Kept), ["nan_to_num(Tensor self, Number? nan=None, Number? posinf=None, Number? neginf=None)"],
     |_, a| replaced(a)
 }
 
@@ -271,9 +273,11 @@ operation! {
     /// True where an element is one of `test_elements`, or none of them with `invert`. NaN is never found. Either may be a
     /// number; `assume_unique` changes nothing.
     ///
+    /// Shapes: `(...), (...) -> (...)`: that of `elements`.
+    ///
     /// >>> ferrograd.isin(ferrograd.tensor([1, 2, 3]), ferrograd.tensor([2, 3]))
     /// tensor([False,  True,  True])
-    function ["isin(Operand elements, Operand test_elements, *, bool assume_unique=False, bool invert=False)"], |_, a| {
+    function Noted(Numbers -> Bool), ["isin(Operand elements, Operand test_elements, *, bool assume_unique=False, bool invert=False)"], |_, a| {
         let found = isin(a.operand(0)?, a.operand(1)?)?;
         Ok(if a.bool(3)? { compare::logical_not(&found)? } else { found }.into())
     }

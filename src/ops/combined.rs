@@ -176,45 +176,55 @@ impl Kind {
 operation! {
     /// `beta x + alpha (A B)` for matrices; `x` broadcasts, and counts for nothing where `beta` is 0.
     ///
+    /// Shapes: `(n, m), (n, k), (k, m) -> (n, m)`; the first broadcasts.
+    ///
     /// >>> ferrograd.addmm(ferrograd.tensor([1.0, 2.0]), ferrograd.ones(1, 3), ferrograd.ones(3, 2))
     /// tensor([[4., 5.]])
-    function ["addmm(Tensor self, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1)"],
+    function Noted(Numbers -> Shared), ["addmm(Tensor self, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1)"],
     in_place |_, a| MATRICES.in_place(a), |_, a| MATRICES.called(a)
 }
 
 operation! {
     /// `beta x + alpha (A B)` for each matrix of two batches; `x` broadcasts.
     ///
+    /// Shapes: `(b, n, m), (b, n, k), (b, k, m) -> (b, n, m)`; the first broadcasts.
+    ///
     /// >>> ferrograd.baddbmm(ferrograd.zeros(1), ferrograd.ones(2, 1, 3), ferrograd.ones(2, 3, 1)).flatten()
     /// tensor([3., 3.])
-    function ["baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1)"],
+    function Noted(Numbers -> Shared), ["baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1)"],
     in_place |_, a| BATCHES.in_place(a), |_, a| BATCHES.called(a)
 }
 
 operation! {
     /// `beta x + alpha (sum of A B)` over two batches of matrices; `x` broadcasts.
     ///
+    /// Shapes: `(n, m), (b, n, k), (b, k, m) -> (n, m)`; the first broadcasts.
+    ///
     /// >>> ferrograd.addbmm(ferrograd.zeros(1, 1), ferrograd.ones(2, 1, 3), ferrograd.ones(2, 3, 1))
     /// tensor([[6.]])
-    function ["addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1)"],
+    function Noted(Numbers -> Shared), ["addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1)"],
     in_place |_, a| SUMMED.in_place(a), |_, a| SUMMED.called(a)
 }
 
 operation! {
     /// `beta x + alpha (A v)` for a matrix and a vector; `x` broadcasts.
     ///
+    /// Shapes: `(n,), (n, k), (k,) -> (n,)`; the first broadcasts.
+    ///
     /// >>> ferrograd.addmv(ferrograd.ones(2), ferrograd.ones(2, 3), ferrograd.ones(3))
     /// tensor([4., 4.])
-    function ["addmv(Tensor self, Tensor mat, Tensor vec, *, Number beta=1, Number alpha=1)"],
+    function Noted(Numbers -> Shared), ["addmv(Tensor self, Tensor mat, Tensor vec, *, Number beta=1, Number alpha=1)"],
     in_place |_, a| VECTOR.in_place(a), |_, a| VECTOR.called(a)
 }
 
 operation! {
     /// `beta x + alpha (v w^T)` for two vectors; `x` broadcasts.
     ///
+    /// Shapes: `(n, m), (n,), (m,) -> (n, m)`; the first broadcasts.
+    ///
     /// >>> ferrograd.addr(ferrograd.zeros(2, 2), ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
     /// tensor([[3., 4.],
     ///         [6., 8.]])
-    function ["addr(Tensor self, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1)"],
+    function Noted(Any -> Shared), ["addr(Tensor self, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1)"],
     in_place |_, a| OUTER.in_place(a), |_, a| OUTER.called(a)
 }

@@ -166,8 +166,10 @@ impl Unary for IsNan {
 }
 
 operation! {
-    /// `input` where the condition (bool) holds, else `other`, element by element; the gradient goes to the side taken. With
+    /// `input` where the condition holds, else `other`, element by element; the gradient goes to the side taken. With
     /// the condition alone, where it holds: `nonzero(condition, as_tuple=True)`.
+    ///
+    /// Dtypes: `condition` bool or uint8; the others any, promoted.
     ///
     /// >>> ferrograd.where(ferrograd.tensor([True, False]), ferrograd.tensor([1.0, 2.0]), 0.0)
     /// tensor([1., 0.])
@@ -287,7 +289,7 @@ operation! {
     ///
     /// >>> ferrograd.clamp(ferrograd.tensor([-1.0, 0.5, 2.0]), 0, 1)
     /// tensor([0.0000, 0.5000, 1.0000])
-    chooses [
+    chooses Broadcast(Numbers -> Promoted), [
         "clamp(Tensor self, Tensor? min=None, Tensor? max=None)",
         "clamp(Tensor self, Number? min=None, Number? max=None)";
         also "clip"

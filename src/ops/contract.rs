@@ -153,9 +153,12 @@ operation! {
     ///
     /// Both operands have one dtype.
     ///
+    /// Shapes: `(..., n, k), (..., k, m) -> (..., n, m)`; the first dimensions broadcast. A vector is a row on the
+    /// left and a column on the right: `(..., n, k), (k,) -> (..., n)`.
+    ///
     /// >>> ferrograd.matmul(ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]), ferrograd.tensor([1.0, 1.0]))
     /// tensor([3., 7.])
-    function ["matmul(Tensor self, Tensor other)"], |_, a| Ok(matmul(a.tensor(0)?, a.tensor(1)?)?.into())
+    function Noted(Numbers -> Shared), ["matmul(Tensor self, Tensor other)"], |_, a| Ok(matmul(a.tensor(0)?, a.tensor(1)?)?.into())
 }
 
 /// Matrix product in all combinations of ranks.
@@ -204,9 +207,11 @@ fn folded(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 operation! {
     /// Product of two matrices.
     ///
+    /// Shapes: `(n, k), (k, m) -> (n, m)`.
+    ///
     /// >>> ferrograd.mm(ferrograd.tensor([[1.0, 2.0]]), ferrograd.tensor([[3.0], [4.0]]))
     /// tensor([[11.]])
-    function ["mm(Tensor self, Tensor mat2)"], |_, a| Ok(mm(a.tensor(0)?, a.tensor(1)?)?.into())
+    function Noted(Numbers -> Shared), ["mm(Tensor self, Tensor mat2)"], |_, a| Ok(mm(a.tensor(0)?, a.tensor(1)?)?.into())
 }
 
 /// Product of two matrices.
@@ -222,9 +227,11 @@ pub fn mm(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 operation! {
     /// Products of two batches of matrices.
     ///
+    /// Shapes: `(b, n, k), (b, k, m) -> (b, n, m)`.
+    ///
     /// >>> ferrograd.bmm(ferrograd.ones(2, 1, 3), ferrograd.ones(2, 3, 1)).flatten()
     /// tensor([3., 3.])
-    function ["bmm(Tensor self, Tensor mat2)"], |_, a| {
+    function Noted(Numbers -> Shared), ["bmm(Tensor self, Tensor mat2)"], |_, a| {
         let (x, y) = (a.tensor(0)?, a.tensor(1)?);
         of_rank("bmm", "a 3D tensor", x, 3)?;
         of_rank("bmm", "a 3D tensor", y, 3)?;
@@ -244,9 +251,11 @@ fn of_rank(op: &'static str, expected: &'static str, t: &Tensor, rank: usize) ->
 operation! {
     /// Product of a matrix and a vector.
     ///
+    /// Shapes: `(n, k), (k,) -> (n,)`.
+    ///
     /// >>> ferrograd.mv(ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]), ferrograd.tensor([1.0, 0.0]))
     /// tensor([1., 3.])
-    function ["mv(Tensor self, Tensor vec)"], |_, a| Ok(mv(a.tensor(0)?, a.tensor(1)?)?.into())
+    function Noted(Numbers -> Shared), ["mv(Tensor self, Tensor vec)"], |_, a| Ok(mv(a.tensor(0)?, a.tensor(1)?)?.into())
 }
 
 /// Product of a matrix and a vector.
@@ -278,9 +287,11 @@ pub fn mv(a: &Tensor, x: &Tensor) -> Result<Tensor> {
 operation! {
     /// Sum of the products of two vectors' elements.
     ///
+    /// Shapes: `(n,), (n,) -> ()`.
+    ///
     /// >>> ferrograd.dot(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
     /// tensor(11.)
-    function ["dot(Tensor self, Tensor tensor)"], |_, a| Ok(dot(a.tensor(0)?, a.tensor(1)?)?.into())
+    function Noted(Numbers -> Shared), ["dot(Tensor self, Tensor tensor)"], |_, a| Ok(dot(a.tensor(0)?, a.tensor(1)?)?.into())
 }
 
 /// Sum of the products of two vectors' elements.

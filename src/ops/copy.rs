@@ -19,7 +19,7 @@ operation! {
     ///
     /// >>> ferrograd.clone(ferrograd.tensor([1.0, 2.0]))
     /// tensor([1., 2.])
-    function ["clone(Tensor self, *, MemoryFormat? memory_format=None)"], |_, a| {
+    function Same(Any -> Kept), ["clone(Tensor self, *, MemoryFormat? memory_format=None)"], |_, a| {
         let x = a.tensor(0)?;
         Ok(if a.text(1)? == Some("contiguous_format") { clone_contiguous(x)? } else { clone(x)? }.into())
     }
@@ -30,7 +30,7 @@ operation! {
     ///
     /// >>> ferrograd.zeros(2, 3).t().contiguous().stride()
     /// (2, 1)
-    function ["Tensor.contiguous(Tensor self, *, MemoryFormat? memory_format=None)"], |_, a| {
+    function Same(Any -> Kept), ["Tensor.contiguous(Tensor self, *, MemoryFormat? memory_format=None)"], |_, a| {
         if a.text(1)? == Some("preserve_format") {
             return Err(Error::Invalid { op: a.op, what: "preserve memory format is unsupported by the contiguous operator".into() });
         }

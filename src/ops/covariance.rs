@@ -16,10 +16,12 @@ operation! {
     /// Covariances of the rows, which are variables, over the columns, which are observations: `fweights` say how often each
     /// was made, `aweights` how much it counts.
     ///
+    /// Shapes: `(n, k) -> (n, n)`; a vector gives no dimensions.
+    ///
     /// >>> ferrograd.tensor([[0.0, 2.0], [1.0, 5.0]]).cov()
     /// tensor([[2., 4.],
     ///         [4., 8.]])
-    function ["cov(Tensor self, *, int correction=1, Tensor? fweights=None, Tensor? aweights=None)"], |_, a| {
+    function Noted(Numbers -> Float), ["cov(Tensor self, *, int correction=1, Tensor? fweights=None, Tensor? aweights=None)"], |_, a| {
         Ok(cov(a.tensor(0)?, a.int(1)?, a.maybe_tensor(2)?, a.maybe_tensor(3)?)?.into())
     }
 }
@@ -95,10 +97,12 @@ fn check_weights(op: &'static str, name: &str, weights: Option<&Tensor>, n: usiz
 operation! {
     /// Pearson's correlation coefficients of the rows, which are variables, over the columns.
     ///
+    /// Shapes: `(n, k) -> (n, n)`; a vector gives no dimensions.
+    ///
     /// >>> ferrograd.tensor([[0.0, 1.0], [1.0, 3.0]]).corrcoef()
     /// tensor([[1., 1.],
     ///         [1., 1.]])
-    function ["corrcoef(Tensor self)"], |_, a| Ok(corrcoef(a.tensor(0)?)?.into())
+    function Noted(Numbers -> Float), ["corrcoef(Tensor self)"], |_, a| Ok(corrcoef(a.tensor(0)?)?.into())
 }
 
 /// Correlation coefficients of the rows.
@@ -124,9 +128,11 @@ pub fn corrcoef(x: &Tensor) -> Result<Tensor> {
 operation! {
     /// The integral of a sampled function by the trapezoidal rule, along a dimension: samples at `x`, or `dx` apart.
     ///
+    /// Shapes: any of at least one dimension; without `dim`.
+    ///
     /// >>> ferrograd.trapezoid(ferrograd.tensor([1.0, 2.0, 3.0]))
     /// tensor(4.)
-    function ["trapezoid(Tensor y, Tensor x, *, int dim=-1)", "trapezoid(Tensor y, *, Number dx=1, int dim=-1)"; also "trapz"], |n, a| {
+    function Noted(Numbers -> Float), ["trapezoid(Tensor y, Tensor x, *, int dim=-1)", "trapezoid(Tensor y, *, Number dx=1, int dim=-1)"; also "trapz"], |n, a| {
         Ok(match n {
             0 => integral("trapezoid", a.tensor(0)?, Some(a.tensor(1)?), 1.0, a.int(2)?, false)?,
             _ => integral("trapezoid", a.tensor(0)?, None, a.float(1)?, a.int(2)?, false)?,
@@ -137,9 +143,11 @@ operation! {
 operation! {
     /// The running integral of a sampled function by the trapezoidal rule, along a dimension.
     ///
+    /// Shapes: any of at least one dimension; one element less along `dim`.
+    ///
     /// >>> ferrograd.cumulative_trapezoid(ferrograd.tensor([1.0, 2.0, 3.0]))
     /// tensor([1.5000, 4.0000])
-    function ["cumulative_trapezoid(Tensor y, Tensor x, *, int dim=-1)", "cumulative_trapezoid(Tensor y, *, Number dx=1, int dim=-1)"], |n, a| {
+    function Noted(Numbers -> Float), ["cumulative_trapezoid(Tensor y, Tensor x, *, int dim=-1)", "cumulative_trapezoid(Tensor y, *, Number dx=1, int dim=-1)"], |n, a| {
         Ok(match n {
             0 => integral("cumulative_trapezoid", a.tensor(0)?, Some(a.tensor(1)?), 1.0, a.int(2)?, true)?,
             _ => integral("cumulative_trapezoid", a.tensor(0)?, None, a.float(1)?, a.int(2)?, true)?,

@@ -57,14 +57,14 @@ macro_rules! creations {
     ($($(#[doc = $doc:literal])* $sized:literal, $(#[doc = $like_doc:literal])* $like:literal => $make:expr;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$sized], |_, a| {
+            function Size(Any -> Asked), [$sized], |_, a| {
                 let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
                 finish(make(a.op, &sizes(a.op, a.ints(0)?)?, a.dtype(1)?.unwrap_or_else(default_dtype))?, a, 1)
             }
         }
         operation! {
             $(#[doc = $like_doc])*
-            function [$like], |_, a| {
+            function Same(Any -> AskedLike), [$like], |_, a| {
                 let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
                 let x = a.tensor(0)?;
                 let dtype = a.dtype(1)?.unwrap_or(x.dtype());
@@ -77,9 +77,11 @@ macro_rules! creations {
 operation! {
     /// A tensor without dimensions that holds a number, of the default float dtype where none is given.
     ///
+    /// Shapes: `()`.
+    ///
     /// >>> ferrograd.scalar_tensor(3)
     /// tensor(3.)
-    function ["scalar_tensor(Number s, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Any -> Asked), ["scalar_tensor(Number s, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         finish(full(&[], a.number(0)?, a.dtype(1)?.unwrap_or_else(default_dtype))?, a, 1)
     }
 }
@@ -131,10 +133,12 @@ fn inferred(value: Scalar) -> DType {
 operation! {
     /// A tensor of the given sizes with one number everywhere, whose dtype it takes.
     ///
+    /// Dtypes: any; `dtype`, else that of the number: bool, int64 or the default float.
+    ///
     /// >>> ferrograd.full((2, 2), 7)
     /// tensor([[7, 7],
     ///         [7, 7]])
-    function ["full(int[] size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Noted -> Noted), ["full(int[] size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let value = a.number(1)?;
         let dtype = a.dtype(2)?.unwrap_or_else(|| inferred(value));
         finish(full(&sizes("full", a.ints(0)?)?, value, dtype)?, a, 2)
@@ -146,7 +150,7 @@ operation! {
     ///
     /// >>> ferrograd.full_like(ferrograd.zeros(2), 7)
     /// tensor([7., 7.])
-    function ["full_like(Tensor input, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"], |_, a| {
+    function Same(Any -> AskedLike), ["full_like(Tensor input, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"], |_, a| {
         let x = a.tensor(0)?;
         let (value, dtype) = (a.number(1)?, a.dtype(2)?.unwrap_or(x.dtype()));
         alike(x, a, 2, |shape| full(shape, value, dtype))
@@ -156,9 +160,12 @@ operation! {
 operation! {
     /// Numbers from `start` to below `end` by `step`: int64 where all three are integers.
     ///
+    /// Shapes: `(n,)` with `n = ceil((end - start) / step)`.
+    /// Dtypes: any but bool; `dtype`, else int64 for integers and the default float for others.
+    ///
     /// >>> ferrograd.arange(1, 7, 2)
     /// tensor([1, 3, 5])
-    function [
+    function Noted(Noted -> Noted), [
         "arange(Number end, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
         "arange(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"
     ], |n, a| {
@@ -225,9 +232,11 @@ operation! {
     /// `steps` numbers from `start` to `end`, evenly spaced, both ends included: from each end to the middle, so that
     /// both are exact.
     ///
+    /// Shapes: `(steps,)`.
+    ///
     /// >>> ferrograd.linspace(0, 1, 5)
     /// tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
-    function ["linspace(Number start, Number end, int steps, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Numbers -> Asked), ["linspace(Number start, Number end, int steps, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let steps = a.int(2)?;
         let y = linspace(a.number(0)?.as_f64(), a.number(1)?.as_f64(), steps, a.dtype(3)?.unwrap_or_else(default_dtype))?;
         finish(y, a, 3)
@@ -286,10 +295,12 @@ pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tens
 operation! {
     /// A matrix with ones on the diagonal and zeros elsewhere.
     ///
+    /// Shapes: `(n, m)`, `(n, n)` where `m` is not given.
+    ///
     /// >>> ferrograd.eye(2)
     /// tensor([[1., 0.],
     ///         [0., 1.]])
-    function [
+    function Noted(Any -> Asked), [
         "eye(int n, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
         "eye(int n, int m, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"
     ], |n, a| {

@@ -21,12 +21,14 @@ operation! {
     /// Of a vector the matrix with it on a diagonal, of a matrix the diagonal as a vector: `diagonal` above the main one.
     /// A copy.
     ///
+    /// Shapes: `(n,) -> (k, k)` or `(n, m) -> (k,)`.
+    ///
     /// >>> ferrograd.diag(ferrograd.tensor([1, 2]))
     /// tensor([[1, 0],
     ///         [0, 2]])
     /// >>> ferrograd.diag(ferrograd.tensor([[1, 2], [3, 4]]))
     /// tensor([1, 4])
-    function ["diag(Tensor self, int diagonal=0)"], |_, a| Ok(diag(a.tensor(0)?, a.int(1)?)?.into())
+    function Noted(Any -> Kept), ["diag(Tensor self, int diagonal=0)"], |_, a| Ok(diag(a.tensor(0)?, a.int(1)?)?.into())
 }
 
 /// A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector.
@@ -55,11 +57,13 @@ fn diagonal_copy(x: &Tensor, offset: isize) -> Result<Tensor> {
 operation! {
     /// The last dimension as the diagonal of two new ones, `offset` above the main one, zeros elsewhere.
     ///
+    /// Shapes: any of at least one dimension; the last becomes two, at `dim1` and `dim2`.
+    ///
     /// >>> ferrograd.diag_embed(ferrograd.tensor([1, 2]), 1)
     /// tensor([[0, 1, 0],
     ///         [0, 0, 2],
     ///         [0, 0, 0]])
-    function ["diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1)"], |_, a| {
+    function Noted(Any -> Kept), ["diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1)"], |_, a| {
         Ok(diag_embed(a.tensor(0)?, a.int(1)?, a.int(2)?, a.int(3)?)?.into())
     }
 }
@@ -90,10 +94,12 @@ pub fn diag_embed(x: &Tensor, offset: isize, dim1: isize, dim2: isize) -> Result
 operation! {
     /// All elements in row-major order as the diagonal of a matrix, `offset` above the main one.
     ///
+    /// Shapes: `(...) -> (k, k)`.
+    ///
     /// >>> ferrograd.diagflat(ferrograd.tensor([[1], [2]]))
     /// tensor([[1, 0],
     ///         [0, 2]])
-    function ["diagflat(Tensor self, int offset=0)"], |_, a| {
+    function Noted(Any -> Kept), ["diagflat(Tensor self, int offset=0)"], |_, a| {
         Ok(diag_embed(&view::reshape(a.tensor(0)?, &[-1])?, a.int(1)?, 0, 1)?.into())
     }
 }
@@ -101,9 +107,11 @@ operation! {
 operation! {
     /// The sum of a matrix's diagonal. Integers are summed in int64.
     ///
+    /// Shapes: `(n, m) -> ()`.
+    ///
     /// >>> ferrograd.trace(ferrograd.tensor([[1, 2], [3, 4]]))
     /// tensor(5)
-    function ["trace(Tensor self)"], |_, a| Ok(trace(a.tensor(0)?)?.into())
+    function Noted(Numbers -> Sum), ["trace(Tensor self)"], |_, a| Ok(trace(a.tensor(0)?)?.into())
 }
 
 /// The sum of a matrix's diagonal.
@@ -139,10 +147,12 @@ enum Triangle {
 operation! {
     /// The lower triangle of matrices, zeros above: elements up to `diagonal` above the main diagonal stay.
     ///
+    /// Shapes: `(..., n, m) -> (..., n, m)`.
+    ///
     /// >>> ferrograd.tril(ferrograd.ones(2, 2))
     /// tensor([[1., 0.],
     ///         [1., 1.]])
-    function ["tril(Tensor self, int diagonal=0)"],
+    function Noted(Any -> Kept), ["tril(Tensor self, int diagonal=0)"],
     in_place |_, a| Ok(inplace::apply(a.op, a.tensor(0)?, &[], &|x| triangle(x, a.int(1)?, Triangle::Lower))?.into()),
     |_, a| Ok(tril(a.tensor(0)?, a.int(1)?)?.into())
 }
@@ -150,10 +160,12 @@ operation! {
 operation! {
     /// The upper triangle of matrices, zeros below: elements from `diagonal` above the main diagonal on stay.
     ///
+    /// Shapes: `(..., n, m) -> (..., n, m)`.
+    ///
     /// >>> ferrograd.triu(ferrograd.ones(2, 2))
     /// tensor([[1., 1.],
     ///         [0., 1.]])
-    function ["triu(Tensor self, int diagonal=0)"],
+    function Noted(Any -> Kept), ["triu(Tensor self, int diagonal=0)"],
     in_place |_, a| Ok(inplace::apply(a.op, a.tensor(0)?, &[], &|x| triangle(x, a.int(1)?, Triangle::Upper))?.into()),
     |_, a| Ok(triu(a.tensor(0)?, a.int(1)?)?.into())
 }
@@ -217,10 +229,12 @@ operation! {
     /// Writes one number into the main diagonal; in more than two dimensions, where all indices are the same. Matrices with
     /// more rows than columns begin anew below with `wrap`.
     ///
+    /// Shapes: at least two dimensions, of one size where more than two; kept.
+    ///
     /// >>> ferrograd.zeros(2, 2).fill_diagonal_(3)
     /// tensor([[3., 0.],
     ///         [0., 3.]])
-    function ["Tensor.fill_diagonal_(Tensor self, Number fill_value, bool wrap=False)"], |_, a| {
+    function Noted(Any -> Kept), ["Tensor.fill_diagonal_(Tensor self, Number fill_value, bool wrap=False)"], |_, a| {
         let x = a.tensor(0)?;
         let (op, rank) = (a.op, x.rank());
         if rank < 2 {
@@ -294,19 +308,25 @@ fn in_lower(m: i128, n: i128, offset: i128) -> i128 {
 operation! {
     /// Row and column indices of the lower triangle of a `row` by `col` matrix, up to `offset` above the main diagonal.
     ///
+    /// Shapes: `(2, k)`.
+    /// Dtypes: int32 and int64; `dtype`, else int64.
+    ///
     /// >>> ferrograd.tril_indices(2, 2)
     /// tensor([[0, 1, 1],
     ///         [0, 0, 1]])
-    function ["tril_indices(int row, int col, int offset=0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False)"],
+    function Noted(Noted -> Noted), ["tril_indices(int row, int col, int offset=0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False)"],
     |_, a| Ok(indices(a.op, [a.int(0)?, a.int(1)?], a.int(2)?, a.dtype(3)?, Triangle::Lower)?.into())
 }
 
 operation! {
     /// Row and column indices of the upper triangle of a `row` by `col` matrix, from `offset` above the main diagonal on.
     ///
+    /// Shapes: `(2, k)`.
+    /// Dtypes: int32 and int64; `dtype`, else int64.
+    ///
     /// >>> ferrograd.triu_indices(2, 2)
     /// tensor([[0, 0, 1],
     ///         [0, 1, 1]])
-    function ["triu_indices(int row, int col, int offset=0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False)"],
+    function Noted(Noted -> Noted), ["triu_indices(int row, int col, int offset=0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False)"],
     |_, a| Ok(indices(a.op, [a.int(0)?, a.int(1)?], a.int(2)?, a.dtype(3)?, Triangle::Upper)?.into())
 }

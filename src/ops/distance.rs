@@ -21,9 +21,11 @@ operation! {
     /// `(..., P, R)`, leading dimensions broadcast. For `p = 2` and more than 25 rows, from the rows' products, unless
     /// `compute_mode` is `'donot_use_mm_for_euclid_dist'`.
     ///
+    /// Shapes: `(..., n, k), (..., m, k) -> (..., n, m)`; the first dimensions broadcast.
+    ///
     /// >>> ferrograd.cdist(ferrograd.tensor([[0.0, 0.0]]), ferrograd.tensor([[3.0, 4.0], [0.0, 1.0]]))
     /// tensor([[5., 1.]])
-    function ["cdist(Tensor x1, Tensor x2, Number p=2.0, str? compute_mode='use_mm_for_euclid_dist_if_necessary')"], |_, a| {
+    function Noted(Wide -> Promoted), ["cdist(Tensor x1, Tensor x2, Number p=2.0, str? compute_mode='use_mm_for_euclid_dist_if_necessary')"], |_, a| {
         let necessary = match a.text(3)? {
             None | Some("use_mm_for_euclid_dist_if_necessary") => None,
             Some("use_mm_for_euclid_dist") => Some(true),
@@ -223,9 +225,11 @@ fn euclidean(x1: &Tensor, x2: &Tensor) -> Result<Tensor> {
 operation! {
     /// Distances of order `p` between all pairs of rows of a matrix, in the order of the upper triangle.
     ///
+    /// Shapes: `(n, k) -> (n * (n - 1) // 2,)`.
+    ///
     /// >>> ferrograd.pdist(ferrograd.tensor([[0.0], [1.0], [3.0]]))
     /// tensor([1., 3., 2.])
-    function ["pdist(Tensor input, Number p=2)"; also "nn.pdist"], |_, a| Ok(pdist(a.tensor(0)?, a.float(1)?)?.into())
+    function Noted(Wide -> Kept), ["pdist(Tensor input, Number p=2)"; also "nn.pdist"], |_, a| Ok(pdist(a.tensor(0)?, a.float(1)?)?.into())
 }
 
 /// Distances of an order between all pairs of rows of a matrix.

@@ -39,11 +39,11 @@ operation! {
     /// One with the probability that the element of `input` says, else zero; with `p` all with that probability, in the
     /// shape and dtype of `input`. The gradient is zero, that with `p` is not implemented, as in torch. torch's numbers for the same seed.
     ///
-    /// A RuntimeError for what is no probability; probabilities in a tensor must be floats.
+    /// Raises: RuntimeError for what is no probability, and for probabilities in other dtypes than floats.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.bernoulli(ferrograd.tensor([0.5, 0.5, 1.0, 0.0]))
     /// tensor([1., 0., 1., 0.])
-    function [
+    function Same(Floats -> Kept), [
         "bernoulli(Tensor self, *, Generator? generator=None)",
         "bernoulli(Tensor self, Number p, *, Generator? generator=None)"
     ],
@@ -74,11 +74,11 @@ operation! {
     /// Writes one with the probability `p`, which may be a tensor that broadcasts, else zero into every element: torch's
     /// numbers for the same seed. For all dtypes; the gradients are zero.
     ///
-    /// A RuntimeError for what is no probability; probabilities in a tensor must be floats.
+    /// Raises: RuntimeError for what is no probability, and for probabilities in other dtypes than floats.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.zeros(4).bernoulli_(0.7)
     /// tensor([0., 0., 1., 0.])
-    function ["Tensor.bernoulli_(Tensor self, Operand p=0.5, *, Generator? generator=None)"], |_, a| {
+    function Same(Any -> Kept), ["Tensor.bernoulli_(Tensor self, Operand p=0.5, *, Generator? generator=None)"], |_, a| {
         let (op, target, from) = (a.op, a.tensor(0)?, a.generator(2)?);
         Ok(match a.operand(1)? {
             Operand::Number(p) => {
@@ -168,14 +168,15 @@ operation! {
     /// Normal numbers of the given means and standard deviations, which broadcast where both are tensors: torch's for the
     /// same seed. The gradients of means and deviations are zero.
     ///
-    /// Of the dtype of `mean`, else of `std`, and with two numbers of the default float where no dtype is given. A
-    /// RuntimeError where a deviation is negative.
+    /// Of the dtype of `mean`, else of `std`, and with two numbers of the default float where no dtype is given.
+    ///
+    /// Raises: RuntimeError where a deviation is negative, for other dtypes and shapes that do not broadcast.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.normal(ferrograd.tensor([0.0, 10.0]), 0.5)
     /// tensor([0.7705, 9.8533])
     /// >>> ferrograd.normal(1.0, 2.0, (2,)).shape
     /// torch.Size([2])
-    function [
+    function Broadcast(Floats -> First), [
         "normal(Tensor mean, Tensor std, *, Generator? generator=None)",
         "normal(Tensor mean, Number std=1, *, Generator? generator=None)",
         "normal(Number mean, Tensor std, *, Generator? generator=None)",
@@ -232,11 +233,11 @@ operation! {
     /// How many events happen in a time in which so many are expected: numbers of the Poisson distribution of the rates in
     /// `input`, in its dtype, a float. torch's for the same seed; the gradient is zero.
     ///
-    /// A RuntimeError where a rate is negative.
+    /// Raises: RuntimeError where a rate is negative.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.poisson(ferrograd.tensor([1.0, 10.0, 0.0]))
     /// tensor([ 2., 15.,  0.])
-    function ["poisson(Tensor input, Generator? generator=None)"], |_, a| {
+    function Same(Floats -> Kept), ["poisson(Tensor input, Generator? generator=None)"], |_, a| {
         let (op, rates, from) = (a.op, a.tensor(0)?, a.generator(1)?);
         check_float(op, rates.dtype())?;
         let negative = first_outside(rates, |rate| rate >= 0.0)?;
@@ -256,9 +257,11 @@ operation! {
     ///
     /// None succeed with a probability below 0, all with one above 1.
     ///
+    /// Raises: ValueError for other dtypes; RuntimeError for shapes that do not broadcast.
+    ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.binomial(ferrograd.tensor([10.0, 100.0]), ferrograd.tensor([0.5, 0.9]))
     /// tensor([ 7., 89.])
-    function ["binomial(Tensor count, Tensor prob, Generator? generator=None)"], |_, a| {
+    function Broadcast(Wide -> Shared), ["binomial(Tensor count, Tensor prob, Generator? generator=None)"], |_, a| {
         let (op, trials, p, from) = (a.op, a.tensor(0)?, a.tensor(1)?, a.generator(2)?);
         if !trials.dtype().is_floating_point() {
             let (argument, rule) = ("count", "must be of a floating-point dtype");
@@ -307,12 +310,14 @@ operation! {
     /// Places of a line of weights, or of each line of a matrix, drawn as often as their weights say: `num_samples` of them,
     /// without `replacement` all different. The weights need not sum to 1. torch's numbers for the same seed, as int64.
     ///
-    /// A RuntimeError for weights that are negative, infinite, NaN or all zero, for other dtypes than floats, and where
-    /// there are fewer places than are to be drawn without replacement.
+    /// Raises: RuntimeError for weights that are negative, infinite, NaN or all zero, for other dtypes than floats,
+    /// and where there are fewer places than are to be drawn without replacement.
+    ///
+    /// Shapes: `([N,] C) -> ([N,] num_samples)`.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.multinomial(ferrograd.tensor([0.1, 0.6, 0.3]), 2)
     /// tensor([2, 1])
-    function ["multinomial(Tensor self, int num_samples, bool replacement=False, *, Generator? generator=None)"], |_, a| {
+    function Noted(Floats -> Index), ["multinomial(Tensor self, int num_samples, bool replacement=False, *, Generator? generator=None)"], |_, a| {
         let (op, x, samples, with_replacement) = (a.op, a.tensor(0)?, a.int(1)?, a.bool(2)?);
         let wrong = |what: String| Err(Error::Invalid { op, what });
         if !(1..=2).contains(&x.rank()) {

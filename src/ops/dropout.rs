@@ -93,11 +93,11 @@ macro_rules! dropouts {
     ($($(#[doc = $doc:literal])* $plain:literal, $(#[doc = $changed:literal])* $in_place:literal => $kind:expr;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$plain], |_, a| $kind.run(a, false)
+            function Same(Floats -> Kept), [$plain], |_, a| $kind.run(a, false)
         }
         operation! {
             $(#[doc = $changed])*
-            function [$in_place], |_, a| $kind.run(a, true)
+            function Same(Floats -> Kept), [$in_place], |_, a| $kind.run(a, true)
         }
     )*};
 }
@@ -106,7 +106,7 @@ dropouts! {
     /// Leaves out elements: `y = x m / (1 - p)`, where `m` is 0 with the probability `p` and else 1. The input itself where
     /// not `train`. torch's for the same seed.
     ///
-    /// A RuntimeError where `p` is not between 0 and 1, and for integers.
+    /// Raises: RuntimeError where `p` is not between 0 and 1, and for integers.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.dropout(ferrograd.ones(4), 0.5, True)
     /// tensor([0., 0., 2., 0.])
@@ -120,7 +120,7 @@ dropouts! {
 
     /// As `dropout`, for whole channels: all elements with the same first two indices stay or are left out.
     ///
-    /// A RuntimeError for less than two dimensions.
+    /// Raises: RuntimeError for less than two dimensions.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.feature_dropout(ferrograd.ones(1, 3, 2), 0.5, True)
     /// tensor([[[0., 0.],
@@ -139,7 +139,7 @@ dropouts! {
     /// As `dropout`, with the least value of `selu` in the place of what is left out, scaled and shifted so that a mean of
     /// 0 and a variance of 1 stay.
     ///
-    /// A RuntimeError where `p` is not between 0 and 1, and for integers.
+    /// Raises: RuntimeError where `p` is not between 0 and 1, and for integers.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.alpha_dropout(ferrograd.ones(4), 0.5, True)
     /// tensor([-0.7792, -0.7792,  1.6656, -0.7792])
@@ -153,7 +153,7 @@ dropouts! {
 
     /// As `alpha_dropout`, for whole channels.
     ///
-    /// A RuntimeError for less than two dimensions.
+    /// Raises: RuntimeError for less than two dimensions.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.feature_alpha_dropout(ferrograd.ones(1, 3, 1), 0.5, True)
     /// tensor([[[-0.7792],
@@ -173,9 +173,11 @@ dropouts! {
 operation! {
     /// As `dropout`, with the mask of what stays; one of ones where `train` is False.
     ///
+    /// Dtypes: floating-point, kept; what is kept is marked in bool.
+    ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.native_dropout(ferrograd.ones(4), 0.5, True)[1]
     /// tensor([False, False,  True, False])
-    function ["native_dropout(Tensor input, Number p, bool? train) -> (Tensor, Tensor)"], |_, a| {
+    function Same(Noted -> Noted), ["native_dropout(Tensor input, Number p, bool? train) -> (Tensor, Tensor)"], |_, a| {
         let (op, x, p) = (a.op, a.tensor(0)?, a.float(1)?);
         if x.numel() == 0 {
             return Ok([x.clone(), Tensor::uninitialized(op, x.shape(), x.dtype())?].into());

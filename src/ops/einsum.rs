@@ -26,9 +26,11 @@ operation! {
     /// letter that an operand has twice takes its diagonal. More than two operands are multiplied in the cheapest order.
     /// The operands may also each be followed by a list of numbers that name its dimensions.
     ///
+    /// Shapes: as the letters of `equation` say.
+    ///
     /// >>> ferrograd.einsum("ij,jk->ik", ferrograd.tensor([[1.0, 2.0]]), ferrograd.tensor([[3.0], [4.0]]))
     /// tensor([[11.]])
-    function ["einsum(str equation, Tensor[] operands)"], |_, a| {
+    function Noted(Numbers -> Shared), ["einsum(str equation, Tensor[] operands)"], |_, a| {
         Ok(einsum(a.text(0)?.unwrap_or_default(), a.tensors(1)?)?.into())
     }
 }
@@ -304,10 +306,12 @@ operation! {
     /// The sum of products over pairs of dimensions: over the last of the first and the first of the second tensor, as many
     /// as `dims` says, or over the dimensions in two lists.
     ///
+    /// Shapes: the dimensions of `dims` have the same sizes; the result has the others of `a`, then of `b`.
+    ///
     /// >>> ferrograd.tensordot(ferrograd.ones(2, 3), ferrograd.ones(3, 2), dims=1)
     /// tensor([[3., 3.],
     ///         [3., 3.]])
-    function ["tensordot(Tensor a, Tensor b, int dims=2)", "tensordot(Tensor a, Tensor b, int[][] dims)"], |n, a| {
+    function Noted(Numbers -> Shared), ["tensordot(Tensor a, Tensor b, int dims=2)", "tensordot(Tensor a, Tensor b, int[][] dims)"], |n, a| {
         let (x, y) = (a.tensor(0)?, a.tensor(1)?);
         if n == 1 {
             return match a.lists(2)? {
@@ -371,9 +375,11 @@ pub fn tensordot(a: &Tensor, b: &Tensor, first: &[isize], second: &[isize]) -> R
 operation! {
     /// Sums of products over the last dimensions of two tensors; where one is a number, the product.
     ///
+    /// Shapes: `(..., k), (..., k)`: the result has the first dimensions of both.
+    ///
     /// >>> ferrograd.inner(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
     /// tensor(11.)
-    function ["inner(Tensor self, Tensor other)"], |_, a| {
+    function Noted(Numbers -> Shared), ["inner(Tensor self, Tensor other)"], |_, a| {
         let (x, y) = (a.tensor(0)?, a.tensor(1)?);
         if x.rank() == 0 || y.rank() == 0 {
             return Ok(arithmetic::mul(x, y)?.into());
@@ -388,9 +394,11 @@ operation! {
 operation! {
     /// A bilinear form for each feature: `y_o = x1^T W_o x2 + b_o`, over the last dimensions.
     ///
+    /// Shapes: `(..., n), (..., m), (o, n, m), (o,) -> (..., o)`.
+    ///
     /// >>> ferrograd.bilinear(ferrograd.ones(1, 2), ferrograd.ones(1, 3), ferrograd.ones(1, 2, 3))
     /// tensor([[6.]])
-    function ["bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None)"; also "nn.bilinear"], |_, a| {
+    function Noted(Numbers -> Shared), ["bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None)"; also "nn.bilinear"], |_, a| {
         Ok(bilinear(a.tensor(0)?, a.tensor(1)?, a.tensor(2)?, a.maybe_tensor(3)?)?.into())
     }
 }

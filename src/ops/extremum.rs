@@ -116,7 +116,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).max(1).values
     /// tensor([5., 7.])
-    function ["max(Tensor self)", "max(Tensor self, Tensor other)", "max(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
+    function Reduced(Any -> Indexed), ["max(Tensor self)", "max(Tensor self, Tensor other)", "max(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
     |n, a| match n {
         0 => Ok(shared("max", "MaxBackward1", a.tensor(0)?, &[], false, End::Greatest)?.into()),
         1 => Ok(arithmetic::maximum(a.tensor(0)?, a.tensor(1)?)?.into()),
@@ -130,7 +130,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).min(1).indices
     /// tensor([0, 1])
-    function ["min(Tensor self)", "min(Tensor self, Tensor other)", "min(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
+    function Reduced(Any -> Kept), ["min(Tensor self)", "min(Tensor self, Tensor other)", "min(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
     |n, a| match n {
         0 => Ok(shared("min", "MinBackward1", a.tensor(0)?, &[], false, End::Least)?.into()),
         1 => Ok(arithmetic::minimum(a.tensor(0)?, a.tensor(1)?)?.into()),
@@ -143,7 +143,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).amax(0)
     /// tensor([7., 5.])
-    function ["amax(Tensor self, int[] dim=(), bool keepdim=False)"], |_, a| {
+    function Reduced(Any -> Kept), ["amax(Tensor self, int[] dim=(), bool keepdim=False)"], |_, a| {
         Ok(amax(a.tensor(0)?, a.ints(1)?, a.bool(2)?)?.into())
     }
 }
@@ -161,7 +161,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).amin(0)
     /// tensor([1., 2.])
-    function ["amin(Tensor self, int[] dim=(), bool keepdim=False)"], |_, a| {
+    function Reduced(Any -> Kept), ["amin(Tensor self, int[] dim=(), bool keepdim=False)"], |_, a| {
         Ok(amin(a.tensor(0)?, a.ints(1)?, a.bool(2)?)?.into())
     }
 }
@@ -179,7 +179,7 @@ operation! {
     ///
     /// >>> ferrograd.aminmax(ferrograd.tensor([3.0, 1.0, 2.0])).max
     /// tensor(3.)
-    function ["aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)"], |_, a| {
+    function Reduced(Any -> Kept), ["aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)"], |_, a| {
         Ok(aminmax(a.tensor(0)?, a.maybe_int(1)?, a.bool(2)?)?.into())
     }
 }
@@ -247,7 +247,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).argmax(1)
     /// tensor([1, 0])
-    function ["argmax(Tensor self, int? dim=None, bool keepdim=False)"], |_, a| {
+    function Reduced(Numbers -> Index), ["argmax(Tensor self, int? dim=None, bool keepdim=False)"], |_, a| {
         Ok(position("argmax", a.tensor(0)?, a.maybe_int(1)?, a.bool(2)?, End::Greatest)?.into())
     }
 }
@@ -257,7 +257,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).argmin(1)
     /// tensor([0, 1])
-    function ["argmin(Tensor self, int? dim=None, bool keepdim=False)"], |_, a| {
+    function Reduced(Numbers -> Index), ["argmin(Tensor self, int? dim=None, bool keepdim=False)"], |_, a| {
         Ok(position("argmin", a.tensor(0)?, a.maybe_int(1)?, a.bool(2)?, End::Least)?.into())
     }
 }
@@ -266,9 +266,11 @@ operation! {
     /// True where every element is, over dimensions or all; over no dimensions, of each element alone. Bool, but uint8
     /// for uint8.
     ///
+    /// Dtypes: any; the result is bool, of uint8 it is uint8.
+    ///
     /// >>> ferrograd.tensor([True, False]).all()
     /// tensor(False)
-    function ["all(Tensor self)", "all(Tensor self, int[]? dim, bool keepdim=False)"], |n, a| {
+    function Reduced(Noted -> Noted), ["all(Tensor self)", "all(Tensor self, int[]? dim, bool keepdim=False)"], |n, a| {
         truths("all", a.tensor(0)?, if n == 0 { None } else { a.maybe_ints(1)? }, n == 1 && a.bool(2)?, End::Least).map(Output::from)
     }
 }
@@ -277,9 +279,11 @@ operation! {
     /// True where any element is, over dimensions or all; over no dimensions, of each element alone. Bool, but uint8 for
     /// uint8.
     ///
+    /// Dtypes: any; the result is bool, of uint8 it is uint8.
+    ///
     /// >>> ferrograd.tensor([True, False]).any()
     /// tensor(True)
-    function ["any(Tensor self)", "any(Tensor self, int[]? dim, bool keepdim=False)"], |n, a| {
+    function Reduced(Noted -> Noted), ["any(Tensor self)", "any(Tensor self, int[]? dim, bool keepdim=False)"], |n, a| {
         truths("any", a.tensor(0)?, if n == 0 { None } else { a.maybe_ints(1)? }, n == 1 && a.bool(2)?, End::Greatest).map(Output::from)
     }
 }

@@ -29,11 +29,12 @@ fn check_continuous(op: &'static str, dtype: DType) -> Result<()> {
 operation! {
     /// Even random numbers in `[from, to)`: torch's for the same seed. For floats.
     ///
-    /// A RuntimeError where `from` is greater than `to`, and where the dtype does not hold them or their distance.
+    /// Raises: RuntimeError where `from` is greater than `to`, and where the dtype does not hold them or their
+    /// distance.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.zeros(3).uniform_(-1, 1)
     /// tensor([-0.0075,  0.5364, -0.8230])
-    function ["Tensor.uniform_(Tensor self, Number from=0, Number to=1, *, Generator? generator=None)"], |_, a| {
+    function Same(Floats -> Kept), ["Tensor.uniform_(Tensor self, Number from=0, Number to=1, *, Generator? generator=None)"], |_, a| {
         let (low, high) = (a.float(1)?, a.float(2)?);
         let dtype = a.tensor(0)?.dtype();
         check_float(a.op, dtype)?;
@@ -55,11 +56,11 @@ operation! {
 operation! {
     /// Random numbers of the normal distribution: torch's for the same seed. For floats.
     ///
-    /// A RuntimeError where `std` is negative.
+    /// Raises: RuntimeError where `std` is negative.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.zeros(3).normal_(5, 2)
     /// tensor([8.0820, 4.4131, 0.6424])
-    function ["Tensor.normal_(Tensor self, Number mean=0, Number std=1, *, Generator? generator=None)"], |_, a| {
+    function Same(Floats -> Kept), ["Tensor.normal_(Tensor self, Number mean=0, Number std=1, *, Generator? generator=None)"], |_, a| {
         let (mean, std) = (a.float(1)?, a.float(2)?);
         check(a.op, std >= 0.0, "std >= 0.0", std)?;
         check_float(a.op, a.tensor(0)?.dtype())?;
@@ -71,11 +72,11 @@ operation! {
     /// Waiting times `-log(1 - u) / lambd` between events that come at the rate `lambd`: torch's for the same seed. For
     /// floats.
     ///
-    /// A RuntimeError where the rate is not positive.
+    /// Raises: RuntimeError where the rate is not positive.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.zeros(3).exponential_(2)
     /// tensor([1.7542, 0.6152, 0.3075])
-    function ["Tensor.exponential_(Tensor self, Number lambd=1, *, Generator? generator=None)"], |_, a| {
+    function Same(Floats -> Kept), ["Tensor.exponential_(Tensor self, Number lambd=1, *, Generator? generator=None)"], |_, a| {
         let rate = a.float(1)?;
         check(a.op, rate > 0.0, "lambda > 0.0", rate)?;
         check_continuous(a.op, a.tensor(0)?.dtype())?;
@@ -87,11 +88,11 @@ operation! {
     /// How many trials of probability `p` it takes until the first success, 1 at the least: torch's for the same seed.
     /// For all dtypes but bool; what an integer dtype does not hold wraps.
     ///
-    /// A RuntimeError where `p` is not between 0 and 1.
+    /// Raises: RuntimeError where `p` is not between 0 and 1.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.zeros(3).geometric_(0.3)
     /// tensor([1., 1., 3.])
-    function ["Tensor.geometric_(Tensor self, Number p, *, Generator? generator=None)"], |_, a| {
+    function Same(Numbers -> Kept), ["Tensor.geometric_(Tensor self, Number p, *, Generator? generator=None)"], |_, a| {
         let p = a.float(1)?;
         check(a.op, 0.0 < p && p < 1.0, "p to be in (0, 1)", p)?;
         a.tensor(0)?.dtype().require_numbers(a.op)?;
@@ -102,11 +103,11 @@ operation! {
 operation! {
     /// Random numbers `median + sigma tan(pi (u - 1/2))` of the Cauchy distribution: torch's for the same seed. For floats.
     ///
-    /// A RuntimeError where `sigma` is not positive.
+    /// Raises: RuntimeError where `sigma` is not positive.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.zeros(3).cauchy_()
     /// tensor([10.5977,  0.7648, -0.1283])
-    function ["Tensor.cauchy_(Tensor self, Number median=0, Number sigma=1, *, Generator? generator=None)"], |_, a| {
+    function Same(Floats -> Kept), ["Tensor.cauchy_(Tensor self, Number median=0, Number sigma=1, *, Generator? generator=None)"], |_, a| {
         let (median, sigma) = (a.float(1)?, a.float(2)?);
         check(a.op, sigma > 0.0, "sigma > 0.0", sigma)?;
         check_continuous(a.op, a.tensor(0)?.dtype())?;
@@ -117,11 +118,11 @@ operation! {
 operation! {
     /// `exp(z)` of normal numbers `z` of the given mean and deviation: torch's for the same seed. For floats.
     ///
-    /// A RuntimeError where `std` is not positive.
+    /// Raises: RuntimeError where `std` is not positive.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.zeros(3).log_normal_(0, 0.5)
     /// tensor([2.1608, 0.8635, 0.3364])
-    function ["Tensor.log_normal_(Tensor self, Number mean=1, Number std=2, *, Generator? generator=None)"], |_, a| {
+    function Same(Floats -> Kept), ["Tensor.log_normal_(Tensor self, Number mean=1, Number std=2, *, Generator? generator=None)"], |_, a| {
         let (mean, std) = (a.float(1)?, a.float(2)?);
         check(a.op, std > 0.0, "std > 0.0", std)?;
         check_float(a.op, a.tensor(0)?.dtype())?;
@@ -133,11 +134,11 @@ operation! {
     /// Random integers from `from` to below `to`, all alike: torch's for the same seed. Without `to` up to the greatest
     /// number of an integer dtype, and up to the last from which on not all integers are floats.
     ///
-    /// A RuntimeError where there is none to draw, and where the dtype does not hold them.
+    /// Raises: RuntimeError where there is none to draw, and where the dtype does not hold them.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.zeros(3).random_(10)
     /// tensor([4., 9., 3.])
-    function [
+    function Same(Numbers -> Kept), [
         "Tensor.random_(Tensor self, *, Generator? generator=None)",
         "Tensor.random_(Tensor self, int from, int? to, *, Generator? generator=None)",
         "Tensor.random_(Tensor self, int to, *, Generator? generator=None)"

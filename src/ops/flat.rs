@@ -29,9 +29,11 @@ pub(super) fn flat(op: &'static str, x: &Tensor, index: &Tensor) -> Result<(Sele
 operation! {
     /// The elements with the given numbers in row-major order, in the shape of the index. Negative numbers count from the end.
     ///
+    /// Shapes: `(...), (n,) -> (n,)`: that of `index`.
+    ///
     /// >>> ferrograd.take(ferrograd.tensor([[1, 2], [3, 4]]), ferrograd.tensor([0, -1]))
     /// tensor([1, 4])
-    function ["take(Tensor self, Tensor index)"], |_, a| {
+    function Noted(Any -> Kept), ["take(Tensor self, Tensor index)"], |_, a| {
         let (selection, indices) = flat(a.op, a.tensor(0)?, a.tensor(1)?)?;
         Ok(select::take(&selection, a.tensor(0)?, indices)?.into())
     }
@@ -41,10 +43,12 @@ operation! {
     /// A copy with the elements of `source` written at the given numbers in row-major order; with `accumulate` added to those
     /// there. Where a number comes several times the last element stays.
     ///
+    /// Shapes: `self` any, kept; `index` and `source` have as many elements.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).put(ferrograd.tensor([0, -1]), ferrograd.tensor([8, 9]))
     /// tensor([[8, 2],
     ///         [3, 9]])
-    function ["put(Tensor self, Tensor index, Tensor source, bool accumulate=False)"],
+    function Noted(Any -> Shared), ["put(Tensor self, Tensor index, Tensor source, bool accumulate=False)"],
     in_place |_, a| {
         let (selection, indices, list, deed) = putting(a)?;
         Ok(select::join(&selection, a.tensor(0)?, &list, indices, deed, "PutBackward0", None)?.into())

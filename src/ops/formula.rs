@@ -112,6 +112,8 @@ pub trait Ternary {
     const DOMAIN: [Domain; 3] = [Domain::ALL; 3];
     /// The nodes where operands are numbers; others have the operation's node and an edge for each operand.
     const FORMS: &'static [Form] = &[];
+    /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
+    const EXACT: u8 = 0;
     /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
     /// respect to them is zero.
     const STEPS: Option<&'static str> = None;

@@ -85,10 +85,12 @@ operation! {
     ///
     /// The index (int64 or int32) has as many dimensions as the input and is no larger but in `dim`.
     ///
+    /// Shapes: `index` is nowhere larger than `self` but along `dim`; the result has that of `index`.
+    ///
     /// >>> ferrograd.gather(ferrograd.tensor([[1, 2], [3, 4]]), 1, ferrograd.tensor([[0, 0], [1, 0]]))
     /// tensor([[1, 1],
     ///         [4, 3]])
-    function ["gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False)"], |_, a| {
+    function Noted(Any -> Kept), ["gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False)"], |_, a| {
         if a.bool(3)? {
             return Err(Error::NotImplemented { op: a.op, what: "sparse_grad=True".into() });
         }
@@ -109,10 +111,12 @@ operation! {
     /// As `gather`, where input and indices broadcast apart from `dim`; without a dimension, of the elements in row-major
     /// order. Negative indices count from the end.
     ///
+    /// Shapes: both broadcast but along `dim`, where the result has the size of `indices`.
+    ///
     /// >>> x = ferrograd.tensor([[3, 1, 2]])
     /// >>> ferrograd.take_along_dim(x, x.argmax(1, keepdim=True), 1)
     /// tensor([[3]])
-    function ["take_along_dim(Tensor self, Tensor indices, int? dim=None)"], |_, a| {
+    function Noted(Any -> Kept), ["take_along_dim(Tensor self, Tensor indices, int? dim=None)"], |_, a| {
         Ok(take_along_dim(a.tensor(0)?, a.tensor(1)?, a.maybe_int(2)?)?.into())
     }
 }

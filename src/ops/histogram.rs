@@ -20,9 +20,12 @@ fn refused<T>(op: &'static str, what: String) -> Result<T> {
 operation! {
     /// How often each integer from 0 on occurs, at least `minlength` of them; with `weights`, the sums of these.
     ///
+    /// Shapes: `(n,) -> (k,)`, `k` the greatest number and one, at least `minlength`.
+    /// Dtypes: integers; the result is int64, of `weights` float32 or float64.
+    ///
     /// >>> ferrograd.bincount(ferrograd.tensor([1, 3, 1]))
     /// tensor([0, 2, 0, 1])
-    function ["bincount(Tensor self, Tensor? weights=None, int minlength=0)"], |_, a| {
+    function Noted(Noted -> Noted), ["bincount(Tensor self, Tensor? weights=None, int minlength=0)"], |_, a| {
         Ok(bincount(a.tensor(0)?, a.maybe_tensor(1)?, a.int(2)?)?.into())
     }
 }
@@ -82,9 +85,11 @@ operation! {
     /// How many elements fall into each of `bins` equal intervals between `min` and `max`; where these are equal, between the
     /// least and the greatest element. What lies outside does not count.
     ///
+    /// Shapes: `(...) -> (bins,)`.
+    ///
     /// >>> ferrograd.histc(ferrograd.tensor([1.0, 2.0, 1.0]), 4, 0, 3)
     /// tensor([0., 2., 1., 0.])
-    function ["histc(Tensor self, int bins=100, Number min=0, Number max=0)"], |_, a| {
+    function Noted(Floats -> Kept), ["histc(Tensor self, int bins=100, Number min=0, Number max=0)"], |_, a| {
         Ok(histc(a.tensor(0)?, a.int(1)?, a.float(2)?, a.float(3)?)?.into())
     }
 }
@@ -155,9 +160,11 @@ operation! {
     /// How many elements, or the sums of their weights, fall between the edges of `bins`: so many equal intervals over
     /// `range`, or over all elements, or a tensor of edges. As a density where asked for, whose integral is 1.
     ///
+    /// Shapes: `(...) -> (bins,), (bins + 1,)`.
+    ///
     /// >>> ferrograd.histogram(ferrograd.tensor([1.0, 2.0, 1.0]), bins=4, range=(0.0, 3.0)).hist
     /// tensor([0., 2., 1., 0.])
-    function [
+    function Noted(Wide -> Shared), [
         "histogram(Tensor self, Tensor bins, *, Tensor? weight=None, bool density=False) -> (Tensor hist, Tensor bin_edges)",
         "histogram(Tensor self, int bins=100, *, Number[]? range=None, Tensor? weight=None, bool density=False) -> (Tensor hist, Tensor bin_edges)"
     ], |n, a| {
@@ -237,9 +244,11 @@ operation! {
     /// Where in a sorted sequence, or in the rows of sequences, values would have to be put in: before those that are equal,
     /// or behind them where `right`, or `side='right'`. `sorter` has the indices that sort the sequence.
     ///
+    /// Shapes: `(n,), (...) -> (...)` or `(..., n), (..., k) -> (..., k)`.
+    ///
     /// >>> ferrograd.searchsorted(ferrograd.tensor([1, 3, 5]), ferrograd.tensor([3, 6]))
     /// tensor([1, 3])
-    function ["searchsorted(Tensor sorted_sequence, Operand input, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None)"], |_, a| {
+    function Noted(Numbers -> Index), ["searchsorted(Tensor sorted_sequence, Operand input, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None)"], |_, a| {
         let right = match (a.text(4)?, a.bool(3)?) {
             (None, right) => right,
             (Some("right"), _) => true,
@@ -254,9 +263,11 @@ operation! {
 operation! {
     /// Between which boundaries, a sorted vector, values lie: after the last that is below, or not above where `right`.
     ///
+    /// Shapes: `(...), (n,) -> (...)`.
+    ///
     /// >>> ferrograd.bucketize(ferrograd.tensor([3, 6]), ferrograd.tensor([1, 3, 5]))
     /// tensor([1, 3])
-    function ["bucketize(Operand input, Tensor boundaries, *, bool out_int32=False, bool right=False)"], |_, a| {
+    function Noted(Numbers -> Index), ["bucketize(Operand input, Tensor boundaries, *, bool out_int32=False, bool right=False)"], |_, a| {
         let boundaries = a.tensor(1)?;
         if boundaries.rank() != 1 {
             return refused(a.op, format!("boundaries tensor must be 1 dimension, but got dim({})", boundaries.rank()));

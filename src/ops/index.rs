@@ -271,10 +271,12 @@ operation! {
     /// A copy with values written at indices, one tensor for each of the first dimensions: what `y[indices] = values` makes
     /// of a copy `y`. With `accumulate` values are added to those there, each as often as its index comes.
     ///
+    /// Shapes: `self` any, kept; `values` broadcasts to that of `self[indices]`.
+    ///
     /// >>> i = ferrograd.tensor([0, 0, 2])
     /// >>> ferrograd.index_put(ferrograd.zeros(3), (i,), ferrograd.ones(3), accumulate=True)
     /// tensor([2., 0., 1.])
-    function ["index_put(Tensor self, Tensor[] indices, Tensor values, bool accumulate=False)"],
+    function Noted(Any -> Shared), ["index_put(Tensor self, Tensor[] indices, Tensor values, bool accumulate=False)"],
     in_place |_, a| {
         let (x, s, indices, deed) = putting(a)?;
         let name = "IndexPutBackward0";

@@ -21,10 +21,12 @@ use crate::tensor::scalar::Scalar;
 operation! {
     /// Writes the elements of another tensor, broadcast and converted, into this one. The gradient goes to the source.
     ///
+    /// Shapes: `src` broadcasts to the tensor's.
+    ///
     /// >>> ferrograd.zeros(2, 2).copy_(ferrograd.tensor([1.0, 2.0]))
     /// tensor([[1., 2.],
     ///         [1., 2.]])
-    function ["Tensor.copy_(Tensor self, Operand src, bool non_blocking=False)"], |_, a| {
+    function Noted(Any -> First), ["Tensor.copy_(Tensor self, Operand src, bool non_blocking=False)"], |_, a| {
         let number = |n: Scalar| Tensor::scalar(n, if let Scalar::Float(_) = n { DType::F64 } else { n.dtype() });
         Ok(match a.operand(1)? {
             Operand::Tensor(src) => copy_(a.tensor(0)?, src)?,
@@ -38,7 +40,7 @@ operation! {
     ///
     /// >>> ferrograd.ones(2).zero_()
     /// tensor([0., 0.])
-    function ["zero_(Tensor self)"], |_, a| Ok(filled("zero_", "ZeroBackward0", a.tensor(0)?, Scalar::Int(0))?.into())
+    function Same(Any -> Kept), ["zero_(Tensor self)"], |_, a| Ok(filled("zero_", "ZeroBackward0", a.tensor(0)?, Scalar::Int(0))?.into())
 }
 
 /// Writes another tensor's elements into `target`.

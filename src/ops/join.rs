@@ -15,25 +15,31 @@ use crate::tensor::layout::{Shape, wrap_dim};
 operation! {
     /// Tensors one after another along a dimension; all other sizes agree. dtypes promote. The gradient is cut again.
     ///
+    /// Shapes: the same but along `dim`, where they add up; `(0,)` counts as nothing.
+    ///
     /// >>> ferrograd.cat([ferrograd.tensor([1, 2]), ferrograd.tensor([3])])
     /// tensor([1, 2, 3])
-    function ["cat(Tensor[] tensors, int dim=0)"], |_, a| Ok(cat(a.tensors(0)?, a.int(1)?)?.into())
+    function Noted(Any -> Promoted), ["cat(Tensor[] tensors, int dim=0)"], |_, a| Ok(cat(a.tensors(0)?, a.int(1)?)?.into())
 }
 
 operation! {
     /// Tensors one after another along a dimension: the same as `cat`.
     ///
+    /// Shapes: the same but along `dim`, where they add up; `(0,)` counts as nothing.
+    ///
     /// >>> ferrograd.concat([ferrograd.tensor([1, 2]), ferrograd.tensor([3])])
     /// tensor([1, 2, 3])
-    function ["concat(Tensor[] tensors, int dim=0)"], |_, a| Ok(cat(a.tensors(0)?, a.int(1)?)?.into())
+    function Noted(Any -> Promoted), ["concat(Tensor[] tensors, int dim=0)"], |_, a| Ok(cat(a.tensors(0)?, a.int(1)?)?.into())
 }
 
 operation! {
     /// Tensors one after another along a dimension: `cat` under NumPy's name.
     ///
+    /// Shapes: the same but along `dim`, where they add up; `(0,)` counts as nothing.
+    ///
     /// >>> ferrograd.concatenate([ferrograd.tensor([1, 2]), ferrograd.tensor([3])])
     /// tensor([1, 2, 3])
-    function ["concatenate(Tensor[] tensors, int dim=0)"], |_, a| Ok(cat(a.tensors(0)?, a.int(1)?)?.into())
+    function Noted(Any -> Promoted), ["concatenate(Tensor[] tensors, int dim=0)"], |_, a| Ok(cat(a.tensors(0)?, a.int(1)?)?.into())
 }
 
 /// Tensors one after another along a dimension.
@@ -104,10 +110,12 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
 operation! {
     /// Tensors of one shape along a new dimension.
     ///
+    /// Shapes: all the same; the result has their number as a new size at `dim`.
+    ///
     /// >>> ferrograd.stack([ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4])])
     /// tensor([[1, 2],
     ///         [3, 4]])
-    function ["stack(Tensor[] tensors, int dim=0)"], |_, a| Ok(stack(a.tensors(0)?, a.int(1)?)?.into())
+    function Noted(Any -> Promoted), ["stack(Tensor[] tensors, int dim=0)"], |_, a| Ok(stack(a.tensors(0)?, a.int(1)?)?.into())
 }
 
 /// Tensors of one shape along a new dimension.
@@ -159,10 +167,12 @@ fn expected_some(op: &'static str) -> Error {
 operation! {
     /// Tensors side by side: vectors and numbers one after another, all others along the second dimension.
     ///
+    /// Shapes: of one size but along the second dimension, of vectors the first, where they add up.
+    ///
     /// >>> ferrograd.hstack([ferrograd.tensor([[1], [2]]), ferrograd.tensor([[3], [4]])])
     /// tensor([[1, 3],
     ///         [2, 4]])
-    function ["hstack(Tensor[] tensors)"], |_, a| {
+    function Noted(Any -> Promoted), ["hstack(Tensor[] tensors)"], |_, a| {
         let all = at_least(a, 1)?;
         Ok(cat(&all, isize::from(all[0].rank() > 1))?.into())
     }
@@ -171,37 +181,45 @@ operation! {
 operation! {
     /// Tensors one below the other: vectors as rows, all others along the first dimension.
     ///
+    /// Shapes: of one size but along the first dimension, where they add up; vectors are rows.
+    ///
     /// >>> ferrograd.vstack([ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4])])
     /// tensor([[1, 2],
     ///         [3, 4]])
-    function ["vstack(Tensor[] tensors)"], |_, a| Ok(cat(&at_least(a, 2)?, 0)?.into())
+    function Noted(Any -> Promoted), ["vstack(Tensor[] tensors)"], |_, a| Ok(cat(&at_least(a, 2)?, 0)?.into())
 }
 
 operation! {
     /// Tensors one below the other: the same as `vstack`.
     ///
+    /// Shapes: of one size but along the first dimension, where they add up; vectors are rows.
+    ///
     /// >>> ferrograd.row_stack([ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4])])
     /// tensor([[1, 2],
     ///         [3, 4]])
-    function ["row_stack(Tensor[] tensors)"], |_, a| Ok(cat(&at_least(a, 2)?, 0)?.into())
+    function Noted(Any -> Promoted), ["row_stack(Tensor[] tensors)"], |_, a| Ok(cat(&at_least(a, 2)?, 0)?.into())
 }
 
 operation! {
     /// Tensors one behind the other, along the third dimension.
     ///
+    /// Shapes: of one size but along the third dimension, where they add up.
+    ///
     /// >>> ferrograd.dstack([ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4])])
     /// tensor([[[1, 3],
     ///          [2, 4]]])
-    function ["dstack(Tensor[] tensors)"], |_, a| Ok(cat(&at_least(a, 3)?, 2)?.into())
+    function Noted(Any -> Promoted), ["dstack(Tensor[] tensors)"], |_, a| Ok(cat(&at_least(a, 3)?, 2)?.into())
 }
 
 operation! {
     /// Tensors side by side, vectors as columns.
     ///
+    /// Shapes: matrices of equal height, and vectors as their columns.
+    ///
     /// >>> ferrograd.column_stack([ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4])])
     /// tensor([[1, 3],
     ///         [2, 4]])
-    function ["column_stack(Tensor[] tensors)"], |_, a| {
+    function Noted(Any -> Promoted), ["column_stack(Tensor[] tensors)"], |_, a| {
         let column = |t: &Tensor| if t.rank() <= 1 { view::reshape(t, &[t.numel() as isize, 1]) } else { Ok(t.clone()) };
         let all: Vec<Tensor> = a.tensors(0)?.iter().map(column).collect::<Result<_>>()?;
         if all.is_empty() { Err(expected_some(a.op)) } else { Ok(cat(&all, 1)?.into()) }
@@ -236,37 +254,46 @@ fn called(n: usize, a: &Arguments, rank: usize) -> Result<Output> {
 operation! {
     /// Tensors with at least one dimension, as views: several give a tuple.
     ///
+    /// Shapes: any; those of at least one dimension are kept.
+    ///
     /// >>> ferrograd.atleast_1d(ferrograd.tensor(1))
     /// tensor([1])
-    function ["atleast_1d(Tensor input)", "atleast_1d(Tensor[] tensors)", "atleast_1d(Tensor... tensors)"], |n, a| called(n, a, 1)
+    function Noted(Any -> Kept), ["atleast_1d(Tensor input)", "atleast_1d(Tensor[] tensors)", "atleast_1d(Tensor... tensors)"], |n, a| called(n, a, 1)
 }
 
 operation! {
     /// Tensors with at least two dimensions, as views: vectors become rows; several tensors give a tuple.
     ///
+    /// Shapes: any; those of at least two dimensions are kept.
+    ///
     /// >>> ferrograd.atleast_2d(ferrograd.tensor([1, 2]))
     /// tensor([[1, 2]])
-    function ["atleast_2d(Tensor input)", "atleast_2d(Tensor[] tensors)", "atleast_2d(Tensor... tensors)"], |n, a| called(n, a, 2)
+    function Noted(Any -> Kept), ["atleast_2d(Tensor input)", "atleast_2d(Tensor[] tensors)", "atleast_2d(Tensor... tensors)"], |n, a| called(n, a, 2)
 }
 
 operation! {
     /// Tensors with at least three dimensions, as views: matrices get one behind, vectors one on either side; several
     /// tensors give a tuple.
     ///
+    /// Shapes: any; those of at least three dimensions are kept.
+    ///
     /// >>> ferrograd.atleast_3d(ferrograd.tensor([1, 2])).shape
     /// torch.Size([1, 2, 1])
-    function ["atleast_3d(Tensor input)", "atleast_3d(Tensor[] tensors)", "atleast_3d(Tensor... tensors)"], |n, a| called(n, a, 3)
+    function Noted(Any -> Kept), ["atleast_3d(Tensor input)", "atleast_3d(Tensor[] tensors)", "atleast_3d(Tensor... tensors)"], |n, a| called(n, a, 3)
 }
 
 operation! {
     /// The grid that vectors span: for each of them a view that repeats it along the dimensions of the others. With the
     /// indexing 'xy' the first two dimensions are swapped.
     ///
+    /// Shapes: `(n,), (m,) -> (n, m), (n, m)`, so for any number of vectors; with `indexing='xy'` the first two the
+    /// other way.
+    ///
     /// >>> ferrograd.meshgrid(ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4]), indexing="ij")
     /// (tensor([[1, 1],
     ///         [2, 2]]), tensor([[3, 4],
     ///         [3, 4]]))
-    function ["meshgrid(Tensor[] tensors, *, str? indexing=None)", "meshgrid(Tensor... tensors, *, str? indexing=None)"], |_, a| {
+    function Noted(Any -> Shared), ["meshgrid(Tensor[] tensors, *, str? indexing=None)", "meshgrid(Tensor... tensors, *, str? indexing=None)"], |_, a| {
         Ok(Output::Tensors(meshgrid(a.tensors(0)?, a.text(1)?.unwrap_or("ij"))?))
     }
 }
@@ -314,12 +341,14 @@ pub fn meshgrid(tensors: &[Tensor], indexing: &str) -> Result<Vec<Tensor>> {
 operation! {
     /// All combinations of one element of each vector, as rows.
     ///
+    /// Shapes: `(n,), (m,) -> (n * m, 2)`, so for any number of vectors; one stays as it is.
+    ///
     /// >>> ferrograd.cartesian_prod(ferrograd.tensor([1, 2]), ferrograd.tensor([3, 4]))
     /// tensor([[1, 3],
     ///         [1, 4],
     ///         [2, 3],
     ///         [2, 4]])
-    function ["cartesian_prod(Tensor... tensors)"], |_, a| Ok(cartesian_prod(a.tensors(0)?)?.into())
+    function Noted(Any -> Shared), ["cartesian_prod(Tensor... tensors)"], |_, a| Ok(cartesian_prod(a.tensors(0)?)?.into())
 }
 
 /// All combinations of one element of each vector; of a single vector the vector itself.
@@ -345,11 +374,13 @@ pub fn cartesian_prod(tensors: &[Tensor]) -> Result<Tensor> {
 operation! {
     /// All choices of `r` elements of a vector in their order, as rows; with replacement, elements can be chosen again.
     ///
+    /// Shapes: `(n,) -> (k, r)`.
+    ///
     /// >>> ferrograd.combinations(ferrograd.tensor([1, 2, 3]))
     /// tensor([[1, 2],
     ///         [1, 3],
     ///         [2, 3]])
-    function ["combinations(Tensor self, int r=2, bool with_replacement=False)"], |_, a| {
+    function Noted(Any -> Kept), ["combinations(Tensor self, int r=2, bool with_replacement=False)"], |_, a| {
         Ok(combinations(a.tensor(0)?, a.int(1)?, a.bool(2)?)?.into())
     }
 }
@@ -402,11 +433,13 @@ fn choices(n: usize, r: usize) -> usize {
 operation! {
     /// Matrices as blocks along the diagonal of one, zeros elsewhere; vectors and numbers count as rows. dtypes promote.
     ///
+    /// Shapes: of at most two dimensions; the result is a matrix.
+    ///
     /// >>> ferrograd.block_diag(ferrograd.tensor([[1, 2]]), ferrograd.tensor([[3], [4]]))
     /// tensor([[1, 2, 0],
     ///         [0, 0, 3],
     ///         [0, 0, 4]])
-    function ["block_diag(Tensor... tensors)"], |_, a| Ok(block_diag(a.tensors(0)?)?.into())
+    function Noted(Any -> Promoted), ["block_diag(Tensor... tensors)"], |_, a| Ok(block_diag(a.tensors(0)?)?.into())
 }
 
 /// Matrices along the diagonal of one.

@@ -19,6 +19,8 @@ use crate::tensor::storage::{Access, Versioning};
 operation! {
     /// A copy with one number where the mask (bool) is true; the gradient passes where it is false. The mask broadcasts.
     ///
+    /// Dtypes: any; the result has the first one's.
+    ///
     /// >>> ferrograd.masked_fill(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([True, False]), 0)
     /// tensor([0., 2.])
     ternary MaskedFill, masked_fill, "MaskedFillBackward1", Rule::Promote,
@@ -103,9 +105,11 @@ static MASKED: Family = Family {
 operation! {
     /// The elements where the mask (bool) is true, in row-major order. Input and mask broadcast.
     ///
+    /// Shapes: the operands broadcast; `(k,)`.
+    ///
     /// >>> ferrograd.masked_select(ferrograd.tensor([1, 2, 3]), ferrograd.tensor([True, False, True]))
     /// tensor([1, 3])
-    function ["masked_select(Tensor self, Tensor mask)"], |_, a| {
+    function Noted(Any -> Kept), ["masked_select(Tensor self, Tensor mask)"], |_, a| {
         let (op, mask) = (a.op, a.tensor(1)?);
         check_mask(op, mask)?;
         let (x, mask) = together(op, a.tensor(0)?, mask)?;
@@ -118,9 +122,11 @@ operation! {
     /// A copy with elements of `source`, in row-major order, written where the mask (bool) is true. The mask broadcasts;
     /// `source` has at least as many elements as are marked.
     ///
+    /// Shapes: `mask` broadcasts to that of `self`, which is kept; `source` has as many elements as are true.
+    ///
     /// >>> ferrograd.zeros(3).masked_scatter(ferrograd.tensor([True, False, True]), ferrograd.tensor([1.0, 2.0]))
     /// tensor([1., 0., 2.])
-    function ["masked_scatter(Tensor self, Tensor mask, Tensor source)"],
+    function Noted(Any -> Shared), ["masked_scatter(Tensor self, Tensor mask, Tensor source)"],
     in_place |_, a| {
         let x = a.tensor(0)?;
         let mask = view::expand(a.tensor(1)?, &view::signed(x.shape()))?;
@@ -211,12 +217,14 @@ operation! {
     /// The indices of the elements that are not zero, in row-major order: as the rows of a matrix, or, with `as_tuple`, one
     /// tensor a dimension, as indexing takes them.
     ///
+    /// Shapes: `(...) -> (k, r)`: `k` elements, `r` dimensions.
+    ///
     /// >>> ferrograd.nonzero(ferrograd.tensor([[0, 1], [2, 0]]))
     /// tensor([[0, 1],
     ///         [1, 0]])
     /// >>> ferrograd.nonzero(ferrograd.tensor([0, 3, 4]), as_tuple=True)
     /// (tensor([1, 2]),)
-    function ["nonzero(Tensor self, *, bool as_tuple=False)"], |_, a| {
+    function Noted(Any -> Index), ["nonzero(Tensor self, *, bool as_tuple=False)"], |_, a| {
         let x = a.tensor(0)?;
         if a.bool(1)? { nonzero_tuple(x) } else { Ok(nonzero_matrix(x)?.into()) }
     }
@@ -225,20 +233,24 @@ operation! {
 operation! {
     /// The indices of the elements that are not zero, as the rows of a matrix: `nonzero` under NumPy's name.
     ///
+    /// Shapes: `(...) -> (k, r)`: `k` elements, `r` dimensions.
+    ///
     /// >>> ferrograd.argwhere(ferrograd.tensor([0, 3, 4]))
     /// tensor([[1],
     ///         [2]])
-    function ["argwhere(Tensor self)"], |_, a| Ok(nonzero_matrix(a.tensor(0)?)?.into())
+    function Noted(Any -> Index), ["argwhere(Tensor self)"], |_, a| Ok(nonzero_matrix(a.tensor(0)?)?.into())
 }
 
 operation! {
     /// As `nonzero`, of a number of rows that is known before: the first `size` rows, or all and rows of `fill_value`.
     ///
+    /// Shapes: `(...) -> (size, r)`: `r` dimensions.
+    ///
     /// >>> ferrograd.nonzero_static(ferrograd.tensor([0, 3, 4]), size=3)
     /// tensor([[ 1],
     ///         [ 2],
     ///         [-1]])
-    function ["nonzero_static(Tensor self, *, int size, int fill_value=-1)"], |_, a| {
+    function Noted(Any -> Index), ["nonzero_static(Tensor self, *, int size, int fill_value=-1)"], |_, a| {
         let (x, size) = (a.tensor(0)?, a.int(1)?);
         let Ok(rows) = usize::try_from(size) else {
             return Err(Error::Invalid { op: a.op, what: format!("size must be non-negative, got {size}") });

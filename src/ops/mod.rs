@@ -64,6 +64,7 @@ pub mod special;
 pub mod splice;
 pub mod statistics;
 pub mod sum;
+pub mod terms;
 pub mod trigonometric;
 pub mod unary;
 pub mod unique;

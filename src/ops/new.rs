@@ -26,7 +26,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2]).new_zeros(3)
     /// tensor([0, 0, 0])
-    function ["Tensor.new_zeros(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Any -> AskedLike), ["Tensor.new_zeros(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype());
         finish(for_examples(a, |shape| Tensor::zeros(shape, dtype))?, a, 2)
     }
@@ -37,7 +37,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2]).new_ones(3)
     /// tensor([1, 1, 1])
-    function ["Tensor.new_ones(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Any -> AskedLike), ["Tensor.new_ones(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype());
         finish(for_examples(a, |shape| Tensor::ones(shape, dtype))?, a, 2)
     }
@@ -48,7 +48,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2]).new_empty(3).dtype
     /// torch.int64
-    function ["Tensor.new_empty(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Any -> AskedLike), ["Tensor.new_empty(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype()).require(a.op)?;
         finish(for_examples(a, |shape| Tensor::uninitialized(a.op, shape, dtype))?, a, 2)
     }
@@ -59,7 +59,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2]).new_full((2,), 7)
     /// tensor([7, 7])
-    function ["Tensor.new_full(Tensor self, int[] size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Any -> AskedLike), ["Tensor.new_full(Tensor self, int[] size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(3)?.unwrap_or(a.tensor(0)?.dtype());
         finish(for_examples(a, |shape| full(shape, a.number(2)?, dtype))?, a, 3)
     }
@@ -68,9 +68,11 @@ operation! {
 operation! {
     /// As `empty_strided`, in the dtype of this tensor where none is given.
     ///
+    /// Shapes: `size`.
+    ///
     /// >>> ferrograd.tensor([1, 2]).new_empty_strided((2, 3), (1, 2)).stride()
     /// (1, 2)
-    function ["Tensor.new_empty_strided(Tensor self, int[] size, int[] stride, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Any -> AskedLike), ["Tensor.new_empty_strided(Tensor self, int[] size, int[] stride, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(3)?.unwrap_or(a.tensor(0)?.dtype());
         finish(strided(a.op, a.ints(1)?, a.ints(2)?, dtype)?, a, 3)
     }
@@ -79,9 +81,11 @@ operation! {
 operation! {
     /// A tensor of the given sizes and strides whose elements are anything.
     ///
+    /// Shapes: `size`.
+    ///
     /// >>> ferrograd.empty_strided((2, 3), (1, 2)).stride()
     /// (1, 2)
-    function ["empty_strided(int[] size, int[] stride, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Any -> Asked), ["empty_strided(int[] size, int[] stride, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         finish(strided(a.op, a.ints(0)?, a.ints(1)?, a.dtype(2)?.unwrap_or_else(default_dtype))?, a, 2)
     }
 }
@@ -114,9 +118,11 @@ operation! {
     /// A tensor of the given sizes whose elements are anything, without gaps, the dimensions in the given order from the
     /// outermost to the innermost.
     ///
+    /// Shapes: `size`.
+    ///
     /// >>> ferrograd.empty_permuted((2, 3, 4), (1, 0, 2)).stride()
     /// (4, 8, 1)
-    function ["empty_permuted(int[] size, int[] physical_layout, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Any -> Asked), ["empty_permuted(int[] size, int[] physical_layout, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let (op, size, order) = (a.op, a.ints(0)?, a.ints(1)?);
         if size.len() != order.len() {
             return Err(Error::PermuteRank { op, rank: size.len(), given: order.len() });
@@ -140,7 +146,7 @@ operation! {
     ///
     /// >>> ferrograd.fill(ferrograd.zeros(2), 7)
     /// tensor([7., 7.])
-    function ["fill(Tensor self, Operand value)"],
+    function Same(Any -> Kept), ["fill(Tensor self, Operand value)"],
     in_place |_, a| {
         let x = a.tensor(0)?;
         Ok(match a.operand(1)? {

@@ -41,7 +41,7 @@ operation! {
     ///
     /// >>> ferrograd.linalg.vector_norm(ferrograd.tensor([3.0, -4.0]))
     /// tensor(5.)
-    function ["linalg.vector_norm(Tensor input, Number ord=2, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
+    function Reduced(Floats -> Kept), ["linalg.vector_norm(Tensor input, Number ord=2, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
         Ok(vector_norm(a.tensor(0)?, a.float(1)?, a.ints(2)?, a.bool(3)?, a.dtype(4)?)?.into())
     }
 }
@@ -141,9 +141,11 @@ operation! {
     /// absolute values, infinity and minus infinity those of a row. Norms by singular values (2, -2, `'nuc'`) are not
     /// implemented.
     ///
+    /// Shapes: any of at least two dimensions; without the two of `dim`, which `keepdim` keeps with size 1.
+    ///
     /// >>> ferrograd.linalg.matrix_norm(ferrograd.tensor([[1.0, -2.0], [3.0, 4.0]]), 1)
     /// tensor(6.)
-    function ["linalg.matrix_norm(Tensor input, Order ord='fro', int[] dim=(-2,-1), bool keepdim=False, *, DType? dtype=None)"], |_, a| {
+    function Noted(Floats -> Kept), ["linalg.matrix_norm(Tensor input, Order ord='fro', int[] dim=(-2,-1), bool keepdim=False, *, DType? dtype=None)"], |_, a| {
         let dims = if a.is_none(2) { &[-2, -1][..] } else { a.ints(2)? };
         let order = order(a, 1)?.unwrap_or(Order::Word("fro"));
         Ok(matrix_norm(a.tensor(0)?, &order, dims, a.bool(3)?, a.dtype(4)?)?.into())
@@ -187,7 +189,7 @@ operation! {
     ///
     /// >>> ferrograd.linalg.norm(ferrograd.tensor([[3.0, 0.0], [0.0, 4.0]]))
     /// tensor(5.)
-    function ["linalg.norm(Tensor input, Order? ord=None, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
+    function Reduced(Floats -> Kept), ["linalg.norm(Tensor input, Order? ord=None, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
         Ok(norm(a.tensor(0)?, order(a, 1)?, a.maybe_ints(2)?, a.bool(3)?, a.dtype(4)?)?.into())
     }
 }
@@ -225,7 +227,7 @@ operation! {
     ///
     /// >>> ferrograd.norm(ferrograd.tensor([3.0, -4.0]))
     /// tensor(5.)
-    function ["norm(Tensor self, Order? p='fro', int[]? dim=None, bool keepdim=False, DType? dtype=None)"], |_, a| {
+    function Reduced(Floats -> Kept), ["norm(Tensor self, Order? p='fro', int[]? dim=None, bool keepdim=False, DType? dtype=None)"], |_, a| {
         let (x, dims) = (a.tensor(0)?, a.ints(2)?);
         Ok(match order(a, 1)? {
             None => vector_norm(x, 2.0, dims, a.bool(3)?, a.dtype(4)?)?,
@@ -242,9 +244,11 @@ operation! {
 operation! {
     /// The norm of order `p` of the difference of two tensors, which broadcast.
     ///
+    /// Shapes: the operands broadcast; `()`.
+    ///
     /// >>> ferrograd.dist(ferrograd.tensor([1.0, 1.0]), ferrograd.tensor([4.0, 5.0]))
     /// tensor(5.)
-    function ["dist(Tensor self, Tensor other, Number p=2)"], |_, a| {
+    function Noted(Floats -> Promoted), ["dist(Tensor self, Tensor other, Number p=2)"], |_, a| {
         Ok(dist(a.tensor(0)?, a.tensor(1)?, a.float(2)?)?.into())
     }
 }
@@ -279,7 +283,7 @@ operation! {
     /// >>> ferrograd.renorm(ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, 0, 3.5)
     /// tensor([[1.0000, 2.0000],
     ///         [1.5000, 2.0000]])
-    function ["renorm(Tensor self, Number p, int dim, Number maxnorm)"],
+    function Same(Floats -> Kept), ["renorm(Tensor self, Number p, int dim, Number maxnorm)"],
     in_place |_, a| {
         let (p, dim, greatest) = (a.float(1)?, a.int(2)?, a.float(3)?);
         Ok(super::inplace::apply("renorm_", a.tensor(0)?, &[], &|x| renorm(x, p, dim, greatest))?.into())

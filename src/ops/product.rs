@@ -20,7 +20,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([2.0, 3.0, 4.0]).prod()
     /// tensor(24.)
-    function ["prod(Tensor self, *, DType? dtype=None)", "prod(Tensor self, int dim, bool keepdim=False, *, DType? dtype=None)"],
+    function Reduced(Any -> Sum), ["prod(Tensor self, *, DType? dtype=None)", "prod(Tensor self, int dim, bool keepdim=False, *, DType? dtype=None)"],
     |n, a| Ok(match n {
         0 => prod(a.tensor(0)?, None, false, a.dtype(1)?)?,
         _ => prod(a.tensor(0)?, Some(a.int(1)?), a.bool(2)?, a.dtype(3)?)?,

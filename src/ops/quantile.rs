@@ -26,7 +26,7 @@ operation! {
     ///
     /// >>> ferrograd.quantile(ferrograd.tensor([1.0, 2.0, 3.0, 4.0]), 0.4)
     /// tensor(2.2000)
-    function ["quantile(Tensor self, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')"], |_, a| called(a, false)
+    function Reduced(Wide -> Kept), ["quantile(Tensor self, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')"], |_, a| called(a, false)
 }
 
 operation! {
@@ -34,7 +34,7 @@ operation! {
     ///
     /// >>> ferrograd.nanquantile(ferrograd.tensor([1.0, float("nan"), 3.0]), 0.5)
     /// tensor(2.)
-    function ["nanquantile(Tensor self, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')"], |_, a| called(a, true)
+    function Reduced(Wide -> Shared), ["nanquantile(Tensor self, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')"], |_, a| called(a, true)
 }
 
 fn refused<T>(op: &'static str, what: String) -> Result<T> {

@@ -152,7 +152,7 @@ macro_rules! floats {
     ($($(#[doc = $doc:literal])* $sized:literal, $(#[doc = $like_doc:literal])* $like:literal => $numbers:expr;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$sized], |_, a| {
+            function Size(Floats -> Asked), [$sized], |_, a| {
                 let dtype = a.dtype(2)?.unwrap_or_else(default_dtype);
                 check_float(a.op, dtype)?;
                 check_asked(a, 2, dtype)?;
@@ -161,7 +161,7 @@ macro_rules! floats {
         }
         operation! {
             $(#[doc = $like_doc])*
-            function [$like], |_, a| {
+            function Same(Floats -> AskedLike), [$like], |_, a| {
                 let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype());
                 check_float(a.op, dtype)?;
                 check_asked(a, 2, dtype)?;
@@ -175,8 +175,6 @@ floats! {
     /// Random numbers between 0 and 1, evenly distributed: torch's for the same seed. `generator` is the stream that they
     /// are drawn from.
     ///
-    /// The default float where no dtype is given; other dtypes than floats are a NotImplementedError.
-    ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.rand(3)
     /// tensor([0.4963, 0.7682, 0.0885])
     "rand(int[] size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
@@ -189,8 +187,6 @@ floats! {
 
     /// Random numbers of the normal distribution of mean 0 and variance 1: torch's for the same seed. `generator` is the
     /// stream that they are drawn from.
-    ///
-    /// The default float where no dtype is given; other dtypes than floats are a NotImplementedError.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.randn(3)
     /// tensor([ 1.5410, -0.2934, -2.1788])
@@ -207,11 +203,13 @@ operation! {
     /// Random integers from `low`, 0 where it is not given, to below `high`, all alike: torch's for the same seed. Of
     /// int64 where no dtype is given.
     ///
-    /// A RuntimeError where there is none to draw, and where the dtype does not hold them.
+    /// Raises: RuntimeError where there is none to draw, and where the dtype does not hold them.
+    ///
+    /// Dtypes: any but bool; `dtype`, else int64.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.randint(10, (4,))
     /// tensor([4, 9, 3, 0])
-    function [
+    function Size(Noted -> Noted), [
         "randint(int high, Size size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
         "randint(int low, int high, Size size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"
     ], |n, a| {
@@ -229,7 +227,7 @@ operation! {
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.randint_like(ferrograd.zeros(3), 1, 4)
     /// tensor([3., 1., 3.])
-    function [
+    function Same(Numbers -> AskedLike), [
         "randint_like(Tensor input, int high, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)",
         "randint_like(Tensor input, int low, int high, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
     ], |n, a| {
@@ -324,11 +322,14 @@ fn end_held(op: &'static str, to: i64, dtype: DType) -> Result<i64> {
 operation! {
     /// The integers from 0 to below `n` in a random order: torch's for the same seed. Of int64 where no dtype is given.
     ///
-    /// A RuntimeError for a negative `n`, and where the dtype does not hold the numbers.
+    /// Raises: RuntimeError for a negative `n`, and where the dtype does not hold the numbers.
+    ///
+    /// Shapes: `(n,)`.
+    /// Dtypes: any but bool; `dtype`, else int64.
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.randperm(4)
     /// tensor([0, 1, 3, 2])
-    function ["randperm(int n, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Noted -> Noted), ["randperm(int n, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(DType::I64);
         check_asked(a, 2, dtype)?;
         finish(randperm(a.op, a.int(0)?, dtype, a.generator(1)?)?, a, 2)

@@ -13,9 +13,11 @@ operation! {
     /// Numbers from `start` to `end` by `step`, the end included: the default float where no dtype is given. `arange` leaves
     /// the end out, as Python's ranges do.
     ///
+    /// Shapes: `(n,)` with `n = floor((end - start) / step) + 1`.
+    ///
     /// >>> ferrograd.range(1, 3)
     /// tensor([1., 2., 3.])
-    function ["range(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Numbers -> Asked), ["range(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let (start, end, step) = (a.number(0)?.as_f64(), a.number(1)?.as_f64(), a.number(2)?.as_f64());
         let wrong = |argument, rule, given| Err(Error::Range { op: "range", argument, rule, given });
         if step == 0.0 || step.is_nan() {
@@ -43,9 +45,11 @@ operation! {
 operation! {
     /// `base` to the powers of `steps` numbers evenly spaced from `start` to `end`, both ends included.
     ///
+    /// Shapes: `(steps,)`.
+    ///
     /// >>> ferrograd.logspace(0, 2, 3)
     /// tensor([  1.,  10., 100.])
-    function ["logspace(Number start, Number end, int steps, Number base=10.0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Numbers -> Asked), ["logspace(Number start, Number end, int steps, Number base=10.0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
         let dtype = a.dtype(4)?.unwrap_or_else(default_dtype);
         let y = logspace(a.number(0)?.as_f64(), a.number(1)?.as_f64(), a.int(2)?, a.float(3)?, dtype)?;
         finish(y, a, 4)
@@ -84,10 +88,12 @@ operation! {
     /// The powers of a vector's elements as the columns of a matrix, from power `N - 1` down to 0, or up to it with
     /// `increasing`; as many as there are elements where `N` is not given.
     ///
+    /// Shapes: `(n,) -> (n, N)`.
+    ///
     /// >>> ferrograd.vander(ferrograd.tensor([2, 3]), 3)
     /// tensor([[4, 2, 1],
     ///         [9, 3, 1]])
-    function ["vander(Tensor x, int? N=None, bool increasing=False)"], |_, a| {
+    function Noted(Any -> Sum), ["vander(Tensor x, int? N=None, bool increasing=False)"], |_, a| {
         Ok(vander(a.tensor(0)?, a.maybe_int(1)?, a.bool(2)?)?.into())
     }
 }

@@ -6,6 +6,7 @@ use linkme::distributed_slice;
 use smallvec::SmallVec;
 
 use super::formula::Pointwise;
+use super::terms::{Terms, docstring};
 use crate::error::{Error, Result};
 use crate::random::{self, Generator};
 use crate::tensor::Tensor;
@@ -20,7 +21,8 @@ pub static BLOCKS: [Operation];
 pub fn operations() -> &'static [Operation] {
     static ALL: OnceLock<Vec<Operation>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let mut all: Vec<Operation> = BLOCKS.iter().copied().chain(BLOCKS.iter().filter_map(in_place)).collect();
+        let told = |of: &Operation| Operation { doc: leak(docstring(of, None)), ..*of };
+        let mut all: Vec<Operation> = BLOCKS.iter().map(told).chain(BLOCKS.iter().filter_map(in_place)).collect();
         all.sort_by_key(|o| o.name);
         all
     })
@@ -29,22 +31,27 @@ pub fn operations() -> &'static [Operation] {
 /// How the signatures end that ask for the in-place form by an argument.
 const INPLACE: &str = ", bool inplace=False)";
 
+/// Text of the table, which lives as long as the process.
+fn leak(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
 /// The operation that writes the result of another into its first operand.
 fn in_place(of: &Operation) -> Option<Operation> {
-    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let renamed = |signature: &&'static str| leak(signature.replacen('(', "_(", 1).replace(INPLACE, ")"));
     let takes_self = |signature: &&&'static str| signature.contains("(Tensor self");
     let aliases: Vec<&'static str> = of.aliases.iter().map(|name| leak(format!("{name}_"))).collect();
     let signatures: Vec<&'static str> = of.signatures.iter().filter(takes_self).map(renamed).collect();
-    Some(Operation {
+    let mut operation = Operation {
         name: leak(format!("{}_", of.name)),
-        doc: leak(format!("[`{}`] in place.\n\n{}", of.name, of.doc)),
         signatures: Box::leak(signatures.into_boxed_slice()),
         aliases: Box::leak(aliases.into_boxed_slice()),
         call: of.in_place?,
         in_place: None,
         ..*of
-    })
+    };
+    operation.doc = leak(docstring(&operation, Some(of.name)));
+    Some(operation)
 }
 
 /// A value given to an operation.
@@ -101,8 +108,8 @@ impl From<Tensor> for Output {
 pub enum Kind {
     /// One formula on every element.
     Pointwise(fn() -> &'static Pointwise),
-    /// A function of tensors.
-    Function,
+    /// A function of tensors, and what it takes and gives.
+    Function(Terms),
 }
 
 /// What runs an operation; the first argument is the number of the signature that matched.
@@ -378,22 +385,24 @@ pub const fn head(signatures: &[&'static str]) -> &'static str {
 /// ```text
 /// operation! {
 ///     /// Bounds.
-///     chooses ["clamp(Tensor self, Number? min=None, Number? max=None)"], |_, a| bounds(a)
+///     chooses Broadcast(Numbers -> Promoted), ["clamp(Tensor self, Number? min=None, Number? max=None)"], |_, a| bounds(a)
 /// }
 /// ```
 ///
 /// `ternary ..., [...], run run, in_place` gives the calls themselves, for operands that are checked or converted first.
 ///
-/// All others give a function that makes the result:
+/// All others say which shapes and dtypes they take and give (see [`super::terms`]), and a function that makes the result:
 ///
 /// ```text
 /// operation! {
 ///     /// Matrix product.
-///     function ["matmul(Tensor self, Tensor other)"], |_, a| Ok(matmul(a.tensor(0)?, a.tensor(1)?)?.into())
+///     ///
+///     /// Shapes: `(..., n, k), (..., k, m) -> (..., n, m)`.
+///     function Noted(Numbers -> Shared), ["matmul(Tensor self, Tensor other)"], |_, a| Ok(matmul(a.tensor(0)?, a.tensor(1)?)?.into())
 /// }
 /// ```
 ///
-/// `function [...], in_place run, call` gives an in-place form too.
+/// `function ..., [...], in_place run, call` gives an in-place form too.
 macro_rules! operation {
     ($(#[doc = $doc:literal])* unary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
         $crate::ops::registry::operation!(@pointwise (x) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
@@ -418,7 +427,7 @@ macro_rules! operation {
     };
     (@ternary $T:ident) => {
         $crate::ops::registry::operation!(@formula $T, Ternary, 3, [0 1 2], n, [[n]],
-            <$T as $crate::ops::formula::Ternary>::DOMAIN, None, 0);
+            <$T as $crate::ops::formula::Ternary>::DOMAIN, None, <$T as $crate::ops::formula::Ternary>::EXACT);
     };
     ($(#[doc = $doc:literal])* quaternary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
         $crate::ops::registry::operation!(@pointwise (a, b, c, d) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
@@ -491,9 +500,9 @@ macro_rules! operation {
         let _ = $n;
         $crate::ops::pointwise::arguments($T::spec(), $a)?
     }};
-    ($(#[doc = $doc:literal])* chooses $calls:tt, $choose:expr) => {
+    ($(#[doc = $doc:literal])* chooses $shapes:ident($takes:ident -> $gives:ident), $calls:tt, $choose:expr) => {
         $crate::ops::registry::operation!(@entry [$($doc)*] $calls,
-            $crate::ops::registry::Kind::Function,
+            $crate::ops::registry::operation!(@terms $shapes $takes $gives),
             |n, a| {
                 let choose: $crate::ops::pointwise::Choose = $choose;
                 $crate::ops::pointwise::chosen(choose(n, a)?)
@@ -503,13 +512,20 @@ macro_rules! operation {
                 $crate::ops::pointwise::chosen_in_place(a.op, choose(n, a)?)
             }));
     };
-    ($(#[doc = $doc:literal])* function $calls:tt, in_place $in_place:expr, $call:expr) => {
+    ($(#[doc = $doc:literal])* function $shapes:ident($takes:ident -> $gives:ident), $calls:tt, in_place $in_place:expr, $call:expr) => {
         $crate::ops::registry::operation!(@entry [$($doc)*] $calls,
-            $crate::ops::registry::Kind::Function, $call, Some($in_place));
+            $crate::ops::registry::operation!(@terms $shapes $takes $gives), $call, Some($in_place));
     };
-    ($(#[doc = $doc:literal])* function $calls:tt, $call:expr) => {
+    ($(#[doc = $doc:literal])* function $shapes:ident($takes:ident -> $gives:ident), $calls:tt, $call:expr) => {
         $crate::ops::registry::operation!(@entry [$($doc)*] $calls,
-            $crate::ops::registry::Kind::Function, $call, None);
+            $crate::ops::registry::operation!(@terms $shapes $takes $gives), $call, None);
+    };
+    (@terms $shapes:ident $takes:ident $gives:ident) => {
+        $crate::ops::registry::Kind::Function($crate::ops::terms::Terms {
+            shapes: $crate::ops::terms::Shapes::$shapes,
+            takes: $crate::ops::terms::Takes::$takes,
+            gives: $crate::ops::terms::Gives::$gives,
+        })
     };
     (@entry [$($doc:literal)*] $calls:tt, $kind:expr, $call:expr, $in_place:expr) => {
         const _: () = {

@@ -11,10 +11,12 @@ operation! {
     /// Gives the tensor other sizes, row-major from its first element on; the elements that there were stay, new ones are
     /// anything. Memory that other tensors share cannot grow, and a tensor that requires grad cannot be resized.
     ///
+    /// Shapes: `size`.
+    ///
     /// >>> ferrograd.arange(4).resize_(2, 2)
     /// tensor([[0, 1],
     ///         [2, 3]])
-    function ["Tensor.resize_(Tensor self, int[] size, *, MemoryFormat? memory_format=None)"], |_, a| {
+    function Noted(Any -> Kept), ["Tensor.resize_(Tensor self, int[] size, *, MemoryFormat? memory_format=None)"], |_, a| {
         resized(a.op, a.tensor(0)?, &creation::sizes(a.op, a.ints(1)?)?)
     }
 }
@@ -22,10 +24,12 @@ operation! {
 operation! {
     /// `resize_` to the sizes of another tensor.
     ///
+    /// Shapes: that of `the_template`.
+    ///
     /// >>> ferrograd.arange(4).resize_as_(ferrograd.zeros(2, 2))
     /// tensor([[0, 1],
     ///         [2, 3]])
-    function ["resize_as_(Tensor self, Tensor the_template, *, MemoryFormat? memory_format=None)"], |_, a| {
+    function Noted(Any -> Kept), ["resize_as_(Tensor self, Tensor the_template, *, MemoryFormat? memory_format=None)"], |_, a| {
         resized(a.op, a.tensor(0)?, a.tensor(1)?.shape())
     }
 }
@@ -62,10 +66,12 @@ operation! {
     /// Gives the tensor the memory of another of the same dtype, under its sizes and strides or those given; without arguments
     /// none. Elements written through one are seen by the other.
     ///
+    /// Shapes: `size`, else that of `source`, else `(0,)`.
+    ///
     /// >>> x = ferrograd.arange(4)
     /// >>> ferrograd.tensor([0]).set_(x, 1, (2,))
     /// tensor([1, 2])
-    function [
+    function Noted(Any -> Shared), [
         "Tensor.set_(Tensor self)",
         "Tensor.set_(Tensor self, Tensor source)",
         "Tensor.set_(Tensor self, Tensor source, int storage_offset, int[] size, int[] stride=())"

@@ -70,10 +70,12 @@ operation! {
     /// The slices of a dimension that a vector of indices names, in its order. The gradient adds up where one was taken
     /// several times.
     ///
+    /// Shapes: any; `n` along `dim` for `index` of `(n,)`.
+    ///
     /// >>> ferrograd.index_select(ferrograd.tensor([[1, 2], [3, 4]]), 1, ferrograd.tensor([1, 1, 0]))
     /// tensor([[2, 2, 1],
     ///         [4, 4, 3]])
-    function ["index_select(Tensor self, int dim, Tensor index)"], |_, a| {
+    function Noted(Any -> Kept), ["index_select(Tensor self, int dim, Tensor index)"], |_, a| {
         Ok(index_select(a.tensor(0)?, a.int(1)?, a.tensor(2)?)?.into())
     }
 }
@@ -128,9 +130,11 @@ operation! {
     /// A copy with slices, times `alpha`, added along a dimension at the places of a vector of indices, in the order of the
     /// indices, whatever the number of threads.
     ///
+    /// Shapes: `self` any, kept; `index` is `(n,)`, `source` that of `self` with `n` along `dim`.
+    ///
     /// >>> ferrograd.index_add(ferrograd.zeros(3), 0, ferrograd.tensor([0, 2, 0]), ferrograd.tensor([1.0, 2.0, 3.0]))
     /// tensor([4., 0., 2.])
-    function ["index_add(Tensor self, int dim, Tensor index, Tensor source, *, Number alpha=1)"],
+    function Noted(Any -> Shared), ["index_add(Tensor self, int dim, Tensor index, Tensor source, *, Number alpha=1)"],
     in_place |_, a| {
         let x = a.tensor(0)?;
         let s = Slices::new(&ADDED, a, x, a.tensor(3)?)?;
@@ -154,9 +158,11 @@ operation! {
     /// A copy with slices written along a dimension at the places of a vector of indices; where an index comes several times
     /// the last one stays.
     ///
+    /// Shapes: `self` any, kept; `index` is `(n,)`, `source` that of `self` with `n` along `dim`.
+    ///
     /// >>> ferrograd.index_copy(ferrograd.zeros(3), 0, ferrograd.tensor([0, 2]), ferrograd.tensor([1.0, 2.0]))
     /// tensor([1., 0., 2.])
-    function ["index_copy(Tensor self, int dim, Tensor index, Tensor source)"],
+    function Noted(Any -> Shared), ["index_copy(Tensor self, int dim, Tensor index, Tensor source)"],
     in_place |_, a| {
         let x = a.tensor(0)?;
         let s = Slices::new(&ROWS, a, x, a.tensor(3)?)?;
@@ -199,10 +205,12 @@ operation! {
     /// A copy with one number written along a dimension at the places of a vector of indices. Negative indices count from the
     /// end.
     ///
+    /// Shapes: `self` any, kept; `index` is `(n,)`, `value` is `()`.
+    ///
     /// >>> ferrograd.index_fill(ferrograd.zeros(2, 3), 1, ferrograd.tensor([0, -1]), 5)
     /// tensor([[5., 0., 5.],
     ///         [5., 0., 5.]])
-    function ["index_fill(Tensor self, int dim, Tensor index, Operand value)"],
+    function Noted(Any -> First), ["index_fill(Tensor self, int dim, Tensor index, Operand value)"],
     in_place |_, a| {
         let x = a.tensor(0)?;
         let (selection, mut indices) = rows(a.op, &FILLED, x, a.int(1)?, a.tensor(2)?)?;
@@ -221,10 +229,12 @@ operation! {
     /// A copy in which all slices for one index of a dimension become one: their 'prod', 'mean', 'amax' or 'amin', with the
     /// one there already unless `include_self` is false.
     ///
+    /// Shapes: `self` any, kept; `index` is `(n,)`, `source` that of `self` with `n` along `dim`.
+    ///
     /// >>> x, index = ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([0, 0])
     /// >>> ferrograd.index_reduce(x, 0, index, ferrograd.tensor([5.0, 3.0]), "mean")
     /// tensor([3., 2.])
-    function ["index_reduce(Tensor self, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True)"],
+    function Noted(Any -> Shared), ["index_reduce(Tensor self, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True)"],
     in_place |_, a| {
         let x = a.tensor(0)?;
         let s = Slices::new(&ROWS, a, x, a.tensor(3)?)?;

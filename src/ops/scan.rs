@@ -57,7 +57,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2, 3]).cumsum(0)
     /// tensor([1, 3, 6])
-    function ["cumsum(Tensor self, int dim, *, DType? dtype=None)"],
+    function Same(Any -> Sum), ["cumsum(Tensor self, int dim, *, DType? dtype=None)"],
     in_place |_, a| {
         let (dim, dtype) = (a.int(1)?, a.dtype(2)?);
         let own = a.tensor(0)?.dtype();
@@ -105,7 +105,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2, 3]).cumprod(0)
     /// tensor([1, 2, 6])
-    function ["cumprod(Tensor self, int dim, *, DType? dtype=None)"],
+    function Same(Any -> Sum), ["cumprod(Tensor self, int dim, *, DType? dtype=None)"],
     in_place |_, a| {
         let (dim, dtype) = (a.int(1)?, a.dtype(2)?);
         let own = a.tensor(0)?.dtype();
@@ -208,7 +208,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([0.0, 0.0]).logcumsumexp(0)
     /// tensor([0.0000, 0.6931])
-    function ["logcumsumexp(Tensor self, int dim)"], |_, a| Ok(logcumsumexp(a.tensor(0)?, a.int(1)?)?.into())
+    function Same(Floats -> Kept), ["logcumsumexp(Tensor self, int dim)"], |_, a| Ok(logcumsumexp(a.tensor(0)?, a.int(1)?)?.into())
 }
 
 /// Running `log(sum(exp(x)))` along a dimension.
@@ -256,7 +256,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 3, 2]).cummax(0).values
     /// tensor([1, 3, 3])
-    function ["cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)"], |_, a| {
+    function Same(Any -> Indexed), ["cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)"], |_, a| {
         Ok(running_extreme("cummax", "CummaxBackward0", a.tensor(0)?, a.int(1)?)?.into())
     }
 }
@@ -266,7 +266,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([2, 3, 1]).cummin(0).values
     /// tensor([2, 2, 1])
-    function ["cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)"], |_, a| {
+    function Same(Any -> Indexed), ["cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)"], |_, a| {
         Ok(running_extreme("cummin", "CumminBackward0", a.tensor(0)?, a.int(1)?)?.into())
     }
 }
@@ -306,9 +306,11 @@ operation! {
     /// Differences of neighbours along a dimension, `n` times; of bool, whether they differ. `prepend` and `append` are
     /// joined to the ends first.
     ///
+    /// Shapes: any of at least one dimension; `n` elements less along `dim`.
+    ///
     /// >>> ferrograd.tensor([1, 4, 9]).diff()
     /// tensor([3, 5])
-    function ["diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None)"], |_, a| {
+    function Noted(Any -> Promoted), ["diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None)"], |_, a| {
         let (n, dim) = (a.int(1)?, a.int(2)?);
         let parts = [a.maybe_tensor(3)?, Some(a.tensor(0)?), a.maybe_tensor(4)?];
         let parts: SmallVec<[Tensor; 3]> = parts.into_iter().flatten().cloned().collect();

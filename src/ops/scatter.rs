@@ -82,10 +82,12 @@ operation! {
     /// The index (int64 or int32) has as many dimensions as the input, and is no larger than `src`, nor than the input but in
     /// `dim`.
     ///
+    /// Shapes: `self` any, kept; `index` is nowhere larger than `src`, nor than `self` but along `dim`.
+    ///
     /// >>> ferrograd.scatter(ferrograd.zeros(2, 2), 1, ferrograd.tensor([[1], [0]]), 5.0)
     /// tensor([[0., 5.],
     ///         [5., 0.]])
-    function [
+    function Noted(Any -> Shared), [
         "scatter(Tensor self, int dim, Tensor index, Tensor src)",
         "scatter(Tensor self, int dim, Tensor index, Number value)",
         "scatter(Tensor self, int dim, Tensor index, Tensor src, *, str reduce)",
@@ -115,9 +117,11 @@ operation! {
     /// As `scatter`, adding up: `y[index[i][j]][j] += src[i][j]` for `dim = 0`, in the order of the index, whatever the
     /// number of threads.
     ///
+    /// Shapes: `self` any, kept; `index` is nowhere larger than `src`, nor than `self` but along `dim`.
+    ///
     /// >>> ferrograd.scatter_add(ferrograd.zeros(3), 0, ferrograd.tensor([0, 2, 0]), ferrograd.tensor([1.0, 2.0, 3.0]))
     /// tensor([4., 0., 2.])
-    function ["scatter_add(Tensor self, int dim, Tensor index, Tensor src)"],
+    function Noted(Any -> Shared), ["scatter_add(Tensor self, int dim, Tensor index, Tensor src)"],
     in_place |_, a| {
         let s = Scatter::new(a.op, a.tensor(0)?, a.int(1)?, a.tensor(2)?, a.tensor(3)?)?;
         Ok(select::join(&s.selection, a.tensor(0)?, &s.list, s.indices, Deed::Add, "ScatterAddBackward0", None)?.into())
@@ -138,10 +142,12 @@ operation! {
     /// As `scatter`, all elements for one place becoming one: their 'sum', 'prod', 'mean', 'amax' or 'amin', with the one
     /// there already unless `include_self` is false.
     ///
+    /// Shapes: `self` any, kept; `index` is nowhere larger than `src`, nor than `self` but along `dim`.
+    ///
     /// >>> x, index = ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([0, 0])
     /// >>> ferrograd.scatter_reduce(x, 0, index, ferrograd.tensor([5.0, 3.0]), "mean")
     /// tensor([3., 2.])
-    function ["scatter_reduce(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True)"],
+    function Noted(Any -> Shared), ["scatter_reduce(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True)"],
     in_place |_, a| {
         let s = Scatter::new(a.op, a.tensor(0)?, a.int(1)?, a.tensor(2)?, a.tensor(3)?)?;
         let (reduce, include) = (Reduce::named(a, 4)?, a.bool(5)?);

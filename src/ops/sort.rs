@@ -85,7 +85,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([3, 1, 2]).sort().values
     /// tensor([1, 2, 3])
-    function ["sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)", "sort(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)"],
+    function Same(Any -> Indexed), ["sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)", "sort(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)"],
     |n, a| Ok(match n {
         0 => sorted("SortBackward0", a.tensor(0)?, a.int(1)?, a.bool(2)?)?,
         _ => sorted("SortBackward1", a.tensor(0)?, a.int(2)?, a.bool(3)?)?,
@@ -131,26 +131,30 @@ operation! {
     ///
     /// >>> ferrograd.tensor([3, 1, 2]).argsort()
     /// tensor([1, 2, 0])
-    function ["argsort(Tensor self, int dim=-1, bool descending=False)", "argsort(Tensor self, *, bool stable, int dim=-1, bool descending=False)"],
+    function Same(Any -> Index), ["argsort(Tensor self, int dim=-1, bool descending=False)", "argsort(Tensor self, *, bool stable, int dim=-1, bool descending=False)"],
     |n, a| Ok(sort(&a.tensor(0)?.detach(), a.int(n + 1)?, a.bool(n + 2)?)?[1].clone().into())
 }
 
 operation! {
     /// The elements along the first dimension in ascending order.
     ///
+    /// Shapes: any, kept.
+    ///
     /// >>> ferrograd.tensor([[3, 1], [2, 4]]).msort()
     /// tensor([[2, 1],
     ///         [3, 4]])
-    function ["msort(Tensor self)"], |_, a| Ok(sort(a.tensor(0)?, 0, false)?[0].clone().into())
+    function Noted(Any -> Kept), ["msort(Tensor self)"], |_, a| Ok(sort(a.tensor(0)?, 0, false)?[0].clone().into())
 }
 
 operation! {
     /// The `k` greatest elements along a dimension, or the least, in order, and where they are. What is not a number is
     /// greater than all; of equal elements the first is taken first.
     ///
+    /// Shapes: any; `k` along `dim`.
+    ///
     /// >>> ferrograd.tensor([3.0, 1.0, 2.0]).topk(2).values
     /// tensor([3., 2.])
-    function ["topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)"], |_, a| {
+    function Noted(Numbers -> Indexed), ["topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)"], |_, a| {
         Ok(topk(a.tensor(0)?, a.int(1)?, a.int(2)?, a.bool(3)?)?.into())
     }
 }
@@ -214,7 +218,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([3.0, 1.0, 2.0]).kthvalue(2).values
     /// tensor(2.)
-    function ["kthvalue(Tensor self, int k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)"], |_, a| {
+    function Reduced(Numbers -> Indexed), ["kthvalue(Tensor self, int k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)"], |_, a| {
         Ok(kthvalue(a.tensor(0)?, a.int(1)?, a.int(2)?, a.bool(3)?)?.into())
     }
 }
@@ -275,7 +279,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([3.0, 1.0, 2.0, 4.0]).median()
     /// tensor(2.)
-    function ["median(Tensor self)", "median(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
+    function Reduced(Numbers -> Indexed), ["median(Tensor self)", "median(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
     |n, a| {
         refuse_bool("median", a.tensor(0)?)?;
         match n {
@@ -290,7 +294,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([3.0, float("nan"), 2.0]).nanmedian()
     /// tensor(2.)
-    function ["nanmedian(Tensor self)", "nanmedian(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
+    function Reduced(Numbers -> Kept), ["nanmedian(Tensor self)", "nanmedian(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
     |n, a| {
         refuse_bool("nanmedian", a.tensor(0)?)?;
         match n {
@@ -337,7 +341,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([3, 1, 2, 2, 1]).mode().values
     /// tensor(1)
-    function ["mode(Tensor self, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)"], |_, a| {
+    function Reduced(Any -> Indexed), ["mode(Tensor self, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)"], |_, a| {
         Ok(mode(a.tensor(0)?, a.int(1)?, a.bool(2)?)?.into())
     }
 }

@@ -105,7 +105,7 @@ operation! {
     ///
     /// >>> ferrograd.special.zeta(ferrograd.tensor([2.0, 3.0]), 1)
     /// tensor([1.6449, 1.2021])
-    function ["special.zeta(Tensor input, Operand other)", "special.zeta(Number input, Tensor other)"],
+    function Broadcast(Any -> Float), ["special.zeta(Tensor input, Operand other)", "special.zeta(Number input, Tensor other)"],
     |_, a| Ok(zeta(a.operand(0)?, a.operand(1)?)?.into())
 }
 
@@ -183,11 +183,11 @@ impl Formula for PolygammaZero {
 operation! {
     /// Derivative of order `n` of [`digamma`], element by element: `(-1)^(n+1) n! zeta(n + 1, x)` for `n` above 0.
     ///
-    /// Raises RuntimeError for a negative `n`.
+    /// Raises: RuntimeError for a negative `n`.
     ///
     /// >>> ferrograd.polygamma(1, ferrograd.tensor([1.0, 2.0]))
     /// tensor([1.6449, 0.6449])
-    chooses ["polygamma(Tensor self, int n)", "polygamma(int n, Tensor input)"], |signature, a| {
+    chooses Same(Any -> Float), ["polygamma(Tensor self, int n)", "polygamma(int n, Tensor input)"], |signature, a| {
         let (x, n) = if signature == 0 { (0, 1) } else { (1, 0) };
         of_order(a.int(n)?, a.operand(x)?)
     }

@@ -67,10 +67,12 @@ fn check(op: &'static str, source: &Tensor, window: &Window) -> Result<()> {
 operation! {
     /// A copy with one index of a dimension replaced: what `y.select(dim, index).copy_(src)` makes of a copy `y`.
     ///
+    /// Shapes: `self` any, kept; `src` that without `dim`.
+    ///
     /// >>> ferrograd.select_scatter(ferrograd.zeros(2, 2), ferrograd.tensor([1.0, 2.0]), 0, 1)
     /// tensor([[0., 0.],
     ///         [1., 2.]])
-    function ["select_scatter(Tensor self, Tensor src, int dim, int index)"], |_, a| {
+    function Noted(Any -> First), ["select_scatter(Tensor self, Tensor src, int dim, int index)"], |_, a| {
         let (x, source, index) = (a.tensor(0)?, a.tensor(1)?, a.int(3)?);
         let dim = wrap_dim(a.op, a.int(2)?, x.rank())?;
         let size = x.shape().get(dim).copied().unwrap_or(0);
@@ -86,9 +88,11 @@ operation! {
     /// A copy with a slice of a dimension replaced: what `y[start:end:step].copy_(src)` makes of a copy `y`, for any
     /// dimension.
     ///
+    /// Shapes: `self` any, kept; `src` that of the slice.
+    ///
     /// >>> ferrograd.slice_scatter(ferrograd.zeros(4), ferrograd.ones(2), 0, 1, 3)
     /// tensor([0., 1., 1., 0.])
-    function ["slice_scatter(Tensor self, Tensor src, int dim=0, int? start=None, int? end=None, int step=1)"], |_, a| {
+    function Noted(Any -> First), ["slice_scatter(Tensor self, Tensor src, int dim=0, int? start=None, int? end=None, int step=1)"], |_, a| {
         let (x, source, step) = (a.tensor(0)?, a.tensor(1)?, a.int(5)?);
         if step <= 0 {
             return Err(Error::Invalid { op: a.op, what: format!("slice step must be positive, got {step}") });
@@ -105,10 +109,12 @@ operation! {
 operation! {
     /// A copy with a diagonal replaced: what `y.diagonal(offset, dim1, dim2).copy_(src)` makes of a copy `y`.
     ///
+    /// Shapes: `self` any of at least two dimensions, kept; `src` that of `diagonal`.
+    ///
     /// >>> ferrograd.diagonal_scatter(ferrograd.zeros(2, 2), ferrograd.ones(2))
     /// tensor([[1., 0.],
     ///         [0., 1.]])
-    function ["diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1)"], |_, a| {
+    function Noted(Any -> First), ["diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1)"], |_, a| {
         let (x, source, offset) = (a.tensor(0)?, a.tensor(1)?, a.int(2)?);
         let (rows, columns) = view::diagonal_dims(a.op, x.rank(), a.int(3)?, a.int(4)?)?;
         Ok(spliced(("DiagonalScatterBackward0", a.op), x, source, |l| l.diagonal(offset, rows, columns))?.into())
@@ -119,9 +125,11 @@ operation! {
     /// A copy with the elements replaced that a view by sizes and strides would show: what
     /// `y.as_strided(size, stride, storage_offset).copy_(src)` makes of a copy `y`.
     ///
+    /// Shapes: `self` any, kept; `src` has `size`.
+    ///
     /// >>> ferrograd.as_strided_scatter(ferrograd.zeros(4), ferrograd.ones(2), (2,), (2,))
     /// tensor([1., 0., 1., 0.])
-    function ["as_strided_scatter(Tensor self, Tensor src, int[] size, int[] stride, int? storage_offset=None)"], |_, a| {
+    function Noted(Any -> First), ["as_strided_scatter(Tensor self, Tensor src, int[] size, int[] stride, int? storage_offset=None)"], |_, a| {
         let (x, source) = (a.tensor(0)?, a.tensor(1)?);
         if batch::level([x, source]).is_some() {
             // Each example counts as a tensor with memory of its own.

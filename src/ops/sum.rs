@@ -31,7 +31,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(0)
     /// tensor([4., 6.])
-    function ["sum(Tensor self, *, DType? dtype=None)", "sum(Tensor self, int[]? dim, bool keepdim=False, *, DType? dtype=None)"],
+    function Reduced(Any -> Sum), ["sum(Tensor self, *, DType? dtype=None)", "sum(Tensor self, int[]? dim, bool keepdim=False, *, DType? dtype=None)"],
     |n, a| Ok(match n {
         0 => sum(a.tensor(0)?, &[], false, a.dtype(1)?)?,
         _ => summed(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?, "SumBackward1")?,
@@ -69,9 +69,11 @@ operation! {
     /// The sums over all that was repeated, where `size` broadcasts to the tensor's sizes: the inverse of `expand`, and the
     /// tensor itself where nothing was.
     ///
+    /// Shapes: any that `size` broadcasts to; the result has `size`.
+    ///
     /// >>> ferrograd.ones(2, 3).sum_to_size(1, 3)
     /// tensor([[2., 2., 2.]])
-    function ["Tensor.sum_to_size(Tensor self, int[] size)"], |_, a| Ok(sum_to_size(a.tensor(0)?, a.ints(1)?)?.into())
+    function Noted(Any -> Sum), ["Tensor.sum_to_size(Tensor self, int[] size)"], |_, a| Ok(sum_to_size(a.tensor(0)?, a.ints(1)?)?.into())
 }
 
 /// The sums over all that `size` would be repeated in.
@@ -99,7 +101,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]).mean()
     /// tensor(2.5000)
-    function ["mean(Tensor self, *, DType? dtype=None)", "mean(Tensor self, int[]? dim, bool keepdim=False, *, DType? dtype=None)"],
+    function Reduced(Floats -> Kept), ["mean(Tensor self, *, DType? dtype=None)", "mean(Tensor self, int[]? dim, bool keepdim=False, *, DType? dtype=None)"],
     |n, a| Ok(match n {
         0 => mean(a.tensor(0)?, &[], false, a.dtype(1)?)?,
         _ => averaged(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?, "MeanBackward1")?,
@@ -140,7 +142,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.0, float("nan"), 2.0]).nansum()
     /// tensor(3.)
-    function ["nansum(Tensor self, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
+    function Reduced(Any -> Sum), ["nansum(Tensor self, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
         Ok(nansum(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?)?.into())
     }
 }
@@ -183,7 +185,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.0, float("nan"), 2.0]).nanmean()
     /// tensor(1.5000)
-    function ["nanmean(Tensor self, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
+    function Reduced(Floats -> Kept), ["nanmean(Tensor self, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
         Ok(nanmean(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?)?.into())
     }
 }
@@ -215,7 +217,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1, 0], [2, 3]]).count_nonzero(0)
     /// tensor([2, 1])
-    function ["count_nonzero(Tensor self, int[]? dim=None)"], |_, a| {
+    function Reduced(Any -> Index), ["count_nonzero(Tensor self, int[]? dim=None)"], |_, a| {
         Ok(count_nonzero(a.tensor(0)?, a.ints(1)?)?.into())
     }
 }

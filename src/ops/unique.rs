@@ -16,9 +16,11 @@ operation! {
     /// the place of its like among them, and how often each occurs. What is not a number is like nothing. The result is
     /// sorted whether `sorted` or not.
     ///
+    /// Shapes: `(...) -> (k,)`, with `dim` other along `dim` alone.
+    ///
     /// >>> ferrograd.unique(ferrograd.tensor([3, 1, 3]), return_counts=True)
     /// (tensor([1, 3]), tensor([1, 2]))
-    function ["unique(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? dim=None)"], |_, a| {
+    function Noted(Any -> Kept), ["unique(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? dim=None)"], |_, a| {
         let found = unique("unique", a.tensor(0)?, a.maybe_int(4)?, true)?;
         Ok(chosen(found, a.bool(2)?, a.bool(3)?))
     }
@@ -27,9 +29,11 @@ operation! {
 operation! {
     /// As `unique`, but only of neighbours those that are alike are taken together, and the order stays.
     ///
+    /// Shapes: `(...) -> (k,)`, with `dim` other along `dim` alone.
+    ///
     /// >>> ferrograd.unique_consecutive(ferrograd.tensor([1, 1, 2, 1]))
     /// tensor([1, 2, 1])
-    function ["unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None)"], |_, a| {
+    function Noted(Any -> Kept), ["unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None)"], |_, a| {
         let found = unique("unique_consecutive", a.tensor(0)?, a.maybe_int(3)?, false)?;
         Ok(chosen(found, a.bool(1)?, a.bool(2)?))
     }

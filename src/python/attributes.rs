@@ -124,6 +124,8 @@ impl PyTensor {
 
     /// True where both have the same sizes.
     ///
+    /// Raises TypeError for what is no tensor.
+    ///
     /// >>> ferrograd.zeros(2, 3).is_same_size(ferrograd.zeros(3, 2))
     /// False
     fn is_same_size(&self, other: &Bound<'_, PyTensor>) -> bool {

@@ -95,6 +95,8 @@ pub fn result_type(tensor1: &Bound<'_, PyAny>, tensor2: &Bound<'_, PyAny>) -> Py
 
 /// The smallest type that holds what both hold.
 ///
+/// Raises TypeError for what is no dtype.
+///
 /// >>> ferrograd.promote_types(ferrograd.int32, ferrograd.float16)
 /// torch.float16
 #[pyfunction]
@@ -103,6 +105,8 @@ pub fn promote_types(type1: &Bound<'_, PyDType>, type2: &Bound<'_, PyDType>) -> 
 }
 
 /// Whether values of one type may be stored as another: not floats as integers, nor integers as truth values.
+///
+/// Raises TypeError for what is no dtype.
 ///
 /// >>> ferrograd.can_cast(ferrograd.float32, ferrograd.int64)
 /// False

@@ -211,6 +211,10 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
             row.set_item("home", format!("{:?}", entry.operation.home()))?;
             row.set_item("method", entry.operation.is_method())?;
             row.set_item("function", entry.operation.is_function())?;
+            let terms = entry.operation.terms();
+            row.set_item("shapes", format!("{:?}", terms.shapes))?;
+            row.set_item("takes", format!("{:?}", terms.takes))?;
+            row.set_item("gives", format!("{:?}", terms.gives))?;
             let in_place = entry.operation.name.ends_with('_');
             if let (crate::ops::registry::Kind::Pointwise(spec), false) = (entry.operation.kind, in_place) {
                 let spec = spec();

@@ -185,6 +185,8 @@ impl PyGenerator {
 
     /// Another generator of kind "philox" with the same seed, at the beginning of another of its 2^64 independent streams.
     ///
+    /// Raises RuntimeError for a generator of another kind.
+    ///
     /// >>> import ferrograd
     /// >>> g = ferrograd.Generator(kind="philox").manual_seed(0)
     /// >>> a, b = (ferrograd.rand(3, generator=g.stream(n)) for n in (1, 2))

@@ -2,6 +2,13 @@
 
 import numpy as np
 
+
+def _remainder(a, b):
+    """With the divisor's sign; a remainder of zero has the dividend's."""
+    found = np.fmod(a, b)
+    return np.where((found != 0) & ((found < 0) != (b < 0)), found + b, found).astype(np.result_type(a, b))
+
+
 #: NumPy's function for each element-wise operation.
 NUMPY = {
     "add": np.add,
@@ -11,14 +18,14 @@ NUMPY = {
     "rsub": lambda a, b: b - a,
     "reciprocal": np.reciprocal,
     "floor_divide": np.floor_divide,
-    "remainder": np.remainder,
+    "remainder": _remainder,
     "pow": np.power,
     "square": np.square,
     "neg": np.negative,
     "maximum": np.maximum,
     "minimum": np.minimum,
     "abs": np.abs,
-    "sign": np.sign,
+    "sign": lambda x: (x > 0) * np.ones_like(x) - (x < 0) * np.ones_like(x) if x.dtype != bool else x,
     "exp": np.exp,
     "expm1": np.expm1,
     "log": np.log,
@@ -29,7 +36,7 @@ NUMPY = {
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "softsign": lambda x: x / (1 + np.abs(x)),
-    "relu": lambda x: np.where(x <= 0, x.dtype.type(0), x),
+    "relu": lambda x: np.where(x < 0, x.dtype.type(0), x),
     "floor": np.floor,
     "trunc": np.trunc,
     "eq": np.equal,

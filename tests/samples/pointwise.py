@@ -20,12 +20,41 @@ def _each(function):
 
 
 def _digamma(x: float) -> float:
-    """By the recurrence up to 50 and Stirling's series."""
+    """By the recurrence up to 50 and Stirling's series, below zero by reflection."""
+    if x == 0:
+        return -math.copysign(math.inf, x)
+    if math.isinf(x) or x < 0 and x == math.floor(x):
+        return math.inf if x > 0 else math.nan
+    if x < 0:
+        return _digamma(1 - x) - math.pi / math.tan(math.pi * math.fmod(x, 1))
     terms = []
     while x < 50:
         terms.append(-1 / x)
         x += 1
     return math.fsum([*terms, math.log(x), -1 / (2 * x), -1 / (12 * x**2), 1 / (120 * x**4), -1 / (252 * x**6)])
+
+
+def _lcm(a, b):
+    """Narrow integers are multiplied in int32, as C does it."""
+    width = np.promote_types(a.dtype, "int32")
+    with np.errstate(all="ignore"):
+        product = np.where(b == 0, 0, a.astype(width) // np.maximum(np.abs(np.gcd(a, b).astype(width)), 1) * b.astype(width))
+    return np.abs(product).astype(a.dtype)
+
+
+def _lgamma(x: float) -> float:
+    """Infinite at the poles, and where it is too large for a float."""
+    try:
+        return math.lgamma(x)
+    except (ValueError, OverflowError):
+        return math.inf
+
+
+def _erfinv(x: float) -> float:
+    """Infinite at -1 and 1, NaN beyond; near zero, where (x + 1) / 2 rounds, the slope is all."""
+    if abs(x) < 1:
+        return x * math.sqrt(math.pi) / 2 if abs(x) < 1e-9 else NormalDist().inv_cdf((x + 1) / 2) / math.sqrt(2)
+    return math.copysign(math.inf, x) if abs(x) == 1 else math.nan
 
 
 #: NumPy's function for each element-wise operation.
@@ -50,12 +79,12 @@ NUMPY = {
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "logaddexp": np.logaddexp,
     "logaddexp2": np.logaddexp2,
-    "xlogy": lambda a, b: a * np.log(b),
+    "xlogy": lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b)),
     "logit": lambda x: np.log(x / (1 - x)),
     "erf": _each(math.erf),
     "erfc": _each(math.erfc),
-    "erfinv": _each(lambda x: NormalDist().inv_cdf((x + 1) / 2) / math.sqrt(2)),
-    "lgamma": _each(math.lgamma),
+    "erfinv": _each(_erfinv),
+    "lgamma": _each(_lgamma),
     "digamma": _each(_digamma),
     "ceil": np.ceil,
     "round": np.round,
@@ -68,17 +97,17 @@ NUMPY = {
     "isreal": np.isreal,
     "copysign": np.copysign,
     "nextafter": np.nextafter,
-    "heaviside": np.heaviside,
+    "heaviside": lambda a, b: np.where(a == 0, b, a > 0).astype(b.dtype),
     "fmax": np.fmax,
     "fmin": np.fmin,
     "addcmul": lambda x, a, b: x + a * b,
     "addcdiv": lambda x, a, b: x + a / b,
-    "lerp": lambda a, b, weight: a + weight * (b - a),
+    "lerp": lambda a, b, weight: np.where(np.abs(weight) < 0.5, a + weight * (b - a), b - (b - a) * (1 - weight)),
     "ldexp": lambda a, b: a * np.exp2(b),
     "bitwise_left_shift": lambda a, b: np.where(b < 0, 0, np.left_shift(a, np.maximum(b, 0))),
-    "bitwise_right_shift": lambda a, b: np.right_shift(a, np.where(b < 0, 31, b)),
+    "bitwise_right_shift": lambda a, b: np.right_shift(a, np.where(b < 0, 63, b).astype(a.dtype)),
     "gcd": np.gcd,
-    "lcm": np.lcm,
+    "lcm": _lcm,
 }
 #: Functions that are chosen by their arguments, as calls on a tensor of shape (3, 4).
 FUNCTIONS = {

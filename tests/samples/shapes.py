@@ -1,5 +1,7 @@
 """Views, copies in another arrangement, selections by indices and masks, and tensors from sizes."""
 
+import numpy as np
+
 import ferrograd as fg
 
 ROWS = fg.tensor([2, 0, 2])
@@ -9,7 +11,7 @@ DOWN = fg.tensor([[0, 2, 2, 1], [2, 2, 0, 1]])
 MASK = fg.tensor([[True, False, True, False], [False, False, True, True], [True, True, False, False]])
 
 #: NumPy's formula for the element-wise one.
-NUMPY = {"masked_fill": lambda x, mask, value: x * (mask == 0) + value * (mask != 0)}
+NUMPY = {"masked_fill": lambda x, mask, value: np.where(mask != 0, value, x)}
 
 #: Functions that are not element-wise, as calls on a tensor of shape (3, 4).
 FUNCTIONS = {

@@ -36,6 +36,9 @@ def backward(
     `grad_tensors` are the gradients to start from; tensors of one element start from 1. The graph is freed on the way
     unless `retain_graph`; with `create_graph` it stays, and the gradients have a history of their own.
 
+    Raises RuntimeError for tensors without a history, for more than one element without a gradient to start from, and where the
+    graph was freed before.
+
     >>> import ferrograd
     >>> x = ferrograd.tensor([3.0], requires_grad=True)
     >>> backward([x * 2, x * 5])
@@ -74,6 +77,9 @@ def grad(
     first dimension is a batch, and so is that of the gradients: one pass for all of them. With `create_graph` the
     gradients have a history of their own, for derivatives of derivatives. Inputs that the outputs do not depend on are
     an error, unless `allow_unused` (they give None) or `materialize_grads` (zeros).
+
+    Raises RuntimeError for outputs without a history, for more than one element without a gradient to start from, where the
+    graph was freed before, and for inputs that outputs do not depend on, unless `allow_unused`.
 
     >>> import ferrograd
     >>> x = ferrograd.tensor([3.0], requires_grad=True)

@@ -23,6 +23,8 @@ def vjp(
     """The value of `func`, and `v` multiplied with its Jacobian: `v^T J`, like the inputs. `v` is like the value; it may
     be left out for a value of one element.
 
+    Raises RuntimeError where `v` is missing or not like the value.
+
     >>> import ferrograd
     >>> vjp(lambda x: x ** 2, ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 10.0]))
     (tensor([1., 4.]), tensor([ 2., 40.]))
@@ -51,6 +53,8 @@ def jvp(
 
     `J^T u` is linear in `u`, so that its derivative by `u` gives `J v` by two reverse passes; `func.jvp` needs none.
 
+    Raises RuntimeError where `v` is missing or not like the inputs.
+
     >>> import ferrograd
     >>> jvp(lambda x: x ** 2, ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 10.0]))
     (tensor([1., 4.]), tensor([ 2., 40.]))
@@ -75,6 +79,8 @@ def vhp(
 ) -> tuple:
     """The value of `func`, which is one element, and `v` multiplied with its Hessian: `v^T H`, like the inputs.
 
+    Raises RuntimeError for a result of more than one element, and where `v` is missing or not like the inputs.
+
     >>> import ferrograd
     >>> vhp(lambda x: (x ** 3).sum(), ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 10.0]))
     (tensor(9.), tensor([  6., 120.]))
@@ -90,6 +96,8 @@ def hvp(
 ) -> tuple:
     """The value of `func`, which is one element, and its Hessian multiplied with `v`: `H v`, like the inputs. Where the
     second derivatives are continuous, `vhp` gives the same by one pass less.
+
+    Raises RuntimeError for a result of more than one element, and where `v` is missing or not like the inputs.
 
     >>> import ferrograd
     >>> hvp(lambda x: (x ** 3).sum(), ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 10.0]))
@@ -117,6 +125,9 @@ def jacobian(
 
     The rows are computed together, some at a time; one after another where functions or hooks of Python are on the way,
     unless `vectorize`. With `strategy="forward-mode"`, which needs `vectorize`, columns take the place of rows.
+
+    Raises TypeError for inputs and results of `func` that are no tensors, RuntimeError with `strict` for a result that does
+    not depend on an input, NotImplementedError for "forward-mode" without `vectorize`.
 
     >>> import ferrograd
     >>> jacobian(lambda x: x ** 2, ferrograd.tensor([1.0, 2.0]))
@@ -155,6 +166,8 @@ def hessian(
 ) -> Any:
     """The Hessian of `func`, which returns one element: for an input of shape `T` a tensor of shape `T + T`, for several
     inputs a tuple of tuples of them. It is the Jacobian of the gradient, by the strategy that is named.
+
+    Raises TypeError for inputs that are no tensors, RuntimeError for a result of more than one element.
 
     >>> import ferrograd
     >>> hessian(lambda x: (x ** 3).sum(), ferrograd.tensor([1.0, 2.0]))

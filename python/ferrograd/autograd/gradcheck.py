@@ -134,6 +134,8 @@ def gradgradcheck(
     `gen_non_contig_grad_outputs`; derivatives are taken of them too. `check_rev_over_rev` and `check_fwd_over_rev` tell
     by which mode; the other arguments are those of `gradcheck`.
 
+    Raises GradcheckError where they differ, ValueError where no input requires a gradient.
+
     >>> import ferrograd
     >>> x = ferrograd.tensor([0.5, -1.0], dtype=ferrograd.float64, requires_grad=True)
     >>> gradgradcheck(ferrograd.tanh, x, fast_mode=True)

@@ -132,6 +132,8 @@ class GradientEdge(NamedTuple):
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     """The edge that the gradient of `tensor` goes to; it can stand for the tensor in `autograd.grad`.
 
+    Raises RuntimeError for a tensor that does not require gradients.
+
     >>> import ferrograd
     >>> x = ferrograd.tensor([2.0], requires_grad=True)
     >>> y = x * x
@@ -230,6 +232,8 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
     In mode "all", `fn(grads)` gets a list with None for tensors that the pass does not reach; in mode "any",
     `fn(grad)` gets the first gradient that is there.
 
+    Raises RuntimeError for a tensor that does not require gradients, ValueError for another mode.
+
     >>> import ferrograd
     >>> a, b = (ferrograd.tensor([v], requires_grad=True) for v in (2.0, 3.0))
     >>> handle = register_multi_grad_hook([a, b], lambda grads: print(grads))
@@ -266,6 +270,8 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
 
 def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
     """Count a change in place that was made where nobody saw it, of one tensor or of several.
+
+    Raises RuntimeError for what is no tensor.
 
     >>> import ferrograd
     >>> x = ferrograd.ones(1)
@@ -328,6 +334,8 @@ def to_dot(outputs: Tensor | Sequence[Tensor], params: Any = None) -> str:
     Every operation tells the shape of its result and the bytes it keeps for backward, and what of them no operation
     nearer to the output keeps. Leaves have the names of `params`: a mapping, pairs of names and tensors, or a module;
     without, those of the caller's variables.
+
+    Raises RuntimeError for a tensor that does not require gradients.
 
     >>> import ferrograd
     >>> w = ferrograd.ones(3, requires_grad=True)

@@ -19,6 +19,9 @@ def grad(func: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callabl
 
     Transforms nest, in any order and to any depth. `no_grad` within `func` is heeded, around the call it is not.
 
+    The function raises RuntimeError for a result that is no tensor without dimensions, for an `argnums` that it has no
+    argument for, and for arguments that are not of floating point; ValueError for arguments that are no tensors.
+
     >>> import ferrograd
     >>> grad(grad(lambda x: x ** 3))(ferrograd.tensor(2.0))
     tensor(12.)
@@ -34,6 +37,8 @@ def grad(func: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callabl
 
 def grad_and_value(func: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
     """As `grad`, for a pair of the gradient and the value of `func`, or with `has_aux` `(gradient, (value, aux))`.
+
+    It raises what that of `grad` does.
 
     >>> import ferrograd
     >>> grad_and_value(lambda x: x ** 3)(ferrograd.tensor(2.0))
@@ -52,6 +57,8 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     tensors like the value and gives a tuple of tensors like `primals`.
 
     With `has_aux`, `func` returns a pair, of which the second part is handed on as a third result.
+
+    Raises RuntimeError for a result that is no tensor; the function that it gives for a cotangent not like the value.
 
     >>> import ferrograd
     >>> value, pull = vjp(lambda x: x ** 2, ferrograd.tensor([1.0, 2.0]))

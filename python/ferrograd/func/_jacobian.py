@@ -27,6 +27,9 @@ def jacrev(
     The rows are computed together, or `chunk_size` at a time; one at a time where that is 1. With `has_aux`, `func`
     returns a pair, of which the second part is handed on beside the Jacobian.
 
+    The function raises RuntimeError for a result that is no tensor, and for an `argnums` that it has no argument for;
+    ValueError for a `chunk_size` that is not positive.
+
     >>> import ferrograd
     >>> jacrev(lambda x: x ** 2)(ferrograd.tensor([1.0, 2.0]))
     tensor([[2., 0.],
@@ -104,6 +107,8 @@ def jacfwd(func: Callable, argnums: Argnums = 0, has_aux: bool = False, *, rando
     """As `jacrev`, by forward mode: better where there are more outputs than inputs. `func` runs once, within a map of
     the given `randomness` (see `vmap`).
 
+    The function raises RuntimeError for a result that is no tensor, and for an `argnums` that it has no argument for.
+
     >>> import ferrograd
     >>> jacfwd(lambda x: x ** 2)(ferrograd.tensor([1.0, 2.0]))
     tensor([[2., 0.],
@@ -154,6 +159,8 @@ def _first(x: Any, level: int, size: int) -> Any:
 
 def hessian(func: Callable, argnums: Argnums = 0) -> Callable:
     """A function that gives the second derivatives of `func`: `jacfwd(jacrev(func))`.
+
+    The function raises RuntimeError for an `argnums` that it has no argument for.
 
     >>> import ferrograd
     >>> hessian(lambda x: (x ** 3).sum())(ferrograd.tensor([1.0, 2.0]))

@@ -18,6 +18,8 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     With `strict`, a result that does not depend on the arguments is an error, else its tangent is zero. With `has_aux`,
     `func` returns a pair, of which the second part is handed on as a third result.
 
+    Raises RuntimeError for tangents not like the primals, for a result that is no tensor, and where `primals` is no tuple.
+
     >>> import ferrograd
     >>> jvp(lambda x: x ** 2, (ferrograd.tensor([1.0, 2.0]),), (ferrograd.tensor([1.0, 10.0]),))
     (tensor([1., 4.]), tensor([ 2., 40.]))
@@ -92,6 +94,8 @@ def linearize(func: Callable, *primals: Any) -> tuple:
     """The value of `func(*primals)`, and a function that multiplies tangents like `primals` with the Jacobian there.
 
     `func` runs once; the linear function can be called for many tangents.
+
+    Raises RuntimeError for a result that is no tensor; the function that it gives for tangents not like the primals.
 
     >>> import ferrograd
     >>> value, push = linearize(lambda x: x ** 2, ferrograd.tensor([1.0, 2.0]))

@@ -122,6 +122,8 @@ def assert_allclose(
 ) -> None:
     """The older `assert_close`: dtypes and devices may differ, and what is not a tensor becomes one.
 
+    Raises AssertionError where they are not close.
+
     >>> import ferrograd
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore")

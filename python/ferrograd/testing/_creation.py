@@ -37,6 +37,8 @@ def make_tensor(
     exclude_zero: zeros become 1, or of floating point the least normal number. The numbers come from the package's
     stream.
 
+    Raises ValueError where `low` is not less than `high`, TypeError for what is no dtype.
+
     >>> import ferrograd
     >>> t = make_tensor((2, 3), dtype=ferrograd.float32, low=-1, high=1, noncontiguous=True)
     >>> t.shape, t.is_contiguous(), bool((t >= -1).all() and (t < 1).all())

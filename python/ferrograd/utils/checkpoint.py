@@ -356,6 +356,9 @@ def checkpoint(
     results that are tensors of their own. `preserve_rng_state=False` lets the second run draw other random numbers.
     On batched tensors, and in forward mode, the function runs as it is and keeps what it keeps.
 
+    Raises ValueError for arguments that do not go together and another `determinism_check`; CheckpointError in the backward
+    pass where the second run keeps other values than the first.
+
     >>> import ferrograd
     >>> x = ferrograd.tensor([0.0, 1.0], requires_grad=True)
     >>> y = checkpoint(lambda x: x.exp().exp().sum(), x, use_reentrant=False)
@@ -389,6 +392,8 @@ def checkpoint_sequential(
     """The functions one after another, in `segments` of which all but the last are checkpoints.
 
     `functions` is a sequence, or a module whose children are taken.
+
+    Raises ValueError for more segments than functions.
 
     >>> import ferrograd
     >>> x = ferrograd.tensor([1.0], requires_grad=True)

@@ -46,6 +46,8 @@ def to_dlpack(tensor: Tensor):
 def from_dlpack(ext_tensor, *, device=None, copy: bool | None = None) -> Tensor:
     """A tensor on the memory of an array of any library that speaks DLPack, or on that of a capsule; a copy where asked for.
 
+    Raises RuntimeError for what does not speak DLPack, for a capsule that was taken before, and for another device.
+
     >>> import ferrograd, numpy
     >>> array = numpy.ones(2)
     >>> ferrograd.from_dlpack(array).add_(1.0)

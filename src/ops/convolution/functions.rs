@@ -76,7 +76,7 @@ macro_rules! convolutions {
     ($($(#[doc = $doc:literal])* $spatial:literal $plain:literal $named:literal also $alias:literal;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$plain, $named; also $alias], |n, a| Ok(called(a, $spatial, n == 1)?.into())
+            function Noted(Numbers -> Shared), [$plain, $named; also $alias], |n, a| Ok(called(a, $spatial, n == 1)?.into())
         }
     )*};
 }
@@ -91,7 +91,7 @@ convolutions! {
     /// none, or 'same', as much as makes `P = L`, for a stride of 1. With `groups`, each group of results sees its own
     /// group of channels.
     ///
-    /// Sizes and dtypes that do not fit are a RuntimeError.
+    /// Shapes: `([N,] C, L), (O, C / groups, K), (O,) -> ([N,] O, M)`.
     ///
     /// >>> x, w = ferrograd.tensor([[[1.0, 2.0, 3.0, 4.0]]]), ferrograd.tensor([[[1.0, 1.0]]])
     /// >>> ferrograd.conv1d(x, w)
@@ -102,6 +102,8 @@ convolutions! {
 
     /// Convolution in two dimensions, as `conv1d` in each: `input` is `(N, C, H, W)` or `(C, H, W)`, `weight`
     /// `(O, C / groups, K, L)`. Options are one number, or one for each dimension.
+    ///
+    /// Shapes: `([N,] C, H, W), (O, C / groups, K, L), (O,) -> ([N,] O, P, Q)`.
     ///
     /// >>> x, w = ferrograd.arange(9.0).reshape(1, 1, 3, 3), ferrograd.ones(1, 1, 2, 2)
     /// >>> ferrograd.conv2d(x, w)
@@ -114,6 +116,8 @@ convolutions! {
     /// Convolution in three dimensions, as `conv1d` in each: `input` is `(N, C, D, H, W)` or `(C, D, H, W)`, `weight`
     /// `(O, C / groups, K, L, M)`.
     ///
+    /// Shapes: `([N,] C, D, H, W), (O, C / groups, J, K, L), (O,) -> ([N,] O, M, P, Q)`.
+    ///
     /// >>> ferrograd.conv3d(ferrograd.ones(1, 1, 3, 3, 3), ferrograd.ones(1, 1, 3, 3, 3)).flatten()
     /// tensor([27.])
     3 "nn.conv3d(Tensor input, Tensor weight, Tensor? bias=None, int[] stride=1, int[] padding=0, int[] dilation=1, int groups=1)"
@@ -125,7 +129,7 @@ macro_rules! transposed {
     ($($(#[doc = $doc:literal])* $spatial:literal $plain:literal also $alias:literal;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$plain; also $alias], |_, a| Ok(called_transposed(a, $spatial)?.into())
+            function Noted(Averaged -> Shared), [$plain; also $alias], |_, a| Ok(called_transposed(a, $spatial)?.into())
         }
     )*};
 }
@@ -136,7 +140,9 @@ transposed! {
     ///
     /// `input` is `(N, C, L)` or `(C, L)`, `weight` `(C, O / groups, K)` and `bias` `(O)`, of one dtype; the result is
     /// `(N, O, P)` with `P = (L - 1) stride - 2 padding + dilation (K - 1) + output_padding + 1`. `output_padding` is less
-    /// than the stride or the dilation. Sizes and dtypes that do not fit are a RuntimeError.
+    /// than the stride or the dilation.
+    ///
+    /// Shapes: `([N,] C, L), (C, O / groups, K), (O,) -> ([N,] O, M)`.
     ///
     /// >>> x, w = ferrograd.tensor([[[1.0, 2.0]]]), ferrograd.tensor([[[1.0, 10.0]]])
     /// >>> ferrograd.conv_transpose1d(x, w)
@@ -146,6 +152,8 @@ transposed! {
 
     /// The transpose of `conv2d`, as `conv_transpose1d` in each dimension: `weight` is `(C, O / groups, K, L)`.
     ///
+    /// Shapes: `([N,] C, H, W), (C, O / groups, K, L), (O,) -> ([N,] O, P, Q)`.
+    ///
     /// >>> ferrograd.conv_transpose2d(ferrograd.ones(1, 1, 1, 2), ferrograd.ones(1, 1, 2, 2), stride=2)
     /// tensor([[[[1., 1., 1., 1.],
     ///           [1., 1., 1., 1.]]]])
@@ -153,6 +161,8 @@ transposed! {
     also "package.conv_transpose2d";
 
     /// The transpose of `conv3d`, as `conv_transpose1d` in each dimension: `weight` is `(C, O / groups, K, L, M)`.
+    ///
+    /// Shapes: `([N,] C, D, H, W), (C, O / groups, J, K, L), (O,) -> ([N,] O, M, P, Q)`.
     ///
     /// >>> ferrograd.conv_transpose3d(ferrograd.ones(1, 1, 1, 1, 1), ferrograd.ones(1, 1, 2, 1, 1)).flatten()
     /// tensor([1., 1.])
@@ -164,10 +174,13 @@ operation! {
     /// A convolution in as many dimensions as the input has beside images and channels, or the transpose of one: what
     /// `conv1d`, `conv_transpose1d` and their kin are.
     ///
+    /// Shapes: `([N,] C, ...), (O, C / groups, ...), (O,) -> ([N,] O, ...)`, with `transposed` the first two of the
+    /// weight the other way.
+    ///
     /// >>> x, w = ferrograd.ones(1, 1, 3), ferrograd.ones(1, 1, 2)
     /// >>> ferrograd.convolution(x, w, None, [1], [0], [1], False, [0], 1)
     /// tensor([[[2., 2.]]])
-    function ["convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups)"], |_, a| {
+    function Noted(Numbers -> Shared), ["convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups)"], |_, a| {
         let x = a.tensor(0)?;
         let spatial = x.rank().saturating_sub(2);
         if !(1..=3).contains(&spatial) {
@@ -191,10 +204,12 @@ operation! {
     /// Convolution in one dimension with time first: `input` is `(L, N, C)`, `weight` `(K, C, O)`, `bias` `(O)` and the
     /// result `(P, N, O)`, `pad` zeros at both ends.
     ///
+    /// Shapes: `(T, B, C), (K, C, O), (O,) -> (S, B, O)`.
+    ///
     /// >>> x, w = ferrograd.ones(3, 1, 1), ferrograd.ones(2, 1, 1)
     /// >>> ferrograd.conv_tbc(x, w, ferrograd.zeros(1)).flatten()
     /// tensor([2., 2.])
-    function ["nn.conv_tbc(Tensor self, Tensor weight, Tensor bias, int pad=0)"; also "package.conv_tbc"], |_, a| {
+    function Noted(Numbers -> Shared), ["nn.conv_tbc(Tensor self, Tensor weight, Tensor bias, int pad=0)"; also "package.conv_tbc"], |_, a| {
         let (x, w, bias) = (a.tensor(0)?, a.tensor(1)?, a.tensor(2)?);
         for (t, rank) in [(x, 3), (w, 3), (bias, 1)] {
             if t.rank() != rank {

@@ -135,6 +135,7 @@ impl Ternary for Softplus {
     const IN_PLACE: bool = false;
     const DOMAIN: [Domain; 3] = [Domain::ALL, Domain::NONZERO, Domain::POSITIVE];
     const FORMS: &'static [Form] = &[Form::new(0b110, "SoftplusBackward0", 0b001)];
+    const EXACT: u8 = 0b110;
     fn forward<L: Real>(x: L, beta: L, threshold: L) -> L {
         let scaled = x * beta;
         L::select(scaled.gt(threshold), x, log_of_one_and_exp(scaled) / beta)
@@ -170,7 +171,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.softsign(ferrograd.tensor([-1.0, 3.0]))
     /// tensor([-0.5000,  0.7500])
-    function ["nn.softsign(Tensor input)"], |_, a| Ok(softsign(a.tensor(0)?)?.into())
+    function Same(Numbers -> Float), ["nn.softsign(Tensor input)"], |_, a| Ok(softsign(a.tensor(0)?)?.into())
 }
 
 /// `x / (1 + |x|)`
@@ -186,7 +187,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.tanhshrink(ferrograd.tensor([-1.0, 3.0]))
     /// tensor([-0.2384,  2.0049])
-    function ["nn.tanhshrink(Tensor input)"], |_, a| {
+    function Same(Numbers -> Float), ["nn.tanhshrink(Tensor input)"], |_, a| {
         let x = a.tensor(0)?;
         Ok(sub(x, &unary::tanh(x)?)?.into())
     }
@@ -217,7 +218,7 @@ impl Binary for Elu {
 operation! {
     /// `y = x` where `x >= 0`, else `alpha (e^(x / alpha) - 1)`, element by element. The derivative at zero is 1.
     ///
-    /// Raises RuntimeError where alpha is zero.
+    /// Raises: RuntimeError where alpha is zero.
     ///
     /// >>> ferrograd.celu(ferrograd.tensor([-1.0, 2.0]), 2.0)
     /// tensor([-0.7869,  2.0000])
@@ -269,11 +270,13 @@ impl Unary for Selu {
 operation! {
     /// The first half along `dim` times the logistic function of the second: `y = a sigmoid(b)`.
     ///
-    /// Raises RuntimeError where the size along `dim` is odd, and for tensors without dimensions.
+    /// Raises: RuntimeError where the size along `dim` is odd, and for tensors without dimensions.
+    ///
+    /// Shapes: any of at least one dimension; half as many along `dim`.
     ///
     /// >>> ferrograd.nn.functional.glu(ferrograd.tensor([1.0, 2.0, 0.0, 1.0]))
     /// tensor([0.5000, 1.4621])
-    function ["nn.glu(Tensor input, int dim=-1)"], |_, a| Ok(glu(a.tensor(0)?, a.int(1)?)?.into())
+    function Noted(Floats -> Kept), ["nn.glu(Tensor input, int dim=-1)"], |_, a| Ok(glu(a.tensor(0)?, a.int(1)?)?.into())
 }
 
 /// The first half along a dimension, gated by the second.

@@ -27,14 +27,16 @@ operation! {
     /// `1 / sqrt(E)` where it is not given. With `enable_gqa` each head of keys and values, the third dimension from the end,
     /// serves several heads of queries.
     ///
-    /// Raises RuntimeError for dtypes and sizes that do not fit, and for a mask beside `is_causal`; NotImplementedError for
-    /// `dropout_p`.
+    /// Raises: RuntimeError for dtypes and sizes that do not fit, and for a mask beside `is_causal`;
+    /// NotImplementedError for `dropout_p`.
+    ///
+    /// Shapes: `(..., n, k), (..., m, k), (..., m, l) -> (..., n, l)`.
     ///
     /// >>> F, x = ferrograd.nn.functional, ferrograd.tensor([[0.0, 0.0], [10.0, 0.0]])
     /// >>> F.scaled_dot_product_attention(x, x, ferrograd.tensor([[1.0], [3.0]]), is_causal=True)
     /// tensor([[1.],
     ///         [3.]])
-    function ["nn.scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, Number dropout_p=0.0, bool is_causal=False, *, Number? scale=None, bool enable_gqa=False)"],
+    function Noted(Floats -> Shared), ["nn.scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, Number dropout_p=0.0, bool is_causal=False, *, Number? scale=None, bool enable_gqa=False)"],
     |_, a| {
         let (q, k, v) = (a.tensor(0)?, a.tensor(1)?, a.tensor(2)?);
         if a.float(4)? != 0.0 {

@@ -22,13 +22,16 @@ operation! {
     /// `(N, C)` or `(N, C, ...)` and classes `t` of shape `()`, `(N)` or `(N, ...)`, with a weight for each class. The mean is
     /// weighted: the sum over that of the weights. Elements of the class `ignore_index` count nothing.
     ///
-    /// `reduction` is `'none'`, `'mean'` or `'sum'`; `size_average` and `reduce` are its old names. Raises ValueError for
-    /// shapes that do not fit and IndexError for classes that there are not.
+    /// `reduction` is `'none'`, `'mean'` or `'sum'`; `size_average` and `reduce` are its old names.
+    ///
+    /// Shapes: `(N, C, ...), (N, ...) -> ()` or `(C,), () -> ()`; that of the target where `reduction='none'`.
+    /// Raises: RuntimeError or ValueError for other shapes; IndexError or RuntimeError for classes that there are
+    /// not.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.nll_loss(ferrograd.tensor([[-0.5, -1.0], [-2.0, -0.1]]), ferrograd.tensor([0, 1]))
     /// tensor(0.3000)
-    function ["nn.nll_loss(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean')"],
+    function Noted(Floats -> Shared), ["nn.nll_loss(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean')"],
     |_, a| {
         let reduction = Reduction::named(a, [3, 5, 6], None)?.unwrap_or(Reduction::Mean);
         Ok(nll_loss(a.tensor(0)?, a.tensor(1)?, a.maybe_tensor(2)?, a.int(4)?, reduction)?.into())
@@ -198,12 +201,17 @@ operation! {
     /// `label_smoothing` mixes the target with equal probabilities of all classes. Scores are of shape `(C)`, `(N, C)` or
     /// `(N, C, ...)`; the other arguments are those of `nll_loss`.
     ///
+    /// Shapes: `(N, C, ...), (N, ...) -> ()` or `(C,), () -> ()`, or a target of the input's; that without `C` where
+    /// `reduction='none'`.
+    /// Raises: RuntimeError or ValueError for other shapes; IndexError or RuntimeError for classes that there are
+    /// not.
+    ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.cross_entropy(ferrograd.tensor([[2.0, 0.0], [0.0, 1.0]]), ferrograd.tensor([0, 1]))
     /// tensor(0.2201)
     /// >>> F.cross_entropy(ferrograd.tensor([[2.0, 0.0]]), ferrograd.tensor([[0.5, 0.5]]))
     /// tensor(1.1269)
-    function ["nn.cross_entropy(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean', Number label_smoothing=0.0)"],
+    function Noted(Floats -> Shared), ["nn.cross_entropy(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean', Number label_smoothing=0.0)"],
     |_, a| {
         let reduction = Reduction::named(a, [3, 5, 6], None)?.unwrap_or(Reduction::Mean);
         Ok(cross_entropy(a, reduction)?.into())
@@ -328,12 +336,14 @@ operation! {
     /// `sum(max(0, margin - x[t] + x[j])^p w[t]) / C` over the classes `j` other than the right one `t`, for scores `(C)` or
     /// `(N, C)` and classes `()` or `(N)`; and the mean or sum of it. `p` is 1 or 2, `weight` has a number for each class.
     ///
-    /// Raises ValueError for other `p`, and RuntimeError for shapes that do not fit.
+    /// Raises: ValueError for other `p`; RuntimeError for shapes that do not fit.
+    ///
+    /// Shapes: `(N, C), (N,) -> ()` or `(C,), () -> ()`; that of the target where `reduction='none'`.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.multi_margin_loss(ferrograd.tensor([[0.1, 0.2, 0.8]]), ferrograd.tensor([2]))
     /// tensor(0.2333)
-    function ["nn.multi_margin_loss(Tensor input, Tensor target, int p=1, Number margin=1.0, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
+    function Noted(Wide -> Promoted), ["nn.multi_margin_loss(Tensor input, Tensor target, int p=1, Number margin=1.0, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
     |_, a| {
         let (x, target, weight) = (a.tensor(0)?, a.tensor(1)?, a.maybe_tensor(4)?);
         let (reduction, p) = (Reduction::of(a, 5)?, a.int(2)?);
@@ -402,12 +412,14 @@ operation! {
     /// `sum(max(0, 1 - (x[t_j] - x[i]))) / C` over the right classes `t_j` and the classes `i` that are not, for scores `(C)`
     /// or `(N, C)` and targets of the same shape: the right classes, up to the first -1; and the mean or sum of it.
     ///
-    /// Raises RuntimeError for shapes that differ.
+    /// Raises: RuntimeError for shapes that differ.
+    ///
+    /// Shapes: `(N, C), (N, C) -> ()` or `(C,), (C,) -> ()`; without `C` where `reduction='none'`.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.multilabel_margin_loss(ferrograd.tensor([[0.1, 0.2, 0.4, 0.8]]), ferrograd.tensor([[3, 0, -1, 1]]))
     /// tensor(0.8500)
-    function ["nn.multilabel_margin_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
+    function Noted(Wide -> Kept), ["nn.multilabel_margin_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
     |_, a| {
         let (x, target, reduction) = (a.tensor(0)?, a.tensor(1)?, Reduction::of(a, 2)?);
         if x.shape() != target.shape() || x.rank() > 2 || x.shape().last() == Some(&0) {
@@ -448,10 +460,13 @@ operation! {
     /// `-t log sigmoid(x) - (1 - t) log sigmoid(-x)` times a weight, the mean over the classes (the last dimension), and the
     /// mean or sum of that.
     ///
+    /// Shapes: `(N, C), (N, C) -> ()`; `(N,)` where `reduction='none'`.
+    /// Raises: RuntimeError for shapes that do not broadcast; IndexError for tensors without dimensions.
+    ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.multilabel_soft_margin_loss(ferrograd.tensor([[0.0, 2.0]]), ferrograd.tensor([[1.0, 1.0]]))
     /// tensor(0.4100)
-    function ["nn.multilabel_soft_margin_loss(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
+    function Noted(Floats -> Promoted), ["nn.multilabel_soft_margin_loss(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
     |_, a| {
         let (x, t, reduction) = (a.tensor(0)?, a.tensor(1)?, Reduction::of(a, 3)?);
         let yes = mul(t, &logsigmoid(x)?)?;

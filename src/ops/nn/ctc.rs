@@ -19,13 +19,17 @@ operation! {
     /// vector; the lengths give the steps and labels of each example.
     ///
     /// `'mean'` is that of the losses over their numbers of labels. A sequence too short for its labels has an infinite loss,
-    /// or with `zero_infinity` none. Raises RuntimeError for shapes, dtypes and lengths that do not fit.
+    /// or with `zero_infinity` none.
+    ///
+    /// Shapes: `(T, N, C), (N, S), (N,), (N,) -> ()` or `(T, C), (S,), (), () -> ()`; that of the lengths where
+    /// `reduction='none'`.
+    /// Raises: RuntimeError or ValueError for other shapes, and for lengths that do not fit.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> steps = ferrograd.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
     /// >>> F.ctc_loss(steps, ferrograd.tensor([1]), (2,), (1,))
     /// tensor(0.2877)
-    function [
+    function Noted(Wide -> Kept), [
         "nn.ctc_loss(Tensor log_probs, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank=0, str reduction='mean', bool zero_infinity=False)",
         "nn.ctc_loss(Tensor log_probs, Tensor targets, int[] input_lengths, int[] target_lengths, int blank=0, str reduction='mean', bool zero_infinity=False)"
     ],

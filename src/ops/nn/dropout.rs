@@ -40,36 +40,38 @@ operation! {
     /// Leaves out elements while `training`: `y = x m / (1 - p)`, where `m` is 0 with the probability `p` and else 1. torch's
     /// for the same seed.
     ///
-    /// A ValueError where `p` is not between 0 and 1.
+    /// Raises: ValueError where `p` is not between 0 and 1.
     ///
     /// >>> from ferrograd.nn import functional as F
     /// >>> _ = ferrograd.manual_seed(0); F.dropout(ferrograd.ones(4))
     /// tensor([0., 0., 2., 0.])
-    function ["nn.dropout(Tensor input, Number p=0.5, bool training=True, bool inplace=False)"], |_, a| run(ELEMENTS, a, false)
+    function Same(Floats -> Kept), ["nn.dropout(Tensor input, Number p=0.5, bool training=True, bool inplace=False)"], |_, a| run(ELEMENTS, a, false)
 }
 
 operation! {
     /// Leaves out elements while `training`, with the least value of `selu` in their place, scaled and shifted so that a mean
     /// of 0 and a variance of 1 stay.
     ///
-    /// A ValueError where `p` is not between 0 and 1.
+    /// Raises: ValueError where `p` is not between 0 and 1.
     ///
     /// >>> from ferrograd.nn import functional as F
     /// >>> _ = ferrograd.manual_seed(0); F.alpha_dropout(ferrograd.ones(4), training=True)
     /// tensor([-0.7792, -0.7792,  1.6656, -0.7792])
-    function ["nn.alpha_dropout(Tensor input, Number p=0.5, bool training=False, bool inplace=False)"], |_, a| run(ALPHA, a, false)
+    function Same(Floats -> Kept), ["nn.alpha_dropout(Tensor input, Number p=0.5, bool training=False, bool inplace=False)"], |_, a| run(ALPHA, a, false)
 }
 
 operation! {
     /// As `alpha_dropout`, for whole channels: all elements with the same first two indices stay or are left out.
     ///
-    /// A ValueError where `p` is not between 0 and 1, a RuntimeError for less than two dimensions.
+    /// Raises: ValueError where `p` is not between 0 and 1; RuntimeError for less than two dimensions.
+    ///
+    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
     ///
     /// >>> from ferrograd.nn import functional as F
     /// >>> _ = ferrograd.manual_seed(0); F.feature_alpha_dropout(ferrograd.ones(1, 2, 1), training=True)
     /// tensor([[[-0.7792],
     ///          [-0.7792]]])
-    function ["nn.feature_alpha_dropout(Tensor input, Number p=0.5, bool training=False, bool inplace=False)"], |_, a| {
+    function Noted(Floats -> Kept), ["nn.feature_alpha_dropout(Tensor input, Number p=0.5, bool training=False, bool inplace=False)"], |_, a| {
         run(ALPHA_CHANNELS, a, false)
     }
 }
@@ -77,14 +79,16 @@ operation! {
 operation! {
     /// Leaves out whole channels of shape (L) while `training`, of inputs of shape (C, L) or (N, C, L).
     ///
-    /// A ValueError where `p` is not between 0 and 1, a RuntimeError for other numbers of dimensions.
+    /// Raises: ValueError where `p` is not between 0 and 1; RuntimeError for other numbers of dimensions.
+    ///
+    /// Shapes: `([N,] C, L) -> ([N,] C, L)`.
     ///
     /// >>> from ferrograd.nn import functional as F
     /// >>> _ = ferrograd.manual_seed(0); F.dropout1d(ferrograd.ones(3, 2))
     /// tensor([[0., 0.],
     ///         [0., 0.],
     ///         [2., 2.]])
-    function ["nn.dropout1d(Tensor input, Number p=0.5, bool training=True, bool inplace=False)"], |_, a| {
+    function Noted(Floats -> Kept), ["nn.dropout1d(Tensor input, Number p=0.5, bool training=True, bool inplace=False)"], |_, a| {
         let x = a.tensor(0)?;
         if !(2..=3).contains(&x.rank()) {
             return Err(Error::Rank { op: a.op, expected: "2D or 3D input", shape: x.shape().to_vec() });
@@ -97,15 +101,17 @@ operation! {
     /// Leaves out whole channels of shape (H, W) while `training`, of inputs of shape (N, C, H, W). As in torch, an input of
     /// three dimensions is taken as (N, C, L).
     ///
-    /// A ValueError where `p` is not between 0 and 1, a RuntimeError for less than two dimensions, a warning for those of
-    /// another number than 3 or 4.
+    /// Raises: ValueError where `p` is not between 0 and 1; RuntimeError for less than two dimensions, a warning for
+    /// those of another number than 3 or 4.
+    ///
+    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
     ///
     /// >>> from ferrograd.nn import functional as F
     /// >>> _ = ferrograd.manual_seed(0); F.dropout2d(ferrograd.ones(1, 2, 1, 3))
     /// tensor([[[[0., 0., 0.]],
     /// <BLANKLINE>
     ///          [[0., 0., 0.]]]])
-    function ["nn.dropout2d(Tensor input, Number p=0.5, bool training=True, bool inplace=False)"], |_, a| {
+    function Noted(Floats -> Kept), ["nn.dropout2d(Tensor input, Number p=0.5, bool training=True, bool inplace=False)"], |_, a| {
         warn(a.tensor(0)?, "dropout2d", [3, 4])?;
         run(CHANNELS, a, false)
     }
@@ -114,7 +120,10 @@ operation! {
 operation! {
     /// Leaves out whole channels of shape (D, H, W) while `training`, of inputs of shape (C, D, H, W) or (N, C, D, H, W).
     ///
-    /// A ValueError where `p` is not between 0 and 1, a warning for inputs of another number of dimensions than 4 or 5.
+    /// Raises: ValueError where `p` is not between 0 and 1, a warning for inputs of another number of dimensions than
+    /// 4 or 5.
+    ///
+    /// Shapes: `(...) -> (...)`.
     ///
     /// >>> from ferrograd.nn import functional as F
     /// >>> _ = ferrograd.manual_seed(0); F.dropout3d(ferrograd.ones(2, 1, 1, 3))
@@ -122,7 +131,7 @@ operation! {
     /// <BLANKLINE>
     /// <BLANKLINE>
     ///         [[[0., 0., 0.]]]])
-    function ["nn.dropout3d(Tensor input, Number p=0.5, bool training=True, bool inplace=False)"], |_, a| {
+    function Noted(Floats -> Kept), ["nn.dropout3d(Tensor input, Number p=0.5, bool training=True, bool inplace=False)"], |_, a| {
         let x = a.tensor(0)?;
         warn(x, "dropout3d", [4, 5])?;
         run(CHANNELS, a, x.rank() != 5)

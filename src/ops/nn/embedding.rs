@@ -18,15 +18,18 @@ operation! {
     /// The rows of a table that indices name: indices of any shape and a table `(V, D)` give `(..., D)`.
     ///
     /// The row `padding_idx` gets no gradient. Rows whose norm of order `norm_type` is greater than `max_norm` are scaled down
-    /// to it in the table itself. With `scale_grad_by_freq` the gradient of a row is over how often it is named. Raises
-    /// RuntimeError for other indices than int64 and int32, IndexError for rows that there are not, NotImplementedError for
-    /// `sparse`.
+    /// to it in the table itself. With `scale_grad_by_freq` the gradient of a row is over how often it is named.
+    ///
+    /// Shapes: `(...), (V, D) -> (..., D)`.
+    /// Dtypes: `weight` any, kept; `input` is int64 or int32.
+    /// Raises: RuntimeError for an `input` of other dtypes and a table of another shape; IndexError for rows that
+    /// there are not; NotImplementedError for `sparse`.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.embedding(ferrograd.tensor([1, 0]), ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]))
     /// tensor([[3., 4.],
     ///         [1., 2.]])
-    function ["nn.embedding(Tensor input, Tensor weight, int? padding_idx=None, Number? max_norm=None, Number norm_type=2.0, bool scale_grad_by_freq=False, bool sparse=False)"],
+    function Noted(Noted -> Noted), ["nn.embedding(Tensor input, Tensor weight, int? padding_idx=None, Number? max_norm=None, Number norm_type=2.0, bool scale_grad_by_freq=False, bool sparse=False)"],
     |_, a| {
         let (input, table) = (a.tensor(0)?, a.tensor(1)?);
         check_table(a.op, input, table)?;
@@ -144,11 +147,16 @@ operation! {
     /// `per_sample_weights`, of the shape of the indices, multiply the rows of a sum. The row `padding_idx` counts nothing.
     /// The other arguments are those of `embedding`.
     ///
+    /// Shapes: `(B, N), (V, D) -> (B, D)` or `(N,), (V, D), (B,) -> (B, D)`.
+    /// Dtypes: `weight` floating-point, kept; `input` is int64 or int32.
+    /// Raises: RuntimeError for a `weight` or an `input` of other dtypes; RuntimeError or ValueError for other
+    /// shapes; IndexError for rows that there are not.
+    ///
     /// >>> F, table = ferrograd.nn.functional, ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]])
     /// >>> F.embedding_bag(ferrograd.tensor([0, 1, 1]), table, ferrograd.tensor([0, 1]))
     /// tensor([[1., 2.],
     ///         [3., 4.]])
-    function ["nn.embedding_bag(Tensor input, Tensor weight, Tensor? offsets=None, Number? max_norm=None, Number norm_type=2, bool scale_grad_by_freq=False, str mode='mean', bool sparse=False, Tensor? per_sample_weights=None, bool include_last_offset=False, int? padding_idx=None)"],
+    function Noted(Noted -> Noted), ["nn.embedding_bag(Tensor input, Tensor weight, Tensor? offsets=None, Number? max_norm=None, Number norm_type=2, bool scale_grad_by_freq=False, str mode='mean', bool sparse=False, Tensor? per_sample_weights=None, bool include_last_offset=False, int? padding_idx=None)"],
     |_, a| embedding_bag(a)
 }
 

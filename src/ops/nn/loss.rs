@@ -60,12 +60,12 @@ fn weighted(op: &'static str, losses: &Tensor, weight: &Tensor, reduction: Reduc
 operation! {
     /// `(x - t)^2`, element by element, and the mean or sum of it; with a weight for each element the weighted mean.
     ///
-    /// `reduction` is `'none'`, `'mean'` or `'sum'`, else a ValueError; `size_average` and `reduce` are its old names. Shapes
+    /// `reduction` is `'none'`, `'mean'` or `'sum'`; `size_average` and `reduce` are its old names. Shapes
     /// that differ broadcast, with a warning.
     ///
     /// >>> ferrograd.nn.functional.mse_loss(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 4.0]))
     /// tensor(2.)
-    function ["nn.mse_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean', Tensor? weight=None)"],
+    function Loss(Floats -> Promoted), ["nn.mse_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean', Tensor? weight=None)"],
     |_, a| {
         let (reduction, (x, t)) = (Reduction::of(a, 2)?, compared(a)?);
         floats(a, x, t)?;
@@ -100,7 +100,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.l1_loss(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 4.0]))
     /// tensor(1.)
-    function ["nn.l1_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean', Tensor? weight=None)"],
+    function Loss(Floats -> Promoted), ["nn.l1_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean', Tensor? weight=None)"],
     |_, a| {
         let (reduction, (x, t)) = (Reduction::of(a, 2)?, compared(a)?);
         let losses = unary::abs(&sub(x, t)?)?;
@@ -115,11 +115,11 @@ operation! {
     /// `d^2 / (2 beta)` where `|d| < beta`, else `|d| - beta / 2`, element by element with `d = x - t`, and the mean or sum of
     /// it. The other arguments are those of `mse_loss`.
     ///
-    /// Raises RuntimeError for a negative `beta`.
+    /// Raises: RuntimeError for a negative `beta`.
     ///
     /// >>> ferrograd.nn.functional.smooth_l1_loss(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.5, 5.0]), reduction='none')
     /// tensor([0.1250, 2.5000])
-    function ["nn.smooth_l1_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean', Number beta=1.0)"],
+    function Loss(Floats -> Promoted), ["nn.smooth_l1_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean', Number beta=1.0)"],
     |_, a| {
         let (reduction, (x, t), beta) = (Reduction::of(a, 2)?, compared(a)?, a.float(5)?);
         if beta == 0.0 {
@@ -137,11 +137,11 @@ operation! {
     /// `d^2 / 2` where `|d| <= delta`, else `delta (|d| - delta / 2)`, element by element with `d = x - t`, and the mean or sum
     /// of it; with a weight for each element that of the weighted losses.
     ///
-    /// Raises RuntimeError where `delta` is not positive.
+    /// Raises: RuntimeError where `delta` is not positive.
     ///
     /// >>> ferrograd.nn.functional.huber_loss(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.5, 5.0]), reduction='none')
     /// tensor([0.1250, 2.5000])
-    function ["nn.huber_loss(Tensor input, Tensor target, str reduction='mean', Number delta=1.0, Tensor? weight=None)"],
+    function Loss(Floats -> Promoted), ["nn.huber_loss(Tensor input, Tensor target, str reduction='mean', Number delta=1.0, Tensor? weight=None)"],
     |_, a| {
         let (reduction, (x, t), delta) = (Reduction::word(a, 2)?, compared(a)?, a.float(3)?);
         if delta <= 0.0 {
@@ -163,11 +163,11 @@ operation! {
     /// `-t log x - (1 - t) log(1 - x)` times a weight, element by element, with logarithms no less than -100, and the mean or
     /// sum of it. The arguments are those of `mse_loss`; `weight` broadcasts to the target.
     ///
-    /// Raises ValueError where the shapes differ, and RuntimeError where `input` is not between 0 and 1.
+    /// Raises: ValueError where the shapes differ; RuntimeError where `input` is not between 0 and 1.
     ///
     /// >>> ferrograd.nn.functional.binary_cross_entropy(ferrograd.tensor([0.5, 0.25]), ferrograd.tensor([1.0, 0.0]))
     /// tensor(0.4904)
-    function ["nn.binary_cross_entropy(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
+    function Loss(Floats -> Shared), ["nn.binary_cross_entropy(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
     |_, a| {
         let reduction = Reduction::of(a, 3)?;
         Ok(binary_cross_entropy(a.tensor(0)?, a.tensor(1)?, a.maybe_tensor(2)?, reduction)?.into())
@@ -214,11 +214,11 @@ operation! {
     /// weight, where `p`, the weight of positive examples, broadcasts as the weight does; and the mean or sum of it. The other
     /// arguments are those of `mse_loss`.
     ///
-    /// Raises ValueError where the shapes of input and target differ.
+    /// Raises: ValueError where the shapes of input and target differ.
     ///
     /// >>> ferrograd.nn.functional.binary_cross_entropy_with_logits(ferrograd.tensor([0.0, 2.0]), ferrograd.tensor([1.0, 0.0]))
     /// tensor(1.4100)
-    function ["nn.binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean', Tensor? pos_weight=None)"; also "package.binary_cross_entropy_with_logits"],
+    function Loss(Floats -> Promoted), ["nn.binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean', Tensor? pos_weight=None)"; also "package.binary_cross_entropy_with_logits"],
     |_, a| {
         let (reduction, x, t) = (Reduction::of(a, 3)?, a.tensor(0)?, a.tensor(1)?);
         if x.shape() != t.shape() {
@@ -249,7 +249,7 @@ operation! {
     /// >>> F = ferrograd.nn.functional
     /// >>> F.kl_div(ferrograd.tensor([[0.5, 0.5]]).log(), ferrograd.tensor([[0.25, 0.75]]), reduction='batchmean')
     /// tensor(0.1308)
-    function ["nn.kl_div(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean', bool log_target=False)"],
+    function Loss(Floats -> Promoted), ["nn.kl_div(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean', bool log_target=False)"],
     |_, a| {
         let (reduction, x, t) = (Reduction::named(a, [2, 3, 4], Some("batchmean"))?, a.tensor(0)?, a.tensor(1)?);
         check_float(a.op, x)?;
@@ -275,7 +275,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.soft_margin_loss(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, -1.0]))
     /// tensor(1.2201)
-    function ["nn.soft_margin_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
+    function Loss(Floats -> Promoted), ["nn.soft_margin_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
     |_, a| {
         let (reduction, x, t) = (Reduction::of(a, 2)?, a.tensor(0)?, a.tensor(1)?);
         broadcast(a.op, x.shape(), t.shape())?;
@@ -291,7 +291,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.poisson_nll_loss(ferrograd.tensor([0.0, 1.0]), ferrograd.tensor([2.0, 1.0]))
     /// tensor(1.3591)
-    function ["nn.poisson_nll_loss(Tensor input, Tensor target, bool log_input=True, bool full=False, bool? size_average=None, Number eps=1e-08, bool? reduce=None, str reduction='mean')"],
+    function Loss(Numbers -> Float), ["nn.poisson_nll_loss(Tensor input, Tensor target, bool log_input=True, bool full=False, bool? size_average=None, Number eps=1e-08, bool? reduce=None, str reduction='mean')"],
     |_, a| {
         let reduction = Reduction::named(a, [4, 6, 7], None)?.unwrap_or(Reduction::Mean);
         let (x, t) = (a.tensor(0)?, a.tensor(1)?);
@@ -320,12 +320,16 @@ operation! {
     /// The bound does not stop the gradient of the variance. `var` is a number, a tensor of the input's shape, or one without
     /// the last dimension, or with size 1 there.
     ///
-    /// Raises ValueError for other shapes, another reduction and negative variances.
+    /// Raises: ValueError for a `var` of another shape or with negative variances, and for another reduction;
+    /// RuntimeError for shapes that do not broadcast.
+    ///
+    /// Shapes: the operands broadcast; `var` may lack the last dimension; the result is `()`, or that where
+    /// `reduction='none'`.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.gaussian_nll_loss(ferrograd.tensor([0.0, 1.0]), ferrograd.tensor([1.0, 1.0]), ferrograd.tensor([1.0, 2.0]))
     /// tensor(0.4233)
-    function ["nn.gaussian_nll_loss(Tensor input, Tensor target, Operand var, bool full=False, Number eps=1e-06, str reduction='mean')"],
+    function Noted(Floats -> Promoted), ["nn.gaussian_nll_loss(Tensor input, Tensor target, Operand var, bool full=False, Number eps=1e-06, str reduction='mean')"],
     |_, a| {
         let (x, t, eps) = (a.tensor(0)?, a.tensor(1)?, a.float(4)?);
         check_float(a.op, x)?;

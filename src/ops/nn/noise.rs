@@ -31,11 +31,12 @@ operation! {
     /// `x` where it is positive, else `a x` with a slope `a` that is evenly drawn from `[lower, upper)` for each element where
     /// `training`, else their mean: torch's for the same seed.
     ///
-    /// A RuntimeError where `lower` is greater than `upper` or either is not finite, a NotImplementedError for integers.
+    /// Raises: RuntimeError where `lower` is greater than `upper` or either is not finite; NotImplementedError for
+    /// integers.
     ///
     /// >>> ferrograd.rrelu(ferrograd.tensor([-1.0, 2.0]), 0.1, 0.3)
     /// tensor([-0.2000,  2.0000])
-    function ["rrelu(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False, Generator? generator=None)"], |_, a| {
+    function Same(Floats -> Kept), ["rrelu(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False, Generator? generator=None)"], |_, a| {
         let from = if a.bool(3)? { Some(a.generator(4)?) } else { None };
         Ok(Slopes { op: a.op, lower: a.float(1)?, upper: a.float(2)?, from }.rrelu(a.tensor(0)?)?.into())
     }
@@ -48,7 +49,7 @@ operation! {
     /// >>> _ = ferrograd.rrelu_(x, 0.1, 0.3)
     /// >>> x
     /// tensor([-0.2000,  2.0000])
-    function ["rrelu_(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False, Generator? generator=None)"], |_, a| {
+    function Same(Floats -> Kept), ["rrelu_(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False, Generator? generator=None)"], |_, a| {
         let from = if a.bool(3)? { Some(a.generator(4)?) } else { None };
         Ok(Slopes { op: a.op, lower: a.float(1)?, upper: a.float(2)?, from }.rrelu_(a.tensor(0)?)?.into())
     }
@@ -58,12 +59,13 @@ operation! {
     /// `x` where it is positive, else `a x` with a slope `a` that is evenly drawn from `[lower, upper)` for each element while
     /// `training`, else their mean: torch's for the same seed.
     ///
-    /// A RuntimeError where `lower` is greater than `upper` or either is not finite, a NotImplementedError for integers.
+    /// Raises: RuntimeError where `lower` is greater than `upper` or either is not finite; NotImplementedError for
+    /// integers.
     ///
     /// >>> from ferrograd.nn import functional as F
     /// >>> F.rrelu(ferrograd.tensor([-1.0, 2.0]), 0.1, 0.3)
     /// tensor([-0.2000,  2.0000])
-    function ["nn.rrelu(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False, bool inplace=False)"], |_, a| {
+    function Same(Floats -> Kept), ["nn.rrelu(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False, bool inplace=False)"], |_, a| {
         let from = if a.bool(3)? { Some(random::default()) } else { None };
         let slopes = Slopes { op: a.op, lower: a.float(1)?, upper: a.float(2)?, from };
         Ok(if a.bool(4)? { slopes.rrelu_(a.tensor(0)?)? } else { slopes.rrelu(a.tensor(0)?)? }.into())
@@ -77,7 +79,7 @@ operation! {
     /// >>> _ = ferrograd.nn.functional.rrelu_(x, 0.1, 0.3)
     /// >>> x
     /// tensor([-0.2000,  2.0000])
-    function ["nn.rrelu_(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False)"], |_, a| {
+    function Same(Floats -> Kept), ["nn.rrelu_(Tensor input, Number lower=0.125, Number upper=0.3333333333333333, bool training=False)"], |_, a| {
         let from = if a.bool(3)? { Some(random::default()) } else { None };
         Ok(Slopes { op: a.op, lower: a.float(1)?, upper: a.float(2)?, from }.rrelu_(a.tensor(0)?)?.into())
     }
@@ -159,12 +161,12 @@ operation! {
     /// of waiting times `e`; with `hard` the one-hot vector of the greatest, whose gradient is that of the sample. torch's for
     /// the same seed.
     ///
-    /// `eps` has no effect. A RuntimeError for integers.
+    /// `eps` has no effect.
     ///
     /// >>> from ferrograd.nn import functional as F
     /// >>> F.gumbel_softmax(ferrograd.zeros(2, 3), hard=True).sum(1)
     /// tensor([1., 1.])
-    function ["nn.gumbel_softmax(Tensor logits, Number tau=1, bool hard=False, Number eps=1e-10, int dim=-1)"], |_, a| {
+    function Same(Floats -> Kept), ["nn.gumbel_softmax(Tensor logits, Number tau=1, bool hard=False, Number eps=1e-10, int dim=-1)"], |_, a| {
         let (op, logits, tau, dim) = (a.op, a.tensor(0)?, a.number(1)?, a.int(4)?);
         if !logits.dtype().is_floating_point() {
             let rule = "a continuous distribution needs a floating point dtype";

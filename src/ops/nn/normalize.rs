@@ -130,11 +130,11 @@ operation! {
     /// `(x - m) / sqrt(v + eps) * weight + bias` with the mean `m` and the variance `v` over the last dimensions, whose sizes
     /// are `normalized_shape`; scale and shift are of that shape.
     ///
-    /// Raises RuntimeError for sizes that do not fit.
+    /// Raises: RuntimeError for sizes that do not fit.
     ///
     /// >>> ferrograd.nn.functional.layer_norm(ferrograd.tensor([[1.0, 2.0, 3.0]]), (3,))
     /// tensor([[-1.2247,  0.0000,  1.2247]])
-    function ["nn.layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"],
+    function Same(Floats -> First), ["nn.layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"],
     |_, a| {
         let (x, weight, bias) = (a.tensor(0)?, a.maybe_tensor(2)?, a.maybe_tensor(3)?);
         Ok(layer_norm(x, a.ints(1)?, weight, bias, a.float(4)?)?.into())
@@ -162,11 +162,11 @@ operation! {
     /// `x / sqrt(mean(x^2) + eps) * weight` with the mean over the last dimensions, whose sizes are `normalized_shape`. `eps` is
     /// the dtype's own where it is not given.
     ///
-    /// Raises RuntimeError for sizes that do not fit.
+    /// Raises: RuntimeError for sizes that do not fit.
     ///
     /// >>> ferrograd.nn.functional.rms_norm(ferrograd.tensor([[3.0, 4.0]]), (2,))
     /// tensor([[0.8485, 1.1314]])
-    function ["nn.rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Number? eps=None)"; also "package.rms_norm"],
+    function Same(Floats -> First), ["nn.rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Number? eps=None)"; also "package.rms_norm"],
     |_, a| {
         let (x, weight) = (a.tensor(0)?, a.maybe_tensor(2)?);
         let dims = last_dims(a.op, x, a.ints(1)?, &[("weight", weight)])?;
@@ -183,11 +183,13 @@ operation! {
     /// [`layer_norm`] over the channels of each group and all that lies behind them: the channels, the second dimension, are cut
     /// into `num_groups`. Scale and shift have a number for each channel.
     ///
-    /// Raises RuntimeError for sizes that do not fit, ValueError where a group has one element.
+    /// Raises: RuntimeError for sizes that do not fit; ValueError where a group has one element.
+    ///
+    /// Shapes: `(N, C, ...), (C,), (C,) -> (N, C, ...)`.
     ///
     /// >>> ferrograd.nn.functional.group_norm(ferrograd.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
     /// tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
-    function ["nn.group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"],
+    function Noted(Floats -> First), ["nn.group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"],
     |_, a| {
         let (x, groups, weight, bias) = (a.tensor(0)?, a.int(1)?, a.maybe_tensor(2)?, a.maybe_tensor(3)?);
         if x.rank() < 2 {
@@ -271,14 +273,16 @@ operation! {
     /// `(x - m) / sqrt(v + eps) * weight + bias` for each channel, the second dimension: with `training` the mean and the
     /// variance of the batch, which move the running ones by `momentum`; else the running ones.
     ///
-    /// The running variance moves to that with one element less in the divisor. Raises ValueError where a channel has one
-    /// element in training, and RuntimeError where there are no running statistics otherwise, and for sizes that do not fit.
+    /// The running variance moves to that with one element less in the divisor.
+    ///
+    /// Raises: ValueError where a channel has one element in training; RuntimeError where there are no running
+    /// statistics otherwise, and for sizes that do not fit.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.batch_norm(ferrograd.tensor([[1.0, 10.0], [3.0, 30.0]]), None, None, training=True)
     /// tensor([[-1.0000, -1.0000],
     ///         [ 1.0000,  1.0000]])
-    function ["nn.batch_norm(Tensor input, Tensor? running_mean, Tensor? running_var, Tensor? weight=None, Tensor? bias=None, bool training=False, Number momentum=0.1, Number eps=1e-05)"],
+    function Same(Floats -> First), ["nn.batch_norm(Tensor input, Tensor? running_mean, Tensor? running_var, Tensor? weight=None, Tensor? bias=None, bool training=False, Number momentum=0.1, Number eps=1e-05)"],
     |_, a| {
         let x = a.tensor(0)?;
         let [mean, variance, weight, bias] = [1, 2, 3, 4].map(|n| a.maybe_tensor(n));
@@ -332,12 +336,14 @@ operation! {
     /// statistics, where they are given, move to the mean over the examples; without `use_input_stats` they are what is
     /// normalised by.
     ///
-    /// Raises ValueError where a channel of an example has one element.
+    /// Raises: ValueError where a channel of an example has one element.
+    ///
+    /// Shapes: `([N,] C, ...) -> ([N,] C, ...)`.
     ///
     /// >>> ferrograd.nn.functional.instance_norm(ferrograd.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
     /// tensor([[[-1.0000,  1.0000],
     ///          [-1.0000,  1.0000]]])
-    function ["nn.instance_norm(Tensor input, Tensor? running_mean=None, Tensor? running_var=None, Tensor? weight=None, Tensor? bias=None, bool use_input_stats=True, Number momentum=0.1, Number eps=1e-05)"],
+    function Noted(Floats -> First), ["nn.instance_norm(Tensor input, Tensor? running_mean=None, Tensor? running_var=None, Tensor? weight=None, Tensor? bias=None, bool use_input_stats=True, Number momentum=0.1, Number eps=1e-05)"],
     |_, a| {
         let x = a.tensor(0)?;
         let [mean, variance, weight, bias] = [1, 2, 3, 4].map(|n| a.maybe_tensor(n));
@@ -373,12 +379,14 @@ operation! {
     /// `x / (k + alpha mean(x^2))^beta`, where the mean is over `size` neighbouring channels, the second dimension, with zeros
     /// beyond the ends.
     ///
-    /// Raises ValueError for fewer than three dimensions.
+    /// Raises: ValueError for fewer than three dimensions.
+    ///
+    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
     ///
     /// >>> ferrograd.nn.functional.local_response_norm(ferrograd.ones(1, 2, 2), 2, alpha=1.0)
     /// tensor([[[0.7378, 0.7378],
     ///          [0.5946, 0.5946]]])
-    function ["nn.local_response_norm(Tensor input, int size, Number alpha=0.0001, Number beta=0.75, Number k=1.0)"],
+    function Noted(Floats -> Kept), ["nn.local_response_norm(Tensor input, int size, Number alpha=0.0001, Number beta=0.75, Number k=1.0)"],
     |_, a| {
         let (x, size) = (a.tensor(0)?, a.int(1)?);
         if x.rank() < 3 {

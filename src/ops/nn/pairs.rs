@@ -19,7 +19,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.normalize(ferrograd.tensor([[3.0, 4.0]]))
     /// tensor([[0.6000, 0.8000]])
-    function ["nn.normalize(Tensor input, Number p=2.0, int[] dim=(1,), Number eps=1e-12)"], |_, a| {
+    function Same(Floats -> Kept), ["nn.normalize(Tensor input, Number p=2.0, int[] dim=(1,), Number eps=1e-12)"], |_, a| {
         let dims = if a.is_none(2) { &[1][..] } else { a.ints(2)? };
         Ok(normalize(a.tensor(0)?, a.float(1)?, dims, a.float(3)?)?.into())
     }
@@ -37,9 +37,11 @@ pub fn normalize(x: &Tensor, p: f64, dims: &[isize], eps: f64) -> Result<Tensor>
 operation! {
     /// The cosine of the angle between vectors along `dim`: `x1 . x2 / (max(|x1|, eps) max(|x2|, eps))`. Shapes broadcast.
     ///
+    /// Shapes: the operands broadcast; the result is without `dim`.
+    ///
     /// >>> ferrograd.cosine_similarity(ferrograd.tensor([[1.0, 0.0]]), ferrograd.tensor([[1.0, 1.0]]))
     /// tensor([0.7071])
-    function ["nn.cosine_similarity(Tensor x1, Tensor x2, int dim=1, Number eps=1e-08)"; also "package.cosine_similarity"],
+    function Noted(Floats -> Promoted), ["nn.cosine_similarity(Tensor x1, Tensor x2, int dim=1, Number eps=1e-08)"; also "package.cosine_similarity"],
     |_, a| Ok(cosine_similarity(a.tensor(0)?, a.tensor(1)?, a.int(2)?, a.float(3)?)?.into())
 }
 
@@ -67,9 +69,11 @@ pub fn cosine_similarity(x1: &Tensor, x2: &Tensor, dim: isize, eps: f64) -> Resu
 operation! {
     /// The norm of order `p` of `x1 - x2 + eps` along the last dimension. Shapes broadcast.
     ///
+    /// Shapes: the operands broadcast; the result is without the last dimension, which `keepdim` keeps with size 1.
+    ///
     /// >>> ferrograd.pairwise_distance(ferrograd.tensor([[0.0, 0.0]]), ferrograd.tensor([[3.0, 4.0]]))
     /// tensor([5.0000])
-    function ["nn.pairwise_distance(Tensor x1, Tensor x2, Number p=2.0, Number eps=1e-06, bool keepdim=False)"; also "package.pairwise_distance"],
+    function Noted(Numbers -> Float), ["nn.pairwise_distance(Tensor x1, Tensor x2, Number p=2.0, Number eps=1e-06, bool keepdim=False)"; also "package.pairwise_distance"],
     |_, a| Ok(pairwise_distance(a.tensor(0)?, a.tensor(1)?, a.float(2)?, a.float(3)?, a.bool(4)?)?.into())
 }
 
@@ -85,12 +89,15 @@ operation! {
     /// `1 - cos(x1, x2)` where the target is 1, `max(0, cos(x1, x2) - margin)` where it is -1, for vectors `(D)` and one
     /// target, or `(N, D)` and `(N)`; and the mean or sum of it.
     ///
-    /// Raises RuntimeError for other shapes.
+    /// Raises: RuntimeError for other shapes.
+    ///
+    /// Shapes: `(N, D), (N, D), (N,) -> ()` or `(D,), (D,), () -> ()`; with `reduction='none'` `(N, D), (N, D), (N,)
+    /// -> (N,)`.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.cosine_embedding_loss(ferrograd.tensor([[1.0, 0.0]]), ferrograd.tensor([[0.0, 1.0]]), ferrograd.tensor([1]))
     /// tensor(1.)
-    function ["nn.cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, Number margin=0, bool? size_average=None, bool? reduce=None, str reduction='mean')"; also "package.cosine_embedding_loss"],
+    function Noted(Any -> Float), ["nn.cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, Number margin=0, bool? size_average=None, bool? reduce=None, str reduction='mean')"; also "package.cosine_embedding_loss"],
     |_, a| {
         let (x1, x2, target, reduction) = (a.tensor(0)?, a.tensor(1)?, a.tensor(2)?, Reduction::of(a, 4)?);
         let rank = target.rank();
@@ -118,7 +125,7 @@ operation! {
     /// >>> F = ferrograd.nn.functional
     /// >>> F.hinge_embedding_loss(ferrograd.tensor([0.5, 0.25]), ferrograd.tensor([1, -1]))
     /// tensor(0.6250)
-    function ["nn.hinge_embedding_loss(Tensor input, Tensor target, Number margin=1.0, bool? size_average=None, bool? reduce=None, str reduction='mean')"; also "package.hinge_embedding_loss"],
+    function Loss(Floats -> Promoted), ["nn.hinge_embedding_loss(Tensor input, Tensor target, Number margin=1.0, bool? size_average=None, bool? reduce=None, str reduction='mean')"; also "package.hinge_embedding_loss"],
     |_, a| {
         let (x, target, reduction) = (a.tensor(0)?, a.tensor(1)?, Reduction::of(a, 3)?);
         // Of integers the margin is one too.
@@ -134,12 +141,12 @@ operation! {
     /// `max(0, -t (x1 - x2) + margin)`, element by element, and the mean or sum of it: a target of 1 wants `x1` the greater, -1
     /// the smaller.
     ///
-    /// Raises RuntimeError for tensors of different ranks.
+    /// Raises: RuntimeError for tensors of different ranks.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.margin_ranking_loss(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 1.0]), ferrograd.tensor([1, 1]))
     /// tensor(1.)
-    function ["nn.margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, Number margin=0, bool? size_average=None, bool? reduce=None, str reduction='mean')"; also "package.margin_ranking_loss"],
+    function Loss(Numbers -> Float), ["nn.margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, Number margin=0, bool? size_average=None, bool? reduce=None, str reduction='mean')"; also "package.margin_ranking_loss"],
     |_, a| {
         let (x1, x2, target, reduction) = (a.tensor(0)?, a.tensor(1)?, a.tensor(2)?, Reduction::of(a, 4)?);
         if x1.rank() != x2.rank() || x1.rank() != target.rank() {
@@ -156,12 +163,14 @@ operation! {
     /// `n`, where `d` is `pairwise_distance` of order `p`; and the mean or sum of it. With `swap` the distance of the negative
     /// is the lesser of those from the anchor and from the positive.
     ///
-    /// Raises RuntimeError for tensors of different ranks and a margin that is not positive.
+    /// Raises: RuntimeError for tensors of different ranks; ValueError for a margin that is not positive.
+    ///
+    /// Shapes: the operands broadcast; the result is `()`, or that without the last dimension where `reduction='none'`.
     ///
     /// >>> F, t = ferrograd.nn.functional, ferrograd.tensor
     /// >>> F.triplet_margin_loss(t([[0.0, 0.0]]), t([[0.0, 2.0]]), t([[0.0, 1.5]]))
     /// tensor(1.5000)
-    function ["nn.triplet_margin_loss(Tensor anchor, Tensor positive, Tensor negative, Number margin=1.0, Number p=2, Number eps=1e-06, bool swap=False, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
+    function Noted(Numbers -> Float), ["nn.triplet_margin_loss(Tensor anchor, Tensor positive, Tensor negative, Number margin=1.0, Number p=2, Number eps=1e-06, bool swap=False, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
     |_, a| {
         let (anchor, positive, negative) = (a.tensor(0)?, a.tensor(1)?, a.tensor(2)?);
         let (margin, p, eps, reduction) = (a.float(3)?, a.float(4)?, a.float(5)?, Reduction::of(a, 7)?);
@@ -184,12 +193,14 @@ operation! {
 operation! {
     /// `x W^T + b` along the last dimension: `(..., in)` and weights `(out, in)` give `(..., out)`; weights `(in)` give `(...)`.
     ///
-    /// Raises RuntimeError for sizes or dtypes that do not fit.
+    /// Raises: RuntimeError for sizes or dtypes that do not fit.
+    ///
+    /// Shapes: `(..., n), (m, n), (m,) -> (..., m)`.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.linear(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([[1.0, 1.0], [0.0, 3.0]]), ferrograd.tensor([0.5, 0.0]))
     /// tensor([3.5000, 6.0000])
-    function ["nn.linear(Tensor input, Tensor weight, Tensor? bias=None)"], |_, a| {
+    function Noted(Numbers -> Shared), ["nn.linear(Tensor input, Tensor weight, Tensor? bias=None)"], |_, a| {
         Ok(linear(a.tensor(0)?, a.tensor(1)?, a.maybe_tensor(2)?)?.into())
     }
 }
@@ -226,12 +237,15 @@ operation! {
     /// Vectors that are 1 at the place of a class and 0 elsewhere, in a new last dimension: `num_classes` long, or one more than
     /// the greatest class.
     ///
-    /// Raises RuntimeError for other dtypes than int64, negative classes and those not below `num_classes`.
+    /// Raises: RuntimeError for other dtypes than int64, negative classes and those not below `num_classes`.
+    ///
+    /// Shapes: `(...) -> (..., C)`.
+    /// Dtypes: int64, kept.
     ///
     /// >>> ferrograd.nn.functional.one_hot(ferrograd.tensor([0, 2]))
     /// tensor([[1, 0, 0],
     ///         [0, 0, 1]])
-    function ["nn.one_hot(Tensor input, int num_classes=-1)"], |_, a| Ok(one_hot(a.tensor(0)?, a.int(1)?)?.into())
+    function Noted(Noted -> Noted), ["nn.one_hot(Tensor input, int num_classes=-1)"], |_, a| Ok(one_hot(a.tensor(0)?, a.int(1)?)?.into())
 }
 
 /// Vectors that are 1 at the place of a class.

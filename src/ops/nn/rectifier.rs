@@ -31,17 +31,18 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.relu(ferrograd.tensor([-1.0, 2.0]))
     /// tensor([0., 2.])
-    chooses ["nn.relu(Tensor self, bool inplace=False)"], |_, a| Ok((unary::Relu::spec(), smallvec![a.operand(0)?]))
+    chooses Same(Numbers -> Kept), ["nn.relu(Tensor self, bool inplace=False)"], |_, a| Ok((unary::Relu::spec(), smallvec![a.operand(0)?]))
 }
 
 operation! {
     /// `y = x` between bounds and the bounds outside of them, element by element. The gradient is zero outside of the bounds
     /// and at them.
     ///
-    /// Raises ValueError where the lower bound is above the upper.
+    /// Dtypes: any but bool, kept; neither bound of uint8 is negative.
+    /// Raises: ValueError where the lower bound is above the upper.
     ///
-    /// >>> ferrograd.nn.functional.hardtanh(ferrograd.tensor([-2.0, 0.5, 3.0]))
-    /// tensor([-1.0000,  0.5000,  1.0000])
+    /// >>> ferrograd.nn.functional.hardtanh(ferrograd.tensor([-2.0, 0.5, 3.0]), 0, 2)
+    /// tensor([0.0000, 0.5000, 2.0000])
     ternary Hardtanh, hardtanh, "HardtanhBackward0", Rule::Number,
         ["nn.hardtanh(Tensor self, Number min_val=-1.0, Number max_val=1.0, bool inplace=False)"], |_, a| {
             if a.float(1)? > a.float(2)? {
@@ -84,7 +85,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.relu6(ferrograd.tensor([-2.0, 0.5, 7.0]))
     /// tensor([0.0000, 0.5000, 6.0000])
-    chooses ["nn.relu6(Tensor self, bool inplace=False)"], |_, a| {
+    chooses Same(Numbers -> Kept), ["nn.relu6(Tensor self, bool inplace=False)"], |_, a| {
         let x = a.tensor(0)?;
         check_bounds(a.op, x.dtype(), Scalar::Int(0))?;
         Ok((Hardtanh::spec(), smallvec![x.into(), 0.into(), 6.into()]))
@@ -156,11 +157,13 @@ operation! {
     /// `y = x` where `x > 0`, else `weight x`, element by element, with one weight or one for each channel: the size of the
     /// second dimension.
     ///
-    /// Raises RuntimeError where there is another number of weights, or their dtype is another.
+    /// Raises: RuntimeError where there is another number of weights, or their dtype is another.
+    ///
+    /// Shapes: any; `weight` has one element, or as many as the second dimension; kept.
     ///
     /// >>> ferrograd.prelu(ferrograd.tensor([-1.0, 2.0]), ferrograd.tensor(0.25))
     /// tensor([-0.2500,  2.0000])
-    function ["prelu(Tensor self, Tensor weight)"; also "nn.prelu"], |_, a| Ok(prelu(a.tensor(0)?, a.tensor(1)?)?.into())
+    function Noted(Floats -> Shared), ["prelu(Tensor self, Tensor weight)"; also "nn.prelu"], |_, a| Ok(prelu(a.tensor(0)?, a.tensor(1)?)?.into())
 }
 
 /// The rectifier with a tensor of slopes below zero: one, or one for each channel.
@@ -207,6 +210,7 @@ operation! {
 impl Ternary for Threshold {
     const STEPS: Option<&'static str> = Some("ThresholdBackwardBackward0");
     const FORMS: &'static [Form] = &[Form::new(0b110, "ThresholdBackward0", 0b001)];
+    const EXACT: u8 = 0b110;
     fn forward<L: Real>(x: L, threshold: L, value: L) -> L {
         L::select(x.le(threshold), value, x)
     }
@@ -241,7 +245,7 @@ impl Binary for Hardshrink {
 operation! {
     /// `y = x - lambd` where `x > lambd`, `x + lambd` where `x < -lambd`, else 0, element by element.
     ///
-    /// Raises RuntimeError where `lambd` is negative.
+    /// Raises: RuntimeError where `lambd` is negative.
     ///
     /// >>> ferrograd.nn.functional.softshrink(ferrograd.tensor([-1.0, 0.3, 2.0]))
     /// tensor([-0.5000,  0.0000,  1.5000])
@@ -259,6 +263,7 @@ impl Binary for Softshrink {
     const IN_PLACE: bool = false;
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::POSITIVE];
     const FORMS: &'static [Form] = &[Form::new(0b10, "SoftshrinkBackward0", 0b01)];
+    const EXACT: u8 = 0b10;
     fn forward<L: Real>(x: L, bound: L) -> L {
         // What is neither above nor below is nothing, or no number.
         let nothing = x * L::constant(0.0);

@@ -25,7 +25,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.softmax(ferrograd.tensor([0.0, 0.0]), dim=0)
     /// tensor([0.5000, 0.5000])
-    function ["nn.softmax(Tensor input, int? dim=None, int _stacklevel=3, DType? dtype=None)"], |_, a| {
+    function Same(Floats -> Kept), ["nn.softmax(Tensor input, int? dim=None, int _stacklevel=3, DType? dtype=None)"], |_, a| {
         Ok(softmax(a.tensor(0)?, dimension(a)?, a.dtype(3)?)?.into())
     }
 }
@@ -35,7 +35,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.softmin(ferrograd.tensor([0.0, 1.0]), dim=0)
     /// tensor([0.7311, 0.2689])
-    function ["nn.softmin(Tensor input, int? dim=None, int _stacklevel=3, DType? dtype=None)"], |_, a| {
+    function Same(Floats -> Kept), ["nn.softmin(Tensor input, int? dim=None, int _stacklevel=3, DType? dtype=None)"], |_, a| {
         let dim = dimension(a)?;
         Ok(softmax(&neg(a.tensor(0)?)?, dim, a.dtype(3)?)?.into())
     }
@@ -46,7 +46,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.log_softmax(ferrograd.tensor([0.0, 0.0]), dim=0)
     /// tensor([-0.6931, -0.6931])
-    function ["nn.log_softmax(Tensor input, int? dim=None, int _stacklevel=3, DType? dtype=None)"], |_, a| {
+    function Same(Floats -> Kept), ["nn.log_softmax(Tensor input, int? dim=None, int _stacklevel=3, DType? dtype=None)"], |_, a| {
         Ok(log_softmax(a.tensor(0)?, dimension(a)?, a.dtype(3)?)?.into())
     }
 }

@@ -123,7 +123,7 @@ macro_rules! averages {
     ($($(#[doc = $doc:literal])* $spatial:literal $call:literal $(also $alias:literal)?;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$call $(; also $alias)?], |_, a| Ok(called(a, $spatial)?.into())
+            function Noted(Averaged -> Kept), [$call $(; also $alias)?], |_, a| Ok(called(a, $spatial)?.into())
         }
     )*};
 }
@@ -133,7 +133,9 @@ averages! {
     /// window to the next (the kernel's size where not given), with `padding` zeros at both ends, at most half of the
     /// kernel, that count where `count_include_pad`. With `ceil_mode` the last window may reach beyond the end.
     ///
-    /// Floating-point dtypes, and int64, whose means are cut towards zero. Sizes that do not fit are a RuntimeError.
+    /// Means of int64 are cut towards zero.
+    ///
+    /// Shapes: `([N,] C, L) -> ([N,] C, K)`.
     ///
     /// >>> ferrograd.nn.functional.avg_pool1d(ferrograd.tensor([[1.0, 3.0, 5.0, 9.0]]), 2)
     /// tensor([[2., 7.]])
@@ -143,12 +145,16 @@ averages! {
     /// Means of windows of the last two dimensions of `(N, C, H, W)` or `(C, H, W)`, as `avg_pool1d` in each; the sum is
     /// divided by `divisor_override` where that is given.
     ///
+    /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q)`.
+    ///
     /// >>> ferrograd.nn.functional.avg_pool2d(ferrograd.arange(16.0).reshape(1, 4, 4), 2)
     /// tensor([[[ 2.5000,  4.5000],
     ///          [10.5000, 12.5000]]])
     2 "nn.avg_pool2d(Tensor self, int[] kernel_size, int[]? stride=None, int[] padding=0, bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None)";
 
     /// Means of windows of the last three dimensions of `(N, C, D, H, W)` or `(C, D, H, W)`, as `avg_pool2d` in two.
+    ///
+    /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
     ///
     /// >>> ferrograd.nn.functional.avg_pool3d(ferrograd.arange(8.0).reshape(1, 2, 2, 2), 2).flatten()
     /// tensor([3.5000])
@@ -186,9 +192,11 @@ operation! {
     /// Means of `output_size` windows that cover the last dimension of `(N, C, L)` or `(C, L)`: window `i` goes from
     /// `floor(i L / output_size)` to `ceil((i + 1) L / output_size)`.
     ///
+    /// Shapes: `([N,] C, L) -> ([N,] C, K)`.
+    ///
     /// >>> ferrograd.nn.functional.adaptive_avg_pool1d(ferrograd.tensor([[1.0, 2.0, 3.0]]), 2)
     /// tensor([[1.5000, 2.5000]])
-    function ["nn.adaptive_avg_pool1d(Tensor self, int[] output_size)"; also "package.adaptive_avg_pool1d"], |_, a| {
+    function Noted(Floats -> Kept), ["nn.adaptive_avg_pool1d(Tensor self, int[] output_size)"; also "package.adaptive_avg_pool1d"], |_, a| {
         Ok(adaptively(a, 1)?.into())
     }
 }
@@ -197,25 +205,29 @@ operation! {
     /// Means of windows that cover the last two dimensions, as `adaptive_avg_pool1d` in each; sizes that are None stay as
     /// they are.
     ///
+    /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q)`.
+    ///
     /// >>> ferrograd.nn.functional.adaptive_avg_pool2d(ferrograd.arange(6.0).reshape(1, 2, 3), (1, None))
     /// tensor([[[1.5000, 2.5000, 3.5000]]])
-    function ["nn.adaptive_avg_pool2d(Tensor input, int?[] output_size)"], |_, a| Ok(adaptively(a, 2)?.into())
+    function Noted(Floats -> Kept), ["nn.adaptive_avg_pool2d(Tensor input, int?[] output_size)"], |_, a| Ok(adaptively(a, 2)?.into())
 }
 
 operation! {
     /// Means of windows that cover the last three dimensions, as `adaptive_avg_pool1d` in each; sizes that are None stay as
     /// they are.
     ///
+    /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
+    ///
     /// >>> ferrograd.nn.functional.adaptive_avg_pool3d(ferrograd.arange(8.0).reshape(1, 2, 2, 2), 1).flatten()
     /// tensor([3.5000])
-    function ["nn.adaptive_avg_pool3d(Tensor input, int?[] output_size)"], |_, a| Ok(adaptively(a, 3)?.into())
+    function Noted(Floats -> Kept), ["nn.adaptive_avg_pool3d(Tensor input, int?[] output_size)"], |_, a| Ok(adaptively(a, 3)?.into())
 }
 
 macro_rules! norms {
     ($($(#[doc = $doc:literal])* $spatial:literal $call:literal;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$call], |_, a| Ok(normed(a, $spatial)?.into())
+            function Noted(Floats -> Kept), [$call], |_, a| Ok(normed(a, $spatial)?.into())
         }
     )*};
 }
@@ -237,17 +249,26 @@ fn normed(a: &Arguments, spatial: usize) -> Result<Tensor> {
 norms! {
     /// `(sum of x^p)^(1/p)` over windows of the last dimension, with `p = norm_type` and windows as of `avg_pool1d`.
     ///
+    /// Shapes: `([N,] C, L) -> ([N,] C, K)`.
+    /// Dtypes: floating-point and int64, kept; int64 gives the default float.
+    ///
     /// >>> ferrograd.nn.functional.lp_pool1d(ferrograd.tensor([[3.0, 4.0]]), 2, 2)
     /// tensor([[5.]])
     1 "nn.lp_pool1d(Tensor input, Number norm_type, int[] kernel_size, int[]? stride=None, bool ceil_mode=False)";
 
     /// `(sum of x^p)^(1/p)` over windows of the last two dimensions, as `lp_pool1d`.
     ///
+    /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q)`.
+    /// Dtypes: floating-point and int64, kept; int64 gives the default float.
+    ///
     /// >>> ferrograd.nn.functional.lp_pool2d(ferrograd.ones(1, 2, 2), 2, 2)
     /// tensor([[[2.]]])
     2 "nn.lp_pool2d(Tensor input, Number norm_type, int[] kernel_size, int[]? stride=None, bool ceil_mode=False)";
 
     /// `(sum of x^p)^(1/p)` over windows of the last three dimensions, as `lp_pool1d`.
+    ///
+    /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
+    /// Dtypes: floating-point and int64, kept; int64 gives the default float.
     ///
     /// >>> ferrograd.nn.functional.lp_pool3d(ferrograd.ones(1, 2, 2, 2), 1, 2).flatten()
     /// tensor([8.])

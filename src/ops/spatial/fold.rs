@@ -134,14 +134,15 @@ operation! {
     /// size `(K, L)` at `P` places, row by row, `stride` apart, its elements `dilation` apart, with `padding` zeros around
     /// the image. The gradient adds up what windows share: it is `fold`.
     ///
-    /// Floating-point dtypes and bool. Windows that do not fit are a RuntimeError.
+    /// Shapes: `([N,] C, H, W) -> ([N,] K, P)`.
+    /// Raises: RuntimeError for other shapes and windows that do not fit; IndexError for tensors without dimensions.
     ///
     /// >>> ferrograd.nn.functional.unfold(ferrograd.arange(9.0).reshape(1, 3, 3), 2)
     /// tensor([[0., 1., 3., 4.],
     ///         [1., 2., 4., 5.],
     ///         [3., 4., 6., 7.],
     ///         [4., 5., 7., 8.]])
-    function ["nn.unfold(Tensor input, int[] kernel_size, int[] dilation=1, int[] padding=0, int[] stride=1)"], |_, a| {
+    function Noted(Folded -> Kept), ["nn.unfold(Tensor input, int[] kernel_size, int[] dilation=1, int[] padding=0, int[] stride=1)"], |_, a| {
         let x = a.tensor(0)?;
         if x.rank() < 3 {
             return Err(Error::DimRange { op: a.op, dim: 2, rank: x.rank() });
@@ -157,13 +158,13 @@ operation! {
     /// Columns set into images at the places of `unfold`'s windows, what windows share added up: `(N, C K L, P)` or
     /// `(C K L, P)` gives `(N, C, H, W)` or `(C, H, W)` for `output_size = (H, W)`.
     ///
-    /// Floating-point dtypes and bool. Sizes that do not fit are a RuntimeError.
+    /// Shapes: `([N,] C, P) -> ([N,] D, H, W)`.
     ///
     /// >>> ferrograd.nn.functional.fold(ferrograd.ones(4, 4), (3, 3), 2)
     /// tensor([[[1., 2., 1.],
     ///          [2., 4., 2.],
     ///          [1., 2., 1.]]])
-    function ["nn.fold(Tensor input, int[] output_size, int[] kernel_size, int[] dilation=1, int[] padding=0, int[] stride=1)"], |_, a| {
+    function Noted(Folded -> Kept), ["nn.fold(Tensor input, int[] output_size, int[] kernel_size, int[] dilation=1, int[] padding=0, int[] stride=1)"], |_, a| {
         let x = a.tensor(0)?;
         super::check_images(a.op, x, 1)?;
         check_dtype(a.op, x)?;

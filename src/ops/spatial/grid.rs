@@ -238,12 +238,13 @@ operation! {
     /// `mode` is 'bilinear', from the neighbours in each dimension; 'nearest'; or 'bicubic', for images. `padding_mode` says
     /// what stands outside: 'zeros'; 'border', the outermost elements; or 'reflection', the image in mirrors at its edges.
     ///
-    /// Input and grid have one floating-point dtype. Sizes that do not fit are a RuntimeError, other modes a ValueError.
+    /// Shapes: `(N, C, H, W), (N, P, Q, 2) -> (N, C, P, Q)` or `(N, C, D, H, W), (N, O, P, Q, 3) -> (N, C, O, P, Q)`.
+    /// Raises: ValueError for other modes; RuntimeError for other dtypes and other shapes.
     ///
     /// >>> x, grid = ferrograd.tensor([[[[1.0, 3.0]]]]), ferrograd.tensor([[[[0.0, 0.0], [0.5, 0.0]]]])
     /// >>> ferrograd.nn.functional.grid_sample(x, grid, align_corners=True)
     /// tensor([[[[2.0000, 2.5000]]]])
-    function ["nn.grid_sample(Tensor input, Tensor grid, str mode='bilinear', str padding_mode='zeros', bool? align_corners=None)"], |_, a| {
+    function Noted(Floats -> Shared), ["nn.grid_sample(Tensor input, Tensor grid, str mode='bilinear', str padding_mode='zeros', bool? align_corners=None)"], |_, a| {
         let mode = match a.text(2)? {
             Some("bilinear") => Mode::Linear,
             Some("nearest") => Mode::Nearest,
@@ -269,10 +270,12 @@ operation! {
     /// `nn.functional.grid_sample` with numbers for the modes: 0, 1, 2 for 'bilinear', 'nearest', 'bicubic', and 0, 1, 2 for
     /// 'zeros', 'border', 'reflection'.
     ///
+    /// Shapes: `(N, C, H, W), (N, P, Q, 2) -> (N, C, P, Q)` or `(N, C, D, H, W), (N, O, P, Q, 3) -> (N, C, O, P, Q)`.
+    ///
     /// >>> x, grid = ferrograd.tensor([[[[1.0, 3.0]]]]), ferrograd.zeros(1, 1, 1, 2)
     /// >>> ferrograd.grid_sampler(x, grid, 0, 0, True)
     /// tensor([[[[2.]]]])
-    function ["grid_sampler(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners)"; also "grid_sampler_2d", "grid_sampler_3d"], |_, a| {
+    function Noted(Floats -> Shared), ["grid_sampler(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners)"; also "grid_sampler_2d", "grid_sampler_3d"], |_, a| {
         let mode = match a.int(2)? {
             0 => Mode::Linear,
             1 => Mode::Nearest,
@@ -339,13 +342,14 @@ operation! {
     /// Grids for `grid_sample` from affine maps: the places of the elements of images of `size` `(N, C, H, W)`, mapped by
     /// the matrices `theta` `(N, 2, 3)`, as `(N, H, W, 2)`; or of volumes of `(N, C, D, H, W)` by `(N, 3, 4)`.
     ///
-    /// Arguments that do not fit are a ValueError.
+    /// Shapes: `(N, 2, 3) -> (N, H, W, 2)` or `(N, 3, 4) -> (N, D, H, W, 3)`.
+    /// Raises: ValueError for other dtypes and shapes.
     ///
     /// >>> theta = ferrograd.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
     /// >>> ferrograd.nn.functional.affine_grid(theta, (1, 1, 1, 2))
     /// tensor([[[[-0.5000,  0.0000],
     ///           [ 0.5000,  0.0000]]]])
-    function ["nn.affine_grid(Tensor theta, int[] size, bool? align_corners=None)"; also "package.affine_grid_generator"], |_, a| {
+    function Noted(Floats -> Kept), ["nn.affine_grid(Tensor theta, int[] size, bool? align_corners=None)"; also "package.affine_grid_generator"], |_, a| {
         Ok(affine(a, a.tensor(0)?, a.ints(1)?, a.maybe_number(2)?.is_some_and(Scalar::as_bool))?.into())
     }
 }

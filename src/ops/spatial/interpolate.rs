@@ -287,14 +287,17 @@ operation! {
     /// step is 1 / `scale_factor` where that is given, unless `recompute_scale_factor`, and else the quotient of the sizes.
     /// `antialias` widens the filters of 'bilinear' and 'bicubic' where the result is smaller.
     ///
-    /// Floating-point dtypes; uint8 too for the nearest. Arguments that do not go together are a ValueError.
+    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
+    /// Dtypes: floating-point, kept; uint8 too for the modes of nearest elements.
+    /// Raises: ValueError for arguments that do not go together; NotImplementedError for other dtypes and numbers of
+    /// dimensions; RuntimeError for sizes that are not positive.
     ///
     /// >>> x = ferrograd.tensor([[[1.0, 2.0]]])
     /// >>> ferrograd.nn.functional.interpolate(x, scale_factor=2)
     /// tensor([[[1., 1., 2., 2.]]])
     /// >>> ferrograd.nn.functional.interpolate(x, size=3, mode="linear", align_corners=True)
     /// tensor([[[1.0000, 1.5000, 2.0000]]])
-    function ["nn.interpolate(Tensor input, int[]? size=None, Number[]? scale_factor=None, str mode='nearest', bool? align_corners=None, bool? recompute_scale_factor=None, bool antialias=False)"], |_, a| {
+    function Noted(Noted -> Noted), ["nn.interpolate(Tensor input, int[]? size=None, Number[]? scale_factor=None, str mode='nearest', bool? align_corners=None, bool? recompute_scale_factor=None, bool antialias=False)"], |_, a| {
         let (corners, recompute) = (flag(a, 4)?, flag(a, 5)?);
         let wanted = Wanted { mode: a.text(3)?.unwrap_or("nearest"), corners, recompute, antialias: a.bool(6)? };
         Ok(interpolate(a, &wanted)?.into())
@@ -304,9 +307,12 @@ operation! {
 operation! {
     /// `interpolate` under its older name.
     ///
+    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
+    /// Dtypes: floating-point, kept; uint8 too for the modes of nearest elements.
+    ///
     /// >>> ferrograd.nn.functional.upsample(ferrograd.tensor([[[1.0, 2.0]]]), scale_factor=2)
     /// tensor([[[1., 1., 2., 2.]]])
-    function ["nn.upsample(Tensor input, int[]? size=None, Number[]? scale_factor=None, str mode='nearest', bool? align_corners=None)"], |_, a| {
+    function Noted(Noted -> Noted), ["nn.upsample(Tensor input, int[]? size=None, Number[]? scale_factor=None, str mode='nearest', bool? align_corners=None)"], |_, a| {
         let wanted = Wanted { mode: a.text(3)?.unwrap_or("nearest"), corners: flag(a, 4)?, recompute: None, antialias: false };
         Ok(interpolate(a, &wanted)?.into())
     }
@@ -315,9 +321,12 @@ operation! {
 operation! {
     /// `interpolate` with the nearest elements.
     ///
+    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
+    /// Dtypes: floating-point and uint8, kept.
+    ///
     /// >>> ferrograd.nn.functional.upsample_nearest(ferrograd.tensor([[[1.0, 2.0]]]), 4)
     /// tensor([[[1., 1., 2., 2.]]])
-    function ["nn.upsample_nearest(Tensor input, int[]? size=None, Number[]? scale_factor=None)"], |_, a| {
+    function Noted(Noted -> Noted), ["nn.upsample_nearest(Tensor input, int[]? size=None, Number[]? scale_factor=None)"], |_, a| {
         Ok(interpolate(a, &Wanted { mode: "nearest", corners: None, recompute: None, antialias: false })?.into())
     }
 }
@@ -325,9 +334,11 @@ operation! {
 operation! {
     /// `interpolate` with mode 'bilinear' and `align_corners`.
     ///
+    /// Shapes: `(N, C, H, W) -> (N, C, P, Q)`.
+    ///
     /// >>> ferrograd.nn.functional.upsample_bilinear(ferrograd.tensor([[[[1.0, 2.0]]]]), (1, 3))
     /// tensor([[[[1.0000, 1.5000, 2.0000]]]])
-    function ["nn.upsample_bilinear(Tensor input, int[]? size=None, Number[]? scale_factor=None)"], |_, a| {
+    function Noted(Floats -> Kept), ["nn.upsample_bilinear(Tensor input, int[]? size=None, Number[]? scale_factor=None)"], |_, a| {
         Ok(interpolate(a, &Wanted { mode: "bilinear", corners: Some(true), recompute: None, antialias: false })?.into())
     }
 }

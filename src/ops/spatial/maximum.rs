@@ -124,7 +124,7 @@ macro_rules! maxima {
     ($($(#[doc = $doc:literal])* $spatial:literal $call:literal $(also $alias:literal)?, $with_places:expr;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$call $(; also $alias)?], |_, a| {
+            function Noted(Numbers -> Indexed), [$call $(; also $alias)?], |_, a| {
                 let with_places: fn(&Arguments) -> Result<bool> = $with_places;
                 Ok(output(called(a, $spatial)?, with_places(a)?))
             }
@@ -139,7 +139,7 @@ maxima! {
     /// than all. With `return_indices` also the places of the elements found, the first of equal ones; the gradient goes
     /// to them.
     ///
-    /// All dtypes but bool. Sizes that do not fit are a RuntimeError.
+    /// Shapes: `([N,] C, L) -> ([N,] C, K)`.
     ///
     /// >>> ferrograd.nn.functional.max_pool1d(ferrograd.tensor([[1.0, 3.0, 5.0, 2.0]]), 2)
     /// tensor([[3., 5.]])
@@ -148,6 +148,8 @@ maxima! {
 
     /// Greatest elements of windows of the last two dimensions of `(N, C, H, W)` or `(C, H, W)`, as `max_pool1d` in each.
     /// Places count through the rows of an image.
+    ///
+    /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q)`.
     ///
     /// >>> x = ferrograd.tensor([[[1.0, 7.0], [3.0, 5.0]]])
     /// >>> ferrograd.nn.functional.max_pool2d(x, 2, return_indices=True)
@@ -158,12 +160,16 @@ maxima! {
     /// Greatest elements of windows of the last three dimensions of `(N, C, D, H, W)` or `(C, D, H, W)`, as `max_pool2d` in
     /// two.
     ///
+    /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
+    ///
     /// >>> ferrograd.nn.functional.max_pool3d(ferrograd.arange(8.0).reshape(1, 2, 2, 2), 2).flatten()
     /// tensor([7.])
     3 "nn.max_pool3d(Tensor input, int[] kernel_size, int[]? stride=None, int[] padding=0, int[] dilation=1, bool ceil_mode=False, bool return_indices=False)"
     also "package.max_pool3d", |a| a.bool(6);
 
     /// `max_pool1d` with the places of the elements found.
+    ///
+    /// Shapes: `([N,] C, L) -> ([N,] C, K), ([N,] C, K)`.
     ///
     /// >>> ferrograd.nn.functional.max_pool1d_with_indices(ferrograd.tensor([[1.0, 3.0]]), 2)
     /// (tensor([[3.]]), tensor([[1]]))
@@ -172,12 +178,16 @@ maxima! {
 
     /// `max_pool2d` with the places of the elements found.
     ///
+    /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q), ([N,] C, P, Q)`.
+    ///
     /// >>> ferrograd.nn.functional.max_pool2d_with_indices(ferrograd.ones(1, 2, 2), 2)
     /// (tensor([[[1.]]]), tensor([[[0]]]))
     2 "nn.max_pool2d_with_indices(Tensor input, int[] kernel_size, int[]? stride=None, int[] padding=0, int[] dilation=1, bool ceil_mode=False, bool return_indices=False)",
     |_| Ok(true);
 
     /// `max_pool3d` with the places of the elements found.
+    ///
+    /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q), ([N,] C, O, P, Q)`.
     ///
     /// >>> ferrograd.nn.functional.max_pool3d_with_indices(ferrograd.ones(1, 2, 2, 2), 2)[1].flatten()
     /// tensor([0])
@@ -212,7 +222,7 @@ macro_rules! adaptive_maxima {
     ($($(#[doc = $doc:literal])* $spatial:literal $call:literal, $with_places:expr;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$call], |_, a| {
+            function Noted(Floats -> Indexed), [$call], |_, a| {
                 let with_places: fn(&Arguments) -> Result<bool> = $with_places;
                 Ok(output(adaptively(a, $spatial)?, with_places(a)?))
             }
@@ -224,12 +234,16 @@ adaptive_maxima! {
     /// Greatest elements of `output_size` windows that cover the last dimension of `(N, C, L)` or `(C, L)`: window `i` goes
     /// from `floor(i L / output_size)` to `ceil((i + 1) L / output_size)`. With `return_indices` also their places.
     ///
+    /// Shapes: `([N,] C, L) -> ([N,] C, K)`.
+    ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool1d(ferrograd.tensor([[1.0, 4.0, 3.0]]), 2)
     /// tensor([[4., 4.]])
     1 "nn.adaptive_max_pool1d(Tensor input, int[] output_size, bool return_indices=False)", |a| a.bool(2);
 
     /// Greatest elements of windows that cover the last two dimensions, as `adaptive_max_pool1d` in each; sizes that are
     /// None stay as they are.
+    ///
+    /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q)`.
     ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool2d(ferrograd.arange(6.0).reshape(1, 2, 3), (1, None))
     /// tensor([[[3., 4., 5.]]])
@@ -238,11 +252,15 @@ adaptive_maxima! {
     /// Greatest elements of windows that cover the last three dimensions, as `adaptive_max_pool1d` in each; sizes that are
     /// None stay as they are.
     ///
+    /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
+    ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool3d(ferrograd.arange(8.0).reshape(1, 2, 2, 2), 1).flatten()
     /// tensor([7.])
     3 "nn.adaptive_max_pool3d(Tensor input, int?[] output_size, bool return_indices=False)", |a| a.bool(2);
 
     /// `adaptive_max_pool1d` with the places of the elements found.
+    ///
+    /// Shapes: `([N,] C, L) -> ([N,] C, K), ([N,] C, K)`.
     ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool1d_with_indices(ferrograd.tensor([[1.0, 4.0]]), 1)
     /// (tensor([[4.]]), tensor([[1]]))
@@ -250,11 +268,15 @@ adaptive_maxima! {
 
     /// `adaptive_max_pool2d` with the places of the elements found.
     ///
+    /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q), ([N,] C, P, Q)`.
+    ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool2d_with_indices(ferrograd.ones(1, 2, 2), 1)
     /// (tensor([[[1.]]]), tensor([[[0]]]))
     2 "nn.adaptive_max_pool2d_with_indices(Tensor input, int?[] output_size, bool return_indices=False)", |_| Ok(true);
 
     /// `adaptive_max_pool3d` with the places of the elements found.
+    ///
+    /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q), ([N,] C, O, P, Q)`.
     ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool3d_with_indices(ferrograd.ones(1, 2, 2, 2), 1)[1].flatten()
     /// tensor([0])
@@ -264,9 +286,11 @@ adaptive_maxima! {
 operation! {
     /// `adaptive_max_pool1d` with the places of the elements found, under the name that the package has.
     ///
+    /// Shapes: `([N,] C, L) -> ([N,] C, K), ([N,] C, K)`.
+    ///
     /// >>> ferrograd.adaptive_max_pool1d(ferrograd.tensor([[1.0, 4.0, 3.0]]), 1)
     /// (tensor([[4.]]), tensor([[1]]))
-    function ["adaptive_max_pool1d(Tensor self, int[] output_size)"], |_, a| Ok(adaptively(a, 1)?.into())
+    function Noted(Floats -> Indexed), ["adaptive_max_pool1d(Tensor self, int[] output_size)"], |_, a| Ok(adaptively(a, 1)?.into())
 }
 
 /// The starts of windows that cover a size at random: `sample`, below 1, says where.
@@ -358,7 +382,7 @@ macro_rules! fractional {
     ($($(#[doc = $doc:literal])* $spatial:literal $call:literal, $with_places:expr;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$call], |_, a| {
+            function Noted(Floats -> Indexed), [$call], |_, a| {
                 let with_places: fn(&Arguments) -> Result<bool> = $with_places;
                 Ok(output(fractionally(a, $spatial)?, with_places(a)?))
             }
@@ -371,6 +395,8 @@ fractional! {
     /// `(N, C, H, W)` or `(C, H, W)`: `output_size` of them, or `output_ratio` times the size. `_random_samples`, of shape
     /// `(N, C, 2)` and the input's dtype, below 1, say where; where not given they are drawn.
     ///
+    /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q)`.
+    ///
     /// >>> samples = ferrograd.tensor([[[0.3, 0.6]]])
     /// >>> x = ferrograd.arange(16.0).reshape(1, 4, 4)
     /// >>> ferrograd.nn.functional.fractional_max_pool2d(x, 2, output_size=2, _random_samples=samples)
@@ -380,6 +406,8 @@ fractional! {
 
     /// As `fractional_max_pool2d`, in the last three dimensions.
     ///
+    /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
+    ///
     /// >>> samples = ferrograd.full((1, 1, 3), 0.5)
     /// >>> x = ferrograd.arange(27.0).reshape(1, 3, 3, 3)
     /// >>> ferrograd.nn.functional.fractional_max_pool3d(x, 2, output_size=1, _random_samples=samples).flatten()
@@ -388,12 +416,16 @@ fractional! {
 
     /// `fractional_max_pool2d` with the places of the elements found.
     ///
+    /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q), ([N,] C, P, Q)`.
+    ///
     /// >>> samples = ferrograd.zeros(1, 1, 2)
     /// >>> ferrograd.nn.functional.fractional_max_pool2d_with_indices(ferrograd.ones(1, 2, 2), 2, 1, _random_samples=samples)
     /// (tensor([[[1.]]]), tensor([[[0]]]))
     2 "nn.fractional_max_pool2d_with_indices(Tensor input, int[] kernel_size, int[]? output_size=None, Number[]? output_ratio=None, bool return_indices=False, Tensor? _random_samples=None)", |_| Ok(true);
 
     /// `fractional_max_pool3d` with the places of the elements found.
+    ///
+    /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q), ([N,] C, O, P, Q)`.
     ///
     /// >>> samples, x = ferrograd.zeros(1, 1, 3), -ferrograd.arange(27.0).reshape(1, 3, 3, 3)
     /// >>> ferrograd.nn.functional.fractional_max_pool3d_with_indices(x, 2, 1, _random_samples=samples)[1].flatten()

@@ -26,15 +26,17 @@ operation! {
     /// - 'replicate': the first and the last;
     /// - 'circular': its own from the other end; no more than there are.
     ///
-    /// All but the first are for the last 1, 2 or 3 dimensions of tensors with one or two more, which are not empty. Sizes
-    /// that do not fit are a RuntimeError, other modes and numbers of dimensions a NotImplementedError.
+    /// All but the first are for the last 1, 2 or 3 dimensions of tensors with one or two more, which are not empty.
+    ///
+    /// Shapes: any; `pad` adds to its sizes.
+    /// Raises: RuntimeError for sizes that do not fit; NotImplementedError for other modes and numbers of dimensions.
     ///
     /// >>> ferrograd.nn.functional.pad(ferrograd.tensor([[1, 2, 3]]), (2, 1), mode="reflect")
     /// tensor([[3, 2, 1, 2, 3, 2]])
     /// >>> ferrograd.nn.functional.pad(ferrograd.tensor([[1, 2, 3]]), (-1, 1, 1, 0), value=9)
     /// tensor([[9, 9, 9],
     ///         [2, 3, 9]])
-    function ["nn.pad(Tensor input, int[] pad, str mode='constant', Number? value=None)"], |_, a| {
+    function Noted(Any -> Kept), ["nn.pad(Tensor input, int[] pad, str mode='constant', Number? value=None)"], |_, a| {
         let (x, pads, value) = (a.tensor(0)?, a.ints(1)?, a.maybe_number(3)?);
         let mode = a.text(2)?.unwrap_or("constant");
         if mode == "constant" {
@@ -53,9 +55,11 @@ operation! {
 operation! {
     /// A number around a tensor: a pair for each dimension, the last dimension's first; negative ones leave elements out.
     ///
+    /// Shapes: any; `pad` adds to its sizes.
+    ///
     /// >>> ferrograd.constant_pad_nd(ferrograd.tensor([1, 2]), (1, 2), 7)
     /// tensor([7, 1, 2, 7, 7])
-    function ["constant_pad_nd(Tensor self, int[] pad, Number value=0)"], |_, a| {
+    function Noted(Any -> Kept), ["constant_pad_nd(Tensor self, int[] pad, Number value=0)"], |_, a| {
         Ok(constant(a.tensor(0)?, a.ints(1)?, a.number(2)?)?.into())
     }
 }

@@ -69,10 +69,12 @@ operation! {
     /// Images with `r = upscale_factor` times the rows and columns, from channels: `(..., C r^2, H, W)` gives
     /// `(..., C, H r, W r)`.
     ///
+    /// Shapes: `(..., C, H, W) -> (..., D, P, Q)`.
+    ///
     /// >>> ferrograd.pixel_shuffle(ferrograd.arange(4.0).reshape(4, 1, 1), 2)
     /// tensor([[[0., 1.],
     ///          [2., 3.]]])
-    function ["nn.pixel_shuffle(Tensor self, int upscale_factor)"; also "package.pixel_shuffle"], |_, a| {
+    function Noted(Any -> Kept), ["nn.pixel_shuffle(Tensor self, int upscale_factor)"; also "package.pixel_shuffle"], |_, a| {
         let x = a.tensor(0)?;
         let r = checked(a.op, x, a.int(1)?)?;
         let channels = x.shape()[x.rank() - 3];
@@ -87,12 +89,14 @@ operation! {
 operation! {
     /// The inverse of `pixel_shuffle`: `(..., C, H r, W r)` gives `(..., C r^2, H, W)`, `r = downscale_factor`.
     ///
+    /// Shapes: `(..., C, H, W) -> (..., D, P, Q)`.
+    ///
     /// >>> ferrograd.pixel_unshuffle(ferrograd.arange(4.0).reshape(1, 2, 2), 2).flatten(1)
     /// tensor([[0.],
     ///         [1.],
     ///         [2.],
     ///         [3.]])
-    function ["nn.pixel_unshuffle(Tensor self, int downscale_factor)"; also "package.pixel_unshuffle"], |_, a| {
+    function Noted(Any -> Kept), ["nn.pixel_unshuffle(Tensor self, int downscale_factor)"; also "package.pixel_unshuffle"], |_, a| {
         let x = a.tensor(0)?;
         let r = checked(a.op, x, a.int(1)?)?;
         let size = &x.shape()[x.rank() - 2..];
@@ -126,9 +130,11 @@ fn mixed(x: &Tensor, groups: usize) -> Result<Tensor> {
 operation! {
     /// Channels in another order: of `groups` of them the first of each, then the second of each, and so on.
     ///
+    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
+    ///
     /// >>> ferrograd.channel_shuffle(ferrograd.arange(4.0).reshape(1, 4, 1), 2).flatten()
     /// tensor([0., 2., 1., 3.])
-    function ["nn.channel_shuffle(Tensor self, int groups)"; also "package.channel_shuffle", "native_channel_shuffle", "package.native_channel_shuffle"], |_, a| {
+    function Noted(Any -> Kept), ["nn.channel_shuffle(Tensor self, int groups)"; also "package.channel_shuffle", "native_channel_shuffle", "package.native_channel_shuffle"], |_, a| {
         let (x, groups) = (a.tensor(0)?, a.int(1)?);
         if x.rank() < 3 {
             return Err(Error::Rank { op: a.op, expected: "more than 2 dimensions", shape: x.shape().to_vec() });

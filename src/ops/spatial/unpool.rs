@@ -122,7 +122,7 @@ macro_rules! unpoolings {
     ($($(#[doc = $doc:literal])* $spatial:literal $call:literal;)*) => {$(
         operation! {
             $(#[doc = $doc])*
-            function [$call], |_, a| Ok(called(a, $spatial)?.into())
+            function Noted(Floats -> Kept), [$call], |_, a| Ok(called(a, $spatial)?.into())
         }
     )*};
 }
@@ -131,7 +131,10 @@ unpoolings! {
     /// Zeros with the elements of `input` at the places that `max_pool1d` found them at: `(N, C, L)` or `(C, L)` gives
     /// `(L - 1) stride - 2 padding + kernel_size` elements in the last dimension, or `output_size`, within a stride of that.
     ///
-    /// Floating-point dtypes only; `indices` are int64. Places out of range are a RuntimeError.
+    /// `indices` are int64.
+    ///
+    /// Shapes: `([N,] C, L), ([N,] C, L) -> ([N,] C, K)`.
+    /// Raises: RuntimeError for other dtypes, other shapes, and places out of range.
     ///
     /// >>> ferrograd.nn.functional.max_unpool1d(ferrograd.tensor([[5.0, 7.0]]), ferrograd.tensor([[1, 2]]), 2)
     /// tensor([[0., 5., 7., 0.]])
@@ -139,12 +142,16 @@ unpoolings! {
 
     /// Zeros with elements where `max_pool2d` found them, as `max_unpool1d` in two dimensions.
     ///
+    /// Shapes: `([N,] C, H, W), ([N,] C, H, W) -> ([N,] C, P, Q)`.
+    ///
     /// >>> ferrograd.nn.functional.max_unpool2d(ferrograd.tensor([[[7.0]]]), ferrograd.tensor([[[2]]]), 2)
     /// tensor([[[0., 0.],
     ///          [7., 0.]]])
     2 "nn.max_unpool2d(Tensor input, Tensor indices, int[] kernel_size, int[]? stride=None, int[] padding=0, int[]? output_size=None)";
 
     /// Zeros with elements where `max_pool3d` found them, as `max_unpool1d` in three dimensions.
+    ///
+    /// Shapes: `([N,] C, D, H, W), ([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
     ///
     /// >>> x, places = ferrograd.full((1, 1, 1, 1), 7.0), ferrograd.full((1, 1, 1, 1), 3)
     /// >>> ferrograd.nn.functional.max_unpool3d(x, places, 2).flatten()

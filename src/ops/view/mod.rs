@@ -121,10 +121,12 @@ operation! {
     /// The same elements, in row-major order, under another shape: a view where the strides allow, else a copy. One size
     /// may be -1.
     ///
+    /// Shapes: any of as many elements as `shape`, which the result has.
+    ///
     /// >>> ferrograd.arange(6).reshape(2, -1)
     /// tensor([[0, 1, 2],
     ///         [3, 4, 5]])
-    function ["reshape(Tensor self, int[] shape)"], |_, a| Ok(reshape(a.tensor(0)?, a.ints(1)?)?.into())
+    function Noted(Any -> Kept), ["reshape(Tensor self, int[] shape)"], |_, a| Ok(reshape(a.tensor(0)?, a.ints(1)?)?.into())
 }
 
 /// The same elements under another shape.
@@ -166,13 +168,15 @@ operation! {
     /// The same elements under another shape, never copied; one size may be -1. With a dtype, the same bytes read as
     /// other numbers: the last dimension grows or shrinks with the size of an element.
     ///
+    /// Shapes: any of as many elements as `size`, which the result has.
+    ///
     /// >>> ferrograd.arange(6).view(3, 2)
     /// tensor([[0, 1],
     ///         [2, 3],
     ///         [4, 5]])
     /// >>> ferrograd.tensor([1.0]).view(ferrograd.int32)
     /// tensor([1065353216], dtype=torch.int32)
-    function ["Tensor.view(Tensor self, DType dtype)", "Tensor.view(Tensor self, int[] size)"], |n, a| Ok(match n {
+    function View(Any -> Kept), ["Tensor.view(Tensor self, DType dtype)", "Tensor.view(Tensor self, int[] size)"], |n, a| Ok(match n {
         0 => view_dtype(a.tensor(0)?, a.dtype(1)?.unwrap_or(a.tensor(0)?.dtype()))?,
         _ => view(a.tensor(0)?, a.ints(1)?)?,
     }.into())
@@ -240,10 +244,12 @@ pub fn view_dtype(x: &Tensor, dtype: DType) -> Result<Tensor> {
 operation! {
     /// The same elements under the sizes of another tensor, never copied.
     ///
+    /// Shapes: any of as many elements as `other`, whose shape the result has.
+    ///
     /// >>> ferrograd.arange(4).view_as(ferrograd.zeros(2, 2))
     /// tensor([[0, 1],
     ///         [2, 3]])
-    function ["Tensor.view_as(Tensor self, Tensor other)"], |_, a| {
+    function View(Any -> Kept), ["Tensor.view_as(Tensor self, Tensor other)"], |_, a| {
         Ok(view(a.tensor(0)?, &signed(a.tensor(1)?.shape()))?.into())
     }
 }
@@ -251,10 +257,12 @@ operation! {
 operation! {
     /// The same elements under the sizes of another tensor, copied where the strides ask for it.
     ///
+    /// Shapes: any of as many elements as `other`, whose shape the result has.
+    ///
     /// >>> ferrograd.arange(4).reshape_as(ferrograd.zeros(2, 2))
     /// tensor([[0, 1],
     ///         [2, 3]])
-    function ["Tensor.reshape_as(Tensor self, Tensor other)"], |_, a| {
+    function Noted(Any -> Kept), ["Tensor.reshape_as(Tensor self, Tensor other)"], |_, a| {
         Ok(reshape(a.tensor(0)?, &signed(a.tensor(1)?.shape()))?.into())
     }
 }
@@ -262,9 +270,11 @@ operation! {
 operation! {
     /// One dimension as several, of the given sizes; one size may be -1. A view.
     ///
+    /// Shapes: any; `dim` becomes `sizes`.
+    ///
     /// >>> ferrograd.zeros(3, 4).unflatten(1, (2, -1)).shape
     /// torch.Size([3, 2, 2])
-    function ["unflatten(Tensor self, int dim, int[] sizes)"], |_, a| {
+    function Noted(Any -> Kept), ["unflatten(Tensor self, int dim, int[] sizes)"], |_, a| {
         Ok(unflatten(a.tensor(0)?, a.int(1)?, a.ints(2)?)?.into())
     }
 }
@@ -301,17 +311,21 @@ pub fn unflatten(x: &Tensor, dim: isize, sizes: &[isize]) -> Result<Tensor> {
 operation! {
     /// All elements in row-major order as one dimension: a view where the tensor is contiguous, else a copy.
     ///
+    /// Shapes: `(...) -> (n,)`.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).ravel()
     /// tensor([1, 2, 3, 4])
-    function ["ravel(Tensor self)"], |_, a| Ok(view(&super::copy::contiguous(a.tensor(0)?)?, &[-1])?.into())
+    function Noted(Any -> Kept), ["ravel(Tensor self)"], |_, a| Ok(view(&super::copy::contiguous(a.tensor(0)?)?, &[-1])?.into())
 }
 
 operation! {
     /// Dimensions `start_dim` to `end_dim` as one, in row-major order.
     ///
+    /// Shapes: any; `start_dim` to `end_dim` become one.
+    ///
     /// >>> ferrograd.zeros(2, 3, 4).flatten(1).shape
     /// torch.Size([2, 12])
-    function ["flatten(Tensor self, int start_dim=0, int end_dim=-1)"], |_, a| {
+    function Noted(Any -> Kept), ["flatten(Tensor self, int start_dim=0, int end_dim=-1)"], |_, a| {
         Ok(flatten(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
     }
 }
@@ -343,10 +357,12 @@ pub fn flatten(x: &Tensor, start: isize, end: isize) -> Result<Tensor> {
 operation! {
     /// Dimensions of size 1 and new leading ones repeated to the given sizes, as a view; -1 keeps a size.
     ///
+    /// Shapes: any that broadcasts to `size`, which the result has.
+    ///
     /// >>> ferrograd.tensor([[1], [2]]).expand(2, 3)
     /// tensor([[1, 1, 1],
     ///         [2, 2, 2]])
-    function ["Tensor.expand(Tensor self, int[] size, *, bool implicit=False)"], |_, a| {
+    function View(Any -> Kept), ["Tensor.expand(Tensor self, int[] size, *, bool implicit=False)"], |_, a| {
         Ok(expanded(a.tensor(0)?, a.ints(1)?)?.into())
     }
 }
@@ -354,9 +370,11 @@ operation! {
 operation! {
     /// As `expand`, to the sizes of another tensor.
     ///
+    /// Shapes: any that broadcasts to that of `other`, which the result has.
+    ///
     /// >>> ferrograd.tensor([[1], [2]]).expand_as(ferrograd.zeros(2, 3)).shape
     /// torch.Size([2, 3])
-    function ["Tensor.expand_as(Tensor self, Tensor other)"], |_, a| {
+    function View(Any -> Kept), ["Tensor.expand_as(Tensor self, Tensor other)"], |_, a| {
         Ok(expanded(a.tensor(0)?, &signed(a.tensor(1)?.shape()))?.into())
     }
 }
@@ -364,10 +382,12 @@ operation! {
 operation! {
     /// Dimensions of size 1 and new leading ones repeated to the given sizes, as a view.
     ///
+    /// Shapes: any that broadcasts to `size`, which the result has.
+    ///
     /// >>> ferrograd.broadcast_to(ferrograd.tensor([1, 2]), (2, 2))
     /// tensor([[1, 2],
     ///         [1, 2]])
-    function ["broadcast_to(Tensor self, int[] size)"], |_, a| Ok(expanded(a.tensor(0)?, a.ints(1)?)?.into())
+    function View(Any -> Kept), ["broadcast_to(Tensor self, int[] size)"], |_, a| Ok(expanded(a.tensor(0)?, a.ints(1)?)?.into())
 }
 
 operation! {
@@ -375,7 +395,7 @@ operation! {
     ///
     /// >>> [t.shape for t in ferrograd.broadcast_tensors(ferrograd.zeros(2, 1), ferrograd.zeros(3))]
     /// [torch.Size([2, 3]), torch.Size([2, 3])]
-    function ["broadcast_tensors(Tensor... tensors)"], |_, a| Ok(Output::Tensors(broadcast_tensors(a.tensors(0)?)?))
+    function Broadcast(Any -> Kept), ["broadcast_tensors(Tensor... tensors)"], |_, a| Ok(Output::Tensors(broadcast_tensors(a.tensors(0)?)?))
 }
 
 /// Several tensors as views of the shape that they broadcast to.
@@ -445,9 +465,11 @@ pub fn expand(x: &Tensor, sizes: &[isize]) -> Result<Tensor> {
 operation! {
     /// Without dimensions of size 1: all of them, or those named.
     ///
+    /// Shapes: any; sizes of 1 go, all or those of `dim`.
+    ///
     /// >>> ferrograd.zeros(1, 3, 1).squeeze().shape
     /// torch.Size([3])
-    function ["squeeze(Tensor self)", "squeeze(Tensor self, int dim)", "squeeze(Tensor self, int[] dim)"],
+    function View(Any -> Kept), ["squeeze(Tensor self)", "squeeze(Tensor self, int dim)", "squeeze(Tensor self, int[] dim)"],
     in_place |n, a| instead(a, |x| called_squeeze(n, a, x)), |n, a| Ok(called_squeeze(n, a, a.tensor(0)?)?.into())
 }
 
@@ -507,9 +529,11 @@ pub(super) fn squeezed(x: &Tensor, dims: Option<&[isize]>, name: &'static str) -
 operation! {
     /// A new dimension of size 1 at `dim`.
     ///
+    /// Shapes: any; a size of 1 more at `dim`.
+    ///
     /// >>> ferrograd.zeros(3).unsqueeze(-1).shape
     /// torch.Size([3, 1])
-    function ["unsqueeze(Tensor self, int dim)"], in_place |_, a| instead(a, |x| unsqueezed(x, a.int(1)?, "UnsqueezeBackward1")),
+    function View(Any -> Kept), ["unsqueeze(Tensor self, int dim)"], in_place |_, a| instead(a, |x| unsqueezed(x, a.int(1)?, "UnsqueezeBackward1")),
     |_, a| Ok(unsqueeze(a.tensor(0)?, a.int(1)?)?.into())
 }
 

@@ -13,9 +13,11 @@ use crate::tensor::layout::{Layout, Shape, checked_numel, wrap_dim, wrap_existin
 operation! {
     /// One index of one dimension, as a view without that dimension.
     ///
+    /// Shapes: any of at least one dimension; without `dim`.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).select(1, 0)
     /// tensor([1, 3])
-    function ["select(Tensor self, int dim, int index)"], |_, a| {
+    function View(Any -> Kept), ["select(Tensor self, int dim, int index)"], |_, a| {
         Ok(select(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
     }
 }
@@ -76,9 +78,11 @@ pub(crate) fn bounded(
 operation! {
     /// `length` elements of a dimension from `start`, as a view.
     ///
+    /// Shapes: any of at least one dimension; `length` along `dim`.
+    ///
     /// >>> ferrograd.arange(5).narrow(0, 1, 3)
     /// tensor([1, 2, 3])
-    function ["narrow(Tensor self, int dim, Tensor start, int length)", "narrow(Tensor self, int dim, int start, int length)"],
+    function View(Any -> Kept), ["narrow(Tensor self, int dim, Tensor start, int length)", "narrow(Tensor self, int dim, int start, int length)"],
     |n, a| {
         let start = if n == 0 { start_of(a)? } else { a.int(2)? };
         Ok(narrow(a.tensor(0)?, a.int(1)?, start, a.int(3)?)?.into())
@@ -96,9 +100,11 @@ fn start_of(a: &Arguments) -> Result<isize> {
 operation! {
     /// As `narrow`, as a copy.
     ///
+    /// Shapes: any of at least one dimension; `length` along `dim`.
+    ///
     /// >>> ferrograd.narrow_copy(ferrograd.arange(5), 0, 1, 3)
     /// tensor([1, 2, 3])
-    function ["narrow_copy(Tensor self, int dim, int start, int length)"], |_, a| {
+    function Noted(Any -> Kept), ["narrow_copy(Tensor self, int dim, int start, int length)"], |_, a| {
         Ok(narrow_copy(a.tensor(0)?, a.int(1)?, a.int(2)?, a.int(3)?)?.into())
     }
 }
@@ -150,9 +156,11 @@ fn stretch(op: &'static str, x: &Tensor, dim: isize, start: isize, length: isize
 operation! {
     /// The diagonal of two dimensions as the last dimension of a view, `offset` above the main one.
     ///
+    /// Shapes: any of at least two dimensions; `dim1` and `dim2` give one that is the last.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).diagonal()
     /// tensor([1, 4])
-    function ["diagonal(Tensor self, int offset=0, int dim1=0, int dim2=1)"], |_, a| {
+    function View(Any -> Kept), ["diagonal(Tensor self, int offset=0, int dim1=0, int dim2=1)"], |_, a| {
         Ok(diagonal(a.tensor(0)?, a.int(1)?, a.int(2)?, a.int(3)?)?.into())
     }
 }
@@ -186,11 +194,13 @@ operation! {
     /// All stretches of `size` elements along a dimension, one every `step` elements, as a view: the dimension counts the
     /// stretches, and a new last one their elements.
     ///
+    /// Shapes: any; windows along `dimension`, their elements as a new last dimension of `size`.
+    ///
     /// >>> ferrograd.arange(5).unfold(0, 3, 1)
     /// tensor([[0, 1, 2],
     ///         [1, 2, 3],
     ///         [2, 3, 4]])
-    function ["Tensor.unfold(Tensor self, int dimension, int size, int step)"], |_, a| {
+    function View(Any -> Kept), ["Tensor.unfold(Tensor self, int dimension, int size, int step)"], |_, a| {
         Ok(unfold(a.tensor(0)?, a.int(1)?, a.int(2)?, a.int(3)?)?.into())
     }
 }
@@ -228,10 +238,12 @@ operation! {
     /// A view of the tensor's memory under any sizes, strides and offset, counted in elements from the start of the memory;
     /// without an offset, from the tensor's first element.
     ///
+    /// Shapes: `size`.
+    ///
     /// >>> ferrograd.arange(6).as_strided((2, 2), (1, 2))
     /// tensor([[0, 2],
     ///         [1, 3]])
-    function ["as_strided(Tensor self, int[] size, int[] stride, int? storage_offset=None)"],
+    function View(Any -> Kept), ["as_strided(Tensor self, int[] size, int[] stride, int? storage_offset=None)"],
     in_place |_, a| instead(a, |x| strided(x, a, "AsStridedBackward1")),
     |_, a| Ok(strided(a.tensor(0)?, a, "AsStridedBackward0")?.into())
 }

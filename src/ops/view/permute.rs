@@ -12,9 +12,12 @@ use crate::tensor::layout::wrap_dim;
 operation! {
     /// Dimensions in another order, as a view.
     ///
+    /// Shapes: any; the same sizes in the order of `dims`.
+    /// Raises: IndexError for dimensions that there are not; RuntimeError for another number of them.
+    ///
     /// >>> ferrograd.zeros(2, 3, 4).permute(2, 0, 1).shape
     /// torch.Size([4, 2, 3])
-    function ["permute(Tensor self, int[] dims)"], |_, a| Ok(permute(a.tensor(0)?, a.ints(1)?)?.into())
+    function View(Any -> Kept), ["permute(Tensor self, int[] dims)"], |_, a| Ok(permute(a.tensor(0)?, a.ints(1)?)?.into())
 }
 
 /// Dimensions in another order.
@@ -46,9 +49,11 @@ fn permuted(x: &Tensor, dims: &[isize], name: &'static str) -> Result<Tensor> {
 operation! {
     /// Two dimensions swapped, as a view.
     ///
+    /// Shapes: any; two sizes change places.
+    ///
     /// >>> ferrograd.zeros(2, 3).transpose(0, 1).shape
     /// torch.Size([3, 2])
-    function ["transpose(Tensor self, int dim0, int dim1)"],
+    function View(Any -> Kept), ["transpose(Tensor self, int dim0, int dim1)"],
     in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, "TransposeBackward1")),
     |_, a| Ok(transpose(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
 }
@@ -56,9 +61,11 @@ operation! {
 operation! {
     /// Two dimensions swapped, as a view: `transpose` under NumPy's name.
     ///
+    /// Shapes: any; two sizes change places.
+    ///
     /// >>> ferrograd.zeros(2, 3).swapaxes(0, 1).shape
     /// torch.Size([3, 2])
-    function ["swapaxes(Tensor self, int axis0, int axis1)"],
+    function View(Any -> Kept), ["swapaxes(Tensor self, int axis0, int axis1)"],
     in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, "TransposeBackward1")),
     |_, a| Ok(transpose(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
 }
@@ -66,9 +73,11 @@ operation! {
 operation! {
     /// Two dimensions swapped, as a view: the same as `transpose`.
     ///
+    /// Shapes: any; two sizes change places.
+    ///
     /// >>> ferrograd.zeros(2, 3).swapdims(0, 1).shape
     /// torch.Size([3, 2])
-    function ["swapdims(Tensor self, int dim0, int dim1)"],
+    function View(Any -> Kept), ["swapdims(Tensor self, int dim0, int dim1)"],
     in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, "TransposeBackward1")),
     |_, a| Ok(transpose(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
 }
@@ -93,10 +102,12 @@ fn swapped(x: &Tensor, a: isize, b: isize, name: &'static str) -> Result<Tensor>
 operation! {
     /// Matrices in the last two dimensions transposed, as a view; for real numbers the same as `mT`.
     ///
+    /// Shapes: `(..., n, m) -> (..., m, n)`.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).adjoint()
     /// tensor([[1, 3],
     ///         [2, 4]])
-    function ["adjoint(Tensor self)"], |_, a| Ok(matrix_transpose("adjoint", a.tensor(0)?)?.into())
+    function View(Any -> Kept), ["adjoint(Tensor self)"], |_, a| Ok(matrix_transpose("adjoint", a.tensor(0)?)?.into())
 }
 
 /// The last two dimensions swapped; a tensor without dimensions stays as it is.
@@ -114,11 +125,13 @@ pub fn matrix_transpose(op: &'static str, x: &Tensor) -> Result<Tensor> {
 operation! {
     /// Dimensions moved to other places, the others in their order between them. A view.
     ///
+    /// Shapes: any; the same sizes in another order.
+    ///
     /// >>> ferrograd.zeros(2, 3, 4).movedim(0, -1).shape
     /// torch.Size([3, 4, 2])
     /// >>> ferrograd.zeros(2, 3, 4).movedim((0, 1), (1, 2)).shape
     /// torch.Size([4, 2, 3])
-    function ["movedim(Tensor self, int source, int destination)", "movedim(Tensor self, int[] source, int[] destination)"],
+    function View(Any -> Kept), ["movedim(Tensor self, int source, int destination)", "movedim(Tensor self, int[] source, int[] destination)"],
     |n, a| Ok(match n {
         0 => movedim(a.tensor(0)?, a.int(1)?, a.int(2)?)?,
         _ => movedims(a.tensor(0)?, a.ints(1)?, a.ints(2)?)?,
@@ -128,9 +141,11 @@ operation! {
 operation! {
     /// Dimensions moved to other places, as a view: `movedim` under NumPy's name.
     ///
+    /// Shapes: any; the same sizes in another order.
+    ///
     /// >>> ferrograd.zeros(2, 3, 4).moveaxis(0, -1).shape
     /// torch.Size([3, 4, 2])
-    function ["moveaxis(Tensor self, int source, int destination)", "moveaxis(Tensor self, int[] source, int[] destination)"],
+    function View(Any -> Kept), ["moveaxis(Tensor self, int source, int destination)", "moveaxis(Tensor self, int[] source, int[] destination)"],
     |n, a| Ok(match n {
         0 => movedim(a.tensor(0)?, a.int(1)?, a.int(2)?)?,
         _ => movedims(a.tensor(0)?, a.ints(1)?, a.ints(2)?)?,
@@ -181,10 +196,12 @@ pub fn movedims(x: &Tensor, from: &[isize], to: &[isize]) -> Result<Tensor> {
 operation! {
     /// A matrix transposed, as a view; tensors of fewer dimensions stay as they are.
     ///
+    /// Shapes: `(n, m) -> (m, n)`; less than two dimensions are kept.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).t()
     /// tensor([[1, 3],
     ///         [2, 4]])
-    function ["t(Tensor self)"], in_place |_, a| instead(a, |x| flipped(x, "TBackward1")),
+    function View(Any -> Kept), ["t(Tensor self)"], in_place |_, a| instead(a, |x| flipped(x, "TBackward1")),
     |_, a| Ok(t(a.tensor(0)?)?.into())
 }
 

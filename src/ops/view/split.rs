@@ -92,9 +92,11 @@ fn dimension(op: &'static str, x: &Tensor, dim: isize) -> Result<usize> {
 operation! {
     /// The tensors along a dimension, as views without it.
     ///
+    /// Shapes: any of at least one dimension; the parts are without `dim`.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).unbind()
     /// (tensor([1, 2]), tensor([3, 4]))
-    function ["unbind(Tensor self, int dim=0)"], |_, a| Ok(Output::Tensors(unbind(a.tensor(0)?, a.int(1)?)?))
+    function View(Any -> Kept), ["unbind(Tensor self, int dim=0)"], |_, a| Ok(Output::Tensors(unbind(a.tensor(0)?, a.int(1)?)?))
 }
 
 /// The tensors along a dimension.
@@ -110,11 +112,13 @@ operation! {
     /// Stretches of a dimension as views: of `split_size` elements each, the last shorter where need be, or of the sizes
     /// that a sequence gives.
     ///
+    /// Shapes: any of at least one dimension; the parts have the sizes but along `dim`.
+    ///
     /// >>> ferrograd.arange(5).split(2)
     /// (tensor([0, 1]), tensor([2, 3]), tensor([4]))
     /// >>> ferrograd.arange(5).split([1, 4])
     /// (tensor([0]), tensor([1, 2, 3, 4]))
-    function ["split(Tensor self, int split_size, int dim=0)", "split(Tensor self, int[] split_size, int dim=0)"],
+    function View(Any -> Kept), ["split(Tensor self, int split_size, int dim=0)", "split(Tensor self, int[] split_size, int dim=0)"],
     |n, a| Ok(Output::Tensors(match n {
         0 => split(a.tensor(0)?, a.int(1)?, a.int(2)?)?,
         _ => split_with_sizes(a.tensor(0)?, a.ints(1)?, a.int(2)?)?,
@@ -124,9 +128,11 @@ operation! {
 operation! {
     /// Stretches of a dimension as views, of the given sizes.
     ///
+    /// Shapes: any of at least one dimension; the parts have the sizes but along `dim`.
+    ///
     /// >>> ferrograd.split_with_sizes(ferrograd.arange(5), [1, 4])
     /// (tensor([0]), tensor([1, 2, 3, 4]))
-    function ["split_with_sizes(Tensor self, int[] split_sizes, int dim=0)"], |_, a| {
+    function View(Any -> Kept), ["split_with_sizes(Tensor self, int[] split_sizes, int dim=0)"], |_, a| {
         Ok(Output::Tensors(split_with_sizes(a.tensor(0)?, a.ints(1)?, a.int(2)?)?))
     }
 }
@@ -135,9 +141,11 @@ operation! {
     /// As `split`, where the results count as tensors of their own: what is written into one is not seen by gradients of
     /// the others.
     ///
+    /// Shapes: any of at least one dimension; the parts have the sizes but along `dim`.
+    ///
     /// >>> ferrograd.unsafe_split(ferrograd.arange(3), 2)
     /// (tensor([0, 1]), tensor([2]))
-    function ["unsafe_split(Tensor self, int split_size, int dim=0)"], |_, a| {
+    function Noted(Any -> Kept), ["unsafe_split(Tensor self, int split_size, int dim=0)"], |_, a| {
         let (x, dim) = (a.tensor(0)?, a.int(2)?);
         let (dim, sizes) = pieces("split", x, a.int(1)?, dim)?;
         Ok(Output::Tensors(Parts { name: "UnsafeSplitBackward0", dim, keeps: true, are_views: false }.of(x, sizes)?))
@@ -147,9 +155,11 @@ operation! {
 operation! {
     /// As `split_with_sizes`, where the results count as tensors of their own.
     ///
+    /// Shapes: any of at least one dimension; the parts have the sizes but along `dim`.
+    ///
     /// >>> ferrograd.unsafe_split_with_sizes(ferrograd.arange(3), [2, 1])
     /// (tensor([0, 1]), tensor([2]))
-    function ["unsafe_split_with_sizes(Tensor self, int[] split_sizes, int dim=0)"], |_, a| {
+    function Noted(Any -> Kept), ["unsafe_split_with_sizes(Tensor self, int[] split_sizes, int dim=0)"], |_, a| {
         let x = a.tensor(0)?;
         let (dim, sizes) = given(x, a.ints(1)?, a.int(2)?)?;
         let name = "UnsafeSplitWithSizesBackward0";
@@ -160,9 +170,11 @@ operation! {
 operation! {
     /// As `chunk`, where the results count as tensors of their own.
     ///
+    /// Shapes: any of at least one dimension; the parts have the sizes but along `dim`.
+    ///
     /// >>> ferrograd.unsafe_chunk(ferrograd.arange(3), 2)
     /// (tensor([0, 1]), tensor([2]))
-    function ["unsafe_chunk(Tensor self, int chunks, int dim=0)"], |_, a| {
+    function Noted(Any -> Kept), ["unsafe_chunk(Tensor self, int chunks, int dim=0)"], |_, a| {
         let x = a.tensor(0)?;
         let (dim, sizes) = chunks(x, a.int(1)?, a.int(2)?)?;
         Ok(Output::Tensors(Parts { name: "UnsafeSplitBackward0", dim, keeps: true, are_views: false }.of(x, sizes)?))
@@ -172,9 +184,11 @@ operation! {
 operation! {
     /// At most so many stretches of a dimension as views, all of one size but the last, which may be shorter.
     ///
+    /// Shapes: any of at least one dimension; the parts have the sizes but along `dim`.
+    ///
     /// >>> ferrograd.arange(5).chunk(2)
     /// (tensor([0, 1, 2]), tensor([3, 4]))
-    function ["chunk(Tensor self, int chunks, int dim=0)"], |_, a| {
+    function View(Any -> Kept), ["chunk(Tensor self, int chunks, int dim=0)"], |_, a| {
         Ok(Output::Tensors(chunk(a.tensor(0)?, a.int(1)?, a.int(2)?)?))
     }
 }
@@ -256,11 +270,13 @@ fn chunks(x: &Tensor, count: isize, dim: isize) -> Result<(usize, Vec<usize>)> {
 operation! {
     /// Stretches of a dimension as views: so many, of sizes that differ by at most 1, or cut at the given indices.
     ///
+    /// Shapes: any of at least one dimension; the parts have the sizes but along `dim`.
+    ///
     /// >>> ferrograd.arange(5).tensor_split(2)
     /// (tensor([0, 1, 2]), tensor([3, 4]))
     /// >>> ferrograd.arange(5).tensor_split((1, 3))
     /// (tensor([0]), tensor([1, 2]), tensor([3, 4]))
-    function [
+    function View(Any -> Kept), [
         "tensor_split(Tensor self, Tensor tensor_indices_or_sections, int dim=0)",
         "tensor_split(Tensor self, int sections, int dim=0)",
         "tensor_split(Tensor self, int[] indices, int dim=0)"
@@ -364,11 +380,13 @@ fn split_along(op: &'static str, x: &Tensor, least: usize, dim: usize, cuts: Cut
 operation! {
     /// Stretches of the columns as views, of the elements of a vector: so many of one size, or cut at indices.
     ///
+    /// Shapes: of at least one dimension; the parts have the sizes but along the second, of vectors the first.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).hsplit(2)
     /// (tensor([[1],
     ///         [3]]), tensor([[2],
     ///         [4]]))
-    function ["hsplit(Tensor self, int sections)", "hsplit(Tensor self, int[] indices)"], |n, a| {
+    function View(Any -> Kept), ["hsplit(Tensor self, int sections)", "hsplit(Tensor self, int[] indices)"], |n, a| {
         let x = a.tensor(0)?;
         Ok(Output::Tensors(split_along(a.op, x, 1, usize::from(x.rank() != 1), Cuts::given(n, a)?)?))
     }
@@ -377,9 +395,11 @@ operation! {
 operation! {
     /// Stretches of the rows as views: so many of one size, or cut at indices.
     ///
+    /// Shapes: of at least two dimensions; the parts have the sizes but along the first.
+    ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).vsplit(2)
     /// (tensor([[1, 2]]), tensor([[3, 4]]))
-    function ["vsplit(Tensor self, int sections)", "vsplit(Tensor self, int[] indices)"], |n, a| {
+    function View(Any -> Kept), ["vsplit(Tensor self, int sections)", "vsplit(Tensor self, int[] indices)"], |n, a| {
         Ok(Output::Tensors(split_along(a.op, a.tensor(0)?, 2, 0, Cuts::given(n, a)?)?))
     }
 }
@@ -387,9 +407,11 @@ operation! {
 operation! {
     /// Stretches of the third dimension as views: so many of one size, or cut at indices.
     ///
+    /// Shapes: of at least three dimensions; the parts have the sizes but along the third.
+    ///
     /// >>> [t.shape for t in ferrograd.zeros(1, 2, 4).dsplit(2)]
     /// [torch.Size([1, 2, 2]), torch.Size([1, 2, 2])]
-    function ["dsplit(Tensor self, int sections)", "dsplit(Tensor self, int[] indices)"], |n, a| {
+    function View(Any -> Kept), ["dsplit(Tensor self, int sections)", "dsplit(Tensor self, int[] indices)"], |n, a| {
         Ok(Output::Tensors(split_along(a.op, a.tensor(0)?, 3, 2, Cuts::given(n, a)?)?))
     }
 }
