@@ -71,7 +71,11 @@ def numbers(rng, row, n, shape, dtype):
     low, high = row["domain"][n]
     own = rng.uniform(low, high, shape)
     own = rounded(own, dtype) if dtype in FLOATS else np.rint(np.abs(own) if dtype in ("uint8", "bool") else own).astype(dtype)
-    found = np.where(rng.random(shape) < 0.5, rng.choice(special(dtype), shape), own)
+    return divisor(np.where(rng.random(shape) < 0.5, rng.choice(special(dtype), shape), own), row, n, dtype)
+
+
+def divisor(found, row, n, dtype):
+    """Numbers for an operand, without those that integers have no result for."""
     if n == 1 and dtype in WHOLE and row["rule"] in NO_ZERO:
         found = np.where(found == 0, np.array(1, dtype), found)
     if n == 1 and dtype in WHOLE and row["rule"] == "Power":
@@ -79,9 +83,11 @@ def numbers(rng, row, n, shape, dtype):
     return found if dtype in FLOATS else found.astype(dtype)
 
 
-def steps(data, x):
-    """The same numbers in memory with steps, reversed or as they lie."""
-    how = data.draw(st.sampled_from(["plain", "stepped", "transposed"]))
+LAYOUTS = st.sampled_from(["plain", "stepped", "transposed"])
+
+
+def steps(how, x):
+    """The same numbers as they lie, in memory with steps, or transposed."""
     if how == "stepped" and x.dim():
         return x.repeat_interleave(2, -1)[..., ::2]
     if how == "transposed" and x.dim() > 1:
@@ -135,10 +141,15 @@ def test_element_wise_values(name, data):
         arrays[2] = np.asarray(arrays[2].ravel()[:1].sum(), arrays[2].dtype)
     if name in MASKED:
         arrays[MASKED[name]] = rng.random(shapes[MASKED[name]]) < 0.5
-    made = [a if type(a) is float else fg.tensor(a) if a.dtype == bool else steps(data, fg.tensor(a).to(getattr(fg, dtype))) for a in arrays]
+    made = [a if type(a) is float else fg.tensor(a) if a.dtype == bool else steps(data.draw(LAYOUTS), fg.tensor(a).to(getattr(fg, dtype))) for a in arrays]
     ours = function(name)(*made)
     result = expected(told(name, "Dtypes"), dtype, None) if name != "where" else dtype
     assert str(ours.dtype) == f"torch.{result}"
+    compare(name, ours, arrays, result)
+
+
+def compare(name, ours, arrays, result):
+    """Holds a result against NumPy's."""
     theirs = exact(name, arrays, result)
     assert tuple(ours.shape) == theirs[0].shape
     if result not in FLOATS:
@@ -147,6 +158,32 @@ def test_element_wise_values(name, data):
     near = np.logical_or.reduce([same(values(ours), y, result, name not in EITHER_ZERO) for y in theirs])
     shown = [np.broadcast_to(a, near.shape)[~near] for a in (values(ours), *theirs, *arrays)]
     assert near.all(), shown
+
+
+@pytest.mark.parametrize("name", sorted(POINTWISE))
+def test_special_values_meet(name):
+    """Each special number beside each, for two operands, and in all places of three; one operand has all numbers between too."""
+    row = POINTWISE[name]
+    free = [n for n in range(row["arity"]) if not takes_number(row, n) and n != MASKED.get(name)]
+    if name == "masked_fill":
+        free = free[:1]
+    names = DTYPES if name == "where" else accepted(name)
+    for dtype in [d for d in names if d in FLOATS] if any(takes_number(row, n) for n in range(row["arity"])) else names:
+        few = special(dtype)[:: 2 if len(free) == 3 else 1]
+        if len(free) == 1 and dtype in FLOATS:
+            few = np.concatenate([few, rounded(np.linspace(*row["domain"][free[0]], 41), dtype)])
+        grid = iter([g.ravel() for g in np.meshgrid(*[few] * len(free), indexing="ij")])
+        arrays = []
+        for n in range(row["arity"]):
+            low, high = row["domain"][n]
+            if n in free:
+                arrays.append(divisor(next(grid), row, n, dtype))
+            elif takes_number(row, n):
+                arrays.append(low + 0.6 * (high - low))
+            else:
+                arrays.append(np.resize([True, False, False], arrays[0].shape if arrays else len(few) ** 2) if n == MASKED[name] else np.asarray(1, few.dtype))
+        made = [a if type(a) is float else fg.tensor(a) if a.dtype == bool else fg.tensor(a).to(getattr(fg, dtype)) for a in arrays]
+        compare(name, function(name)(*made), arrays, expected(told(name, "Dtypes"), dtype, None) if name != "where" else dtype)
 
 
 def same(ours, exact, dtype, signed):
@@ -220,7 +257,7 @@ def bits(x):
 @pytest.mark.parametrize("name", MOVES)
 def test_elements_are_moved_as_they_are(name, dtype):
     """NaN, infinities, zeros with their signs and the ends of every dtype, to where the numbered elements went."""
-    table = np.resize(special(dtype), 1001)
+    table = np.resize(special(dtype)[::-1], 1001)
     whole = labels(name, fg.tensor)
     for places, found in zip(whole, labels(name, lambda n: fg.tensor(table[n]).to(getattr(fg, dtype)))):
         assert found.dtype == getattr(fg, dtype)
@@ -316,10 +353,12 @@ def test_gradients_of_narrow_floats(name, data):
         for n, shape in enumerate(shapes)
     ])
 
+    layouts = [data.draw(LAYOUTS) for _ in arrays]
+
     def gradients(to):
         leaves = [a if type(a) is float else fg.tensor(a) if a.dtype == bool else fg.tensor(a).to(getattr(fg, to)).requires_grad_() for a in arrays]
         wanted = [t for t in leaves if isinstance(t, fg.Tensor) and t.requires_grad]
-        y = function(name)(*leaves)
+        y = function(name)(*[steps(how, a) if isinstance(a, fg.Tensor) else a for how, a in zip(layouts, leaves)])
         found = fg.autograd.grad(y, wanted, fg.ones(y.shape, dtype=y.dtype), allow_unused=True)
         return [None if g is None else g.double().numpy() for g in found]
 

@@ -27,6 +27,8 @@ def _digamma(x: float) -> float:
         return math.inf if x > 0 else math.nan
     if x < 0:
         return _digamma(1 - x) - math.pi / math.tan(math.pi * math.fmod(x, 1))
+    if x > 1e15:
+        return math.log(x)
     terms = []
     while x < 50:
         terms.append(-1 / x)
@@ -38,7 +40,8 @@ def _lcm(a, b):
     """Narrow integers are multiplied in int32, as C does it."""
     width = np.promote_types(a.dtype, "int32")
     with np.errstate(all="ignore"):
-        product = np.where(b == 0, 0, a.astype(width) // np.maximum(np.abs(np.gcd(a, b).astype(width)), 1) * b.astype(width))
+        gcd = np.gcd(a, b).astype(width)
+        product = a.astype(width) // np.where(gcd == 0, 1, gcd) * b.astype(width)
     return np.abs(product).astype(a.dtype)
 
 
