@@ -216,7 +216,7 @@ ERRORS = {
     "empty list": (lambda: fg.cat([]), (RuntimeError, ValueError), "non-empty"),
     "no gradient": (lambda: fg.ones(1).backward(), RuntimeError, "does not require grad and does not have a grad_fn"),
     "gradient count": (lambda: fg.autograd.backward([fg.ones(1, requires_grad=True)], [None, None]), RuntimeError, "1 tensors and 2 gradients"),
-    "device": (lambda: fg.tensor([1.0], device="cuda"), RuntimeError, "CPU only"),
+    "device": (lambda: fg.tensor([1.0], device="cuda"), AssertionError, "CPU only"),
     "seed": (lambda: fg.manual_seed(2**70), ValueError, "64 bits"),
     "threads": (lambda: fg.set_num_threads(0), RuntimeError, "positive"),
     "memory": (lambda: fg.empty(2**58), fg.OutOfMemoryError, "cannot allocate"),

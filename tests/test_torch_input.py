@@ -50,7 +50,6 @@ OTHERWISE = {
     "T.full((1,),2**63)": OverflowError,
     "T.full((1,),2**63,dtype=T.int64)": OverflowError,
     "r=T.zeros(2); r[0]=2**63": OverflowError,
-    "T.zeros(2).sum(2**63)": TypeError,
     "T.zeros(2)[::2**70]": ValueError,
     'T.autograd.grad("a",T.ones(1))': TypeError,
 }

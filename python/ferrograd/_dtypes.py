@@ -89,7 +89,7 @@ class tensortype(type):
 
     def __call__(cls, *args, device=None) -> Tensor:
         if device is not None:
-            _ferrograd._check_device(device)
+            _ferrograd._check_device("new", device, True)
         return _ferrograd._legacy(cls.dtype, args)
 
     def __instancecheck__(cls, instance) -> bool:

@@ -7,6 +7,19 @@ from ._ferrograd import Generator, Tensor, default_generator
 from ._size import Size
 
 
+def _unlike(name: str, argument: str, position: int, expected: str, value) -> TypeError:
+    """The error for an argument of another type."""
+    given = type(value).__name__
+    return TypeError(f"{name}(): argument '{argument}' (position {position}) must be {expected}, not {given}")
+
+
+def _tensor(name: str, argument: str, position: int, value) -> Tensor:
+    """The argument of a function, which must be a tensor."""
+    if not isinstance(value, Tensor):
+        raise _unlike(name, argument, position, "Tensor", value)
+    return value
+
+
 def manual_seed(seed: int) -> Generator:
     """Seed the default stream of random numbers; the same seed gives torch's numbers.
 
@@ -30,7 +43,11 @@ def broadcast_shapes(*shapes) -> Size:
     """
     result: list[int] = []
     for position, shape in enumerate(shapes):
-        sizes = [shape] if isinstance(shape, int) else list(shape)
+        sizes = [shape] if isinstance(shape, int) else shape
+        if not isinstance(sizes, (list, tuple)) or not all(isinstance(size, int) for size in sizes):
+            raise RuntimeError(
+                f"broadcast_shapes: shapes must be ints or tuples or lists of ints, got {shape!r} as argument {position}"
+            )
         if any(size < 0 for size in sizes):
             raise ValueError(f"broadcast_shapes: sizes must not be negative, got {tuple(sizes)}")
         result = [1] * (len(sizes) - len(result)) + result
@@ -55,7 +72,7 @@ def detach(input: Tensor) -> Tensor:
     >>> detach(x * 2)
     tensor([2.])
     """
-    return Tensor.detach(input)
+    return _tensor("detach", "input", 1, input).detach()
 
 
 def asarray(obj, *, dtype=None, device=None, copy: bool | None = None, requires_grad: bool | None = None) -> Tensor:
@@ -132,7 +149,7 @@ def is_nonzero(input: Tensor) -> bool:
     >>> is_nonzero(ferrograd.tensor([1.5]))
     True
     """
-    return bool(input)
+    return bool(_tensor("is_nonzero", "input", 1, input))
 
 
 def is_same_size(input: Tensor, other: Tensor) -> bool:
@@ -142,7 +159,7 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
     >>> is_same_size(ferrograd.zeros(2), ferrograd.ones(2))
     True
     """
-    return input.is_same_size(other)
+    return _tensor("is_same_size", "input", 1, input).is_same_size(other)
 
 
 def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
@@ -186,7 +203,7 @@ def numel(input: Tensor) -> int:
     >>> numel(ferrograd.zeros(2, 3))
     6
     """
-    return Tensor.numel(input)
+    return _tensor("numel", "input", 1, input).numel()
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
@@ -198,7 +215,9 @@ def equal(input: Tensor, other: Tensor) -> bool:
     >>> equal(ferrograd.tensor([1, 2]), ferrograd.tensor([1.0, 2.0]))
     True
     """
-    return Tensor.is_same_size(input, other) and bool((input == other).all())
+    _tensor("equal", "input", 1, input)
+    _tensor("equal", "other", 2, other)
+    return input.shape == other.shape and bool((input == other).all())
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
@@ -210,8 +229,22 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
     >>> isclose(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 2.1]))
     tensor([ True, False])
     """
+    return _close("isclose", input, other, rtol, atol, equal_nan)
+
+
+def _close(name: str, input: Tensor, other: Tensor, rtol: float, atol: float, equal_nan: bool) -> Tensor:
+    """`isclose` for the function of a name, which messages name."""
+    _tensor(name, "input", 1, input)
+    _tensor(name, "other", 2, other)
+    for tolerance, position, value in (("rtol", 3, rtol), ("atol", 4, atol)):
+        if isinstance(value, (bool, Tensor)) or not isinstance(value, (int, float)):
+            raise _unlike(name, tolerance, position, "float", value)
+        if not value >= 0:
+            raise RuntimeError(f"{name}: {tolerance} must be greater than or equal to zero, but got {value}")
+    if not isinstance(equal_nan, bool):
+        raise _unlike(name, "equal_nan", 5, "bool", equal_nan)
     if input.dtype != other.dtype:
-        raise RuntimeError(f"isclose: expected operands of the same dtype, got {input.dtype} and {other.dtype}")
+        raise RuntimeError(f"{name}: expected operands of the same dtype, got {input.dtype} and {other.dtype}")
     size = other.abs()
     near = ((input - other).abs() <= atol + rtol * size).logical_and(size < inf)
     close = (input == other).logical_or(near)
@@ -229,7 +262,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
     >>> allclose(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 2.0 + 1e-6]))
     True
     """
-    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+    return bool(_close("allclose", input, other, rtol, atol, equal_nan).all())
 
 
 def einsum(*args) -> Tensor:

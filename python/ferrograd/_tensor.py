@@ -2,7 +2,6 @@
 
 from . import _ferrograd
 from ._ferrograd import Tensor, dtype
-from ._size import Size
 
 
 #: Python's types of numbers and the element types that they stand for.
@@ -52,7 +51,7 @@ def _to(self: Tensor, *args, **kwargs) -> Tensor:
     named = _matched(args, kwargs)
     device, other = named.get("device"), named.get("other")
     if device is not None:
-        _ferrograd._check_device(device)
+        _ferrograd._check_device("to", device)
     target = named.get("dtype") if other is None else other.dtype
     return _converted(self, _PLAIN.get(target, target), named.get("copy", False), named.get("memory_format"))
 
@@ -69,7 +68,7 @@ Tensor.to = _to
 
 
 def _converter(name: str, target: dtype):
-    def convert(self: Tensor, memory_format=None) -> Tensor:
+    def convert(self: Tensor, *, memory_format=None) -> Tensor:
         return _converted(self, target, False, memory_format)
 
     convert.__name__ = name
@@ -152,13 +151,10 @@ def _new(self: Tensor, *args, device=None) -> Tensor:
     >>> ferrograd.tensor([1]).new([1, 2])
     tensor([1, 2])
     """
-    if len(args) == 1 and isinstance(args[0], Tensor):
-        if args[0].dtype != self.dtype:
-            raise TypeError(f"new(): expected a tensor of {self.dtype}, got {args[0].dtype}")
-        return args[0].detach().view_as(args[0])
-    if len(args) == 1 and not isinstance(args[0], (int, Size)):
-        return _ferrograd.tensor(args[0], dtype=self.dtype, device=device)
-    return self.new_empty(args[0] if len(args) == 1 else args or (0,), device=device)
+    if device is not None:
+        _ferrograd._check_device("new", device, True)
+    made = _ferrograd._legacy(self.dtype, args)
+    return made.view_as(made) if args and isinstance(args[0], Tensor) else made
 
 
 def _mapped(name: str, function, self: Tensor, *others: Tensor) -> Tensor:
@@ -225,6 +221,8 @@ def _is_pinned(self: Tensor, device=None) -> bool:
     >>> ferrograd.ones(1).is_pinned()
     False
     """
+    if device is not None:
+        _ferrograd._check_device("is_pinned", device)
     return False
 
 

@@ -3,6 +3,7 @@
 
 use super::element::Element;
 use super::parallel::{self, Apart};
+use crate::memory::{NAMELESS, filled, give_up};
 
 /// Elements from which threads share the work.
 const GRAIN: usize = 1 << 12;
@@ -197,7 +198,8 @@ fn for_each_line<T: Element, P: Packed>(
     body: impl Fn(usize, &mut [P], &mut [P]) + Sync,
 ) {
     let run = |start: usize, end: usize| {
-        let (mut line, mut room) = (vec![P::default(); length], vec![P::default(); length]);
+        let make = || filled(NAMELESS, P::default(), length).unwrap_or_else(|error| give_up(error));
+        let (mut line, mut room) = (make(), make());
         for n in start..end {
             let from = &data[n * length..(n + 1) * length];
             line.iter_mut().zip(from).enumerate().for_each(|(i, (slot, &x))| *slot = packed(order, x, i));
@@ -205,6 +207,9 @@ fn for_each_line<T: Element, P: Packed>(
         }
     };
     let lines = data.len() / length.max(1);
+    if lines == 0 {
+        return;
+    }
     if length >= LONG && lines < parallel::num_threads() {
         run(0, lines);
     } else {

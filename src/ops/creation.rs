@@ -81,7 +81,7 @@ operation! {
     ///
     /// >>> ferrograd.scalar_tensor(3)
     /// tensor(3.)
-    function Noted(Any -> Asked), ["scalar_tensor(Number s, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Any -> Asked), ["scalar_tensor(Number s, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         finish(full(&[], a.number(0)?, a.dtype(1)?.unwrap_or_else(default_dtype))?, a, 1)
     }
 }
@@ -92,36 +92,36 @@ creations! {
     /// >>> ferrograd.zeros(2, 2)
     /// tensor([[0., 0.],
     ///         [0., 0.]])
-    "zeros(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
+    "zeros(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)",
     /// Zeros in the shape and dtype of another tensor.
     ///
     /// >>> ferrograd.zeros_like(ferrograd.tensor([1, 2]))
     /// tensor([0, 0])
-    "zeros_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => |_, shape, dtype| Tensor::zeros(shape, dtype);
+    "zeros_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False, MemoryFormat? memory_format=None)"
+    => |op, shape, dtype| Tensor::filled(op, shape, Scalar::Int(0), dtype);
 
     /// Ones of the given sizes; the default float where no dtype is given.
     ///
     /// >>> ferrograd.ones(3)
     /// tensor([1., 1., 1.])
-    "ones(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
+    "ones(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)",
     /// Ones in the shape and dtype of another tensor.
     ///
     /// >>> ferrograd.ones_like(ferrograd.tensor([1, 2]))
     /// tensor([1, 1])
-    "ones_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
-    => |_, shape, dtype| Tensor::ones(shape, dtype);
+    "ones_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False, MemoryFormat? memory_format=None)"
+    => |op, shape, dtype| Tensor::filled(op, shape, Scalar::Int(1), dtype);
 
     /// A tensor of the given sizes whose elements are anything.
     ///
     /// >>> ferrograd.empty(2, 3).shape
     /// torch.Size([2, 3])
-    "empty(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)",
+    "empty(int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False, MemoryFormat? memory_format=None)",
     /// A tensor in the shape and dtype of another whose elements are anything.
     ///
     /// >>> ferrograd.empty_like(ferrograd.tensor([1, 2])).shape
     /// torch.Size([2])
-    "empty_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
+    "empty_like(Tensor input, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False, MemoryFormat? memory_format=None)"
     => |op, shape, dtype| Tensor::uninitialized(op, shape, dtype.require(op)?);
 }
 
@@ -138,7 +138,7 @@ operation! {
     /// >>> ferrograd.full((2, 2), 7)
     /// tensor([[7, 7],
     ///         [7, 7]])
-    function Size(Noted -> Noted), ["full(int[] size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Noted -> Noted), ["full(Size size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let value = a.number(1)?;
         let dtype = a.dtype(2)?.unwrap_or_else(|| inferred(value));
         finish(full(&sizes("full", a.ints(0)?)?, value, dtype)?, a, 2)
@@ -150,7 +150,7 @@ operation! {
     ///
     /// >>> ferrograd.full_like(ferrograd.zeros(2), 7)
     /// tensor([7., 7.])
-    function Same(Any -> AskedLike), ["full_like(Tensor input, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"], |_, a| {
+    function Same(Any -> AskedLike), ["full_like(Tensor input, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False, MemoryFormat? memory_format=None)"], |_, a| {
         let x = a.tensor(0)?;
         let (value, dtype) = (a.number(1)?, a.dtype(2)?.unwrap_or(x.dtype()));
         alike(x, a, 2, |shape| full(shape, value, dtype))
@@ -166,8 +166,8 @@ operation! {
     /// >>> ferrograd.arange(1, 7, 2)
     /// tensor([1, 3, 5])
     function Noted(Noted -> Noted), [
-        "arange(Number end, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
-        "arange(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"
+        "arange(Number end, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)",
+        "arange(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"
     ], |n, a| {
         let (start, end, step, rest) = match n {
             0 => (Scalar::Int(0), a.number(0)?, Scalar::Int(1), 1),
@@ -191,6 +191,10 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
     }
     // A range of integers is one between integers.
     let (s, e, d) = if dtype.is_floating_point() { (s, e, d) } else { (s.trunc(), e.trunc(), d.trunc()) };
+    if d == 0.0 && step.as_f64() != 0.0 {
+        let (argument, rule, given) = ("step", "must be nonzero as an integer", step.as_f64().to_string());
+        return Err(Error::Argument { op: "arange", argument, rule, given });
+    }
     if d == 0.0 || d.is_nan() {
         return wrong("step", "must be nonzero", d);
     }
@@ -236,7 +240,7 @@ operation! {
     ///
     /// >>> ferrograd.linspace(0, 1, 5)
     /// tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
-    function Noted(Numbers -> Asked), ["linspace(Number start, Number end, int steps, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Numbers -> Asked), ["linspace(Number start, Number end, int steps, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let steps = a.int(2)?;
         let y = linspace(a.number(0)?.as_f64(), a.number(1)?.as_f64(), steps, a.dtype(3)?.unwrap_or_else(default_dtype))?;
         finish(y, a, 3)
@@ -301,8 +305,8 @@ operation! {
     /// tensor([[1., 0.],
     ///         [0., 1.]])
     function Noted(Any -> Asked), [
-        "eye(int n, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
-        "eye(int n, int m, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"
+        "eye(int n, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)",
+        "eye(int n, int m, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"
     ], |n, a| {
         let columns = if n == 0 { a.int(0)? } else { a.int(1)? };
         let shape = sizes("eye", &[a.int(0)?, columns])?;

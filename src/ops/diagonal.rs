@@ -3,7 +3,7 @@
 use super::copy;
 use super::inplace;
 use super::recorded::link_linear;
-use super::registry::operation;
+use super::registry::{Arguments, Output, operation};
 use super::window::{self, Window};
 use super::{batch, sum, view};
 use crate::error::{Error, Result};
@@ -305,6 +305,14 @@ fn in_lower(m: i128, n: i128, offset: i128) -> i128 {
     (full - first) * (first + full + 1 + 2 * offset) / 2 + (m - full) * n
 }
 
+/// The indices that a call asks for.
+fn listed(a: &Arguments, triangle: Triangle) -> Result<Output> {
+    if !a.is_none(6) && a.bool(6)? {
+        return Err(Error::PinMemory { op: a.op });
+    }
+    Ok(indices(a.op, [a.int(0)?, a.int(1)?], a.int(2)?, a.dtype(3)?, triangle)?.into())
+}
+
 operation! {
     /// Row and column indices of the lower triangle of a `row` by `col` matrix, up to `offset` above the main diagonal.
     ///
@@ -315,7 +323,7 @@ operation! {
     /// tensor([[0, 1, 1],
     ///         [0, 0, 1]])
     function Noted(Noted -> Noted), ["tril_indices(int row, int col, int offset=0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False)"],
-    |_, a| Ok(indices(a.op, [a.int(0)?, a.int(1)?], a.int(2)?, a.dtype(3)?, Triangle::Lower)?.into())
+    |_, a| listed(a, Triangle::Lower)
 }
 
 operation! {
@@ -328,5 +336,5 @@ operation! {
     /// tensor([[0, 0, 1],
     ///         [0, 1, 1]])
     function Noted(Noted -> Noted), ["triu_indices(int row, int col, int offset=0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False)"],
-    |_, a| Ok(indices(a.op, [a.int(0)?, a.int(1)?], a.int(2)?, a.dtype(3)?, Triangle::Upper)?.into())
+    |_, a| listed(a, Triangle::Upper)
 }

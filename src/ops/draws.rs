@@ -180,7 +180,7 @@ operation! {
         "normal(Tensor mean, Tensor std, *, Generator? generator=None)",
         "normal(Tensor mean, Number std=1, *, Generator? generator=None)",
         "normal(Number mean, Tensor std, *, Generator? generator=None)",
-        "normal(Number mean, Number std, Size size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"
+        "normal(Number mean, Number std, Size size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"
     ], |n, a| {
         let op = a.op;
         if n == 3 {

@@ -349,7 +349,7 @@ pub fn tensordot(a: &Tensor, b: &Tensor, first: &[isize], second: &[isize]) -> R
         if !dims.is_empty() {
             crate::tensor::layout::dim_mask("tensordot", dims, x.rank())?;
         }
-        dims.iter().map(|&d| crate::tensor::layout::wrap_dim("tensordot", d, x.rank())).collect()
+        dims.iter().map(|&d| crate::tensor::layout::wrap_existing_dim("tensordot", d, x.rank())).collect()
     };
     let (first, second) = (wrapped(first, a)?, wrapped(second, b)?);
     let (mut la, mut lb): (Labels, Labels) =

@@ -2,6 +2,7 @@
 
 use smallvec::smallvec;
 
+use super::gather::not_whole;
 use super::registry::{Arguments, operation};
 use super::select::{self, Deed, Family, Indices, Kind, Selection};
 use super::view;
@@ -63,6 +64,9 @@ fn putting(a: &Arguments) -> Result<(Selection, Indices, Tensor, Deed)> {
     let (op, x, index, source) = (a.op, a.tensor(0)?, a.tensor(1)?, a.tensor(2)?);
     if source.dtype() != x.dtype() {
         return Err(Error::DTypeMismatch { op, left: x.dtype(), right: source.dtype() });
+    }
+    if index.dtype().is_floating_point() {
+        return Err(not_whole(op, index.dtype()));
     }
     if source.numel() != index.numel() {
         let what = "source and index must have the same number of elements";

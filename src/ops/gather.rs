@@ -29,8 +29,14 @@ pub(super) fn whole(op: &'static str, index: &Tensor) -> Result<Tensor> {
         DType::I64 | DType::I32 => cast::to(index, DType::I64),
         // What an empty list was before it had a dtype.
         _ if index.numel() == 0 => cast::to(index, DType::I64),
-        given => Err(Error::Invalid { op, what: format!("expected dtype int32 or int64 for index, got {given}") }),
+        given => Err(not_whole(op, given)),
     }
+}
+
+/// The error for indices of another dtype.
+#[cold]
+pub(super) fn not_whole(op: &'static str, given: DType) -> Error {
+    Error::Invalid { op, what: format!("expected dtype int32 or int64 for index, got {given}") }
 }
 
 /// The selection of an index along a dimension of a table, checked to fit it and, if there is one, the list.

@@ -26,7 +26,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2]).new_zeros(3)
     /// tensor([0, 0, 0])
-    function Size(Any -> AskedLike), ["Tensor.new_zeros(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Any -> AskedLike), ["Tensor.new_zeros(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype());
         finish(for_examples(a, |shape| Tensor::zeros(shape, dtype))?, a, 2)
     }
@@ -37,7 +37,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2]).new_ones(3)
     /// tensor([1, 1, 1])
-    function Size(Any -> AskedLike), ["Tensor.new_ones(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Any -> AskedLike), ["Tensor.new_ones(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype());
         finish(for_examples(a, |shape| Tensor::ones(shape, dtype))?, a, 2)
     }
@@ -48,7 +48,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2]).new_empty(3).dtype
     /// torch.int64
-    function Size(Any -> AskedLike), ["Tensor.new_empty(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Any -> AskedLike), ["Tensor.new_empty(Tensor self, int[] size, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(a.tensor(0)?.dtype()).require(a.op)?;
         finish(for_examples(a, |shape| Tensor::uninitialized(a.op, shape, dtype))?, a, 2)
     }
@@ -59,7 +59,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2]).new_full((2,), 7)
     /// tensor([7, 7])
-    function Size(Any -> AskedLike), ["Tensor.new_full(Tensor self, int[] size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Size(Any -> AskedLike), ["Tensor.new_full(Tensor self, Size size, Number fill_value, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(3)?.unwrap_or(a.tensor(0)?.dtype());
         finish(for_examples(a, |shape| full(shape, a.number(2)?, dtype))?, a, 3)
     }
@@ -72,7 +72,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1, 2]).new_empty_strided((2, 3), (1, 2)).stride()
     /// (1, 2)
-    function Noted(Any -> AskedLike), ["Tensor.new_empty_strided(Tensor self, int[] size, int[] stride, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Any -> AskedLike), ["Tensor.new_empty_strided(Tensor self, Size size, Size stride, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(3)?.unwrap_or(a.tensor(0)?.dtype());
         finish(strided(a.op, a.ints(1)?, a.ints(2)?, dtype)?, a, 3)
     }
@@ -85,7 +85,7 @@ operation! {
     ///
     /// >>> ferrograd.empty_strided((2, 3), (1, 2)).stride()
     /// (1, 2)
-    function Noted(Any -> Asked), ["empty_strided(int[] size, int[] stride, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Any -> Asked), ["empty_strided(Size size, Size stride, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         finish(strided(a.op, a.ints(0)?, a.ints(1)?, a.dtype(2)?.unwrap_or_else(default_dtype))?, a, 2)
     }
 }
@@ -122,7 +122,7 @@ operation! {
     ///
     /// >>> ferrograd.empty_permuted((2, 3, 4), (1, 0, 2)).stride()
     /// (4, 8, 1)
-    function Noted(Any -> Asked), ["empty_permuted(int[] size, int[] physical_layout, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Any -> Asked), ["empty_permuted(Size size, Size physical_layout, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let (op, size, order) = (a.op, a.ints(0)?, a.ints(1)?);
         if size.len() != order.len() {
             return Err(Error::PermuteRank { op, rank: size.len(), given: order.len() });

@@ -177,12 +177,12 @@ floats! {
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.rand(3)
     /// tensor([0.4963, 0.7682, 0.0885])
-    "rand(int[] size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
+    "rand(int[] size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)",
     /// As `rand`, in the shape and dtype of another tensor and in the order of its memory.
     ///
     /// >>> ferrograd.rand_like(ferrograd.zeros(2)).shape
     /// torch.Size([2])
-    "rand_like(Tensor input, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
+    "rand_like(Tensor input, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False, MemoryFormat? memory_format=None)"
     => STANDARD_UNIFORM;
 
     /// Random numbers of the normal distribution of mean 0 and variance 1: torch's for the same seed. `generator` is the
@@ -190,12 +190,12 @@ floats! {
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.randn(3)
     /// tensor([ 1.5410, -0.2934, -2.1788])
-    "randn(int[] size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
+    "randn(int[] size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)",
     /// As `randn`, in the shape and dtype of another tensor and in the order of its memory.
     ///
     /// >>> ferrograd.randn_like(ferrograd.zeros(2)).shape
     /// torch.Size([2])
-    "randn_like(Tensor input, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
+    "randn_like(Tensor input, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False, MemoryFormat? memory_format=None)"
     => STANDARD_NORMAL;
 }
 
@@ -210,8 +210,8 @@ operation! {
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.randint(10, (4,))
     /// tensor([4, 9, 3, 0])
     function Size(Noted -> Noted), [
-        "randint(int high, Size size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)",
-        "randint(int low, int high, Size size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"
+        "randint(int high, Size size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)",
+        "randint(int low, int high, Size size, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"
     ], |n, a| {
         let (low, high) = if n == 0 { (0, a.int(0)?) } else { (a.int(0)?, a.int(1)?) };
         let shape = sizes(a.op, a.ints(n + 1)?)?;
@@ -228,8 +228,8 @@ operation! {
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.randint_like(ferrograd.zeros(3), 1, 4)
     /// tensor([3., 1., 3.])
     function Same(Numbers -> AskedLike), [
-        "randint_like(Tensor input, int high, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)",
-        "randint_like(Tensor input, int low, int high, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False, MemoryFormat? memory_format=None)"
+        "randint_like(Tensor input, int high, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False, MemoryFormat? memory_format=None)",
+        "randint_like(Tensor input, int low, int high, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False, MemoryFormat? memory_format=None)"
     ], |n, a| {
         let (low, high) = if n == 0 { (0, a.int(1)?) } else { (a.int(1)?, a.int(2)?) };
         let dtype = a.dtype(n + 3)?.unwrap_or(a.tensor(0)?.dtype());
@@ -329,7 +329,7 @@ operation! {
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.randperm(4)
     /// tensor([0, 1, 3, 2])
-    function Noted(Noted -> Noted), ["randperm(int n, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Noted -> Noted), ["randperm(int n, *, Generator? generator=None, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(2)?.unwrap_or(DType::I64);
         check_asked(a, 2, dtype)?;
         finish(randperm(a.op, a.int(0)?, dtype, a.generator(1)?)?, a, 2)

@@ -17,7 +17,7 @@ operation! {
     ///
     /// >>> ferrograd.range(1, 3)
     /// tensor([1., 2., 3.])
-    function Noted(Numbers -> Asked), ["range(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Numbers -> Asked), ["range(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let (start, end, step) = (a.number(0)?.as_f64(), a.number(1)?.as_f64(), a.number(2)?.as_f64());
         let wrong = |argument, rule, given| Err(Error::Range { op: "range", argument, rule, given });
         if step == 0.0 || step.is_nan() {
@@ -49,7 +49,7 @@ operation! {
     ///
     /// >>> ferrograd.logspace(0, 2, 3)
     /// tensor([  1.,  10., 100.])
-    function Noted(Numbers -> Asked), ["logspace(Number start, Number end, int steps, Number base=10.0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool requires_grad=False)"], |_, a| {
+    function Noted(Numbers -> Asked), ["logspace(Number start, Number end, int steps, Number base=10.0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(4)?.unwrap_or_else(default_dtype);
         let y = logspace(a.number(0)?.as_f64(), a.number(1)?.as_f64(), a.int(2)?, a.float(3)?, dtype)?;
         finish(y, a, 4)

@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::formula::Operand;
-use super::gather::whole;
+use super::gather::{not_whole, whole};
 use super::reduction::{self, Reduce};
 use super::registry::{Arguments, operation};
 use super::select::{self, Deed, Family, Indices, Kind, Selection};
@@ -44,15 +44,18 @@ fn rows(
     index: &Tensor,
 ) -> Result<(Selection, Indices)> {
     let dim = wrap_dim(op, dim, x.rank())?;
-    let index = whole(op, index)?;
     if index.rank() > 1 {
-        return Err(Error::IndexShape {
-            op,
-            what: "the index must be a vector",
-            expected: vec![index.numel()],
-            given: index.shape().to_vec(),
+        let (what, expected, given) = ("the index must be a vector", vec![index.numel()], index.shape().to_vec());
+        return Err(if std::ptr::eq(family, &FILLED) {
+            Error::Shape { op, what, expected, given }
+        } else {
+            Error::IndexShape { op, what, expected, given }
         });
     }
+    if index.dtype().is_floating_point() {
+        return Err(not_whole(op, index.dtype()));
+    }
+    let index = whole(op, index)?;
     let table = x.layout().shape.clone();
     if x.rank() == 0 {
         // A tensor without dimensions counts as one of a single element.

@@ -129,7 +129,7 @@ operation! {
     ///
     /// >>> ferrograd.as_strided_scatter(ferrograd.zeros(4), ferrograd.ones(2), (2,), (2,))
     /// tensor([1., 0., 1., 0.])
-    function Noted(Any -> First), ["as_strided_scatter(Tensor self, Tensor src, int[] size, int[] stride, int? storage_offset=None)"], |_, a| {
+    function Noted(Any -> First), ["as_strided_scatter(Tensor self, Tensor src, Size size, Size stride, int? storage_offset=None)"], |_, a| {
         let (x, source) = (a.tensor(0)?, a.tensor(1)?);
         if batch::level([x, source]).is_some() {
             // Each example counts as a tensor with memory of its own.

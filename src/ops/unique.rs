@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::element::{Element, dispatch};
 use crate::kernels::sort::{self as kernel, Order, rank};
+use crate::memory::filled;
 use crate::tensor::Tensor;
 use crate::tensor::layout::{Shape, wrap_dim};
 use crate::tensor::storage::Access;
@@ -61,8 +62,8 @@ struct Groups {
     counts: Vec<i64>,
 }
 
-fn groups(order: &[i64], is_new: impl Fn(usize, usize) -> bool) -> Groups {
-    let mut found = Groups { firsts: Vec::new(), inverse: vec![0; order.len()], counts: Vec::new() };
+fn groups(order: &[i64], is_new: impl Fn(usize, usize) -> bool) -> Result<Groups> {
+    let mut found = Groups { firsts: Vec::new(), inverse: filled("unique", 0, order.len())?, counts: Vec::new() };
     for (n, &item) in order.iter().enumerate() {
         if n == 0 || is_new(order[n - 1] as usize, item as usize) {
             found.firsts.push(item);
@@ -72,7 +73,7 @@ fn groups(order: &[i64], is_new: impl Fn(usize, usize) -> bool) -> Groups {
         found.counts[last] += 1;
         found.inverse[item as usize] = last as i64;
     }
-    found
+    Ok(found)
 }
 
 /// The different elements or slices, the place of each among them, and their counts.
@@ -93,7 +94,7 @@ fn unique(op: &'static str, x: &Tensor, dim: Option<isize>, sorted: bool) -> Res
         let data = unsafe { rows.elements::<T>() };
         let order = if sorted { in_order(data, count, width) } else { (0..count as i64).collect() };
         let row = |i: usize| &data[i * width..(i + 1) * width];
-        let found = groups(&order, |a, b| row(a) != row(b));
+        let found = groups(&order, |a, b| row(a) != row(b))?;
         let values: Vec<T> = found.firsts.iter().flat_map(|&i| row(i as usize).iter().copied()).collect();
         let mut full = shape.clone();
         full[0] = found.firsts.len();

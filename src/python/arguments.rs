@@ -29,99 +29,188 @@ pub struct Given<'a, 'py> {
 /// The values of a matched call.
 pub type Values = SmallVec<[Value; 6]>;
 
+/// Why a signature does not take the arguments of a call.
+enum Refusal {
+    /// There are too many, too few, or some of unknown names: what follows the operation's name in the message.
+    Count(String),
+    /// One is of another type.
+    Type(String),
+    /// One is of the right type, and has a value that no signature takes.
+    Value(PyErr),
+}
+
+impl From<PyErr> for Refusal {
+    fn from(error: PyErr) -> Self {
+        Refusal::Value(error)
+    }
+}
+
+impl From<crate::Error> for Refusal {
+    fn from(error: crate::Error) -> Self {
+        Refusal::Value(error.into())
+    }
+}
+
 /// Tries the signatures in order; gives the number of the one that takes the arguments, and their values.
 ///
 /// # Errors
 /// `TypeError` that shows what was given and the signatures, where none does.
 pub fn bind(entry: &Entry, given: &Given) -> PyResult<(usize, Values)> {
-    let mut reason = None;
+    let mut refusals = SmallVec::<[Refusal; 2]>::new();
     for (n, signature) in entry.signatures.iter().enumerate() {
-        match matched(signature, given)? {
+        match matched(signature, given) {
             Ok(values) => return Ok((n, values)),
-            Err(why) => reason = Some(why),
+            Err(why) => refusals.push(why),
         }
     }
-    Err(mismatch(entry, given, reason))
+    Err(mismatch(entry, given, refusals))
 }
 
-fn mismatch(entry: &Entry, given: &Given, reason: Option<String>) -> PyErr {
+/// The error where no signature takes the arguments: the reason of the only one that it can have been, or those of all.
+#[cold]
+fn mismatch(entry: &Entry, given: &Given, refusals: SmallVec<[Refusal; 2]>) -> PyErr {
     let name = entry.operation.name;
-    if let (1, Some(reason)) = (entry.signatures.len(), &reason) {
-        return PyTypeError::new_err(format!("{name}(): {reason}"));
+    let (mut reasons, mut types) = (Vec::new(), 0);
+    for refusal in refusals {
+        match refusal {
+            Refusal::Value(error) => return error,
+            Refusal::Type(why) => {
+                types += 1;
+                reasons.push((true, why));
+            }
+            Refusal::Count(why) => reasons.push((false, why)),
+        }
     }
-    let type_name = |o: &Borrowed<PyAny>| o.get_type().name().map_or("?".into(), |n| n.to_string());
-    let mut shown: Vec<String> = given.positional.iter().map(type_name).collect();
+    let only = reasons.iter().find(|(is_type, _)| reasons.len() == 1 || types == 1 && *is_type);
+    if let Some((is_type, why)) = only {
+        let colon = if *is_type { ":" } else { "" };
+        return PyTypeError::new_err(format!("{name}(){colon} {why}"));
+    }
+    let mut shown: Vec<String> = given.positional.iter().map(|o| type_name(o)).collect();
     shown.extend(given.named.iter().map(|(n, o)| format!("{n}={}", type_name(o))));
-    let expected = entry.operation.signatures.join(" or ");
+    let is_method = given.receiver.is_some();
+    let one =
+        |(signature, (_, why)): (&Signature, &(bool, String))| format!("\n * {}: {why}", signature.shown(is_method));
+    let expected: String = entry.signatures.iter().zip(&reasons).map(one).collect();
     PyTypeError::new_err(format!(
-        "{name}() received an invalid combination of arguments - got ({}), but expected {expected}",
+        "{name}() received an invalid combination of arguments - got ({}), but expected one of:{expected}",
         shown.join(", ")
     ))
 }
 
+/// The name of an object's class.
+pub fn type_name(object: &Bound<'_, PyAny>) -> String {
+    object.get_type().name().map_or("?".into(), |n| n.to_string())
+}
+
+/// Where an argument stands, for messages: the tensor of a method is not counted.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    parameter: &'a Parameter,
+    /// Its number from 1, where it is not given by name.
+    position: Option<usize>,
+}
+
+impl Place<'_> {
+    fn is_not(self, found: impl std::fmt::Display) -> Refusal {
+        let at = self.position.map_or(String::new(), |n| format!(" (position {n})"));
+        let expected = expected(self.parameter.kind);
+        Refusal::Type(format!("argument '{}'{at} must be {expected}, {found}", self.parameter.shown_name()))
+    }
+
+    /// An item of a sequence is of another type.
+    fn holds(self, item: &Bound<'_, PyAny>, n: usize) -> Refusal {
+        self.is_not(format_args!("but found element of type {} at pos {n}", shown_type(item)))
+    }
+}
+
+/// The name of an object's class; an integer that is too large is shown.
+pub fn shown_type(object: &Bound<'_, PyAny>) -> String {
+    if is_large(object) { format!("int ({object} does not fit int64)") } else { type_name(object) }
+}
+
 /// The values for one signature, or why it does not take the arguments.
-fn matched(signature: &Signature, given: &Given) -> PyResult<Result<Values, String>> {
+fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
     let mut values = Values::new();
     let mut positional = given.receiver.iter().chain(given.positional).peekable();
-    let mut used = 0;
+    let receivers = usize::from(given.receiver.is_some());
+    let (mut taken, mut used) = (0_usize, 0);
     for parameter in &signature.parameters {
         let by_name = given.named.iter().find(|(name, _)| names(parameter, name));
+        let mut place = Place { parameter, position: Some((taken + 1).saturating_sub(receivers)) };
         let value = if parameter.kind == Kind::ManyTensors {
             let mut tensors = Vec::new();
-            while let Some(Ok(t)) = positional.peek().map(|o| o.cast::<PyTensor>()) {
-                tensors.push(t.get().get().clone());
-                positional.next();
+            while let Some(object) = positional.next() {
+                taken += 1;
+                match object.cast::<PyTensor>() {
+                    Ok(t) => tensors.push(t.get().get().clone()),
+                    Err(_) => return Err(place.holds(object, taken)),
+                }
             }
-            Ok(Value::Tensors(tensors))
+            Value::Tensors(tensors)
         } else if parameter.keyword_only || positional.peek().is_none() {
+            place.position = None;
             match by_name {
                 Some((_, object)) => {
                     used += 1;
-                    value(parameter, object)?
+                    value(place, object)?
                 }
-                None => default(parameter),
+                None => default(signature, parameter, given)?,
             }
         } else if by_name.is_some() {
-            return Ok(Err(format!("got multiple values for argument '{}'", parameter.name)));
+            return Err(Refusal::Count(format!("got multiple values for argument '{}'", parameter.shown_name())));
         } else if parameter.is_variadic() && positional.peek().is_some_and(|o| is_size(o)) {
+            let is_last = signature.is_last(parameter);
             let mut ints = SmallVec::new();
-            while let Some(i) = positional.peek().and_then(|o| convert::integer(o)) {
-                ints.push(i);
+            while let Some(object) = positional.peek() {
+                match convert::integer(object) {
+                    Some(i) => ints.push(i),
+                    None if is_last => return Err(place.holds(object, ints.len() + 1)),
+                    None => break,
+                }
                 positional.next();
+                taken += 1;
             }
-            Ok(Value::Ints(ints))
+            Value::Ints(ints)
         } else if parameter.is_variadic_tensors() && positional.peek().is_some_and(|o| tensor(o).is_some()) {
             let mut all = Vec::new();
             while let Some(Value::Tensor(t)) = positional.peek().and_then(|o| tensor(o)) {
                 all.push(t);
                 positional.next();
+                taken += 1;
             }
-            Ok(Value::Tensors(all))
+            Value::Tensors(all)
         } else if let Some(object) = positional.next() {
-            value(parameter, object)?
+            taken += 1;
+            value(place, object)?
         } else {
-            default(parameter)
+            default(signature, parameter, given)?
         };
-        match value {
-            Ok(value) => values.push(value),
-            Err(why) => return Ok(Err(why)),
-        }
+        values.push(value);
     }
     if positional.peek().is_some() {
-        let count = signature.parameters.iter().filter(|p| !p.keyword_only).count();
-        return Ok(Err(format!("takes {count} positional arguments but {} were given", given.positional.len())));
+        let count = signature.parameters.iter().filter(|p| !p.keyword_only).count().saturating_sub(receivers);
+        let arguments = if count == 1 { "argument" } else { "arguments" };
+        let given = given.positional.len();
+        let were = if given == 1 { "was" } else { "were" };
+        return Err(Refusal::Count(format!("takes {count} positional {arguments} but {given} {were} given")));
     }
     if used != given.named.len() {
         let known = |name: &String| signature.parameters.iter().any(|p| names(p, name));
         let unknown = given.named.iter().find(|(n, _)| !known(n)).map_or("", |(n, _)| n.as_str());
-        return Ok(Err(format!("got an unexpected keyword argument '{unknown}'")));
+        return Err(Refusal::Count(format!("got an unexpected keyword argument '{unknown}'")));
     }
-    Ok(Ok(values))
+    Ok(values)
 }
 
 /// An integer that is no truth value.
 fn is_size(object: &Bound<'_, PyAny>) -> bool {
     !object.is_instance_of::<PyBool>() && convert::integer(object).is_some()
+}
+
+/// An integer beyond int64.
+fn is_large(object: &Bound<'_, PyAny>) -> bool {
+    object.is_instance_of::<PyInt>() && convert::integer(object).is_none()
 }
 
 /// torch takes NumPy's names for some parameters, and `input` for the tensor of a function.
@@ -133,21 +222,34 @@ fn names(parameter: &Parameter, given: &str) -> bool {
         )
 }
 
-fn default(parameter: &Parameter) -> Result<Value, String> {
-    match parameter.default {
-        Default::Required => Err(format!("missing required argument '{}'", parameter.name)),
-        Default::None => Ok(Value::None),
-        Default::Int(i) => Ok(Value::Number(Scalar::Int(i))),
-        Default::Float(x) => Ok(Value::Number(Scalar::Float(x))),
-        Default::Text(word) => Ok(Value::Text(word.into())),
-        Default::Bool(b) => Ok(Value::Number(Scalar::Bool(b))),
-    }
+/// What a parameter is where it is not given; where it must be, all that miss are named.
+fn default(signature: &Signature, parameter: &Parameter, given: &Given) -> Result<Value, Refusal> {
+    Ok(match parameter.default {
+        Default::Required => {
+            let named = |p: &Parameter| given.named.iter().any(|(name, _)| names(p, name));
+            let from = signature.parameters.iter().skip_while(|p| p.name != parameter.name);
+            let missing = from.filter(|p| p.default == Default::Required && !named(p));
+            let all: Vec<String> = missing.map(|p| format!("\"{}\"", p.shown_name())).collect();
+            let (count, all) = (all.len(), all.join(", "));
+            return Err(Refusal::Count(format!("missing {count} required positional arguments: {all}")));
+        }
+        Default::None => Value::None,
+        Default::Int(i) => Value::Number(Scalar::Int(i)),
+        Default::Float(x) => Value::Number(Scalar::Float(x)),
+        Default::Text(word) => Value::Text(word.into()),
+        Default::Bool(b) => Value::Number(Scalar::Bool(b)),
+    })
 }
 
 /// An argument as the parameter takes it, or why it does not.
-fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Value, String>> {
+fn value(place: Place, object: &Bound<'_, PyAny>) -> Result<Value, Refusal> {
+    let parameter = place.parameter;
     if object.is_none() && (parameter.optional || parameter.default == Default::None) {
-        return Ok(Ok(Value::None));
+        // A truth value that may be None means its default then.
+        return Ok(match parameter.default {
+            Default::Bool(b) => Value::Number(Scalar::Bool(b)),
+            _ => Value::None,
+        });
     }
     let found = match parameter.kind {
         Kind::Tensor => tensor(object),
@@ -157,43 +259,31 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
             Some(convert::Other::Number(n)) => Some(Value::Number(n)),
             None => None,
         },
-        Kind::Tensors => tensors(object)?,
+        Kind::Tensors => tensors(place, object)?,
         Kind::ManyTensors => None,
         Kind::Number => match convert::number(object)? {
             Some(n) => Some(Value::Number(n)),
             None => match object.cast::<PyTensor>() {
-                Ok(t) if t.get().get().numel() == 1 && !t.get().get().requires_grad() => {
+                Ok(t) if t.get().get().rank() == 0 && !t.get().get().requires_grad() => {
                     Some(Value::Number(t.get().get().item()?))
                 }
                 _ => None,
             },
         },
         Kind::Int if object.is_instance_of::<PyBool>() => None,
-        Kind::Int => match convert::integer(object) {
-            None if object.is_instance_of::<PyInt>() => {
-                return Err(PyValueError::new_err(format!("Overflow when unpacking long long: {object}")));
-            }
-            i => i.map(|i| Value::Number(Scalar::Int(i as i64))),
-        },
-        Kind::Ints => ints(object)?,
-        Kind::Size => {
-            if convert::integer(object).is_some() {
-                None
-            } else {
-                ints(object)?
-            }
-        }
-        Kind::MaybeInts => maybe_ints(object)?,
-        Kind::Lists => lists(object)?,
+        Kind::Int => whole(object)?.map(|i| Value::Number(Scalar::Int(i as i64))),
+        Kind::Ints if parameter.is_variadic() && is_large(object) => return Err(place.holds(object, 1)),
+        Kind::Ints => ints(place, object)?,
+        Kind::Size if convert::integer(object).is_some() || is_large(object) => None,
+        Kind::Size => ints(place, object)?,
+        Kind::MaybeInts => maybe_ints(place, object)?,
+        Kind::Lists => lists(place, object)?,
         Kind::Order => match object.extract::<String>() {
             Ok(word) => Some(Value::Text(word)),
             Err(_) => convert::number(object)?.map(Value::Number),
         },
-        Kind::Numbers => numbers(object)?,
-        Kind::Bool => match convert::number(object)? {
-            Some(Scalar::Bool(b)) => Some(Value::Number(Scalar::Bool(b))),
-            _ => None,
-        },
+        Kind::Numbers => numbers(place, object)?,
+        Kind::Bool => convert::truth(object)?.map(|b| Value::Number(Scalar::Bool(b))),
         Kind::DType => dtype(object).map(Value::DType),
         Kind::Text => object.extract::<String>().ok().map(Value::Text),
         Kind::Device => device::check(object)?.then_some(Value::None),
@@ -201,13 +291,11 @@ fn value(parameter: &Parameter, object: &Bound<'_, PyAny>) -> PyResult<Result<Va
         Kind::MemoryFormat => device::memory_format(object)?.map(|name| Value::Text(name.into())),
         Kind::Generator => object.cast::<PyGenerator>().ok().map(|g| Value::Generator(g.get().0.clone())),
     };
-    Ok(found.ok_or_else(|| {
-        let given = object.get_type().name().map_or("?".into(), |n| n.to_string());
-        format!("argument '{}' must be {}, not {given}", parameter.name, expected(parameter.kind))
-    }))
+    found.ok_or_else(|| place.is_not(format_args!("not {}", type_name(object))))
 }
 
-fn expected(kind: Kind) -> &'static str {
+/// What messages call the values of a kind.
+pub fn expected(kind: Kind) -> &'static str {
     match kind {
         Kind::Tensor => "Tensor",
         Kind::Operand => "Tensor or Number",
@@ -233,86 +321,110 @@ fn tensor(object: &Bound<'_, PyAny>) -> Option<Value> {
     object.cast::<PyTensor>().ok().map(|t| Value::Tensor(t.get().get().clone()))
 }
 
-fn tensors(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+/// The items of a list or tuple, each as `read` takes it.
+fn sequence<T>(
+    place: Place,
+    object: &Bound<'_, PyAny>,
+    mut read: impl FnMut(&Bound<'_, PyAny>) -> Result<Option<T>, Refusal>,
+) -> Result<Option<Vec<T>>, Refusal> {
     if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
         return Ok(None);
     }
     let mut all = Vec::new();
-    for item in object.try_iter()? {
-        match item?.cast::<PyTensor>() {
-            Ok(t) => all.push(t.get().get().clone()),
-            Err(_) => return Ok(None),
-        }
+    for (n, item) in object.try_iter()?.enumerate() {
+        let item = item?;
+        all.push(read(&item)?.ok_or_else(|| place.holds(&item, n + 1))?);
     }
-    Ok(Some(Value::Tensors(all)))
+    Ok(Some(all))
 }
 
-fn ints(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+fn tensors(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Refusal> {
+    let one = |item: &Bound<'_, PyAny>| Ok(item.cast::<PyTensor>().ok().map(|t| t.get().get().clone()));
+    Ok(sequence(place, object, one)?.map(Value::Tensors))
+}
+
+/// An integer, which must fit int64.
+fn whole(object: &Bound<'_, PyAny>) -> PyResult<Option<isize>> {
+    match convert::integer(object) {
+        None if is_large(object) => {
+            Err(PyValueError::new_err(format!("Overflow when unpacking long long: {object} does not fit int64")))
+        }
+        found => Ok(found),
+    }
+}
+
+/// One integer, or a sequence of them.
+fn integers(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<SmallVec<[isize; 4]>>, Refusal> {
     if object.is_instance_of::<PyBool>() {
         return Ok(None);
     }
-    if let Some(i) = convert::integer(object) {
-        return Ok(Some(Value::Ints(smallvec::smallvec![i])));
+    if let Some(i) = whole(object)? {
+        return Ok(Some(smallvec::smallvec![i]));
     }
-    if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
-        return Ok(None);
-    }
-    let mut all = SmallVec::new();
-    for item in object.try_iter()? {
-        match convert::integer(&item?) {
-            Some(i) => all.push(i),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(Value::Ints(all)))
+    Ok(sequence(place, object, |item| Ok(convert::integer(item)))?.map(SmallVec::from_vec))
+}
+
+fn ints(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Refusal> {
+    Ok(integers(place, object)?.map(Value::Ints))
 }
 
 /// As [`ints`], with [`Arguments::SAME`] for None.
-fn maybe_ints(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+fn maybe_ints(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Refusal> {
     if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
-        return ints(object);
+        return ints(place, object);
     }
-    let mut all = SmallVec::new();
-    for item in object.try_iter()? {
-        let item = item?;
-        match convert::integer(&item) {
-            Some(i) => all.push(i),
-            None if item.is_none() => all.push(Arguments::SAME),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(Value::Ints(all)))
+    let one = |item: &Bound<'_, PyAny>| Ok(if item.is_none() { Some(Arguments::SAME) } else { convert::integer(item) });
+    Ok(sequence(place, object, one)?.map(|all| Value::Ints(SmallVec::from_vec(all))))
 }
 
-fn lists(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
-    if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
-        return Ok(None);
-    }
-    let mut all = Vec::new();
-    for item in object.try_iter()? {
-        match ints(&item?)? {
-            Some(Value::Ints(list)) => all.push(list),
-            _ => return Ok(None),
-        }
-    }
-    Ok(Some(Value::Lists(all)))
+fn lists(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Refusal> {
+    Ok(sequence(place, object, |item| integers(place, item))?.map(Value::Lists))
 }
 
-fn numbers(object: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+fn numbers(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Refusal> {
     if let Some(n) = convert::number(object)? {
         return Ok(Some(Value::Numbers(vec![n])));
     }
-    if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
-        return Ok(None);
-    }
-    let mut all = Vec::new();
-    for item in object.try_iter()? {
-        match convert::number(&item?)? {
-            Some(n) => all.push(n),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(Value::Numbers(all)))
+    Ok(sequence(place, object, |item| Ok(convert::number(item)?))?.map(Value::Numbers))
+}
+
+/// An argument of a function that stands outside the table, which must be an integer.
+///
+/// # Errors
+/// `TypeError` for what is none, `ValueError` for one that does not fit int64.
+pub fn take_int(op: &str, name: &str, object: &Bound<'_, PyAny>) -> PyResult<isize> {
+    let found = if object.is_instance_of::<PyBool>() { None } else { whole(object)? };
+    found.ok_or_else(|| unlike(op, name, "int", object))
+}
+
+/// An argument of a function that stands outside the table, which must be a truth value.
+///
+/// # Errors
+/// `TypeError` for what is none.
+pub fn take_bool(op: &str, name: &str, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    convert::truth(object)?.ok_or_else(|| unlike(op, name, "bool", object))
+}
+
+/// An argument of a function that stands outside the table, which must be a tensor.
+///
+/// # Errors
+/// `TypeError` for what is none.
+pub fn take_tensor<'a, 'py>(op: &str, name: &str, object: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyTensor>> {
+    object.cast().map_err(|_| unlike(op, name, "Tensor", object))
+}
+
+/// An argument of a function that stands outside the table, which must be an element type.
+///
+/// # Errors
+/// `TypeError` for what is none.
+pub fn take_dtype(op: &str, name: &str, object: &Bound<'_, PyAny>) -> PyResult<DType> {
+    dtype(object).ok_or_else(|| unlike(op, name, "torch.dtype", object))
+}
+
+/// The error for an argument of another type.
+#[cold]
+pub fn unlike(op: &str, name: &str, expected: &str, object: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!("{op}(): argument '{name}' must be {expected}, not {}", type_name(object)))
 }
 
 /// A dtype, also by Python's own types.

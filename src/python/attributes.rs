@@ -3,12 +3,14 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyComplex, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyComplex, PyInt, PyTuple};
 
+use super::arguments::{shown_type, take_tensor};
 use super::convert::{self, ok};
 use super::data;
 use super::device::{self, PyDevice};
 use super::dtype::{self, PyDType};
+use super::error::guarded;
 use super::tensor::{PyTensor, wrap};
 use crate::ops::{copy, view};
 use crate::tensor::dtype::DType;
@@ -48,10 +50,10 @@ impl PyTensor {
     /// >>> ferrograd.ones(1).cuda()
     /// Traceback (most recent call last):
     /// ...
-    /// RuntimeError: ferrograd computes on the CPU only, got device cuda
+    /// AssertionError: ferrograd computes on the CPU only, got device cuda
     #[pyo3(signature = (*_args, **_kwargs))]
     fn cuda(&self, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        Err(PyRuntimeError::new_err("ferrograd computes on the CPU only, got device cuda"))
+        Err(device::absent("cuda", "cuda"))
     }
 
     /// The number of the device: -1, as the CPU has none.
@@ -128,8 +130,9 @@ impl PyTensor {
     ///
     /// >>> ferrograd.zeros(2, 3).is_same_size(ferrograd.zeros(3, 2))
     /// False
-    fn is_same_size(&self, other: &Bound<'_, PyTensor>) -> bool {
-        self.get().shape() == other.get().get().shape()
+    fn is_same_size(&self, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let other = take_tensor("is_same_size", "other", other)?;
+        Ok(self.get().shape() == other.get().get().shape())
     }
 
     fn __reversed__(slf: Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -137,7 +140,7 @@ impl PyTensor {
         if t.rank() == 0 {
             return Ok(slf.into_any().unbind());
         }
-        wrap(slf.py(), ok(crate::ops::arrange::flip(t, &[0]))?)
+        wrap(slf.py(), ok(guarded("flip", || crate::ops::arrange::flip(t, &[0])))?)
     }
 
     fn __complex__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyComplex>> {
@@ -174,10 +177,11 @@ impl PyTensor {
         if !known.is_none() {
             return Ok(known);
         }
-        let copy = ok(copy::clone(&t.detach()))?;
+        let cloned = |t: &Tensor| ok(guarded("deepcopy", || copy::clone(&t.detach())));
+        let copy = cloned(t)?;
         ok(copy.set_requires_grad(t.requires_grad()))?;
         if let Some(g) = t.grad() {
-            ok(copy.set_grad(Some(ok(copy::clone(&g.detach()))?)))?;
+            ok(copy.set_grad(Some(cloned(&g)?)))?;
         }
         let copy = wrap(py, copy)?.into_bound(py);
         memo.set_item(key, &copy)?;
@@ -195,7 +199,7 @@ impl PyTensor {
         }
         let straight = ok(view::permute(&t.detach(), &order))?;
         let rebuild = py.import("ferrograd._size")?.getattr("_rebuild")?;
-        let bytes = PyBytes::new(py, &ok(straight.to_bytes())?);
+        let bytes = PyBytes::new(py, &ok(guarded("reduce", || straight.to_bytes()))?);
         let shape = PyTuple::new(py, straight.shape())?;
         let arguments = (bytes, shape, order, dtype::object(py, t.dtype())?, t.requires_grad());
         let attributes = slf.getattr("__dict__")?;
@@ -208,18 +212,14 @@ impl PyTensor {
 /// or another tensor's elements. `FloatTensor(...)` and its kin say of which dtype, which a tensor must have then.
 pub fn construct(arguments: &Bound<'_, PyTuple>, asked: Option<DType>) -> PyResult<Tensor> {
     let dtype = asked.unwrap_or_else(default_dtype);
-    let sizes: Option<Vec<isize>> = arguments
-        .iter()
-        .map(|a| if a.is_instance_of::<pyo3::types::PyBool>() { None } else { convert::integer(&a) })
-        .collect();
+    let sizes: Option<Vec<isize>> =
+        arguments.iter().map(|a| if a.is_instance_of::<PyBool>() { None } else { convert::integer(&a) }).collect();
     let is_tensor = arguments.len() == 1 && arguments.get_item(0)?.is_instance_of::<PyTensor>();
     if let (Some(sizes), false) = (sizes, is_tensor) {
         return zeros(if sizes.is_empty() { &[0] } else { &sizes }, dtype);
     }
     let (1, Ok(data)) = (arguments.len(), arguments.get_item(0)) else {
-        return Err(PyTypeError::new_err(format!(
-            "new() received an invalid combination of arguments - got {arguments}, but expected sizes or one sequence"
-        )));
+        return Err(not_sizes(arguments));
     };
     if let Ok(t) = data.cast::<PyTensor>() {
         let t = t.get().get();
@@ -231,11 +231,22 @@ pub fn construct(arguments: &Bound<'_, PyTuple>, asked: Option<DType>) -> PyResu
     if convert::is_size(&data)? {
         return zeros(&data.extract::<Vec<isize>>()?, dtype);
     }
-    if convert::number(&data)?.is_some() || data.is_none() {
+    if data.is_instance_of::<PyInt>() && !data.is_instance_of::<PyBool>() {
+        return Err(not_sizes(arguments));
+    }
+    if convert::number(&data)?.is_some() || data.is_none() || data.is_instance_of::<PyDType>() {
         let given = data.get_type().name()?;
         return Err(PyTypeError::new_err(format!("new(): data must be a sequence (got {given})")));
     }
     data::tensor(&data, Some(dtype))
+}
+
+/// The error for arguments that are no sizes: of the first that is none.
+fn not_sizes(arguments: &Bound<'_, PyTuple>) -> PyErr {
+    let wrong = arguments.iter().enumerate().find(|(_, a)| convert::integer(a).is_none());
+    let what = wrong
+        .map_or_else(String::new, |(n, a)| format!(", but found element of type {} at pos {}", shown_type(&a), n + 1));
+    PyTypeError::new_err(format!("new(): argument 'size' must be tuple of ints{what}"))
 }
 
 /// What `FloatTensor(...)` and its kin make of their arguments.

@@ -46,14 +46,25 @@ fn is_numpy_number(object: &Bound<'_, PyAny>) -> bool {
         && !class.name().is_ok_and(|n| n == "ndarray")
 }
 
-/// An integer: an int, or what has `__index__`; not a bool where `strict`.
+/// A truth value of Python's or NumPy's, if the object is one.
+pub fn truth(object: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
+    if object.is_instance_of::<PyBool>() {
+        return Ok(Some(object.is_truthy()?));
+    }
+    match is_numpy_number(object) {
+        true => truth(&object.call_method0("item")?),
+        false => Ok(None),
+    }
+}
+
+/// An integer: an int, what has `__index__`, or the only one of a tensor.
 pub fn integer(object: &Bound<'_, PyAny>) -> Option<isize> {
     if object.is_instance_of::<PyFloat>() {
         return None;
     }
     if let Ok(t) = object.cast::<PyTensor>() {
         let t = t.get().get();
-        let is_index = t.rank() == 0 && t.dtype().category() == Category::Integer;
+        let is_index = t.numel() == 1 && t.dtype().category() == Category::Integer;
         return if is_index { t.item().ok().map(|s| s.as_i64() as isize) } else { None };
     }
     object.extract::<isize>().ok()

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple};
 
 use super::convert::{number, ok};
+use super::error::guarded;
 use super::numpy;
 use super::tensor::PyTensor;
 use crate::error::Error;
@@ -36,13 +37,11 @@ struct Data {
 pub fn tensor(object: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tensor> {
     if let Ok(t) = object.cast::<PyTensor>() {
         let t = t.get().get().detach();
-        let copy = copy::clone(&t)?;
-        return Ok(cast::to(&copy, dtype.unwrap_or(t.dtype()))?);
+        return ok(guarded(OP, || cast::to(&copy::clone(&t)?, dtype.unwrap_or(t.dtype()))));
     }
     if numpy::is_array(object) {
         let shared = numpy::from_array(object, true)?;
-        let copy = copy::contiguous_copy(&shared)?;
-        return Ok(cast::to(&copy, dtype.unwrap_or(shared.dtype()))?);
+        return ok(guarded(OP, || cast::to(&copy::contiguous_copy(&shared)?, dtype.unwrap_or(shared.dtype()))));
     }
     if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
         let name = object.get_type().name()?;
@@ -54,7 +53,7 @@ pub fn tensor(object: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tenso
     if !dtype.is_floating_point() {
         data.numbers.iter().try_for_each(|n| n.check_fits(OP, dtype))?;
     }
-    Ok(Tensor::from_scalars(&data.numbers, &data.shape, dtype)?)
+    ok(guarded(OP, || Tensor::from_scalars(&data.numbers, &data.shape, dtype)))
 }
 
 impl Data {
@@ -69,7 +68,7 @@ impl Data {
         if !object.is_instance_of::<PyString>() && numpy::is_array(object) {
             return self.tensor(&numpy::from_array(object, true)?, depth);
         }
-        self.open(length(object, depth)?, depth)?;
+        self.open(length(object, depth, !self.numbers.is_empty())?, depth)?;
         if let Ok(list) = object.cast::<PyList>() {
             return list.iter().try_for_each(|item| self.collect(&item, depth + 1));
         }
@@ -106,12 +105,12 @@ impl Data {
     /// Adds the numbers of a tensor; one that has a single number stands for it, whatever its shape.
     fn tensor(&mut self, t: &Tensor, depth: usize) -> PyResult<()> {
         if t.numel() == 1 {
-            return self.leaf(ok(t.item())?, t.dtype(), depth);
+            return self.leaf(ok(guarded(OP, || t.item()))?, t.dtype(), depth);
         }
         let open: Vec<usize> = t.shape().iter().scan(true, |more, &n| more.then(|| (*more = n > 0, n).1)).collect();
         open.iter().enumerate().try_for_each(|(i, &size)| self.open(size, depth + i))?;
         self.holds(t.dtype());
-        self.numbers.extend(ok(t.to_scalars())?);
+        self.numbers.extend(ok(guarded(OP, || t.to_scalars()))?);
         Ok(())
     }
 
@@ -139,11 +138,15 @@ impl Data {
     }
 }
 
-/// The length of a sequence; an error for what is none.
-fn length(object: &Bound<'_, PyAny>, depth: usize) -> PyResult<usize> {
+/// The length of a sequence; an error for what is none, also for text, of another class where it stands beside numbers.
+fn length(object: &Bound<'_, PyAny>, depth: usize, beside_numbers: bool) -> PyResult<usize> {
     let name = object.get_type().name()?;
     if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
-        return Err(PyValueError::new_err(format!("tensor: too many dimensions '{name}': expected numbers")));
+        return Err(if beside_numbers {
+            PyTypeError::new_err(format!("new(): invalid data type '{name}': expected a number"))
+        } else {
+            PyValueError::new_err(format!("tensor: too many dimensions '{name}': expected numbers"))
+        });
     }
     // SAFETY: the object is alive.
     let is_sequence = unsafe { ffi::PySequence_Check(object.as_ptr()) } == 1;

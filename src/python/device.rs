@@ -1,9 +1,11 @@
 //! `ferrograd.device`, `layout` and `memory_format`: what calls written for torch name. There is one device, one layout and
 //! row-major order.
 
-use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyAssertionError, PyNotImplementedError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt};
 
+use super::arguments::unlike;
 use crate::tensor::Tensor;
 
 /// The kinds of device that torch knows by name.
@@ -114,18 +116,50 @@ impl PyDevice {
     }
 }
 
+/// The device that an object names, if it names one.
+fn named(object: &Bound<'_, PyAny>) -> PyResult<Option<PyDevice>> {
+    match (object.cast::<PyDevice>(), object.extract::<String>()) {
+        (Ok(device), _) => Ok(Some(device.get().clone())),
+        (_, Ok(text)) => PyDevice::parse(&text).map(Some),
+        // A number is one of the devices that compute beside the CPU.
+        _ if object.is_instance_of::<PyInt>() && !object.is_instance_of::<PyBool>() => {
+            Err(absent("", &object.to_string()))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Whether the object names a device; one that is not the CPU is an error.
 pub fn check(object: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let device = match (object.cast::<PyDevice>(), object.extract::<String>()) {
-        (Ok(device), _) => device.get().clone(),
-        (_, Ok(text)) => PyDevice::parse(&text)?,
-        _ => return Ok(false),
-    };
-    if device.kind != "cpu" {
-        let device = device.__str__();
-        return Err(PyRuntimeError::new_err(format!("ferrograd computes on the CPU only, got device {device}")));
+    match named(object)? {
+        Some(device) if device.kind != "cpu" => Err(absent(device.kind, &device.__str__())),
+        found => Ok(found.is_some()),
     }
-    Ok(true)
+}
+
+/// The error for a device that is not the CPU, of the class that torch without it raises.
+pub fn absent(kind: &str, device: &str) -> PyErr {
+    let message = format!("ferrograd computes on the CPU only, got device {device}");
+    match kind {
+        "cuda" | "xpu" => PyAssertionError::new_err(message),
+        _ => PyRuntimeError::new_err(message),
+    }
+}
+
+/// The argument `device` of a function that stands outside the table.
+///
+/// # Errors
+/// For what names no device, and for devices other than the CPU.
+pub fn take(op: &str, object: &Bound<'_, PyAny>) -> PyResult<()> {
+    if object.is_none() || check(object)? { Ok(()) } else { Err(unlike(op, "device", "torch.device", object)) }
+}
+
+/// As [`take`], for what is made for the CPU, of which torch says so by a `RuntimeError`.
+pub fn take_cpu(op: &str, object: &Bound<'_, PyAny>) -> PyResult<()> {
+    match named(object) {
+        Ok(Some(device)) if device.kind != "cpu" => Err(absent("", &device.__str__())),
+        _ => take(op, object),
+    }
 }
 
 /// How elements lie in memory.
@@ -188,8 +222,7 @@ pub fn memory_format(object: &Bound<'_, PyAny>) -> PyResult<Option<&'static str>
 /// volumes.
 pub fn is_contiguous(t: &Tensor, format: &Bound<'_, PyAny>) -> PyResult<bool> {
     let Ok(format) = format.cast::<PyMemoryFormat>() else {
-        let given = format.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("argument 'memory_format' must be torch.memory_format, not {given}")));
+        return Err(unlike("is_contiguous", "memory_format", "torch.memory_format", format));
     };
     let order: &[usize] = match (format.get().0, t.rank()) {
         ("contiguous_format", _) => return Ok(t.is_contiguous()),

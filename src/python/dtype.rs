@@ -1,9 +1,9 @@
 //! `ferrograd.dtype`: the element types as Python objects, one each.
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use super::arguments::{take_dtype, unlike};
 use super::convert::{self, Other};
 use crate::tensor::dtype::{DType, Promotion};
 
@@ -84,9 +84,7 @@ pub fn result_type(tensor1: &Bound<'_, PyAny>, tensor2: &Bound<'_, PyAny>) -> Py
             Some(Other::Made(t)) => promotion.tensor(t.dtype(), t.rank()),
             Some(Other::Number(n)) => promotion.number(n.dtype()),
             None => {
-                let given = operand.get_type().name()?;
-                let what = format!("result_type(): argument '{name}' must be Tensor or Number, not {given}");
-                return Err(PyTypeError::new_err(what));
+                return Err(unlike("result_type", name, "Tensor or Number", operand));
             }
         }
     }
@@ -100,8 +98,9 @@ pub fn result_type(tensor1: &Bound<'_, PyAny>, tensor2: &Bound<'_, PyAny>) -> Py
 /// >>> ferrograd.promote_types(ferrograd.int32, ferrograd.float16)
 /// torch.float16
 #[pyfunction]
-pub fn promote_types(type1: &Bound<'_, PyDType>, type2: &Bound<'_, PyDType>) -> PyResult<Py<PyDType>> {
-    object(type1.py(), type1.get().0.promote(type2.get().0))
+pub fn promote_types(type1: &Bound<'_, PyAny>, type2: &Bound<'_, PyAny>) -> PyResult<Py<PyDType>> {
+    let one = take_dtype("promote_types", "type1", type1)?;
+    object(type1.py(), one.promote(take_dtype("promote_types", "type2", type2)?))
 }
 
 /// Whether values of one type may be stored as another: not floats as integers, nor integers as truth values.
@@ -111,6 +110,6 @@ pub fn promote_types(type1: &Bound<'_, PyDType>, type2: &Bound<'_, PyDType>) -> 
 /// >>> ferrograd.can_cast(ferrograd.float32, ferrograd.int64)
 /// False
 #[pyfunction]
-pub fn can_cast(from_: &Bound<'_, PyDType>, to: &Bound<'_, PyDType>) -> bool {
-    from_.get().0.can_cast(to.get().0)
+pub fn can_cast(from_: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(take_dtype("can_cast", "from_", from_)?.can_cast(take_dtype("can_cast", "to", to)?))
 }

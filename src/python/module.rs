@@ -1,11 +1,13 @@
 //! The extension module `ferrograd._ferrograd`.
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::arguments::{take_bool, take_dtype};
 use super::convert::ok;
 use super::dtype::{PyDType, object};
-use super::error::{out_of_memory, silence_errors};
+use super::error::{guarded, out_of_memory, silence_errors};
 use super::function::PyContext;
 use super::hooks::PyHandle;
 use super::host::install_host;
@@ -29,50 +31,39 @@ use crate::tensor::dtype::DType;
 /// >>> ferrograd.tensor([1, 2], dtype=ferrograd.float64, requires_grad=True)
 /// tensor([1., 2.], dtype=torch.float64, requires_grad=True)
 #[pyfunction]
-#[pyo3(signature = (data, *, dtype=None, device=None, requires_grad=false, pin_memory=false))]
+#[pyo3(
+    signature = (data, *, dtype=None, device=None, requires_grad=None, pin_memory=None),
+    text_signature = "(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False)"
+)]
 fn tensor(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
     dtype: Option<&Bound<'_, PyAny>>,
     device: Option<&Bound<'_, PyAny>>,
-    requires_grad: bool,
-    pin_memory: bool,
+    requires_grad: Option<&Bound<'_, PyAny>>,
+    pin_memory: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    check_device(device, pin_memory)?;
-    let t = data::tensor(data, asked(dtype)?)?;
+    let flag = |name, given: Option<&Bound<'_, PyAny>>| given.map_or(Ok(false), |g| take_bool("tensor", name, g));
+    let (requires_grad, pin_memory) = (flag("requires_grad", requires_grad)?, flag("pin_memory", pin_memory)?);
+    if pin_memory {
+        return Err(crate::Error::PinMemory { op: "tensor" }.into());
+    }
+    device.map_or(Ok(()), |d| device::take("tensor", d))?;
+    let t = data::tensor(data, asked("tensor", dtype)?)?;
     ok(t.set_requires_grad(requires_grad))?;
     wrap(py, t)
 }
 
 /// A dtype where one is given, also by Python's own types.
-fn asked(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DType>> {
-    match dtype {
-        Some(d) if !d.is_none() => super::arguments::dtype(d).map(Some).ok_or_else(|| {
-            let given = d.get_type().name().map_or("?".into(), |n| n.to_string());
-            pyo3::exceptions::PyTypeError::new_err(format!("argument 'dtype' must be torch.dtype, not {given}"))
-        }),
-        _ => Ok(None),
-    }
+fn asked(op: &str, dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DType>> {
+    dtype.filter(|d| !d.is_none()).map(|d| take_dtype(op, "dtype", d)).transpose()
 }
 
-/// There is one device, and no memory for another.
-fn check_device(device: Option<&Bound<'_, PyAny>>, pin_memory: bool) -> PyResult<()> {
-    if pin_memory {
-        return Err(crate::Error::PinMemory { op: "tensor" }.into());
-    }
-    match device {
-        Some(d) if !d.is_none() && !device::check(d)? => {
-            let given = d.get_type().name()?;
-            Err(pyo3::exceptions::PyTypeError::new_err(format!("argument 'device' must be torch.device, not {given}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// An error for devices other than the CPU.
+/// An error for devices other than the CPU: of constructors of one dtype, where `made_for_cpu`.
 #[pyfunction]
-fn _check_device(device: &Bound<'_, PyAny>) -> PyResult<()> {
-    check_device(Some(device), false)
+#[pyo3(signature = (op, device, made_for_cpu=false))]
+fn _check_device(op: &str, device: &Bound<'_, PyAny>, made_for_cpu: bool) -> PyResult<()> {
+    if made_for_cpu { device::take_cpu(op, device) } else { device::take(op, device) }
 }
 
 /// The data as a tensor, shared where it can be.
@@ -89,14 +80,14 @@ fn as_tensor(
     dtype: Option<&Bound<'_, PyAny>>,
     device: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    check_device(device, false)?;
-    let dtype = asked(dtype)?;
+    device.map_or(Ok(()), |d| device::take("as_tensor", d))?;
+    let dtype = asked("as_tensor", dtype)?;
     let t: Tensor = match data.cast::<PyTensor>() {
         Ok(t) => t.get().get().clone(),
         Err(_) if numpy::is_array(data) => numpy::from_array(data, true)?,
         Err(_) => data::tensor(data, dtype)?,
     };
-    wrap(py, ok(crate::ops::cast::to(&t, dtype.unwrap_or(t.dtype())))?)
+    wrap(py, ok(guarded("as_tensor", || crate::ops::cast::to(&t, dtype.unwrap_or(t.dtype()))))?)
 }
 
 /// A tensor on the memory of a NumPy array.
@@ -136,8 +127,8 @@ fn get_default_dtype(py: Python<'_>) -> PyResult<Py<PyDType>> {
 ///
 /// >>> ferrograd.set_default_dtype(ferrograd.float32)
 #[pyfunction]
-fn set_default_dtype(d: &Bound<'_, PyDType>) -> PyResult<()> {
-    ok(crate::tensor::set_default_dtype(d.get().0))
+fn set_default_dtype(d: &Bound<'_, PyAny>) -> PyResult<()> {
+    ok(crate::tensor::set_default_dtype(take_dtype("set_default_dtype", "d", d)?))
 }
 
 /// Sets how tensors are printed; what is not named stays.
@@ -182,11 +173,15 @@ fn get_num_threads() -> usize {
 ///
 /// >>> ferrograd.set_num_threads(ferrograd.get_num_threads())
 #[pyfunction]
-fn set_num_threads(threads: usize) -> PyResult<()> {
-    if threads == 0 {
-        return Err(pyo3::exceptions::PyRuntimeError::new_err("set_num_threads expects a positive integer"));
+fn set_num_threads(threads: &Bound<'_, PyAny>) -> PyResult<()> {
+    let Some(number) = super::convert::integer(threads) else {
+        let given = super::arguments::type_name(threads);
+        return Err(PyRuntimeError::new_err(format!("set_num_threads expects an int, but got {given}")));
+    };
+    if number < 1 {
+        return Err(PyRuntimeError::new_err(format!("set_num_threads expects a positive integer, got {number}")));
     }
-    crate::kernels::parallel::set_num_threads(threads);
+    crate::kernels::parallel::set_num_threads(number as usize);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple};
 
+use super::error::guarded;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::{Layout, Shape, Strides};
@@ -150,7 +151,7 @@ pub fn to_array<'py>(py: Python<'py>, t: &Tensor) -> PyResult<Bound<'py, PyAny>>
     interface.set_item("shape", PyTuple::new(py, t.shape())?)?;
     interface.set_item("strides", PyTuple::new(py, strides)?)?;
     interface.set_item("typestr", text)?;
-    interface.set_item("data", (t.expose()?.expose_provenance(), t.storage().is_read_only()))?;
+    interface.set_item("data", (guarded("numpy", || t.expose())?.expose_provenance(), t.storage().is_read_only()))?;
     let memory = Memory { _storage: t.storage().clone(), interface: interface.unbind() };
     py.import("numpy")?.call_method1("asarray", (Py::new(py, memory)?,))
 }

@@ -172,7 +172,7 @@ impl PyTensor {
                 "~ (operator.invert) is only implemented on integer and Boolean-type tensors",
             ));
         }
-        wrap(slf.py(), ok(bitwise::bitwise_not(t))?)
+        wrap(slf.py(), ok(seen("bitwise_not", &[t.into()], || bitwise::bitwise_not(t)))?)
     }
 
     fn __richcmp__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {

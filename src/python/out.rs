@@ -4,6 +4,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
+use super::arguments::{type_name, unlike};
 use super::convert::ok;
 use super::functions::named;
 use super::signature::{Kind, Signature};
@@ -18,10 +19,18 @@ fn targets<'py>(op: &str, out: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, Py
         return Ok(vec![one.clone()]);
     }
     if !out.is_instance_of::<PyTuple>() && !out.is_instance_of::<PyList>() {
-        let given = out.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("{op}(): argument 'out' must be Tensor, not {given}")));
+        return Err(unlike(op, "out", "Tensor", out));
     }
-    out.try_iter()?.map(|item| Ok(item?.cast::<PyTensor>()?.clone())).collect()
+    let one = |(n, item): (usize, PyResult<Bound<'py, PyAny>>)| {
+        let item = item?;
+        item.cast::<PyTensor>().cloned().map_err(|_| {
+            let given = type_name(&item);
+            let what =
+                format!("{op}(): argument 'out' must be Tensors, but found element of type {given} at pos {}", n + 1);
+            PyTypeError::new_err(what)
+        })
+    };
+    out.try_iter()?.enumerate().map(one).collect()
 }
 
 /// An error where a gradient would be lost: what is written into `out` leaves no history.

@@ -55,13 +55,7 @@ impl PyGenerator {
     #[new]
     #[pyo3(signature = (device=None, *, kind="mersenne"))]
     fn new(device: Option<&Bound<'_, PyAny>>, kind: &str) -> PyResult<Self> {
-        if let Some(d) = device
-            && !d.is_none()
-            && !device::check(d)?
-        {
-            let given = d.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("argument 'device' must be torch.device, not {given}")));
-        }
+        device.map_or(Ok(()), |d| device::take_cpu("Generator", d))?;
         let seed = random::DEFAULT_SEED;
         match kind {
             "mersenne" => Ok(PyGenerator(Stream::new(seed).into())),

@@ -1,7 +1,9 @@
 //! The signatures in the table of operations, parsed once: what each parameter is called, takes, and is by default.
 
-use crate::ops::{Operation, operations};
 use std::sync::OnceLock;
+
+use super::arguments::expected;
+use crate::ops::{Operation, operations};
 
 /// What a parameter takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,6 +81,11 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// Its name in messages: torch calls the tensor of a function `input`.
+    pub fn shown_name(&self) -> &'static str {
+        if self.name == "self" { "input" } else { self.name }
+    }
+
     /// True for the sizes and dimensions that may be written as separate arguments.
     pub fn is_variadic(&self) -> bool {
         self.kind == Kind::Ints && matches!(self.name, "size" | "shape" | "dims" | "repeats")
@@ -97,6 +104,35 @@ pub struct Signature {
     pub parameters: Vec<Parameter>,
     /// Whether there are several results, and these have names.
     pub names_results: bool,
+}
+
+impl Signature {
+    /// True for the last parameter that can be given by position.
+    pub fn is_last(&self, parameter: &Parameter) -> bool {
+        self.parameters.iter().rfind(|p| !p.keyword_only).is_some_and(|p| p.name == parameter.name)
+    }
+
+    /// The parameters as messages write them; a method's without its tensor.
+    pub fn shown(&self, is_method: bool) -> String {
+        let mut all = Vec::new();
+        let mut by_name = false;
+        for p in self.parameters.iter().skip(usize::from(is_method)) {
+            if p.keyword_only && !by_name {
+                by_name = true;
+                all.push("*".into());
+            }
+            let default = match p.default {
+                Default::Required => String::new(),
+                Default::None => " = None".into(),
+                Default::Int(i) => format!(" = {i}"),
+                Default::Float(x) => format!(" = {x:?}"),
+                Default::Bool(b) => format!(" = {}", if b { "True" } else { "False" }),
+                Default::Text(word) => format!(" = '{word}'"),
+            };
+            all.push(format!("{} {}{default}", expected(p.kind), p.shown_name()));
+        }
+        format!("({})", all.join(", "))
+    }
 }
 
 fn kind(text: &str) -> (Kind, bool) {

@@ -1,12 +1,14 @@
 //! `ferrograd.Tensor`.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyEllipsis, PyFloat, PyInt, PyList, PySequence, PySlice, PyString, PyTuple};
+use pyo3::types::{PyBool, PyEllipsis, PyFloat, PyInt, PyList, PySequence, PySlice, PyString, PyTuple};
 
+use super::arguments::{take_bool, take_int, take_tensor, type_name};
 use super::convert::{self, Other, ok};
 use super::data;
 use super::dtype::{self, PyDType};
+use super::error::guarded;
 use super::node;
 pub use super::object::{PyTensor, wrap};
 use super::profiler::seen;
@@ -36,12 +38,12 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
         let t = t.get().get();
         let is_int = t.rank() == 0 && !t.dtype().is_floating_point() && !matches!(t.dtype(), DType::Bool | DType::U8);
         return Ok(if is_int && !t.requires_grad() && t.batch().is_none() {
-            Index::Int(ok(t.item())?.as_i64() as isize)
+            Index::Int(ok(guarded("item", || t.item()))?.as_i64() as isize)
         } else {
             Index::Tensor(t.clone())
         });
     }
-    if object.is_instance_of::<pyo3::types::PyBool>() {
+    if object.is_instance_of::<PyBool>() {
         return Ok(Index::Tensor(ok(Tensor::scalar(object.is_truthy()?, DType::Bool))?));
     }
     if let Some(i) = convert::integer(object) {
@@ -134,7 +136,7 @@ impl PyTensor {
     }
 
     fn __bool__(&self) -> PyResult<bool> {
-        ok(self.get().truth())
+        ok(guarded("bool", || self.get().truth()))
     }
 
     fn __float__(&self) -> PyResult<f64> {
@@ -151,7 +153,7 @@ impl PyTensor {
         if t.dtype().is_floating_point() || t.numel() != 1 {
             return Err(PyTypeError::new_err("only integer tensors of a single element can be converted to an index"));
         }
-        Ok(ok(t.item())?.as_i64())
+        Ok(ok(guarded("item", || t.item()))?.as_i64())
     }
 
     fn __delitem__(&self, _index: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -173,18 +175,19 @@ impl PyTensor {
     }
 
     fn __contains__(&self, element: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let equal = match convert::other(element)? {
-            Some(Other::Tensor(t)) => ok(compare::eq(self.get(), t.get().get()))?,
-            Some(Other::Made(t)) => ok(compare::eq(self.get(), &t))?,
-            Some(Other::Number(n)) => ok(compare::eq(self.get(), n))?,
+        let element_of = |equal: crate::Result<Tensor>| Ok(equal?.to_scalars()?.into_iter().any(Scalar::as_bool));
+        let x = self.get();
+        match convert::other(element)? {
+            Some(Other::Tensor(t)) => ok(guarded("eq", || element_of(compare::eq(x, t.get().get())))),
+            Some(Other::Made(t)) => ok(guarded("eq", || element_of(compare::eq(x, &t)))),
+            Some(Other::Number(n)) => ok(guarded("eq", || element_of(compare::eq(x, n)))),
             None => {
                 let given = element.get_type();
-                return Err(pyo3::exceptions::PyRuntimeError::new_err(format!(
+                Err(PyRuntimeError::new_err(format!(
                     "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {given}."
-                )));
+                )))
             }
-        };
-        Ok(ok(equal.to_scalars())?.into_iter().any(Scalar::as_bool))
+        }
     }
 
     fn __getitem__(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -216,13 +219,13 @@ impl PyTensor {
     }
 
     fn __repr__(&self) -> PyResult<String> {
-        ok(crate::tensor::print::repr(self.get()))
+        ok(guarded("repr", || crate::tensor::print::repr(self.get())))
     }
 
     fn __format__<'py>(slf: &Bound<'py, Self>, spec: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         let t = slf.get().get();
         if t.rank() == 0 && t.batch().is_none() {
-            let value = convert::to_python(slf.py(), ok(t.item())?)?;
+            let value = convert::to_python(slf.py(), ok(guarded("format", || t.item()))?)?;
             return value.bind(slf.py()).call_method1("__format__", (spec,));
         }
         if spec.len()? > 0 {
@@ -248,11 +251,12 @@ impl PyTensor {
     /// >>> ferrograd.zeros(2, 3).size(1)
     /// 3
     #[pyo3(signature = (dim=None))]
-    fn size<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
+    fn size<'py>(&self, py: Python<'py>, dim: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         let t = self.get();
-        match dim {
+        match dim.filter(|d| !d.is_none()) {
             None => size_object(py, t.shape()),
             Some(d) => {
+                let d = take_int("size", "dim", d)?;
                 let d = ok(crate::tensor::layout::wrap_existing_dim("size", d, t.rank()))?;
                 Ok(t.shape()[d].into_pyobject(py)?.into_any())
             }
@@ -265,11 +269,12 @@ impl PyTensor {
     /// >>> ferrograd.zeros(2, 3).stride()
     /// (3, 1)
     #[pyo3(signature = (dim=None))]
-    fn stride<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
+    fn stride<'py>(&self, py: Python<'py>, dim: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         let t = self.get();
-        match dim {
+        match dim.filter(|d| !d.is_none()) {
             None => Ok(PyTuple::new(py, t.strides())?.into_any()),
             Some(d) => {
+                let d = take_int("stride", "dim", d)?;
                 let d = ok(crate::tensor::layout::wrap_existing_dim("stride", d, t.rank()))?;
                 Ok(t.strides()[d].into_pyobject(py)?.into_any())
             }
@@ -341,7 +346,7 @@ impl PyTensor {
     /// 4
     fn data_ptr(&self) -> PyResult<usize> {
         ok(self.get().readable("reading the memory of a Tensor"))?;
-        Ok(ok(self.get().expose())? as usize)
+        Ok(ok(guarded("data_ptr", || self.get().expose()))? as usize)
     }
 
     /// True for elements without gaps in the order of a memory format: row-major where none is given.
@@ -362,9 +367,9 @@ impl PyTensor {
     /// >>> x = ferrograd.zeros(2)
     /// >>> x.is_set_to(x[:])
     /// True
-    fn is_set_to(&self, tensor: &Bound<'_, PyTensor>) -> bool {
-        let (a, b) = (self.get(), tensor.get().get());
-        a.storage().same(b.storage()) && a.layout() == b.layout()
+    fn is_set_to(&self, tensor: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let (a, b) = (self.get(), take_tensor("is_set_to", "tensor", tensor)?.get().get());
+        Ok(a.storage().same(b.storage()) && a.layout() == b.layout())
     }
 
     /// True for dtypes that can carry gradients.
@@ -423,7 +428,7 @@ impl PyTensor {
     fn _version(&self) -> PyResult<u32> {
         let t = self.get();
         if t.is_inference() {
-            return Err(pyo3::exceptions::PyRuntimeError::new_err("Inference tensors do not track version counter."));
+            return Err(PyRuntimeError::new_err("Inference tensors do not track version counter."));
         }
         Ok(t.version())
     }
@@ -458,7 +463,7 @@ impl PyTensor {
     /// >>> ferrograd.tensor([1.5]).item()
     /// 1.5
     fn item(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        convert::to_python(py, ok(self.get().item())?)
+        convert::to_python(py, ok(guarded("item", || self.get().item()))?)
     }
 
     /// The elements as nested lists, or the only one as a number.
@@ -474,8 +479,9 @@ impl PyTensor {
     ///
     /// >>> ferrograd.ones(2).numpy()
     /// array([1., 1.], dtype=float32)
-    #[pyo3(signature = (*, force=false))]
-    fn numpy<'py>(&self, py: Python<'py>, force: bool) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(signature = (*, force=None), text_signature = "($self, *, force=False)")]
+    fn numpy<'py>(&self, py: Python<'py>, force: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let force = force.map_or(Ok(false), |f| take_bool("numpy", "force", f))?;
         if !force && self.get().requires_grad() {
             return Err(crate::Error::NumpyRequiresGrad.into());
         }
@@ -490,7 +496,7 @@ impl PyTensor {
         dtype: Option<&Bound<'py, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let array = self.numpy(py, false)?;
+        let array = self.numpy(py, None)?;
         let dtype = match dtype.filter(|d| !d.is_none()) {
             Some(d) => py.import("numpy")?.getattr("dtype")?.call1((d,))?,
             None => array.getattr("dtype")?,
@@ -528,8 +534,12 @@ impl PyTensor {
     }
 
     #[setter]
-    fn set_requires_grad(&self, requires: bool) -> PyResult<()> {
-        ok(self.get().set_requires_grad(requires))
+    fn set_requires_grad(&self, requires: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Ok(requires) = requires.cast::<PyBool>() else {
+            let given = type_name(requires);
+            return Err(PyRuntimeError::new_err(format!("requires_grad must be a bool, not {given}")));
+        };
+        ok(self.get().set_requires_grad(requires.is_true()))
     }
 
     /// Asks for gradients, or no longer.
@@ -537,8 +547,12 @@ impl PyTensor {
     ///
     /// >>> ferrograd.ones(1).requires_grad_()
     /// tensor([1.], requires_grad=True)
-    #[pyo3(signature = (requires_grad=true))]
-    fn requires_grad_(slf: Bound<'_, Self>, requires_grad: bool) -> PyResult<Bound<'_, Self>> {
+    #[pyo3(signature = (requires_grad=None), text_signature = "($self, requires_grad=True)")]
+    fn requires_grad_<'py>(
+        slf: Bound<'py, Self>,
+        requires_grad: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let requires_grad = requires_grad.map_or(Ok(true), |r| take_bool("requires_grad_", "requires_grad", r))?;
         super::transform::check_requires_grad(requires_grad)?;
         ok(slf.get().get().set_requires_grad(requires_grad))?;
         Ok(slf)
@@ -571,9 +585,7 @@ impl PyTensor {
             return ok(slf.get().get().set_grad(None));
         }
         match grad.cast::<PyTensor>() {
-            Ok(g) if g.is(slf) => {
-                Err(pyo3::exceptions::PyRuntimeError::new_err("can't assign Variable as its own grad"))
-            }
+            Ok(g) if g.is(slf) => Err(PyRuntimeError::new_err("can't assign Variable as its own grad")),
             Ok(g) => ok(slf.get().get().set_grad(Some(g.get().get().clone()))),
             Err(_) => {
                 let given = grad.get_type().name()?;

@@ -71,9 +71,13 @@ impl Tensor {
     /// # Errors
     /// For shapes too large, dtypes without kernels, and where there is no memory.
     pub fn full(shape: &[usize], value: impl Into<Scalar>, dtype: DType) -> Result<Tensor> {
-        let tensor = Tensor::uninitialized("full", shape, dtype)?;
-        let value = value.into();
-        dispatch!("full", dtype, T => {
+        Tensor::filled("full", shape, value.into(), dtype)
+    }
+
+    /// [`Tensor::full`] for the operation of a name.
+    pub(crate) fn filled(op: &'static str, shape: &[usize], value: Scalar, dtype: DType) -> Result<Tensor> {
+        let tensor = Tensor::uninitialized(op, shape, dtype)?;
+        dispatch!(op, dtype, T => {
             // SAFETY: the tensor is new and contiguous, and every byte pattern is a value of these types.
             let elements = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel()) };
             elements.fill(number::<T>(value));
@@ -94,7 +98,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::full`].
     pub fn zeros(shape: &[usize], dtype: DType) -> Result<Tensor> {
-        Tensor::full(shape, 0i64, dtype)
+        Tensor::filled("zeros", shape, Scalar::Int(0), dtype)
     }
 
     /// Ones.
@@ -102,6 +106,6 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::full`].
     pub fn ones(shape: &[usize], dtype: DType) -> Result<Tensor> {
-        Tensor::full(shape, 1i64, dtype)
+        Tensor::filled("ones", shape, Scalar::Int(1), dtype)
     }
 }

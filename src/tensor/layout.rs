@@ -50,22 +50,27 @@ pub fn contiguous_strides(shape: &[usize]) -> Strides {
     strides
 }
 
-/// The shape both broadcast to: aligned at the right, equal or 1.
+/// The shape both broadcast to: aligned at the right, equal or 1. An error also where no memory could hold it.
 pub fn broadcast(op: &'static str, left: &[usize], right: &[usize]) -> Result<Shape> {
     if left == right {
         return Ok(Shape::from_slice(left));
     }
     let rank = left.len().max(right.len());
     let size = |shape: &[usize], i: usize| if i + shape.len() >= rank { shape[i + shape.len() - rank] } else { 1 };
-    (0..rank)
+    let shape: Shape = (0..rank)
         .map(|i| match (size(left, i), size(right, i)) {
             (a, b) if a == b => Ok(a),
             (1, b) => Ok(b),
             (a, 1) => Ok(a),
             _ => Err(Error::Broadcast { op, left: left.to_vec(), right: right.to_vec(), dim: i }),
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    checked_numel(op, &shape, WIDEST)?;
+    Ok(shape)
 }
+
+/// Bytes of the largest elements that are computed with.
+const WIDEST: usize = 8;
 
 /// A dimension counted from either end as one from the front. A tensor without dimensions takes 0 and -1.
 pub fn wrap_dim(op: &'static str, dim: isize, rank: usize) -> Result<usize> {

@@ -90,7 +90,10 @@ impl Tensor {
         dispatch!("to_vec", self.dtype(), S => {
             let data = self.storage().as_ptr().cast::<S>();
             // SAFETY: offsets come from the layout, which lies in the storage.
-            Ok(self.layout().offsets().map(|o| convert::<S, T>(unsafe { data.add(o).read() })).collect())
+            let number = |o| convert::<S, T>(unsafe { data.add(o).read() });
+            let mut all = reserved("to_vec", self.numel())?;
+            all.extend(self.layout().offsets().map(number));
+            Ok(all)
         })
     }
 

@@ -56,7 +56,7 @@ def from_dlpack(ext_tensor, *, device=None, copy: bool | None = None) -> Tensor:
     array([2., 2.])
     """
     if device is not None:
-        _ferrograd._check_device(device)
+        _ferrograd._check_device("from_dlpack", device)
     if not hasattr(ext_tensor, "__dlpack__"):
         made = _ferrograd._from_dlpack(ext_tensor)
         return made.clone() if copy else made

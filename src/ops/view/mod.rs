@@ -220,7 +220,10 @@ pub fn view_dtype(x: &Tensor, dtype: DType) -> Result<Tensor> {
         if step != 1 {
             return Err(wrong(format!("the last stride must be 1 to read {} as {dtype}, got {step}", x.dtype())));
         }
-        let whole = |n: usize| (n * from).is_multiple_of(to).then_some(n * from / to);
+        let whole = |n: usize| {
+            let bytes = n as u128 * from as u128;
+            bytes.is_multiple_of(to as u128).then(|| usize::try_from(bytes / to as u128).ok()).flatten()
+        };
         let last = layout.shape.len() - 1;
         let parts = || {
             let strides = layout.strides[..last].iter().map(|&s| whole(s as usize).map(|s| s as isize));
@@ -274,7 +277,7 @@ operation! {
     ///
     /// >>> ferrograd.zeros(3, 4).unflatten(1, (2, -1)).shape
     /// torch.Size([3, 2, 2])
-    function Noted(Any -> Kept), ["unflatten(Tensor self, int dim, int[] sizes)"], |_, a| {
+    function Noted(Any -> Kept), ["unflatten(Tensor self, int dim, Size sizes)"], |_, a| {
         Ok(unflatten(a.tensor(0)?, a.int(1)?, a.ints(2)?)?.into())
     }
 }

@@ -243,7 +243,7 @@ operation! {
     /// >>> ferrograd.arange(6).as_strided((2, 2), (1, 2))
     /// tensor([[0, 2],
     ///         [1, 3]])
-    function View(Any -> Kept), ["as_strided(Tensor self, int[] size, int[] stride, int? storage_offset=None)"],
+    function View(Any -> Kept), ["as_strided(Tensor self, Size size, Size stride, int? storage_offset=None)"],
     in_place |_, a| instead(a, |x| strided(x, a, "AsStridedBackward1")),
     |_, a| Ok(strided(a.tensor(0)?, a, "AsStridedBackward0")?.into())
 }

@@ -216,7 +216,9 @@ fn pieces(op: &'static str, x: &Tensor, size: isize, dim: isize) -> Result<(usiz
         });
     }
     let count = if size == 0 { 1 } else { total.div_ceil(size).max(1) };
-    Ok((dim, (0..count).map(|i| size.min(total - i * size)).collect()))
+    let mut sizes = reserved(op, count)?;
+    sizes.extend((0..count).map(|i| size.min(total - i * size)));
+    Ok((dim, sizes))
 }
 
 /// Stretches of a dimension of the given sizes.
