@@ -8,7 +8,7 @@ import pytest
 resource = pytest.importorskip("resource")
 
 PROGRAM = """
-import copy, resource, sys
+import copy, pickle, resource, sys
 import ferrograd as fg
 
 fg.config.set_fusion(True, 1000)
@@ -37,6 +37,13 @@ USES = {
     "in": lambda y: 3.0 in y,
     "copy": copy.deepcopy,
     "dlpack": lambda y: y.__dlpack__(),
+    "pickle": pickle.dumps,
+    "tensor": fg.tensor,
+    "new_tensor": lambda y: y.new_tensor(y),
+    "as_tensor": lambda y: fg.as_tensor(y, dtype=fg.float64),
+    "reversed": lambda y: y.__reversed__(),
+    "inverted": lambda y: ~y.long(),
+    "equal": lambda y: fg.equal(y, x),
     "backward": lambda y: (y.requires_grad_() * 3).sum().backward(),
     "rows": lambda y: y.view(-1, 2).cumsum(0),
     "conversion": lambda y: y.long(),
@@ -101,7 +108,9 @@ def tensors():
 
 
 for use in (graph, tensors, lambda: fg.zeros(1).expand(2**34).tolist(), lambda: fg.zeros(1).expand(2**30).unbind(),
-            lambda: fg.repeat_interleave(fg.tensor([2**40])), lambda: fg.combinations(fg.ones(10**5), 4)):
+            lambda: fg.repeat_interleave(fg.tensor([2**40])), lambda: fg.combinations(fg.ones(10**5), 4),
+            lambda: fg.zeros(1).expand(2**40).split(1), lambda: fg.zeros(1).expand(2**40).chunk(2**40),
+            lambda: fg.nn.functional.one_hot(fg.zeros(1, dtype=fg.int64).expand(2**40))):
     try:
         use()
     except (fg.OutOfMemoryError, MemoryError):

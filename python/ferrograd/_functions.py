@@ -44,10 +44,11 @@ def broadcast_shapes(*shapes) -> Size:
     result: list[int] = []
     for position, shape in enumerate(shapes):
         sizes = [shape] if isinstance(shape, int) else shape
-        if not isinstance(sizes, (list, tuple)) or not all(isinstance(size, int) for size in sizes):
-            raise RuntimeError(
-                f"broadcast_shapes: shapes must be ints or tuples or lists of ints, got {shape!r} as argument {position}"
-            )
+        what = f"broadcast_shapes: shapes must be ints or tuples or lists of ints, got {shape!r} as argument {position}"
+        if not isinstance(sizes, (list, tuple)):
+            raise RuntimeError(what)
+        if not all(isinstance(size, int) for size in sizes):
+            raise TypeError(what)
         if any(size < 0 for size in sizes):
             raise ValueError(f"broadcast_shapes: sizes must not be negative, got {tuple(sizes)}")
         result = [1] * (len(sizes) - len(result)) + result
