@@ -24,7 +24,7 @@ use crate::tensor::dtype::DType;
 /// A tensor of a number, nested sequences of numbers, or an array; the data is copied.
 /// Numbers with a point become the default dtype, integers int64, truth values bool, and arrays keep theirs, if no `dtype`
 /// says otherwise. ValueError for sequences of several lengths, TypeError for text and RuntimeError for other things that
-/// hold no numbers, RuntimeError for devices other than the CPU.
+/// hold no numbers, RuntimeError for devices other than the CPU (AssertionError for those by CUDA, as torch without it).
 ///
 /// >>> ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]).shape
 /// torch.Size([2, 2])

@@ -46,7 +46,8 @@ def to_dlpack(tensor: Tensor):
 def from_dlpack(ext_tensor, *, device=None, copy: bool | None = None) -> Tensor:
     """A tensor on the memory of an array of any library that speaks DLPack, or on that of a capsule; a copy where asked for.
 
-    Raises RuntimeError for what does not speak DLPack, for a capsule that was taken before, and for another device.
+    Raises RuntimeError for what does not speak DLPack, for a capsule that was taken before, and for another device; for one
+    by CUDA AssertionError, as torch without it.
 
     >>> import ferrograd, numpy
     >>> array = numpy.ones(2)
