@@ -261,6 +261,19 @@ pub enum Error {
         "{op}: Output {output} of {node} is a view and is being modified inplace. This view is the output of a function that returns multiple views, or it was created inside a custom Function (or because an input was returned as-is): such views cannot be modified inplace; clone() it first"
     )]
     InPlaceMultiView { op: &'static str, output: usize, node: &'static str },
+    /// A hook gave a gradient where there is none.
+    #[error(
+        "{node}: can't replace a None gradient with a non-None value; a hook that is given None, as nothing depends on the tensor, must return None"
+    )]
+    HookOnUndefined { node: &'static str },
+    /// Asking for a call at the end of a backward pass, outside of any.
+    #[error("Final callbacks can only be installed during backward pass.")]
+    CallbackOutsidePass,
+    /// Differentiating a view that a function of the user's made, after its base was changed in place.
+    #[error(
+        "Output {output} of {node} is a view and its base or another view of its base has been modified inplace. This view was created inside a custom Function (or because an input was returned as-is), whose backward says nothing of the view as it is now; clone() the output of the custom Function"
+    )]
+    OutdatedView { output: usize, node: &'static str },
     /// Keeping for backward what was made in inference mode.
     #[error(
         "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use no_grad() instead of inference_mode()."

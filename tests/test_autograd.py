@@ -343,6 +343,18 @@ def test_a_leaf_that_is_a_view_is_not_written_in_place(make):
     assert x.is_leaf and x._version == 0
 
 
+@pytest.mark.parametrize("change", [lambda b: b.mul_(3), lambda b: b[1:].mul_(3), lambda b: b.copy_(b.detach() * 3)])
+@pytest.mark.parametrize("parts", ["unbind", "split", "chunk"])
+def test_one_of_several_views_follows_its_base(parts, change):
+    x = leaf(1.0, 2.0)
+    base = x * 1
+    views = {"unbind": base.unbind, "split": lambda: base.split(1), "chunk": lambda: base.chunk(2)}[parts]()
+    change(base)
+    (views[1].sum() * 10).backward()
+    assert x.grad.tolist() == [0.0, 0.0 if change.__code__.co_names[-1] == "detach" else 30.0]
+    assert views[1].sum().item() == 6.0
+
+
 def test_what_an_operation_in_place_keeps_is_what_was_there():
     x, power = fg.tensor([2.0, 3.0], dtype=fg.float64), leaf(2.0, 2.0)
     x.float_power_(power).sum().backward()

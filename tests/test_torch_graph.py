@@ -146,6 +146,168 @@ def metadata(T):
     return list(look.shape), repr(look.dtype), look.is_nested_tensor, isinstance(y.grad_fn, T.autograd.graph.Node)
 
 
+def custom_view(T, change):
+    """The derivative of a view that a custom function made, after a change of what it was made of."""
+    b = leaf(T) * 1
+    v = type("Scaled", (T.autograd.Function,), {
+        "forward": staticmethod(lambda ctx, x: x.view(-1)), "backward": staticmethod(lambda ctx, g: g * 5)
+    }).apply(b)
+    change(b)
+    return T.autograd.grad(v.sum(), b)
+
+
+def unrecorded_view(T, make, change):
+    """What becomes of a base whose view is changed by what requires a gradient: an error, as nobody tells the base."""
+    base, w = T.ones(2, dtype=T.float64), leaf(T, 3.0)
+    with T.no_grad():
+        v = make(base)
+    change(v, w)
+    return base.requires_grad
+
+
+def retained(T, change):
+    x = leaf(T)
+    y = x * 2
+    y.retain_grad()
+    seen = []
+    y.register_hook(seen.append)
+    change(y)
+    (y * 3).sum().backward()
+    return y.grad, x.grad, seen
+
+
+def undefined(T):
+    """What hooks see of gradients that are zero because nothing depends on the tensor."""
+    seen = []
+    none = type("Nothing", (T.autograd.Function,), {
+        "forward": staticmethod(lambda ctx, x, y: x * 1), "backward": staticmethod(lambda ctx, g: (g, None))
+    }).apply
+    x, y, w = leaf(T), leaf(T), leaf(T)
+    z = y * 1
+    z.register_hook(lambda g: seen.append(("tensor", g is None)))
+    z.grad_fn.register_prehook(lambda g: seen.append(("before", g[0] is None)))
+    z.grad_fn.register_hook(lambda i, o: seen.append(("after", i[0] is None, o[0] is None)))
+    y.register_hook(lambda g: seen.append(("leaf", g is None)))
+    y.register_post_accumulate_grad_hook(lambda t: seen.append(("kept", t.grad is None)))
+    first, second = w.unbind()
+    second.register_hook(lambda g: seen.append(("part", g is None)))
+    (none(x, z).sum() + first).backward()
+    return seen, x.grad, w.grad
+
+
+def replaced_undefined(T):
+    x = leaf(T)
+    first, second = x.unbind()
+    second.register_hook(lambda g: T.tensor(7.0, dtype=T.float64))
+    first.backward()
+    return x.grad
+
+
+def saved_result(T, derivative):
+    """A custom function whose backward reads its second result, which has a tangent."""
+
+    def context(ctx, inputs, outputs):
+        ctx.save_for_backward(inputs[0], outputs[1])
+        ctx.save_for_forward(inputs[0], outputs[1])
+
+    def backward(ctx, g, h):
+        x, d = ctx.saved_tensors
+        return g * d + h * 6 * x
+
+    def jvp(ctx, t):
+        x, d = ctx.saved_tensors
+        return d * t, 6 * x * t
+
+    cube = type("Cube", (T.autograd.Function,), {
+        "forward": staticmethod(lambda x: (x**3, 3 * x**2)), "setup_context": staticmethod(context),
+        "backward": staticmethod(backward), "jvp": staticmethod(jvp), "generate_vmap_rule": True,
+    }).apply
+    return derivative(T.func, lambda x: cube(x)[0].sum())(T.tensor([1.0, 2.0], dtype=T.float64))
+
+
+def tangents_of_views(T, run):
+    """The tangents of a tensor and of views of it, of which one was changed in place."""
+    forward = T.autograd.forward_ad
+    with forward.dual_level():
+        x = forward.make_dual(T.tensor([1.0, 2.0]), T.tensor([1.0, 10.0]))
+        base = x * 1
+        return [forward.unpack_dual(t).tangent for t in (base, *run(T, base))]
+
+
+def changed_view(T, base, view, change):
+    v = view(base)
+    change(v)
+    return [v]
+
+
+def changed_base(T, base, views):
+    all = views(base)
+    base.mul_(3)
+    return all
+
+
+def view_of_function(T):
+    return type("View", (T.autograd.Function,), {
+        "forward": staticmethod(lambda ctx, x: x.view(-1)), "jvp": staticmethod(lambda ctx, t: t.view(-1))
+    }).apply
+
+
+def written(T, x):
+    z = T.zeros(2)
+    with T.no_grad():
+        v = z[:1]
+    v.copy_(x[1:])
+    return [z, v]
+
+
+def example_hook(T):
+    """A hook within a map sees the gradient of one example."""
+    seen = []
+
+    def f(x):
+        y = x * 2
+        y.register_hook(lambda g: (seen.append(tuple(g.shape)), g * g.sum() * y.detach())[1])
+        return (y**2).sum()
+
+    return T.vmap(T.func.grad(f))(T.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=T.float64)), seen
+
+
+def at_the_end(T):
+    x, seen = leaf(T), []
+    queue = T.autograd.Variable._execution_engine.queue_callback
+
+    def later():
+        seen.append(x.grad is None)
+        if len(seen) < 3:
+            queue(later)
+
+    x.register_hook(lambda g: queue(later))
+    x.sum().backward()
+    return seen
+
+
+def variables(T):
+    x = T.autograd.Variable(T.ones(2), requires_grad=True)
+    y = T.autograd.variable.Variable(T.ones(2))
+    return isinstance(x, T.autograd.Variable), issubclass(T.Tensor, T.autograd.Variable), x.requires_grad, y.requires_grad
+
+
+def grad_of_a_result(T):
+    y = leaf(T) * 2
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        y.grad
+        y.retain_grad()
+        y.grad
+        T.ones(2).grad
+    return [w.category.__name__ for w in shown]
+
+
+def assigned(T, value):
+    y = leaf(T) * 2
+    y.requires_grad = value
+
+
 def called_node(T):
     y = leaf(T).sin()
     return y.grad_fn(T.ones(2, dtype=T.float64))
@@ -190,6 +352,42 @@ PROGRAMS = {
     "modes of generators": modes,
     "metadata": metadata,
     "a node called": called_node,
+    "a custom view, its base changed": lambda T: custom_view(T, lambda b: b.mul_(2)),
+    "a custom view, another view changed": lambda T: custom_view(T, lambda b: b[:1].mul_(2)),
+    "a custom view, its base changed unrecorded": lambda T: custom_view(T, lambda b: T.no_grad()(b.mul_)(2)),
+    "a custom view, nothing changed": lambda T: custom_view(T, lambda b: None),
+    "an unrecorded view times what requires a gradient": lambda T: unrecorded_view(T, lambda b: b[:1], lambda v, w: v.mul_(w)),
+    "an unrecorded view assigned": lambda T: unrecorded_view(T, lambda b: b.view(1, 2), lambda v, w: v.__setitem__(0, w)),
+    "a view of an unrecorded view": lambda T: unrecorded_view(T, lambda b: b[:1], lambda v, w: v.view(1).copy_(w)),
+    "an unrecorded view filled": lambda T: unrecorded_view(T, lambda b: b[:1], lambda v, w: v.fill_(2)),
+    "an unrecorded view, unrecorded": lambda T: unrecorded_view(T, lambda b: b[:1], lambda v, w: T.no_grad()(v.mul_)(w)),
+    "retained, unchanged": lambda T: retained(T, lambda y: None),
+    "retained, changed": lambda T: retained(T, lambda y: y.mul_(5)),
+    "retained, changed twice": lambda T: retained(T, lambda y: y.mul_(5).exp_()),
+    "retained, a view changed": lambda T: retained(T, lambda y: y[0].mul_(5)),
+    "undefined gradients": undefined,
+    "undefined gradients replaced": replaced_undefined,
+    "a saved result, reverse": lambda T: saved_result(T, lambda F, f: F.grad(f)),
+    "a saved result, forward over reverse": lambda T: saved_result(T, lambda F, f: F.jacfwd(F.grad(f))),
+    "a saved result, reverse over reverse": lambda T: saved_result(T, lambda F, f: F.jacrev(F.grad(f))),
+    "tangents, one of several views changed": lambda T: tangents_of_views(T, lambda T, b: changed_view(T, b, lambda b: b.unbind()[0], lambda v: v.mul_(3))),
+    "tangents, the base of several views changed": lambda T: tangents_of_views(T, lambda T, b: changed_base(T, b, lambda b: b.split(1))),
+    "tangents, an unrecorded view changed": lambda T: tangents_of_views(T, T.no_grad()(lambda T, b: changed_view(T, b, lambda b: b[:1], lambda v: v.exp_()))),
+    "tangents, the base of an unrecorded view changed": lambda T: tangents_of_views(T, lambda T, b: changed_base(T, b, lambda b: [T.no_grad()(b.view)(2, 1)])),
+    "tangents, a view of a function changed": lambda T: tangents_of_views(T, lambda T, b: changed_view(T, b, view_of_function(T), lambda v: v.mul_(3))),
+    "tangents, the base of a function's view changed": lambda T: tangents_of_views(T, lambda T, b: changed_base(T, b, lambda b: [view_of_function(T)(b)])),
+    "tangents, an unrecorded view written": lambda T: tangents_of_views(T, written),
+    "tangents of a function that records nothing": lambda T: T.func.jacfwd(T.no_grad()(lambda x: changed_view(T, x * 1, lambda b: b, lambda b: b[0].mul_(3))[0]))(T.tensor([1.0, 2.0])),
+    "a hook within a map": example_hook,
+    "at the end of a pass": at_the_end,
+    "at the end of no pass": lambda T: T.autograd.Variable._execution_engine.queue_callback(print),
+    "variables": variables,
+    "the gradient of a result": grad_of_a_result,
+    "a result told to require gradients": lambda T: assigned(T, True),
+    "a result told not to": lambda T: assigned(T, False),
+    "a hook after accumulation that returns": lambda T: (
+        lambda x: (x.register_post_accumulate_grad_hook(lambda t: 3), x.sum().backward())
+    )(leaf(T)),
     "version of one": lambda T: versions(T, lambda x: x),
     "versions of several": lambda T: versions(T, lambda x: [x, x]),
     "version of a number": lambda T: versions(T, lambda x: 3),

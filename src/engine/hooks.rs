@@ -15,17 +15,15 @@ type Incoming = SmallVec<[Option<Tensor>; 1]>;
 /// Runs the hooks on a node's outputs, each on the gradient that has arrived there.
 pub(super) fn at_outputs(node: &NodeRef, extras: &Extras, incoming: &mut Incoming) -> Result<()> {
     for (output, slot) in incoming.iter_mut().enumerate() {
-        if let Some(gradient) = slot.take() {
-            *slot = Some(on_tensor(node, &extras.tensor_hooks(output as u32), gradient)?);
-        }
+        *slot = on_tensor(node, &extras.tensor_hooks(output as u32), slot.take())?;
     }
     Ok(())
 }
 
 /// Runs hooks on one gradient; each sees what the one before gave.
-pub(super) fn on_tensor(node: &NodeRef, hooks: &[Arc<TensorHook>], gradient: Tensor) -> Result<Tensor> {
-    hooks.iter().try_fold(gradient, |gradient, hook| match hook(&gradient)? {
-        Some(given) => checked(node, Some(&gradient), Some(given)).map(|g| g.unwrap_or(gradient)),
+pub(super) fn on_tensor(node: &NodeRef, hooks: &[Arc<TensorHook>], gradient: Option<Tensor>) -> Result<Option<Tensor>> {
+    hooks.iter().try_fold(gradient, |gradient, hook| match hook(gradient.as_ref())? {
+        Some(given) => checked(node, gradient.as_ref(), Some(given)),
         None => Ok(gradient),
     })
 }
@@ -60,7 +58,8 @@ fn replaced(node: &NodeRef, now: &[Option<Tensor>], given: Vec<Option<Tensor>>) 
 
 /// What a hook gave, if it looks like what it was given.
 fn checked(node: &NodeRef, now: Option<&Tensor>, given: Option<Tensor>) -> Result<Option<Tensor>> {
-    let (Some(now), Some(given)) = (now, &given) else { return Ok(given) };
+    let Some(given) = given else { return Ok(None) };
+    let Some(now) = now else { return Err(Error::HookOnUndefined { node: node.name() }) };
     let wrong = |property, expected: String, given: String| {
         Err(Error::HookValue { node: node.name(), property, expected, given })
     };
@@ -70,5 +69,5 @@ fn checked(node: &NodeRef, now: Option<&Tensor>, given: Option<Tensor>) -> Resul
     if now.dtype() != given.dtype() {
         return wrong("type", now.dtype().to_string(), given.dtype().to_string());
     }
-    Ok(Some(given.clone()))
+    Ok(Some(given))
 }

@@ -6,7 +6,8 @@ mod hooks;
 pub mod plan;
 pub mod run;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
@@ -168,7 +169,10 @@ impl Pass {
         }
         let limited = LIMITED.replace(self.plan.captures.is_some());
         let _restore = Restore(DEPTH.replace(depth), PASS.replace(self.plan.number()), limited);
-        let found = run::run(self.plan, self.roots, self.options)?;
+        let outer = CALLBACKS.take();
+        let found = run::run(self.plan, self.roots, self.options).and_then(|found| call_back().map(|()| found));
+        CALLBACKS.set(outer);
+        let found = found?;
         if self.levels.iter().all(SmallVec::is_empty) {
             return Ok(found);
         }
@@ -187,6 +191,29 @@ fn depth() -> u32 {
     DEPTH.get()
 }
 
+/// What a pass calls at its end.
+pub type Callback = Box<dyn FnOnce() -> Result<()>>;
+
+/// Has the pass that this thread is in call a function at its end, after those that were queued before.
+///
+/// # Errors
+/// Outside of a pass.
+pub fn queue_callback(callback: Callback) -> Result<()> {
+    if depth() == 0 {
+        return Err(Error::CallbackOutsidePass);
+    }
+    CALLBACKS.with_borrow_mut(|all| all.push_back(callback));
+    Ok(())
+}
+
+/// Calls what was queued, and what is queued meanwhile.
+fn call_back() -> Result<()> {
+    while let Some(callback) = CALLBACKS.with_borrow_mut(VecDeque::pop_front) {
+        callback()?;
+    }
+    Ok(())
+}
+
 /// True where the pass that this thread is in was limited to some inputs: it does not accumulate into all leaves.
 pub fn current_pass_is_limited() -> bool {
     LIMITED.get()
@@ -201,6 +228,7 @@ thread_local! {
     /// How many passes this thread is in: hooks and custom functions may start others.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     static PASS: Cell<u32> = const { Cell::new(0) };
+    static CALLBACKS: RefCell<VecDeque<Callback>> = const { RefCell::new(VecDeque::new()) };
     static LIMITED: Cell<bool> = const { Cell::new(false) };
 }
 /// Passes within each other on one thread's stack.

@@ -186,7 +186,8 @@ impl Run {
     fn compute(&self, step: u32, incoming: &[Option<Tensor>]) -> Result<Gradients> {
         let step = &self.plan.steps[step as usize];
         let node = step.node();
-        if incoming.iter().all(Option::is_none) && !node.takes_undefined() {
+        let is_undefined = |all: &[Option<Tensor>]| all.iter().all(Option::is_none) && !node.takes_undefined();
+        if is_undefined(incoming) && node.extras().is_none() {
             return Ok(node.edges().iter().map(|_| None).collect());
         }
         let first = step.first_edge as usize;
@@ -200,7 +201,7 @@ impl Run {
             return self.derive(&Backward { gradients: incoming, needs: &needs, node });
         };
         let incoming = hooks::before(node, extras, incoming)?;
-        let found = if incoming.iter().all(Option::is_none) && !node.takes_undefined() {
+        let found = if is_undefined(&incoming) {
             node.edges().iter().map(|_| None).collect()
         } else {
             self.derive(&Backward { gradients: &incoming, needs: &needs, node })?
@@ -274,32 +275,31 @@ impl Run {
         let incoming = self.take(target)?;
         let node = self.plan.steps[target as usize].node();
         match (node.leaf(), incoming.into_iter().next().flatten()) {
-            (Some(leaf), Some(gradient)) => self.arrive_at_leaf(target, &leaf, gradient),
+            (Some(leaf), gradient) => self.arrive_at_leaf(target, &leaf, gradient),
             _ => Ok(()),
         }
     }
 
     /// Hands the whole gradient of a leaf to its hooks and to the leaf, or to whoever asked for it.
-    fn arrive_at_leaf(&mut self, target: u32, leaf: &Tensor, gradient: Tensor) -> Result<()> {
+    fn arrive_at_leaf(&mut self, target: u32, leaf: &Tensor, gradient: Option<Tensor>) -> Result<()> {
         let (on_gradient, accumulated) = leaf.leaf_hooks().unwrap_or_default();
         let node = self.plan.steps[target as usize].node();
         let gradient = hooks::on_tensor(node, &on_gradient, gradient)?;
         if self.plan.captures.is_some() {
-            self.capture(target, &[Some(gradient)]);
+            self.capture(target, &[gradient]);
             return Ok(());
         }
         let gradient = match node.extras() {
             None => gradient,
-            Some(extras) => match hooks::before(node, extras, &[Some(gradient)])?.into_iter().next().flatten() {
-                Some(gradient) => gradient,
-                None => return Ok(()),
-            },
+            Some(extras) => hooks::before(node, extras, &[gradient])?.into_iter().next().flatten(),
         };
         let kept = node.extras().is_some().then(|| gradient.clone());
-        profiler::part("AccumulateGrad", || accumulate::into_leaf(leaf, gradient))?;
+        if let Some(gradient) = gradient {
+            profiler::part("AccumulateGrad", || accumulate::into_leaf(leaf, gradient))?;
+        }
         accumulated.iter().try_for_each(|hook| hook(leaf))?;
         if let Some(extras) = self.plan.steps[target as usize].node().extras() {
-            hooks::after(self.plan.steps[target as usize].node(), extras, Gradients::new(), &[kept])?;
+            hooks::after(self.plan.steps[target as usize].node(), extras, Gradients::new(), &[kept.flatten()])?;
         }
         Ok(())
     }

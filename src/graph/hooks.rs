@@ -9,8 +9,8 @@ use super::cycles::{Object, Start};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// Sees the gradient of a tensor; may give another in its place.
-pub type TensorHook = dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync;
+/// Sees the gradient of a tensor; may give another in its place. `None`: zero everywhere.
+pub type TensorHook = dyn Fn(Option<&Tensor>) -> Result<Option<Tensor>> + Send + Sync;
 /// Sees a leaf after its gradient was added to.
 pub type LeafHook = dyn Fn(&Tensor) -> Result<()> + Send + Sync;
 /// Gradients as hooks of nodes see them; `None`: zero everywhere.

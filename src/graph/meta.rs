@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use smallvec::smallvec;
+
 use super::accumulator::AccumulateGrad;
 use super::arena::{NodeId, NodeRef};
 use super::cycles::{self, Object};
@@ -10,9 +12,11 @@ use super::forward::Tangents;
 use super::hooks::{All, HookHandle, Hooks, LeafHook, TensorHook};
 use super::mode;
 use super::node::{Edge, Edges};
+use super::outdated::Outdated;
 use crate::error::{Error, Result};
 use crate::memory::spin::{Spin, SpinGuard};
-use crate::tensor::Tensor;
+use crate::ops::batch;
+use crate::tensor::{Bond, Tensor};
 
 /// The autograd state of a tensor, shared by the tensors that are one variable.
 #[derive(Default)]
@@ -182,7 +186,7 @@ impl Tensor {
         }
         self.meta().is_some_and(Meta::requires_grad)
             // A base that was changed in place since has a history that its views share.
-            || self.view_of().is_some_and(|v| v.writable && v.base.meta().is_some_and(Meta::has_history))
+            || self.view_of().is_some_and(|v| v.is_writable() && v.base.meta().is_some_and(Meta::has_history))
     }
 
     /// Asks for gradients, or no longer; only leaves can.
@@ -282,6 +286,10 @@ impl Tensor {
         let meta = self.meta_or_new();
         meta.requires_grad.store(true, Ordering::Relaxed);
         meta.version.store(self.version(), Ordering::Relaxed);
+        if meta.retains_grad.load(Ordering::Relaxed) {
+            // The gradient that is kept is that of the tensor as it is now.
+            edge.node.extras_or_new().retain(edge.output);
+        }
         meta.replace_origin(Origin::Made(edge));
     }
 
@@ -290,7 +298,7 @@ impl Tensor {
     /// # Errors
     /// For views, whose history belongs to their base.
     pub fn detach_(&self) -> Result<()> {
-        if self.view_of().is_some_and(|v| v.writable && v.base.requires_grad()) {
+        if self.view_of().is_some_and(|v| v.is_writable() && v.base.requires_grad()) {
             return Err(Error::NotImplemented {
                 op: "detach_",
                 what: "detaching a view in-place; use detach() instead. It".into(),
@@ -313,12 +321,21 @@ impl Tensor {
             let edge = m.state.lock().origin.edge().cloned();
             edge.map(|e| (e, m.version.load(Ordering::Relaxed)))
         });
-        let Some(view) = self.view_of().filter(|v| v.writable) else { return own.map(|(e, _)| e) };
+        let Some(view) = self.view_of() else { return own.map(|(e, _)| e) };
         match own {
             Some((edge, version)) if version == self.version() => Some(edge),
-            None if !view.base.requires_grad() => None,
+            Some((edge, _)) if view.bond == Bond::Apart => Some(self.outdated(edge)),
+            None if view.bond == Bond::Apart || !view.base.requires_grad() => None,
             own => self.refreshed(&view.base, own.map(|(e, _)| e)),
         }
+    }
+
+    /// The history of a view that cannot follow its base, which was changed in place: differentiating it is an error.
+    fn outdated(&self, own: Edge) -> Edge {
+        let outdated = Outdated { output: own.output as usize, of: own.node.name() };
+        let node = NodeRef::new(outdated, smallvec![Some(own)], self.shape(), self.dtype());
+        self.set_history(Edge { node: node.clone(), output: 0 });
+        Edge { node, output: 0 }
     }
 
     /// The history of a view as a window on its base as it is now.
@@ -403,6 +420,7 @@ impl Tensor {
         if !self.requires_grad() {
             return Err(Error::HookWithoutGrad);
         }
+        let hook = if self.batch().is_some() { batch::hook(self, hook) } else { hook };
         if let Some(edge) = self.grad_fn() {
             cycles::note(&edge.node);
             return Ok(edge.node.extras_or_new().hook_tensor(edge.output, hook, held));

@@ -10,6 +10,7 @@ pub mod hooks;
 pub mod meta;
 pub mod mode;
 pub mod node;
+mod outdated;
 pub mod saved;
 pub mod transform;
 

@@ -4,11 +4,14 @@
 //!
 //! Batches nest: each `vmap` has a level, and the value behind a batched tensor may be batched at a lower one.
 
+use std::sync::Arc;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::formula::Operand;
 use super::{shared, view};
 use crate::error::{Error, Result};
+use crate::graph::hooks::TensorHook;
 use crate::graph::mode::{self, Randomness};
 use crate::tensor::Tensor;
 use crate::tensor::layout::{dim_mask, wrap_dim};
@@ -106,6 +109,21 @@ pub(crate) fn peeled(t: &Tensor, levels: &[(u32, usize)]) -> Result<Tensor> {
 /// The inverse of [`peeled`].
 pub(crate) fn dressed(t: &Tensor, levels: &[(u32, usize)]) -> Result<Tensor> {
     levels.iter().rev().try_fold(t.clone(), |t, &(level, _)| wrapped(&t, level))
+}
+
+/// A hook on a batched tensor as a hook on the value at the bottom, whose gradient has all examples: while the maps run,
+/// the hook sees the gradient of a single example.
+pub(crate) fn hook(t: &Tensor, hook: Arc<TensorHook>) -> Arc<TensorHook> {
+    let levels = levels(t);
+    let numbers: SmallVec<[Option<u64>; 2]> = levels.iter().map(|l| mode::mapping_number(l.0)).collect();
+    Arc::new(move |gradient: Option<&Tensor>| {
+        let runs = |(level, number): (&(u32, usize), &Option<u64>)| mode::mapping_number(level.0) == *number;
+        if !levels.iter().zip(&numbers).all(runs) {
+            return hook(gradient);
+        }
+        let gradient = gradient.map(|g| dressed(g, &levels)).transpose()?;
+        hook(gradient.as_ref())?.map(|given| peeled(&given, &levels)).transpose()
+    })
 }
 
 /// The rule of operations on one tensor; `None` where it is not batched.

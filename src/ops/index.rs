@@ -246,7 +246,7 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
 
 /// True where a value is the very view that it is assigned to: what `x[i] += 1` ends with.
 fn is_itself(view: &Tensor, value: &Tensor) -> bool {
-    let base = |t: &Tensor| t.view_of().filter(|v| v.writable).map(|v| v.base.clone());
+    let base = |t: &Tensor| t.view_of().filter(|v| v.is_writable()).map(|v| v.base.clone());
     view.layout() == value.layout()
         && view.storage().same(value.storage())
         && view.dtype() == value.dtype()

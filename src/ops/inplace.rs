@@ -182,19 +182,30 @@ pub(super) fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
     }
     if !target.requires_grad() {
         return match target.view_of() {
-            Some(view) if !view.writable && view.base.requires_grad() => Err(Error::InPlaceUnrecordedView { op }),
+            Some(view) if !view.is_writable() && view.base.requires_grad() => Err(Error::InPlaceUnrecordedView { op }),
             _ => Ok(()),
         };
     }
     match target.view_of() {
         None if target.is_leaf() => Err(Error::InPlaceLeaf { op }),
         Some(view) if view.base.is_leaf() => Err(Error::InPlaceLeafView { op }),
-        Some(view) if !view.writable => {
+        Some(view) if !view.is_writable() => {
             let edge = target.grad_fn();
             let (output, node) = edge.map_or((0, "a view"), |e| (e.output as usize, e.node.name()));
             Err(Error::InPlaceMultiView { op, output, node })
         }
         _ => Ok(()),
+    }
+}
+
+/// As [`check_history`], where what will be written has a history: a base that shares the memory must be told.
+///
+/// # Errors
+/// As [`check_history`], and for all views that cannot be rebased.
+pub(crate) fn check_recorded(op: &'static str, target: &Tensor) -> Result<()> {
+    match target.view_of() {
+        Some(view) if !view.is_writable() && !target.requires_grad() => Err(Error::InPlaceUnrecordedView { op }),
+        _ => check_history(op, target),
     }
 }
 
@@ -274,7 +285,7 @@ fn changed(target: &Tensor, value: &Tensor, origin: Origin, write: impl FnOnce()
 /// What becomes of the tangents where `value` is written into `target`: the level, the tensor that holds the tangent (for
 /// a view also its base), and the tangent.
 fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Option<Tensor>)>> {
-    let base = target.view_of().filter(|v| v.writable).map(|v| &v.base);
+    let base = target.view_of().map(|v| &v.base);
     let mut all = Vec::new();
     for level in forward::levels([target, value].into_iter().chain(base)) {
         let new = value.tangent(level)?.map(|t| forward::spread(&t, target)).transpose()?;
@@ -301,7 +312,7 @@ fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Optio
 
 /// Gives a tensor that was changed in place a new history; a view hands it on to its base.
 pub fn rebase(target: &Tensor, edge: Edge) {
-    let Some(view) = target.view_of().filter(|v| v.writable) else { return target.set_history(edge) };
+    let Some(view) = target.view_of().filter(|v| v.is_writable()) else { return target.set_history(edge) };
     let base = &view.base;
     let node = window::splice_node(base.layout(), target.layout(), base.gradient_edge(), Some(edge), base.dtype());
     base.set_history(Edge { node, output: 0 });
@@ -311,7 +322,12 @@ pub fn rebase(target: &Tensor, edge: Edge) {
 fn history<'a>(target: &'a Tensor, value: &Tensor, origin: Origin) -> Result<(&'a Tensor, Edge)> {
     // The value's history as the target holds it; the engine sums the gradient over what was broadcast.
     let value = super::cast::to(value, target.dtype())?.gradient_edge();
-    if let Some(view) = target.view_of().filter(|v| v.writable) {
+    let op = match (origin, &value) {
+        (Origin::Tensor(name) | Origin::Number(name), _) => name,
+        (Origin::Target, edge) => edge.as_ref().map_or("copy_", |e| e.node.name()),
+    };
+    check_recorded(op, target)?;
+    if let Some(view) = target.view_of().filter(|v| v.is_writable()) {
         let base = &view.base;
         let operation = value.as_ref().filter(|_| matches!(origin, Origin::Target));
         let node = match operation.filter(|o| starts_from(o, target)) {

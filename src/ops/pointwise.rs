@@ -169,9 +169,10 @@ fn sources_of(program: &Program, operands: &[Operand], shape: &[usize]) -> Small
     operands.iter().enumerate().map(source).collect()
 }
 
-/// The strides of the operands where all have the shape and one dense order other than row-major.
+/// The strides of the operands where all have the shape and one dense order other than row-major. Single elements have no
+/// order.
 fn common_strides(operands: &[Operand], shape: &[usize]) -> Option<Strides> {
-    let mut tensors = operands.iter().filter_map(|o| o.tensor());
+    let mut tensors = operands.iter().filter_map(|o| o.tensor()).filter(|t| t.numel() != 1);
     let first = tensors.next()?;
     let keeps = !first.is_contiguous()
         && first.shape() == shape

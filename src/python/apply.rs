@@ -130,21 +130,11 @@ impl<'py> Finishing<'_, 'py> {
             .map(|o| tensor_of(o).map(|t| self.returned(t, &dirty, &constant)).transpose())
             .collect::<PyResult<_>>()?;
         dirty.iter().for_each(|d| d.storage().bump(d.versioning()));
-        if self.recorded {
-            let node = self.node(py, &outputs)?;
-            cycles::note(&node);
-            let _ = self.context.get().node.set(node.id());
-            for (n, output) in outputs.iter().enumerate() {
-                if let Some(y) = output.as_ref().filter(|y| y.differentiable) {
-                    let edge = Edge { node: node.clone(), output: n as u32 };
-                    if y.dirty { inplace::rebase(&y.tensor, edge) } else { y.tensor.set_history(edge) }
-                }
-            }
-        }
+        let node = if self.recorded { Some(self.linked(py, &outputs)?) } else { None };
         let saved = self.context.get().state.lock().to_save.take();
         drop(saved);
         for (level, tangents) in &self.tangents {
-            self.carry_tangents(py, *level, tangents, &outputs)?;
+            self.carry_tangents(py, *level, tangents, &outputs, node.as_ref())?;
         }
         let done = self.context.get().state.lock().to_save_forward.take();
         drop(done);
@@ -163,6 +153,20 @@ impl<'py> Finishing<'_, 'py> {
         }
     }
 
+    /// The node of the call, set behind the outputs.
+    fn linked(&self, py: Python<'py>, outputs: &[Option<Returned>]) -> PyResult<NodeRef> {
+        let node = self.node(py, outputs)?;
+        cycles::note(&node);
+        let _ = self.context.get().node.set(node.id());
+        for (n, output) in outputs.iter().enumerate() {
+            if let Some(y) = output.as_ref().filter(|y| y.differentiable) {
+                let edge = Edge { node: node.clone(), output: n as u32 };
+                if y.dirty { inplace::rebase(&y.tensor, edge) } else { y.tensor.set_history(edge) }
+            }
+        }
+        Ok(node)
+    }
+
     /// The tangents of the outputs at a level, as the class's `jvp` gives them.
     fn carry_tangents(
         &self,
@@ -170,6 +174,7 @@ impl<'py> Finishing<'_, 'py> {
         level: usize,
         tangents: &[Option<Tensor>],
         outputs: &[Option<Returned>],
+        node: Option<&NodeRef>,
     ) -> PyResult<()> {
         let mut given = vec![self.context.clone().into_any().unbind()];
         let materialize = self.context.get().state.lock().materialize;
@@ -199,7 +204,11 @@ impl<'py> Finishing<'_, 'py> {
             {
                 let tangent = checked_tangent(n, &y.tensor, &tangent)?;
                 self.check_memory(y, tangents, &tangent)?;
-                y.tensor.set_tangent(level, Some(tangent));
+                match node {
+                    // Backward may read the output, and its derivative then has the tangent too.
+                    Some(node) => forward::carry(node, n, &y.tensor, level, tangent),
+                    None => y.tensor.set_tangent(level, Some(tangent)),
+                }
             }
         }
         Ok(())
@@ -253,7 +262,8 @@ impl<'py> Finishing<'_, 'py> {
                 ));
             }
             if self.recorded {
-                ok(inplace::check(interned(type_name(self.function.as_any())), d))?;
+                let name = interned(type_name(self.function.as_any()));
+                ok(inplace::check(name, d).and_then(|()| inplace::check_recorded(name, d)))?;
             }
             if !is_output(d) {
                 let which = if is_input(d) { "inputs" } else { "tensors" };

@@ -80,10 +80,14 @@ fn gradient(object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     }
     match object.cast::<PyTensor>() {
         Ok(t) => Ok(Some(t.get().get().clone())),
-        Err(_) => {
-            Err(PyTypeError::new_err(format!("expected Variable, but hook returned '{}'", object.get_type().name()?)))
-        }
+        Err(_) => Err(unexpected("Variable", object)?),
     }
+}
+
+/// The error for a hook that returned something else than it should.
+fn unexpected(expected: &str, returned: &Bound<'_, PyAny>) -> PyResult<PyErr> {
+    let given = returned.get_type().name()?;
+    Ok(PyTypeError::new_err(format!("expected {expected}, but hook returned '{given}'")))
 }
 
 /// What a hook of a node returned: nothing, or a tuple of gradients.
@@ -93,9 +97,7 @@ fn gradients(object: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Option<Tensor>>>>
     }
     match object.cast::<PyTuple>() {
         Ok(all) => all.iter().map(|o| gradient(&o)).collect::<PyResult<_>>().map(Some),
-        Err(_) => {
-            Err(PyTypeError::new_err(format!("expected tuple, but hook returned '{}'", object.get_type().name()?)))
-        }
+        Err(_) => Err(unexpected("tuple", object)?),
     }
 }
 
@@ -116,8 +118,8 @@ fn callable(hook: Bound<'_, PyAny>) -> PyResult<(Py<PyAny>, usize)> {
 
 #[pymethods]
 impl PyTensor {
-    /// Calls `hook(grad)` with the gradient of this tensor in every backward pass; what it returns, if not None, takes
-    /// the gradient's place. RuntimeError for tensors that require no gradient.
+    /// Calls `hook(grad)` with the gradient of this tensor in every backward pass that comes by, None where it is zero
+    /// because nothing depends on the tensor; what the hook returns, if not None, takes the gradient's place. RuntimeError for tensors that require no gradient.
     ///
     /// >>> x = ferrograd.ones(1, requires_grad=True)
     /// >>> handle = x.register_hook(lambda grad: grad * 10)
@@ -126,11 +128,11 @@ impl PyTensor {
     /// tensor([20.])
     fn register_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
         let (hook, held) = callable(hook)?;
-        let call = move |g: &Tensor| attached(|py| gradient(hook.bind(py).call1((wrap(py, g.clone())?,))?.as_any()));
+        let call = move |g: Option<&Tensor>| attached(|py| gradient(&hook.bind(py).call1((shown(py, &g.cloned())?,))?));
         Ok(PyHandle(ok(self.get().register_hook_holding(Arc::new(call), held))?))
     }
 
-    /// Calls `hook(tensor)` whenever the gradient of this leaf was added to.
+    /// Calls `hook(tensor)` whenever the gradient of this leaf was added to; it returns None.
     /// RuntimeError for tensors that are no leaves.
     ///
     /// >>> x = ferrograd.ones(1, requires_grad=True)
@@ -139,7 +141,12 @@ impl PyTensor {
     /// tensor([2.])
     fn register_post_accumulate_grad_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
         let (hook, held) = callable(hook)?;
-        let call = move |leaf: &Tensor| attached(|py| hook.bind(py).call1((wrap(py, leaf.clone())?,)).map(drop));
+        let call = move |leaf: &Tensor| {
+            attached(|py| {
+                let returned = hook.bind(py).call1((wrap(py, leaf.clone())?,))?;
+                if returned.is_none() { Ok(()) } else { Err(unexpected("None", &returned)?) }
+            })
+        };
         Ok(PyHandle(ok(self.get().register_post_accumulate_grad_hook_holding(Arc::new(call), held))?))
     }
 }

@@ -167,6 +167,12 @@ pub fn _current_pass() -> u32 {
     engine::current_pass()
 }
 
+/// Calls a function at the end of the backward pass that calls this. RuntimeError outside of any.
+#[pyfunction]
+pub fn _queue_callback(callback: Py<PyAny>) -> PyResult<()> {
+    ok(engine::queue_callback(Box::new(move || attached(|py| callback.bind(py).call0().map(drop)))))
+}
+
 /// Whether the backward pass that calls this runs the node.
 #[pyfunction]
 pub fn _pass_reaches(node: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -225,7 +225,8 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
         .collect()
 }
 
-#[pymodule]
+/// Objects for tensors are found and replaced under the interpreter's lock: a free-threaded interpreter is asked to keep it.
+#[pymodule(gil_used = true)]
 fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     silence_errors();
@@ -308,6 +309,7 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(modes::_disable_saved_tensors_hooks, module)?,
         wrap_pyfunction!(modes::_set_multithreading_enabled, module)?,
         wrap_pyfunction!(modes::_current_pass, module)?,
+        wrap_pyfunction!(modes::_queue_callback, module)?,
         wrap_pyfunction!(modes::_pass_reaches, module)?,
         wrap_pyfunction!(modes::_pass_is_limited, module)?,
         wrap_pyfunction!(profiler::_profiler_start, module)?,

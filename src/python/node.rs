@@ -159,6 +159,15 @@ impl PyNode {
         }
     }
 
+    /// True: what requires no gradient leaves no node.
+    ///
+    /// >>> (ferrograd.ones(1, requires_grad=True) * 2).grad_fn.requires_grad
+    /// True
+    #[getter]
+    fn requires_grad(&self) -> bool {
+        true
+    }
+
     /// The node's place in the order of recording.
     fn _sequence_nr(&self) -> u64 {
         self.0.sequence()

@@ -1,6 +1,8 @@
 //! `ferrograd.Tensor`.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use std::ffi::CStr;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PyFloat, PyInt, PyList, PySequence, PySlice, PyString, PyTuple};
 
@@ -107,6 +109,9 @@ fn size_object<'py>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyA
     let make = MAKE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("ferrograd._size")?.getattr("_size")?.unbind()))?;
     make.bind(py).call1((PyTuple::new(py, shape)?,))
 }
+
+/// The warning for asking a result of an operation for its gradient.
+const NOT_A_LEAF: &CStr = c"The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.";
 
 #[pymethods]
 impl PyTensor {
@@ -452,6 +457,11 @@ impl PyTensor {
         self.get().grad_fn().map_or(0, |e| e.output)
     }
 
+    /// True where the memory is that of another tensor.
+    fn _is_view(&self) -> bool {
+        self.get().base().is_some()
+    }
+
     /// The tensor that this is a view of, or None.
     #[getter]
     fn _base(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
@@ -539,6 +549,9 @@ impl PyTensor {
             let given = type_name(requires);
             return Err(PyRuntimeError::new_err(format!("requires_grad must be a bool, not {given}")));
         };
+        if !self.get().is_leaf() {
+            return ok(Err(crate::Error::NotLeaf));
+        }
         ok(self.get().set_requires_grad(requires.is_true()))
     }
 
@@ -569,6 +582,7 @@ impl PyTensor {
     }
 
     /// The gradient gathered so far, or None. What is assigned must have the shape and the dtype of the tensor.
+    /// Results of operations gather none unless `retain_grad` asks for it: a UserWarning says so.
     ///
     /// >>> x = ferrograd.tensor([3.0], requires_grad=True)
     /// >>> (x * x).backward()
@@ -576,7 +590,15 @@ impl PyTensor {
     /// tensor([6.])
     #[getter]
     fn grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        self.get().grad().map(|g| wrap(py, g)).transpose()
+        let t = self.get();
+        let Some(g) = t.grad() else {
+            if !t.is_leaf() && !t.retains_grad() {
+                let category = py.get_type::<PyUserWarning>();
+                PyErr::warn(py, &category, NOT_A_LEAF, 1)?;
+            }
+            return Ok(None);
+        };
+        wrap(py, g).map(Some)
     }
 
     #[setter]
@@ -610,7 +632,8 @@ impl PyTensor {
     fn grad_fn(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let t = self.get();
         let edge = if t.requires_grad() { t.grad_fn() } else { None };
-        edge.map(|e| node::wrap(py, e.node)).transpose()
+        // A value that hooks kept for a node may lead to a leaf at once.
+        edge.filter(|e| e.node.leaf().is_none()).map(|e| node::wrap(py, e.node)).transpose()
     }
 
     /// The same elements without history and without version checks. What is assigned becomes what the tensor shows.

@@ -69,9 +69,27 @@ pub struct Tensor(Shared<Inner>);
 pub struct ViewOf {
     /// The tensor that owns the history; never a view itself.
     pub base: Tensor,
-    /// False for views made while gradients were off, and for several views of one call: they cannot be written in
-    /// place where gradients are recorded.
-    pub writable: bool,
+    /// What becomes of histories when the view or its base is changed in place.
+    pub bond: Bond,
+}
+
+/// How the history of a view goes with that of its base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bond {
+    /// Each follows the other: a change of one is a change of both.
+    Both,
+    /// The view follows its base. It is one of several outputs of a node, and cannot be changed in place where that is
+    /// recorded.
+    Follows,
+    /// Made while nothing was recorded, or by a function of the user's: the history of neither says what the other's is.
+    Apart,
+}
+
+impl ViewOf {
+    /// True where a change of the view in place can be handed on to the base.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.bond == Bond::Both
+    }
 }
 
 /// What a batched tensor is a single example of.
@@ -160,11 +178,16 @@ impl Tensor {
     }
 
     /// The same elements under another layout, as a view that writes go through. Without history: `ops::view` records.
-    pub(crate) fn alias(&self, layout: Layout, writable: bool) -> Tensor {
+    pub(crate) fn alias(&self, layout: Layout, recorded: bool) -> Tensor {
+        self.alias_with(layout, if recorded { Bond::Both } else { Bond::Apart })
+    }
+
+    /// As [`Tensor::alias`], with a bond; the view of a view has the looser one of the two.
+    pub(crate) fn alias_with(&self, layout: Layout, bond: Bond) -> Tensor {
         let view = match &self.0.view {
-            Some(view) if view.writable == writable => view.clone(),
-            Some(view) => Shared::new(ViewOf { base: view.base.clone(), writable: writable && view.writable }),
-            None => Shared::new(ViewOf { base: self.clone(), writable }),
+            Some(view) if view.bond >= bond => view.clone(),
+            Some(view) => Shared::new(ViewOf { base: view.base.clone(), bond }),
+            None => Shared::new(ViewOf { base: self.clone(), bond }),
         };
         Tensor::with(self.0.storage.clone(), layout, self.0.dtype, self.0.versioning, Some(view), null_mut())
     }

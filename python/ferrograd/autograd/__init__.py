@@ -7,15 +7,17 @@
 (tensor([12.]),)
 """
 
-from . import anomaly_mode, forward_ad, function, grad_mode, graph
+from . import anomaly_mode, forward_ad, function, grad_mode, graph, variable
 from ._grad import backward, grad
 from .anomaly_mode import detect_anomaly, set_detect_anomaly
 from .function import Function
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, set_multithreading_enabled
 from .gradcheck import gradcheck, gradgradcheck
+from .variable import Variable
 
 __all__ = [
     "Function",
+    "Variable",
     "anomaly_mode",
     "backward",
     "detect_anomaly",
@@ -32,6 +34,7 @@ __all__ = [
     "set_detect_anomaly",
     "set_grad_enabled",
     "set_multithreading_enabled",
+    "variable",
 ]
 
 

@@ -32,6 +32,37 @@ class FunctionCtx(_ferrograd._FunctionNode):
     mark_non_differentiable = _ferrograd._FunctionNode.mark_non_differentiable
     set_materialize_grads = _ferrograd._FunctionNode.set_materialize_grads
 
+    @property
+    def saved_variables(self) -> tuple:
+        """An older name of `saved_tensors`.
+
+        >>> import ferrograd
+        >>> class Square(Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         ctx.save_for_backward(x)
+        ...         return x * x
+        >>> Square.apply(ferrograd.tensor([3.0], requires_grad=True)).grad_fn.saved_variables
+        (tensor([3.], requires_grad=True),)
+        """
+        return self.saved_tensors
+
+    def mark_shared_storage(self, *pairs: tuple) -> None:
+        """Nothing: that tensors share memory is known without being told. A FutureWarning says so.
+
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True) as shown:
+        ...     warnings.simplefilter("always")
+        ...     FunctionCtx().mark_shared_storage()
+        >>> shown[0].category.__name__
+        'FutureWarning'
+        """
+        warnings.warn(
+            "mark_shared_storage does nothing: tensors that share memory are tracked without it; leave the call out",
+            FutureWarning,
+            stacklevel=2,
+        )
+
 
 class BackwardCFunction(FunctionCtx):
     """The node that a call leaves in the graph, which is its context too.
@@ -246,6 +277,18 @@ class Function(metaclass=FunctionMeta):
 Function.vjp = Function.backward
 
 
+class InplaceFunction(Function):
+    """A function that knows whether it was asked to work in place.
+
+    >>> InplaceFunction.forward is Function.forward
+    True
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+
 def _positional(cls: type[Function], args: tuple, kwargs: dict) -> tuple:
     """Arguments by name in the places that forward has for them."""
     given = args if cls._separate_context else (None, *args)
@@ -301,4 +344,4 @@ def once_differentiable(fn):
     return once
 
 
-__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "once_differentiable"]
+__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]

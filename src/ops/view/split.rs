@@ -10,9 +10,9 @@ use crate::memory::{filled, reserved};
 use crate::ops::join;
 use crate::ops::recorded::{is_linked, link_all};
 use crate::ops::registry::{Arguments, Output, operation};
-use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Layout, wrap_dim, wrap_existing_dim};
+use crate::tensor::{Bond, Tensor};
 
 /// How several views lie in a tensor, and what the node behind them is called.
 #[derive(Clone)]
@@ -36,13 +36,17 @@ impl Parts {
             return Ok(parts.iter().map(|part| Tensor::batched(part, batch.level)).collect());
         }
         // One of several views that a node made has no history of its own to rewrite.
-        let writable = is_grad_enabled() && !is_linked(&[x], x);
+        let bond = match is_linked(&[x], x) {
+            _ if !is_grad_enabled() => Bond::Apart,
+            true => Bond::Follows,
+            false => Bond::Both,
+        };
         let mut start = 0;
         let part = |size: usize| {
             let layout = x.layout().slice(self.dim, start, size, 1);
             let layout = if self.keeps { layout } else { x.layout().select(self.dim, start) };
             start += size;
-            self.shared(x, layout, writable)
+            self.shared(x, layout, bond)
         };
         let sizes = sizes.into_iter();
         let mut parts = reserved(self.name, sizes.len())?;
@@ -51,9 +55,9 @@ impl Parts {
         Ok(parts)
     }
 
-    fn shared(&self, x: &Tensor, layout: Layout, writable: bool) -> Tensor {
+    fn shared(&self, x: &Tensor, layout: Layout, bond: Bond) -> Tensor {
         if self.are_views {
-            return x.alias(layout, writable);
+            return x.alias_with(layout, bond);
         }
         Tensor::new(x.storage().clone(), layout, x.dtype(), x.versioning())
     }
