@@ -93,6 +93,22 @@ def hook_gives(*results):
     y.sum().backward()
 
 
+def outdated_view():
+    """A view that a custom function made of what was changed since."""
+    function = type("View", (fg.autograd.Function,), {"forward": staticmethod(lambda ctx, x: x.view(-1))})
+    base = leaf() * 1
+    view = function.apply(base)
+    base.mul_(2)
+    view.sum().backward()
+
+
+def undefined_hook():
+    """A hook that gives a gradient where nothing depends on the tensor."""
+    first, second = leaf().unbind()
+    second.register_hook(lambda grad: fg.ones(()))
+    first.backward()
+
+
 def tensor_hook_gives(result):
     x = leaf()
     x.register_hook(lambda g: result)
@@ -222,6 +238,7 @@ CALLS = {
     "InPlaceLeafView": (lambda: leaf()[0].add_(1), RuntimeError),
     "InPlaceUnrecordedView": (unrecorded_view, RuntimeError),
     "InPlaceMultiView": (lambda: (leaf() * 1).unbind()[0].add_(1), RuntimeError),
+    "OutdatedView": (outdated_view, RuntimeError),
     "SavedInference": (lambda: leaf() * inference(), RuntimeError),
     "InPlaceInference": (lambda: inference().add_(1), RuntimeError),
     "InferenceGrad": (lambda: inference().requires_grad_(), RuntimeError),
@@ -248,6 +265,8 @@ CALLS = {
     "HookWithoutGrad": (lambda: fg.ones(2).register_hook(print), RuntimeError),
     "HookNotLeaf": (lambda: (leaf() * 2).register_post_accumulate_grad_hook(print), RuntimeError),
     "HookCount": (lambda: hook_gives(fg.ones(2), fg.ones(2), fg.ones(2)), RuntimeError),
+    "HookOnUndefined": (undefined_hook, RuntimeError),
+    "CallbackOutsidePass": (lambda: fg.autograd.Variable._execution_engine.queue_callback(print), RuntimeError),
     "HookValue": (lambda: tensor_hook_gives(fg.ones(3)), RuntimeError),
     "Host": (lambda: Raises.apply(leaf()).sum().backward(), LookupError),
     "NumpyRequiresGrad": (lambda: leaf().numpy(), RuntimeError),
