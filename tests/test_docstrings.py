@@ -108,7 +108,7 @@ Node.register_hook Node.register_prehook Tensor.bfloat16 Tensor.bool Tensor.byte
 Tensor.is_contiguous Tensor.is_pinned Tensor.is_set_to Tensor.long Tensor.short Tensor.where autograd.Function.apply autograd.Function.forward
 autograd.Function.jvp autograd.Function.setup_context autograd.Function.vmap autograd.forward_ad.unpack_dual
 autograd.function.BackwardCFunction.apply autograd.function.BackwardCFunction.mark_dirty
-autograd.function.BackwardCFunction.mark_non_differentiable autograd.function.BackwardCFunction.register_hook
+autograd.function.BackwardCFunction.mark_shared_storage autograd.function.BackwardCFunction.mark_non_differentiable autograd.function.BackwardCFunction.register_hook
 autograd.function.BackwardCFunction.register_prehook autograd.function.BackwardCFunction.save_for_backward
 autograd.function.BackwardCFunction.save_for_forward autograd.function.BackwardCFunction.set_materialize_grads
 autograd.function.once_differentiable autograd.graph.Node.register_hook autograd.graph.Node.register_prehook autograd.graph.to_svg
