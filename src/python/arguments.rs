@@ -140,7 +140,7 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
         let mut place = Place { parameter, position: Some((taken + 1).saturating_sub(receivers)) };
         let value = if parameter.kind == Kind::ManyTensors {
             let mut tensors = Vec::new();
-            while let Some(object) = positional.next() {
+            for object in positional.by_ref() {
                 taken += 1;
                 match object.cast::<PyTensor>() {
                     Ok(t) => tensors.push(t.get().get().clone()),
@@ -208,6 +208,11 @@ fn is_size(object: &Bound<'_, PyAny>) -> bool {
     !object.is_instance_of::<PyBool>() && convert::integer(object).is_some()
 }
 
+/// A tensor that is one of a list of numbers, not a number.
+fn has_dimensions(object: &Bound<'_, PyAny>) -> bool {
+    object.cast::<PyTensor>().is_ok_and(|t| t.get().get().rank() > 0)
+}
+
 /// An integer beyond int64.
 fn is_large(object: &Bound<'_, PyAny>) -> bool {
     object.is_instance_of::<PyInt>() && convert::integer(object).is_none()
@@ -270,7 +275,7 @@ fn value(place: Place, object: &Bound<'_, PyAny>) -> Result<Value, Refusal> {
                 _ => None,
             },
         },
-        Kind::Int if object.is_instance_of::<PyBool>() => None,
+        Kind::Int if object.is_instance_of::<PyBool>() || has_dimensions(object) => None,
         Kind::Int => whole(object)?.map(|i| Value::Number(Scalar::Int(i as i64))),
         Kind::Ints if parameter.is_variadic() && is_large(object) => return Err(place.holds(object, 1)),
         Kind::Ints => ints(place, object)?,

@@ -3,8 +3,9 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
+use super::arguments::take_tensor;
 use super::convert::ok;
-use super::tensor::{PyTensor, wrap};
+use super::tensor::wrap;
 use crate::graph::forward;
 
 /// The innermost level, or the one that was named; one that does not exist is far beyond all.
@@ -44,11 +45,13 @@ pub fn _current_dual_level() -> isize {
 #[pyo3(signature = (tensor, tangent, level=None))]
 pub fn _make_dual(
     py: Python<'_>,
-    tensor: &Bound<'_, PyTensor>,
-    tangent: &Bound<'_, PyTensor>,
+    tensor: &Bound<'_, PyAny>,
+    tangent: &Bound<'_, PyAny>,
     level: Option<isize>,
 ) -> PyResult<Py<PyAny>> {
-    wrap(py, ok(forward::make_dual(tensor.get().get(), tangent.get().get(), self::level(level)))?)
+    let primal = take_tensor("make_dual", "tensor", tensor)?.get().get();
+    let tangent = take_tensor("make_dual", "tangent", tangent)?.get().get();
+    wrap(py, ok(forward::make_dual(primal, tangent, self::level(level)))?)
 }
 
 /// The tensor without its tangent, and the tangent or None.
@@ -56,10 +59,10 @@ pub fn _make_dual(
 #[pyo3(signature = (tensor, level=None))]
 pub fn _unpack_dual(
     py: Python<'_>,
-    tensor: &Bound<'_, PyTensor>,
+    tensor: &Bound<'_, PyAny>,
     level: Option<isize>,
 ) -> PyResult<(Py<PyAny>, Option<Py<PyAny>>)> {
-    let t = tensor.get().get();
+    let t = take_tensor("unpack_dual", "tensor", tensor)?.get().get();
     match self::level(level) {
         usize::MAX => Ok((tensor.clone().into_any().unbind(), None)),
         level => {
