@@ -257,3 +257,9 @@ def test_broadcast_gradients_sum_back(data):
     (x * fg.ones(*shape)).sum().backward()
     total = np.prod(np.broadcast_shapes(shape, other))
     np.testing.assert_allclose(x.grad.numpy(), total / max(1, np.prod(other)))
+
+
+@pytest.mark.parametrize("elements", [*range(1, 40), 57, 58, 114, 115, 1000, 10**6])
+def test_elements_begin_a_cache_line(elements):
+    made = [fg.empty(elements), fg.ones(elements) + 1, fg.rand(elements), fg.zeros(elements, dtype=fg.bool)]
+    assert [t.data_ptr() % 64 for t in made] == [0, 0, 0, 0]

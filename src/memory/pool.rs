@@ -11,7 +11,7 @@ use super::slab::{self, FreeList, Slab};
 use super::spin::Spin;
 use crate::fork;
 
-/// Alignment of blocks of at least this size: a cache line, and the widest vector.
+/// Alignment of blocks for elements: a cache line, and the widest vector.
 pub const ALIGN: usize = 64;
 /// Alignment of every block.
 pub const LEAST_ALIGN: usize = 16;
@@ -54,7 +54,7 @@ pub const fn class_bytes(class: usize) -> usize {
     (1usize << FIRST << doubling) / 4 * (5 + quarter)
 }
 
-/// The alignment that blocks of a size have.
+/// The alignment that the blocks of a class have.
 const fn alignment(bytes: usize) -> usize {
     if bytes.is_multiple_of(ALIGN) { ALIGN } else { LEAST_ALIGN }
 }
@@ -186,17 +186,23 @@ fn system_layout(bytes: usize) -> Option<Layout> {
     Layout::from_size_align(bytes, alignment(bytes)).ok()
 }
 
-/// A block of at least `bytes` bytes, its contents anything; `None` when there is no memory. It is aligned to
-/// [`LEAST_ALIGN`], and from 256 bytes to [`ALIGN`].
+/// The class of aligned blocks that hold `bytes`.
+#[inline]
+pub const fn aligned_class_of(bytes: usize) -> usize {
+    class_of(bytes.next_multiple_of(ALIGN))
+}
+
+/// A block of at least `bytes` bytes for elements, its contents anything, aligned to [`ALIGN`]; `None` when there is no
+/// memory.
 #[inline]
 pub fn allocate(bytes: usize) -> Option<NonNull<u8>> {
     if bytes > isize::MAX as usize / 2 {
         return None;
     }
-    allocate_class(class_of(bytes))
+    allocate_class(aligned_class_of(bytes))
 }
 
-/// As [`allocate`] for a class.
+/// A block of a class, aligned to [`LEAST_ALIGN`], or where its size is a multiple of [`ALIGN`] to that.
 #[inline]
 pub fn allocate_class(class: usize) -> Option<NonNull<u8>> {
     if class < SMALL_CLASSES
@@ -242,17 +248,17 @@ fn from_system(bytes: usize) -> Option<NonNull<u8>> {
 /// Takes a block back.
 ///
 /// # Safety
-/// `block` came from [`allocate`] with a size of the same class, and nobody uses it any more.
+/// `block` came from [`allocate`] with this size, and nobody uses it any more.
 #[inline]
 pub unsafe fn free(block: NonNull<u8>, bytes: usize) {
     // SAFETY: as for this function.
-    unsafe { free_class(block, class_of(bytes)) }
+    unsafe { free_class(block, aligned_class_of(bytes)) }
 }
 
-/// As [`free`] where the class is known.
+/// Takes a block of a class back.
 ///
 /// # Safety
-/// As [`free`].
+/// `block` came from [`allocate_class`] with this class, and nobody uses it any more.
 #[inline]
 pub unsafe fn free_class(block: NonNull<u8>, class: usize) {
     if class >= SMALL_CLASSES || !LOCAL.with(|local| local.push(class, block)) {
@@ -354,7 +360,7 @@ mod tests {
     fn blocks_are_aligned() {
         for bytes in (1..3000).step_by(7) {
             let block = allocate(bytes).unwrap();
-            assert!(block.addr().get().is_multiple_of(if bytes > 224 { ALIGN } else { LEAST_ALIGN }), "{bytes}");
+            assert!(block.addr().get().is_multiple_of(ALIGN), "{bytes}");
             // SAFETY: the block was just allocated with this size.
             unsafe { free(block, bytes) };
         }

@@ -14,7 +14,9 @@ pub struct Shared<T>(NonNull<Counted<T>>);
 struct Counted<T> {
     count: AtomicU32,
     /// The class of the block.
-    class: u32,
+    class: u16,
+    /// How far behind the block's beginning this lies, in units of its alignment.
+    lead: u16,
     value: T,
 }
 
@@ -33,25 +35,29 @@ impl<T> Shared<T> {
     /// Where not even these few bytes can be had.
     #[inline]
     pub fn new(value: T) -> Self {
-        match Shared::with_tail(0, |_| value) {
+        match Shared::with_lead(0, |_| value) {
             Some(shared) => shared,
             None => super::exhausted(size_of::<Counted<T>>()),
         }
     }
 
-    /// Makes a value in pooled memory with `bytes` bytes behind it, whose address it is told and whose contents are
-    /// anything; `None` where there is no memory.
+    /// Makes a value in pooled memory with `bytes` bytes before it, at most a page of them, aligned to
+    /// [`pool::ALIGN`], whose address it is told and whose contents are anything; `None` where there is no memory.
     #[inline]
-    pub fn with_tail(bytes: usize, make: impl FnOnce(NonNull<u8>) -> T) -> Option<Self> {
+    pub fn with_lead(bytes: usize, make: impl FnOnce(NonNull<u8>) -> T) -> Option<Self> {
         const { assert!(align_of::<Counted<T>>() <= pool::LEAST_ALIGN) };
-        let class = pool::class_of(size_of::<Counted<T>>() + bytes);
+        let lead = bytes.div_ceil(align_of::<Counted<T>>());
+        let before = lead * align_of::<Counted<T>>();
+        let size = before + size_of::<Counted<T>>();
+        let class = if lead == 0 { pool::class_of(size) } else { pool::aligned_class_of(size) };
         let block = pool::allocate_class(class)?;
-        // SAFETY: the block has room for the counted value and the bytes behind it.
-        let tail = unsafe { block.add(size_of::<Counted<T>>()) };
-        let block = block.cast::<Counted<T>>();
-        // SAFETY: the block is large and aligned enough, and ours.
-        unsafe { block.write(Counted { count: AtomicU32::new(1), class: class as u32, value: make(tail) }) };
-        Some(Shared(block))
+        let header = Counted { count: AtomicU32::new(1), class: class as u16, lead: lead as u16, value: make(block) };
+        // SAFETY: the block has room for the bytes and the counted value behind them, is aligned enough, and ours.
+        unsafe {
+            let at = block.add(before).cast::<Counted<T>>();
+            at.write(header);
+            Some(Shared(at))
+        }
     }
 
     #[inline]
@@ -148,11 +154,11 @@ impl<T> Drop for Shared<T> {
         if count.load(Ordering::Acquire) != 1 && count.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
-        let class = self.counted().class as usize;
-        // SAFETY: the last pointer is going; nobody else can reach the value.
+        let (class, lead) = (self.counted().class as usize, self.counted().lead as usize);
+        // SAFETY: the last pointer is going, nobody else can reach the value; the block begins so far before it.
         unsafe {
             self.0.drop_in_place();
-            pool::free_class(self.0.cast(), class);
+            pool::free_class(self.0.cast::<u8>().sub(lead * align_of::<Counted<T>>()), class);
         }
     }
 }
@@ -168,17 +174,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tail_is_memory_behind_the_value() {
-        let mut address = None;
-        let shared = Shared::with_tail(40, |tail| {
-            // SAFETY: the tail has 40 bytes.
-            unsafe { tail.write_bytes(7, 40) };
-            address = Some(tail);
-            5u64
-        });
-        assert_eq!(shared.as_deref(), Some(&5));
-        // SAFETY: the value keeps the tail.
-        assert_eq!(address.map(|a| unsafe { a.add(39).read() }), Some(7));
+    fn a_lead_is_aligned_memory_before_the_value() {
+        for bytes in 1..500 {
+            let mut address = None;
+            let shared = Shared::with_lead(bytes, |lead| {
+                // SAFETY: the lead has so many bytes.
+                unsafe { lead.write_bytes(7, bytes) };
+                address = Some(lead);
+                5u64
+            });
+            assert_eq!(shared.as_deref(), Some(&5));
+            assert!(address.is_some_and(|a| a.addr().get().is_multiple_of(pool::ALIGN)));
+            // SAFETY: the value keeps the lead.
+            assert_eq!(address.map(|a| unsafe { a.add(bytes - 1).read() }), Some(7));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Random numbers: torch's own for the same seed, and streams that any thread can compute any part of.
 
+mod cephes;
 pub mod choice;
 pub mod count;
 pub mod distribution;

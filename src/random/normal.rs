@@ -1,5 +1,6 @@
 //! Normal numbers in blocks of 16, by pairs eight elements apart (Box and Muller 1958).
 
+use super::cephes;
 use super::generator::{Generator, unit_f32, unit_f64};
 use crate::kernels::dispatch::{tier, tiered};
 use crate::kernels::element::Element;
@@ -53,45 +54,45 @@ fn uniform<T: Element>(from: &Generator, out: &mut [T]) {
 /// Turns even numbers, a multiple of 16 of them in float32 or float64, into normal ones.
 fn transform<T: Element>(data: &mut [T], mean: f64, std: f64) {
     let (start, blocks) = (data.as_mut_ptr(), data.len() / BLOCK);
-    // SAFETY: the elements are of the type that the dtype names, so many blocks of them.
-    unsafe {
-        if T::DTYPE == DType::F64 {
-            transform_f64(tier())(start.cast(), blocks, mean, std);
-        } else {
-            transform_f32(tier())(start.cast(), blocks, mean, std);
+    if T::DTYPE == DType::F32 {
+        // SAFETY: the elements are of the type that the dtype names, so many blocks of them.
+        return unsafe { transform_f32(tier())(start.cast(), blocks, mean as f32, std as f32) };
+    }
+    // SAFETY: as above.
+    let blocks = unsafe { std::slice::from_raw_parts_mut(start.cast::<[[f64; HALF]; 2]>(), blocks) };
+    for [a, b] in blocks {
+        for (a, b) in a.iter_mut().zip(b) {
+            [*a, *b] = pair_f64(*a, *b, mean, std);
         }
     }
 }
 
 tiered! {
-    fn transform_f32<>(data: *mut f32, blocks: usize, mean: f64, std: f64) = pairs_f32;
-}
-tiered! {
-    fn transform_f64<>(data: *mut f64, blocks: usize, mean: f64, std: f64) = pairs_f64;
+    fn transform_f32<>(data: *mut [Vector<f32, HALF>; 2], blocks: usize, mean: f32, std: f32) = pairs_f32;
 }
 
-macro_rules! pairs {
-    ($name:ident, $t:ty) => {
-        #[inline(always)]
-        unsafe fn $name(data: *mut $t, blocks: usize, mean: f64, std: f64) {
-            let data = data.cast::<[Vector<$t, HALF>; 2]>();
-            for n in 0..blocks {
-                // SAFETY: the caller gives so many blocks; the array is as the elements are, without alignment.
-                unsafe {
-                    let [a, b] = data.add(n).read_unaligned();
-                    data.add(n).write_unaligned(pair(a, b, mean, std));
-                }
-            }
+#[inline(always)]
+unsafe fn pairs_f32(data: *mut [Vector<f32, HALF>; 2], blocks: usize, mean: f32, std: f32) {
+    for n in 0..blocks {
+        // SAFETY: the caller gives so many blocks; the array is as the elements are, without alignment.
+        unsafe {
+            let [a, b] = data.add(n).read_unaligned();
+            data.add(n).write_unaligned(pair_f32(a, b, mean, std));
         }
-    };
+    }
 }
-pairs!(pairs_f32, f32);
-pairs!(pairs_f64, f64);
 
 /// Normal numbers of even ones: the cosine's and the sine's.
 #[inline(always)]
-fn pair<L: Real>(u1: L, u2: L, mean: f64, std: f64) -> [L; 2] {
-    let radius = (L::constant(-2.0) * (L::constant(1.0) - u1).log()).sqrt();
-    let angle = L::constant(2.0 * std::f64::consts::PI) * u2;
-    [angle.cos(), angle.sin()].map(|x| (radius * x).mul_add(L::constant(std), L::constant(mean)))
+fn pair_f32(a: Vector<f32, HALF>, b: Vector<f32, HALF>, mean: f32, std: f32) -> [Vector<f32, HALF>; 2] {
+    let radius = (Vector::splat(-2.0) * cephes::log(Vector::splat(1.0) - a)).sqrt();
+    cephes::cos_sin(Vector::splat(std::f32::consts::TAU) * b)
+        .map(|x| (radius * x).mul_add(Vector::splat(std), Vector::splat(mean)))
+}
+
+/// As [`pair_f32`], by the system's functions, as torch does it.
+fn pair_f64(a: f64, b: f64, mean: f64, std: f64) -> [f64; 2] {
+    let radius = (-2.0 * (1.0 - a).ln()).sqrt();
+    let angle = std::f64::consts::TAU * b;
+    [angle.cos(), angle.sin()].map(|x| (radius * x).mul_add(std, mean))
 }

@@ -70,8 +70,8 @@ struct Rest {
     readers: Mutex<Vec<Weak<Pending>>>,
 }
 
-/// Up to this many bytes lie behind the buffer itself.
-const INLINE: usize = 464;
+/// Up to this many bytes lie before the buffer itself, aligned as all others are.
+const INLINE: usize = 456;
 
 /// A block of memory with its lock and versions.
 pub struct Buffer {
@@ -99,7 +99,7 @@ impl Buffer {
     pub fn allocate(op: &'static str, bytes: usize) -> Result<Storage> {
         let none = || Error::OutOfMemory { op, bytes };
         if bytes <= INLINE {
-            return Shared::with_tail(bytes, |data| Buffer::new(data, bytes, None)).ok_or_else(none);
+            return Shared::with_lead(bytes, |data| Buffer::new(data, bytes, None)).ok_or_else(none);
         }
         let data = pool::allocate(bytes).ok_or_else(none)?;
         Ok(Shared::new(Buffer::new(data, bytes, None)))
