@@ -347,3 +347,31 @@ def test_polygamma_at_poles_and_far_away():
     assert fg.polygamma(2, fg.tensor([inf, 1e200])).abs().tolist() == [0.0, 0.0]
     far = fg.polygamma(1, fg.tensor([-1e12 - 0.5], dtype=fg.float64)).item()
     assert abs(far - math.pi**2) < 1e-9
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_results_lie_in_memory_as_torchs(seed):
+    """Two operands of any order in memory, some repeated along dimensions: by its strides, where a dimension has several
+    elements, the result lies as torch's does, whether it waits or not."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(2, 5, rng.integers(1, 5))
+    orders = [rng.permutation(len(sizes)) for _ in range(2)]
+    repeated = [np.flatnonzero(rng.random(len(sizes)) < 0.3) for _ in range(2)]
+
+    def operand(T, order, dims):
+        x = T.arange(int(sizes.prod())).reshape(*sizes[np.argsort(order)].tolist()).double().permute(*order.tolist())
+        for d in dims:
+            x = x.narrow(int(d), 0, 1).expand([-1 if i != d else int(sizes[d]) for i in range(len(sizes))])
+        return x
+
+    a, b = (operand(torch, *pair) for pair in zip(orders, repeated, strict=True))
+    x, y = (operand(fg, *pair) for pair in zip(orders, repeated, strict=True))
+    before = fg.config.fusion_elements()
+    for elements in (2, 10**9):
+        fg.config.set_fusion(True, elements)
+        try:
+            for ours, theirs in ((x + y, a + b), (fg.where(x > 3, y, x), torch.where(a > 3, b, a)), (x.exp(), a.exp())):
+                assert ours.stride() == theirs.stride()
+                np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-14)
+        finally:
+            fg.config.set_fusion(before is not None, before or 2)

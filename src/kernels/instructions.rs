@@ -116,7 +116,9 @@ unsafe fn each<T: Compute, S: Step<T::V> + Step<T::One>>(dst: *mut T, a: *const 
     // are plain arrays of elements.
     unsafe {
         if !<S as Step<T::One>>::BRANCHES || n == 1 {
-            return singles::<T, S>(dst, a, b, c, n);
+            // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees.
+            let is_in_place = dst.cast_const() == a;
+            return if is_in_place { singles::<T, S>(dst, dst, b, c, n) } else { singles::<T, S>(dst, a, b, c, n) };
         }
         let one = T::V::constant(1.0);
         let whole = n - n % T::WIDTH;

@@ -15,6 +15,8 @@ use crate::fork;
 pub const ALIGN: usize = 64;
 /// Alignment of every block.
 pub const LEAST_ALIGN: usize = 16;
+/// A large page, the alignment of blocks from its size on.
+const LARGE_PAGE: usize = 2 << 20;
 
 /// Sizes up to this many bytes are cut out of chunks.
 const TINY: usize = 512;
@@ -56,7 +58,22 @@ pub const fn class_bytes(class: usize) -> usize {
 
 /// The alignment that the blocks of a class have.
 const fn alignment(bytes: usize) -> usize {
-    if bytes.is_multiple_of(ALIGN) { ALIGN } else { LEAST_ALIGN }
+    match bytes {
+        LARGE_PAGE.. => LARGE_PAGE,
+        _ if bytes.is_multiple_of(ALIGN) => ALIGN,
+        _ => LEAST_ALIGN,
+    }
+}
+
+/// Asks the system for large pages: a kernel that runs over many small ones waits for their addresses.
+fn prefer_large_pages(block: NonNull<u8>, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the pages are the block's. It is advice: where it is refused, the pages are small.
+    unsafe {
+        libc::madvise(block.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (block, bytes);
 }
 
 /// The lists of a thread. Nothing is dropped here when the thread ends, so the lists can be reached until the very end;
@@ -242,6 +259,9 @@ fn from_system(bytes: usize) -> Option<NonNull<u8>> {
         fresh()
     })?;
     TAKEN.fetch_add(bytes, Relaxed);
+    if bytes >= LARGE_PAGE {
+        prefer_large_pages(block, bytes);
+    }
     Some(block)
 }
 

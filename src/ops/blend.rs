@@ -3,7 +3,8 @@
 use smallvec::smallvec;
 
 use super::formula::{Binary, Domain, Form, Formula, OPERANDS, Operand, Pointwise, Rule, Ternary};
-use super::pointwise::{Chosen, arguments, real};
+use super::operands::real;
+use super::pointwise::{Chosen, arguments};
 use super::registry::{Arguments, operation};
 use super::{arithmetic, cast};
 use crate::error::{Error, Result};

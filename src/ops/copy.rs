@@ -1,5 +1,7 @@
 //! Elements from one tensor into another.
 
+use std::sync::LazyLock;
+
 use smallvec::smallvec;
 
 use super::batch;
@@ -8,10 +10,14 @@ use super::registry::operation;
 use crate::error::{Error, Result};
 use crate::graph::node::{Backward, Derivative, Gradients};
 use crate::kernels::convert::converter;
+use crate::kernels::expr::{Expr, Program};
 use crate::kernels::gather::Walk;
 use crate::kernels::parallel::{self, Apart};
+use crate::kernels::pointwise::{self, Input, Numbers, Output};
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 use crate::tensor::layout::Layout;
+use crate::tensor::pending;
 use crate::tensor::storage::Access;
 
 operation! {
@@ -122,6 +128,25 @@ pub(crate) fn to_contiguous(x: &Tensor) -> Result<Tensor> {
     if x.is_contiguous() { Ok(x.clone()) } else { contiguous_copy(x) }
 }
 
+/// Steps between neighbours from which a copy goes by the order in memory, and by tiles where the two have not the same.
+const FAR: usize = 16;
+
+/// As [`write`] for elements of one type, whose bits are those of numbers of type `bits`. Both storages are locked.
+fn turn(target: &Tensor, source: &Tensor, strides: &[isize], bits: DType) -> Result<()> {
+    static SAME: LazyLock<Program> = LazyLock::new(|| Program::record(|| vec![Expr::input(0)]));
+    let input = Input::Array { data: source.data_ptr(), dtype: bits, strides };
+    let output = Output { data: target.data_ptr(), dtype: bits, strides: target.strides() };
+    let numbers = Numbers { dtype: bits, exact: 0 };
+    // SAFETY: both are valid for the target's shape, do not overlap, and are locked.
+    unsafe { pointwise::run("copy_", &SAME, numbers, &[input], &[], &[output], target.shape()) }
+}
+
+/// As [`write`], for a source that is probably of no use afterwards: where it waits, it is computed into `target` and kept
+/// nowhere else.
+pub(crate) fn move_into(target: &Tensor, source: &Tensor) -> Result<()> {
+    if pending::write_into(target, source)? { Ok(()) } else { write(target, source) }
+}
+
 /// Elements a piece of a parallel copy has.
 const GRAIN: usize = 1 << 16;
 
@@ -134,6 +159,17 @@ pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
     let (to_step, from_step) = (walk.inner_stride(0), walk.inner_stride(1));
     let (to_size, from_size) = (target.dtype().size() as isize, source.dtype().size() as isize);
     let _access = Access::lock([(&**target.storage(), true), (&**source.storage(), false)]);
+    if to_step.unsigned_abs().max(from_step.unsigned_abs()) >= FAR && target.dtype() == source.dtype() {
+        let bits = match target.dtype().size() {
+            1 => Some(DType::U8),
+            4 => Some(DType::I32),
+            8 => Some(DType::I64),
+            _ => None,
+        };
+        if let Some(bits) = bits {
+            return turn(target, source, &strides, bits);
+        }
+    }
     let (to, from) = (Apart(target.data_ptr()), Apart(source.data_ptr()));
     parallel::for_each_range(target.numel(), GRAIN, |start, end| {
         let mut at = start;

@@ -243,7 +243,7 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, origin: Origin) -> Result<
     } else {
         value.clone()
     };
-    changed(target, value, origin, || copy::write(target, &safe))
+    changed(target, value, origin, || copy::move_into(target, &safe))
 }
 
 /// Runs `write`, which changes the memory of `target`, and counts the change, also where it ends in its midst.

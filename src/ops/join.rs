@@ -85,7 +85,7 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
     for t in tensors {
         let size = if fits_anywhere(&t) { t.shape()[dim] } else { 0 };
         if t.numel() > 0 {
-            copy::write(&y.alias(y.layout().slice(dim, start, size, 1), false), t)?;
+            copy::move_into(&y.alias(y.layout().slice(dim, start, size, 1), false), t)?;
         }
         start += size;
         sizes.push(size as isize);

@@ -36,6 +36,7 @@ pub mod names;
 pub mod new;
 pub mod nn;
 pub mod norm;
+pub(crate) mod operands;
 pub mod operators;
 mod path;
 pub mod pointwise;

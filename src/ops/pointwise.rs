@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::formula::{Float, KEPT, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule, singles};
+use super::operands::{self, dtypes, refuse, shape};
 use super::registry::{Arguments, Output};
 use super::{batch, cast, copy, inplace, replay, small};
 use crate::error::{Error, Result};
@@ -15,8 +16,8 @@ use crate::graph::saved::Saved;
 use crate::kernels::expr::Program;
 use crate::kernels::pointwise::{self, Input, Numbers};
 use crate::tensor::Tensor;
-use crate::tensor::dtype::{Category, DType, Promotion};
-use crate::tensor::layout::{self, Layout, Shape, Strides};
+use crate::tensor::dtype::DType;
+use crate::tensor::layout::{Layout, Shape, Strides};
 use crate::tensor::pending::{self, Source};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{Access, Buffer, Versioning};
@@ -130,21 +131,44 @@ fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     let (compute, result) = dtypes(spec, operands)?;
     refuse(spec, compute, operands)?;
     let shape = shape(spec.name, operands)?;
-    let strides = common_strides(operands, &shape);
+    let layout = operands::layout(operands, &shape);
     let program = &spec.traces().forward;
-    if strides.is_none() && may_wait(compute, result, operands, &shape) {
-        return pending::defer(spec.name, program, (compute, result), sources_of(program, operands, &shape), &shape);
+    if may_wait(compute, result, operands, &shape) {
+        return wait(spec.name, program, (compute, result), operands, &shape, layout);
     }
     let output = Tensor::uninitialized(spec.name, &shape, result)?;
-    let output = match strides {
-        Some(strides) => {
-            let layout = Layout { shape: shape.clone(), strides, offset: 0 };
-            Tensor::new(output.storage().clone(), layout, result, Versioning::fresh())
-        }
+    let output = match layout {
+        Some(layout) => Tensor::new(output.storage().clone(), layout, result, Versioning::fresh()),
         None => output,
     };
     run(spec.name, program, spec.numbers(compute, operands), operands, &output)?;
     Ok(output)
+}
+
+/// A value that waits. In memory it lies in the order of its layout: as far as what waits is concerned, that order is
+/// row-major.
+fn wait(
+    op: &'static str,
+    program: &'static Program,
+    dtypes: (DType, DType),
+    operands: &[Operand],
+    shape: &[usize],
+    layout: Option<Layout>,
+) -> Result<Tensor> {
+    let sources = sources_of(program, operands, shape);
+    let Some(layout) = layout else { return pending::defer(op, program, dtypes, sources, shape) };
+    let order = layout.memory_order();
+    let outermost_first = || order.iter().rev().copied();
+    let turned = |source| match source {
+        Source::Memory { storage, dtype, offset, strides } => {
+            let strides = outermost_first().map(|d| strides[d]).collect();
+            Source::Memory { storage, dtype, offset, strides }
+        }
+        number => number,
+    };
+    let sizes: Shape = outermost_first().map(|d| shape[d]).collect();
+    let value = pending::defer(op, program, dtypes, sources.into_iter().map(turned).collect(), &sizes)?;
+    Ok(Tensor::new(value.storage().clone(), layout, dtypes.1, Versioning::fresh()))
 }
 
 /// Whether an operation may wait until somebody looks at its result: it is large, computed as floats, and nobody outside
@@ -167,130 +191,6 @@ fn sources_of(program: &Program, operands: &[Operand], shape: &[usize]) -> Small
         Operand::Number(s) => Source::Number(*s),
     };
     operands.iter().enumerate().map(source).collect()
-}
-
-/// The strides of the operands where all have the shape and one dense order other than row-major. Single elements have no
-/// order.
-fn common_strides(operands: &[Operand], shape: &[usize]) -> Option<Strides> {
-    let mut tensors = operands.iter().filter_map(|o| o.tensor()).filter(|t| t.numel() != 1);
-    let first = tensors.next()?;
-    let keeps = !first.is_contiguous()
-        && first.shape() == shape
-        && tensors.all(|t| t.shape() == shape && t.strides() == first.strides())
-        && first.layout().is_non_overlapping()
-        && first.layout().end() - first.layout().offset == first.numel();
-    keeps.then(|| first.layout().strides.clone())
-}
-
-/// Errors that depend on the numbers: integers have no quotient by zero and no negative powers.
-fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> Result<()> {
-    let is_empty = |o: &Operand| o.tensor().is_some_and(|t| t.numel() == 0);
-    if compute.is_floating_point() || operands.iter().any(is_empty) {
-        return Ok(());
-    }
-    match (spec.rule, operands.get(1)) {
-        (Rule::Quotient, Some(Operand::Number(s))) if !s.as_bool() => {
-            Err(Error::IntegerDivisionByZero { op: spec.name })
-        }
-        (Rule::Quotient, Some(Operand::Tensor(t))) if t.to_vec::<i64>()?.contains(&0) => {
-            Err(Error::IntegerDivisionByZero { op: spec.name })
-        }
-        (Rule::Power, Some(Operand::Number(s))) if s.as_f64() < 0.0 => {
-            Err(Error::NegativeIntegerPower { op: spec.name })
-        }
-        // Numbers wrap to the dtype elsewhere; torch makes tensors of these first.
-        (Rule::Power, Some(Operand::Number(s))) => s.check_fits(spec.name, compute),
-        _ => Ok(()),
-    }
-}
-
-/// The type that operands promote to.
-pub(super) fn promoted(operands: &[Operand]) -> DType {
-    let mut promotion = Promotion::default();
-    for operand in operands {
-        match operand {
-            Operand::Tensor(t) => promotion.tensor(t.dtype(), t.rank()),
-            Operand::Number(s) => promotion.number(s.dtype()),
-        }
-    }
-    promotion.result()
-}
-
-/// The type to compute in and the type of the result.
-fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
-    let skip = usize::from(spec.rule == Rule::Where);
-    let promoted = promoted(&operands[skip..]);
-    let any_bool = || {
-        operands.iter().any(|o| match o {
-            Operand::Tensor(t) => t.dtype() == DType::Bool,
-            Operand::Number(n) => matches!(n, Scalar::Bool(_)),
-        })
-    };
-    if spec.rule == Rule::Subtract && any_bool() {
-        let rule = "subtraction with a bool is not supported; use logical_xor, or ~ to invert a mask";
-        return Err(Error::DTypeInvalid { op: spec.name, dtype: DType::Bool, rule });
-    }
-    if let (Rule::Where, Some(Operand::Tensor(condition))) = (spec.rule, operands.first())
-        && !matches!(condition.dtype(), DType::Bool | DType::U8)
-    {
-        let rule = "expected condition to be a boolean tensor";
-        return Err(Error::DTypeInvalid { op: spec.name, dtype: condition.dtype(), rule });
-    }
-    let unsupported = |hint| Err(Error::DTypeUnsupported { op: spec.name, dtype: promoted, hint });
-    promoted.require(spec.name)?;
-    match spec.rule {
-        Rule::Bits if promoted.is_floating_point() => {
-            let what = format!("a bitwise operation on {promoted}: it takes bool and integers only; this");
-            Err(Error::NotImplemented { op: spec.name, what })
-        }
-        Rule::Bits => Ok((promoted, promoted)),
-        Rule::Integer if promoted.category() != Category::Integer => {
-            let what = format!("\"{}\" for {promoted}: it takes integers only; this", spec.name);
-            Err(Error::NotImplemented { op: spec.name, what })
-        }
-        Rule::Real if !promoted.is_floating_point() => Err(not_real(spec.name, promoted)),
-        Rule::Real | Rule::Integer => Ok((promoted, promoted)),
-        Rule::Number | Rule::Bounds | Rule::Quotient | Rule::Power if promoted == DType::Bool => {
-            unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
-        }
-        Rule::Where | Rule::Bounds => {
-            let mut numbers =
-                operands[skip..].iter().filter_map(|o| if let Operand::Number(n) = o { Some(n) } else { None });
-            numbers.try_for_each(|n| n.check_fits(spec.name, promoted))?;
-            Ok((promoted, promoted))
-        }
-        Rule::Promote | Rule::Subtract => Ok((promoted, promoted)),
-        Rule::Signed if promoted == DType::Bool => {
-            let rule = "truth values have no sign; use logical_not, or ~ to invert a mask";
-            Err(Error::DTypeInvalid { op: spec.name, dtype: DType::Bool, rule })
-        }
-        Rule::Number | Rule::Signed | Rule::Quotient | Rule::Power => Ok((promoted, promoted)),
-        Rule::Float if promoted.category() <= Category::Integer => {
-            let float = crate::tensor::default_dtype();
-            Ok((float, float))
-        }
-        Rule::Float => Ok((promoted, promoted)),
-        Rule::Compare | Rule::Logical => Ok((promoted, DType::Bool)),
-    }
-}
-
-fn not_real(op: &'static str, dtype: DType) -> Error {
-    Error::NotImplemented { op, what: format!("\"{op}\" for {dtype}: it takes floating-point numbers only; this") }
-}
-
-/// Whether a tensor is of floating-point numbers itself, whatever the numbers that it is combined with.
-///
-/// # Errors
-/// For all others.
-pub(super) fn real(op: &'static str, x: &Tensor) -> Result<()> {
-    if x.dtype().is_floating_point() { Ok(()) } else { Err(not_real(op, x.dtype())) }
-}
-
-/// The shape that all operands broadcast to.
-fn shape(op: &'static str, operands: &[Operand]) -> Result<Shape> {
-    let mut tensors = operands.iter().filter_map(|o| o.tensor());
-    let first = tensors.next().map_or_else(Shape::new, |t| t.layout().shape.clone());
-    tensors.try_fold(first, |shape, t| layout::broadcast(op, &shape, t.shape()))
 }
 
 /// Runs a program over tensors into `output`, whose shape the operands broadcast to.

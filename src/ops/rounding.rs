@@ -3,7 +3,8 @@
 use smallvec::smallvec;
 
 use super::formula::{Binary, Domain, Form, Formula, OPERANDS, Pointwise, Rule, Unary};
-use super::pointwise::{Chosen, real};
+use super::operands::real;
+use super::pointwise::Chosen;
 use super::registry::{Arguments, operation};
 use crate::error::Result;
 use crate::kernels::lane::Real;

@@ -5,8 +5,8 @@ use smallvec::smallvec;
 
 use super::arithmetic::Div;
 use super::formula::{Form, Formula, OPERANDS, Pointwise, Rule};
+use super::operands::promoted;
 use super::pointwise::Chosen;
-use super::pointwise::promoted;
 use super::registry::Arguments;
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;

@@ -5,6 +5,10 @@ use super::dtype::DType;
 use super::scalar::Scalar;
 use crate::error::{Error, Result};
 use crate::kernels::element::{Element, dispatch, number};
+use crate::kernels::parallel;
+
+/// Bytes from which threads share the filling of memory.
+const FILLED: usize = 1 << 17;
 
 impl Tensor {
     /// A one-dimensional tensor of the numbers of a slice.
@@ -80,7 +84,8 @@ impl Tensor {
         dispatch!(op, dtype, T => {
             // SAFETY: the tensor is new and contiguous, and every byte pattern is a value of these types.
             let elements = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel()) };
-            elements.fill(number::<T>(value));
+            let value = number::<T>(value);
+            parallel::for_each_slice(elements, FILLED / size_of::<T>(), |_, part| part.fill(value));
         });
         Ok(tensor)
     }

@@ -20,6 +20,44 @@ pub struct Layout {
     pub offset: usize,
 }
 
+/// The dimensions from the innermost in memory to the outermost for operands of a shape, as torch finds them: by insertion
+/// of one after another. The first operand that does not repeat along two dimensions decides between them; those that all
+/// repeat along stay where they are.
+pub fn memory_order(shape: &[usize], operands: &[&[isize]]) -> SmallVec<[usize; 8]> {
+    let mut order: SmallVec<[usize; 8]> = (0..shape.len()).rev().collect();
+    let comes_after = |a: usize, b: usize| {
+        operands.iter().find_map(|strides| match (strides[a], strides[b]) {
+            (0, _) | (_, 0) => None,
+            (s, t) if s != t => Some(s > t),
+            _ => (shape[a] > shape[b]).then_some(true),
+        })
+    };
+    for i in 1..order.len() {
+        let mut at = i;
+        for before in (0..i).rev() {
+            match comes_after(order[before], order[at]) {
+                Some(true) => {
+                    order.swap(before, at);
+                    at = before;
+                }
+                Some(false) => break,
+                None => {}
+            }
+        }
+    }
+    order
+}
+
+/// Strides without gaps or overlap for a shape whose dimensions lie in memory in this order, the innermost first.
+pub fn strides_in(shape: &[usize], order: &[usize]) -> Strides {
+    let (mut strides, mut step): (Strides, isize) = (SmallVec::from_elem(1, shape.len()), 1);
+    for &d in order {
+        strides[d] = step;
+        step *= shape[d].max(1) as isize;
+    }
+    strides
+}
+
 /// Elements of a shape. The product was checked when the shape was made.
 #[inline]
 pub fn numel(shape: &[usize]) -> usize {
@@ -155,39 +193,14 @@ impl Layout {
         self.is_non_overlapping() && self.end() - self.offset == self.numel()
     }
 
-    /// The dimensions from the innermost in memory to the outermost, as torch finds them: by insertion of one after
-    /// another, those that repeat staying where they are.
+    /// As the function [`memory_order`], of these elements alone.
     pub fn memory_order(&self) -> SmallVec<[usize; 8]> {
-        let mut order: SmallVec<[usize; 8]> = (0..self.rank()).rev().collect();
-        let comes_after = |a: usize, b: usize| match (self.strides[a], self.strides[b]) {
-            (0, _) | (_, 0) => None,
-            (s, t) if s != t => Some(s > t),
-            _ => (self.shape[a] > self.shape[b]).then_some(true),
-        };
-        for i in 1..order.len() {
-            let mut at = i;
-            for before in (0..i).rev() {
-                match comes_after(order[before], order[at]) {
-                    Some(true) => {
-                        order.swap(before, at);
-                        at = before;
-                    }
-                    Some(false) => break,
-                    None => {}
-                }
-            }
-        }
-        order
+        memory_order(&self.shape, &[&self.strides])
     }
 
     /// Strides without gaps or overlap in the order that these dimensions have in memory.
     pub fn dense_strides(&self) -> Strides {
-        let (mut strides, mut step): (Strides, isize) = (SmallVec::from_elem(1, self.rank()), 1);
-        for d in self.memory_order() {
-            strides[d] = step;
-            step *= self.shape[d].max(1) as isize;
-        }
-        strides
+        strides_in(&self.shape, &self.memory_order())
     }
 
     /// The same elements under a larger shape: new and 1-sized dimensions repeat with stride 0.

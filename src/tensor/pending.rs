@@ -177,23 +177,41 @@ pub(crate) fn run_into(
     sources: SmallVec<[Source; 3]>,
     target: &Tensor,
 ) -> Result<bool> {
-    target.settle()?;
     let dtype = target.dtype();
     let formula = Formula::new(op, program, (dtype, dtype), sources, &Layout::contiguous(target.shape()))?;
-    let fused = Fused::of(&formula)?;
+    run_formula_into(&formula, target, true)
+}
+
+/// Computes what waits straight into a tensor of its type and shape. False where it does not wait, somebody else needs it
+/// too, or it reads the tensor.
+///
+/// # Errors
+/// Where what must be computed first fails.
+pub(crate) fn write_into(target: &Tensor, value: &Tensor) -> Result<bool> {
+    let fits = value.dtype() == target.dtype() && value.shape() == target.shape();
+    match unshared(value).filter(|_| fits) {
+        Some(formula) => run_formula_into(&formula, target, false),
+        None => Ok(false),
+    }
+}
+
+/// Runs a formula into a tensor, which it may read element on element if at all.
+fn run_formula_into(formula: &Arc<Formula>, target: &Tensor, may_read: bool) -> Result<bool> {
+    target.settle()?;
+    let fused = Fused::of(formula)?;
     let layout = target.layout();
     let is_safe = |(source, _): &(Source, u16)| match source {
         Source::Memory { storage, dtype, offset, strides } => {
-            !storage.same(target.storage())
-                || *offset == layout.offset && *strides == layout.strides && *dtype == target.dtype()
+            let is_same = *offset == layout.offset && *strides == layout.strides && *dtype == target.dtype();
+            !storage.same(target.storage()) || may_read && is_same
         }
         Source::Number(_) => true,
     };
     if !fused.reads.iter().all(is_safe) {
         return Ok(false);
     }
-    let output = Output { data: target.data_ptr(), dtype, strides: target.strides() };
-    profiler::part(&fused.label(), || fused.run(&formula, output, Some(target.storage())))?;
+    let output = Output { data: target.data_ptr(), dtype: target.dtype(), strides: target.strides() };
+    profiler::part(&fused.label(), || fused.run(formula, output, Some(target.storage())))?;
     Ok(true)
 }
 
@@ -203,15 +221,7 @@ pub(crate) fn run_into(
 /// # Errors
 /// Where what must be computed first fails.
 pub(crate) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&dyn Values) -> R) -> Result<Option<R>> {
-    let (storage, layout) = (tensor.storage(), tensor.layout());
-    let Some(pending) = storage.pending().filter(|p| p.is_waiting()) else { return Ok(None) };
-    let Some(formula) = pending.formula.lock().clone() else { return Ok(None) };
-    let is_whole =
-        layout.offset == 0 && tensor.is_contiguous() && tensor.numel() == formula.shape.iter().product::<usize>();
-    let is_number = formula.result == formula.compute && tensor.dtype() == formula.result;
-    if !storage.is_unique() || !is_whole || !is_number || pending.passes.fetch_add(1, Ordering::Relaxed) >= PASSES {
-        return Ok(None);
-    }
+    let Some(formula) = unshared(tensor) else { return Ok(None) };
     let fused = Fused::of(&formula)?;
     let strides = Layout::contiguous(&formula.shape).strides;
     let shape = (&formula.shape[..], &strides[..]);
@@ -222,6 +232,19 @@ pub(crate) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&dyn Values) -> 
             unsafe { pointwise::with_values(formula.op, program, numbers, inputs, shape, read) }
         })
     })
+}
+
+/// The formula of a tensor that waits and is all of its memory, where nobody else holds that: it may be computed for one
+/// reader and kept nowhere, a few times.
+fn unshared(tensor: &Tensor) -> Option<Arc<Formula>> {
+    let (storage, layout) = (tensor.storage(), tensor.layout());
+    let pending = storage.pending().filter(|p| p.is_waiting())?;
+    let formula = pending.formula.lock().clone()?;
+    let is_whole =
+        layout.offset == 0 && tensor.is_contiguous() && tensor.numel() == formula.shape.iter().product::<usize>();
+    let is_number = formula.result == formula.compute && tensor.dtype() == formula.result;
+    let may = storage.is_unique() && is_whole && is_number;
+    (may && pending.passes.fetch_add(1, Ordering::Relaxed) < PASSES).then_some(formula)
 }
 
 impl Formula {

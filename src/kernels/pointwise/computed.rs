@@ -72,7 +72,7 @@ impl<T: Run> Values for Computed<'_, T> {
         plan.with_registers(|file, _| {
             let mut at = 0;
             while at < n {
-                let stop = (at + BLOCK).min(n);
+                let stop = plan.stop(start + at, BLOCK, start + n) - start;
                 // SAFETY: the caller's; a block fits a register.
                 unsafe {
                     let target = to.add(at);

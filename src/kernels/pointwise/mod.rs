@@ -1,6 +1,7 @@
 //! The one executor of element-wise programs: block by block, every instruction once a block, in the first-level cache.
 
 mod computed;
+mod order;
 mod tiles;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use super::parallel;
 use crate::error::{Error, Result};
 use crate::tensor::dtype::{DType, UNSUPPORTED};
 use crate::tensor::scalar::Scalar;
+use order::{Turned, order_in_memory};
 use tiles::{PITCH, TILE, Tiles, turn};
 
 pub(crate) use computed::{Values, with_values};
@@ -83,6 +85,10 @@ pub unsafe fn run(
     outputs: &[Output],
     shape: &[usize],
 ) -> Result<()> {
+    let order = outputs.first().and_then(|target| order_in_memory(shape, target.strides));
+    let turned = order.map(|order| Turned::new(&order, inputs, outputs, shape));
+    let turned = turned.as_ref().map(|t| (t.inputs(inputs), t.outputs(outputs), &t.shape[..]));
+    let (inputs, outputs, shape) = turned.as_ref().map_or((inputs, outputs, shape), |(i, o, s)| (&i[..], &o[..], *s));
     // SAFETY: the caller vouches for the operands.
     unsafe {
         match numbers.dtype.computed_in() {
@@ -107,6 +113,8 @@ const fn pitch<T>() -> usize {
 
 /// Elements of the innermost dimension from which tiles pay.
 const NARROW: usize = 64;
+/// Elements of the innermost dimension from which blocks that end with it pay.
+const ROW: usize = 128;
 
 /// Where a step's value is found in a block.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,6 +134,11 @@ struct Plan<'a, T: Run> {
     splats: SmallVec<[(u16, T); 4]>,
     registers: usize,
     outputs: SmallVec<[Place; 2]>,
+    /// True where the last step's result goes straight to the only output.
+    is_direct: bool,
+    /// True where what is read or written in place lies side by side along the innermost dimension only, so that no block
+    /// reaches from one row into the next.
+    by_rows: bool,
     inputs: &'a [Input<'a>],
     targets: &'a [Output<'a>],
     walk: Walk,
@@ -188,7 +201,7 @@ unsafe fn run_as<T: Run>(
         plan.with_registers(|file, _| {
             let mut at = start;
             while at < end {
-                let stop = (at + longest).min(end);
+                let stop = plan.stop(at, longest, end);
                 // SAFETY: the caller of `run` vouches for the operands; the range lies in the shape.
                 unsafe { plan.block(file, std::ptr::null(), at, stop) };
                 at = stop;
@@ -246,6 +259,8 @@ impl<'a, T: Run> Plan<'a, T> {
             splats: SmallVec::new(),
             registers: 0,
             outputs: SmallVec::new(),
+            is_direct: false,
+            by_rows: false,
             inputs,
             targets,
             walk,
@@ -257,6 +272,8 @@ impl<'a, T: Run> Plan<'a, T> {
         };
         plan.find_tiled();
         plan.place(op, program, numbers, params)?;
+        plan.is_direct = plan.may_be_direct();
+        plan.by_rows = plan.goes_by_rows();
         Ok(plan)
     }
 
@@ -298,7 +315,10 @@ impl<'a, T: Run> Plan<'a, T> {
                 }
             } else {
                 let run = self.instruction(op, step.op, tier)?;
-                let args = step.args.map(|a| places.get(a as usize).copied().unwrap_or(Place::Register(0)));
+                let mut args = [Place::Register(0); 3];
+                for (arg, &a) in args.iter_mut().zip(&step.args[..step.op.arity()]) {
+                    *arg = places[a as usize];
+                }
                 let to = free.pop().unwrap_or_else(|| self.fresh());
                 self.steps.push(Planned::Apply { run, args, to });
                 for &a in &step.args[..step.op.arity()] {
@@ -350,10 +370,36 @@ impl<'a, T: Run> Plan<'a, T> {
     fn reads_directly(&self, input: usize) -> bool {
         match self.inputs[input] {
             Input::Array { dtype, .. } => {
-                dtype == T::DTYPE && self.loads[input].narrow.is_none() && self.walk.is_row_major(self.operand[input])
+                dtype == T::DTYPE && self.loads[input].narrow.is_none() && self.lies_in_rows(self.operand[input])
             }
             Input::Number(_) => false,
         }
+    }
+
+    /// True where an operand's elements lie side by side along the innermost dimension, and all of them do or that is long.
+    fn lies_in_rows(&self, operand: usize) -> bool {
+        let is_row = self.walk.inner_stride(operand) == 1 && self.walk.inner() >= ROW;
+        is_row || self.walk.is_row_major(operand)
+    }
+
+    fn goes_by_rows(&self) -> bool {
+        let is_row = |operand: usize| !self.walk.is_row_major(operand);
+        let reads = |input: usize| self.reads_directly(input) && is_row(self.operand[input]);
+        self.is_direct && is_row(0) || (0..self.inputs.len()).any(reads)
+    }
+
+    /// The end of a block from `start`, of at most so many elements.
+    #[inline]
+    fn stop(&self, start: usize, longest: usize, end: usize) -> usize {
+        let stop = (start + longest).min(end);
+        let inner = self.walk.inner();
+        if self.by_rows { stop.min(start - start % inner + inner) } else { stop }
+    }
+
+    /// Where an operand's element with the given row-major number lies, for one that is read or written in place.
+    #[inline]
+    fn offset(&self, operand: usize, start: usize) -> isize {
+        if self.by_rows { self.walk.offset(operand, start) } else { start as isize }
     }
 
     /// Finds the inputs that are read by tiles: those whose innermost elements lie far apart and those of another dimension
@@ -414,7 +460,7 @@ impl<'a, T: Run> Plan<'a, T> {
 
     /// True for one step from memory to memory, which blocks would only interrupt.
     fn needs_no_registers(&self) -> bool {
-        self.steps.len() == 1 && self.registers == 1 && self.direct_output().is_some()
+        self.steps.len() == 1 && self.registers == 1 && self.is_direct
     }
 
     /// Runs the program on elements `start..end`, at most one block where it needs registers.
@@ -422,7 +468,7 @@ impl<'a, T: Run> Plan<'a, T> {
     /// # Safety
     /// As [`run`]; `file` has the plan's registers, and `tile` is the row of the first tile where there are any.
     unsafe fn block(&self, file: *mut T, tile: *const T, start: usize, end: usize) {
-        let direct = self.direct_output().map(|out| out.wrapping_add(start));
+        let direct = self.is_direct.then(|| self.targets[0].data.cast::<T>().wrapping_offset(self.offset(0, start)));
         // SAFETY: the caller's.
         unsafe {
             let address = self.steps(file, tile, start, end, direct);
@@ -453,7 +499,9 @@ impl<'a, T: Run> Plan<'a, T> {
             Place::Tile(t) => tile.wrapping_add(t as usize * TILE * PITCH),
             Place::Register(r) => file.wrapping_add(r as usize * pitch::<T>()).cast_const(),
             Place::Direct(i) => match self.inputs[i as usize] {
-                Input::Array { data, .. } => data.cast::<T>().wrapping_add(start),
+                Input::Array { data, .. } => {
+                    data.cast::<T>().wrapping_offset(self.offset(self.operand[i as usize], start))
+                }
                 Input::Number(_) => file,
             },
         };
@@ -477,12 +525,16 @@ impl<'a, T: Run> Plan<'a, T> {
         address
     }
 
-    /// Where the last step's result goes straight to: the only output, if it lies in the order of the walk and is of the type
-    /// computed in.
-    fn direct_output(&self) -> Option<*mut T> {
-        let [target] = self.targets else { return None };
-        let is_plain = self.walk.is_row_major(0) && target.dtype == T::DTYPE;
-        (is_plain && self.ends_in_result()).then(|| target.data.cast())
+    /// True where the only output lies in rows and is of the type computed in, and the last step does not read it but as its
+    /// first argument.
+    fn may_be_direct(&self) -> bool {
+        let ([target], Some(Planned::Apply { args, .. })) = (self.targets, self.steps.last()) else { return false };
+        let is_plain = self.lies_in_rows(0) && target.dtype == T::DTYPE;
+        let is_read = args[1..].iter().any(|place| match *place {
+            Place::Direct(i) => matches!(self.inputs[i as usize], Input::Array { data, .. } if data == target.data),
+            _ => false,
+        });
+        is_plain && !is_read && self.ends_in_result()
     }
 
     /// True where the last step makes the only result.

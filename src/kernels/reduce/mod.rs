@@ -16,7 +16,7 @@ pub use space::{Axes, Axis, Space};
 use super::parallel::Apart;
 use super::source::Source;
 
-/// Lanes that a block is reduced in, whatever the machine's vectors are.
+/// Lanes that a block is reduced in, whatever the machine's vectors are; twice as many for long blocks of small numbers.
 const LANES: usize = 32;
 /// Elements of a block.
 const BLOCK: usize = 4096;

@@ -6,7 +6,7 @@ use crate::kernels::dispatch::{tier, tiered};
 use crate::kernels::parallel;
 use crate::kernels::source::Source;
 
-/// One block: each lane takes every [`LANES`]-th element, then the lanes fold in halves.
+/// One block, in as many lanes as hide how long one addition takes.
 #[inline(always)]
 unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
     // SAFETY: the caller gives `n` readable elements.
@@ -20,20 +20,33 @@ unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out)
             }
             return all;
         }
-        let mut lanes = [R::IDENTITY; LANES];
-        let whole = n - n % LANES;
+        if size_of::<R::Out>() <= 4 && n >= 8 * LANES {
+            lanes_body::<R, { 2 * LANES }>(data, n, centre)
+        } else {
+            lanes_body::<R, LANES>(data, n, centre)
+        }
+    }
+}
+
+/// Each lane takes every `WIDTH`-th element, then the lanes fold in halves.
+#[inline(always)]
+unsafe fn lanes_body<R: Reduction, const WIDTH: usize>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
+    // SAFETY: as in `block_body`.
+    unsafe {
+        let mut lanes = [R::IDENTITY; WIDTH];
+        let whole = n - n % WIDTH;
         let mut i = 0;
         while i < whole {
-            let row = data.add(i).cast::<[R::In; LANES]>().read_unaligned();
-            for l in 0..LANES {
+            let row = data.add(i).cast::<[R::In; WIDTH]>().read_unaligned();
+            for l in 0..WIDTH {
                 lanes[l] = R::combine(lanes[l], R::map(row[l], centre));
             }
-            i += LANES;
+            i += WIDTH;
         }
         for (l, lane) in lanes.iter_mut().enumerate().take(n - whole) {
             *lane = R::combine(*lane, R::map(*data.add(whole + l), centre));
         }
-        let mut width = LANES / 2;
+        let mut width = WIDTH / 2;
         while width > 0 {
             for l in 0..width {
                 lanes[l] = R::combine(lanes[l], lanes[l + width]);

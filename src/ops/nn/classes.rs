@@ -56,7 +56,7 @@ pub fn nll_loss(
 ) -> Result<Tensor> {
     const OP: &str = "nll_loss";
     check_shapes(OP, x, target)?;
-    crate::ops::pointwise::real(OP, x)?;
+    crate::ops::operands::real(OP, x)?;
     let dim = classes(x);
     if let Some(w) = weight.filter(|w| w.shape() != [x.shape()[dim]]) {
         let (count, given) = (x.shape()[dim], w.shape());

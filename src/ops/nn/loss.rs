@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::ops::arithmetic::{add, div, mul, sub};
 use crate::ops::compare::{le, where_};
 use crate::ops::formula::Operand;
-use crate::ops::pointwise::{apply, promoted};
+use crate::ops::operands::promoted;
+use crate::ops::pointwise::apply;
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::{exponential, extremum, sum, unary, view};
 use crate::tensor::Tensor;
@@ -225,7 +226,7 @@ operation! {
             let (target, input) = (t.shape(), x.shape());
             return refused(a.op, format!("Target size ({target:?}) must be the same as input size ({input:?})"));
         }
-        crate::ops::pointwise::real(a.op, x)?;
+        crate::ops::operands::real(a.op, x)?;
         let (spec, mut operands): (_, SmallVec<[Operand; 3]>) = (Logits::spec(), smallvec![x.into(), t.into()]);
         let spec = match a.maybe_tensor(6)? {
             None => spec,

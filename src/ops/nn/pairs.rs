@@ -7,7 +7,7 @@ use crate::graph::forward::unrecorded;
 use crate::ops::arithmetic::{add, div, minimum, mul, neg, rsub, sub};
 use crate::ops::compare::{clamp_min, eq, ne, where_};
 use crate::ops::norm::vector_norm;
-use crate::ops::pointwise::promoted;
+use crate::ops::operands::promoted;
 use crate::ops::registry::operation;
 use crate::ops::{cast, sum, unary, view};
 use crate::tensor::Tensor;
