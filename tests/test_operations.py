@@ -45,7 +45,11 @@ def documented(text):
     if found is None:
         return None
     formula = re.sub(r"\|([^|]+)\|", r"abs(\1)", found[1]).replace("^", "**")
-    return lambda x: np.asarray(eval(formula, vars(np) | {"x": x}))
+    try:
+        code = compile(formula, "docstring", "eval")
+    except SyntaxError as error:
+        raise AssertionError(f"`y = {found[1]}` is not as Python reads it: write it so, or a line of NUMPY in tests/samples") from error
+    return lambda x: np.asarray(eval(code, vars(np) | {"x": x}))
 
 
 def reference(name):
@@ -242,7 +246,7 @@ def test_example_runs(name):
     doc = TABLE[name]["doc"]
     assert ">>>" in doc, f"{name} has no example"
     test = doctest.DocTestParser().get_doctest(doc, {"ferrograd": fg}, name, None, 0)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     messages = []
     runner.run(test, out=messages.append)
     assert runner.failures == 0, "".join(messages)

@@ -264,7 +264,7 @@ def test_documents_examples_run(path):
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     session = "\n".join(b for b in blocks if ">>>" in b)
     test = doctest.DocTestParser().get_doctest(session, {}, path.name, str(path), 0)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     messages = []
     runner.run(test, out=messages.append)
     assert runner.failures == 0, "".join(messages)
@@ -288,7 +288,7 @@ def test_the_demonstrations_packages_are_those_of_the_project():
 
 def test_the_package_docstring_runs():
     test = doctest.DocTestParser().get_doctest(fg.__doc__, {}, "ferrograd", None, 0)
-    assert doctest.DocTestRunner().run(test).failed == 0
+    assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 
 
 def test_numpy_is_not_imported_with_the_package():

@@ -1,5 +1,5 @@
-"""Side by side with torch, NumPy and JAX where they are installed: every workload on ferrograd and on each peer, in
-alternating fresh processes. Prints a table; writes build/compare/results.json and build/compare/chart.png.
+"""Side by side with torch and NumPy where they are installed (and the import with that of JAX): every workload on
+ferrograd and on each peer, in alternating fresh processes. Prints a table; writes build/compare/results.json and build/compare/chart.png.
 
 usage: python benches/compare/run.py [--only NAME,...] [--rounds 3] [--seconds 0.4] [--update-readme FILE ...]
 """

@@ -164,7 +164,7 @@ impl Binary for Ldexp {
 }
 
 operation! {
-    /// [`pow`](arithmetic::pow) computed in float64, element by element, whatever the operands are.
+    /// `pow` computed in float64, element by element, whatever the operands are.
     ///
     /// Dtypes: any; the result is float64.
     ///

@@ -230,6 +230,11 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
         let (selection, indices) = masked(x, mask)?;
         return write(&selection, x, value, indices);
     }
+    match truth(parts)? {
+        Some(true) => return inplace::copy_(&view::unsqueeze(x, 0)?, &squeezed(value, x.rank() + 1)?).map(drop),
+        Some(false) => return Ok(()),
+        None => {}
+    }
     let parsed = parse(x, parts)?;
     if parsed.advanced.is_empty() {
         if is_itself(&parsed.view, value) {
@@ -241,7 +246,20 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
         return inplace::copy_(&parsed.view, &squeezed(value, parsed.view.rank())?).map(drop);
     }
     let (selection, indices) = selection(&parsed)?;
+    let mut tensors = parts.iter().filter(|part| matches!(part, Index::Tensor(_)));
+    let is_one_mask = matches!((tensors.next(), tensors.next()), (Some(Index::Tensor(t)), None) if is_mask(t));
+    if is_one_mask && value.numel() == 1 {
+        return write(&selection, &parsed.view, &cast::to(value, x.dtype())?, indices);
+    }
     write(&selection, &parsed.view, value, indices)
+}
+
+/// The only part of an index, where that is true or false: all of the tensor, or nothing.
+fn truth(parts: &[Index]) -> Result<Option<bool>> {
+    match parts {
+        [Index::Tensor(t)] if t.dtype() == DType::Bool && t.rank() == 0 => Ok(Some(t.item()?.as_bool())),
+        _ => Ok(None),
+    }
 }
 
 /// True where a value is the very view that it is assigned to: what `x[i] += 1` ends with.

@@ -3,6 +3,7 @@
 
 use smallvec::SmallVec;
 
+use super::cast;
 use super::formula::{OPERANDS, Operand, Pointwise, Rule};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -37,11 +38,14 @@ pub(super) fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> 
         return Ok(());
     }
     match (spec.rule, operands.get(1)) {
-        (Rule::Quotient, Some(Operand::Number(s))) if !s.as_bool() => {
-            Err(Error::IntegerDivisionByZero { op: spec.name })
-        }
-        (Rule::Quotient, Some(Operand::Tensor(t))) if t.to_vec::<i64>()?.contains(&0) => {
-            Err(Error::IntegerDivisionByZero { op: spec.name })
+        // A divisor is zero as the numbers computed with hold it: 256 is, beside uint8.
+        (Rule::Quotient, Some(divisor)) => {
+            let divisor = match divisor {
+                Operand::Number(s) => &Tensor::scalar(*s, compute)?,
+                Operand::Tensor(t) => *t,
+            };
+            let has_zero = cast::to(divisor, compute)?.to_vec::<i64>()?.contains(&0);
+            if has_zero { Err(Error::IntegerDivisionByZero { op: spec.name }) } else { Ok(()) }
         }
         (Rule::Power, Some(Operand::Number(s))) if s.as_f64() < 0.0 => {
             Err(Error::NegativeIntegerPower { op: spec.name })

@@ -36,12 +36,15 @@ fn leak(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-/// The operation that writes the result of another into its first operand.
+/// The operation that writes the result of another into its first operand, where a signature has one, `Tensor self`.
 fn in_place(of: &Operation) -> Option<Operation> {
     let renamed = |signature: &&'static str| leak(signature.replacen('(', "_(", 1).replace(INPLACE, ")"));
     let takes_self = |signature: &&&'static str| signature.contains("(Tensor self");
     let aliases: Vec<&'static str> = of.aliases.iter().map(|name| leak(format!("{name}_"))).collect();
     let signatures: Vec<&'static str> = of.signatures.iter().filter(takes_self).map(renamed).collect();
+    if signatures.is_empty() {
+        return None;
+    }
     let mut operation = Operation {
         name: leak(format!("{}_", of.name)),
         signatures: Box::leak(signatures.into_boxed_slice()),

@@ -20,7 +20,6 @@ def _ramp(x):
 
 
 NUMPY = {
-    "nn.silu": lambda x: x / (1 + np.exp(-x)),
     "nn.mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
     "nn.gelu": lambda x: (x / 2 * (1 + _erf(x / math.sqrt(2)))).astype(x.dtype),
     "nn.softplus": lambda x, beta, threshold: _below(x, np.log1p(np.exp(x * beta)) / beta, threshold / beta),

@@ -23,7 +23,7 @@ pub(super) fn of_reals<'a>(spec: &'static crate::ops::formula::Pointwise, a: &'a
 }
 
 operation! {
-    /// `y = x sigmoid(x)`, element by element: `dy/dx = s (1 + x (1 - s))` with `s = sigmoid(x)`. Also called swish.
+    /// `y = x / (1 + exp(-x))`, element by element: `dy/dx = s (1 + x (1 - s))` with `s = sigmoid(x)`. Also called swish.
     ///
     /// >>> ferrograd.nn.functional.silu(ferrograd.tensor([-1.0, 0.0, 2.0]))
     /// tensor([-0.2689,  0.0000,  1.7616])
