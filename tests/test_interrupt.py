@@ -10,6 +10,7 @@ import pytest
 
 PROGRAM = """
 import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background process does not begin with
 import ferrograd as fg
 {setup}
 print("ready", flush=True)
