@@ -164,9 +164,7 @@ fn store<D: Any>(value: D, payload: &mut Payload) {
         if is_inline::<D>() {
             at.cast::<D>().write(value);
         } else {
-            let Some(block) = pool::allocate_class(pool::class_of(size_of::<D>())) else {
-                memory::exhausted(size_of::<D>())
-            };
+            let Some(block) = pool::allocate(size_of::<D>()) else { memory::exhausted(size_of::<D>()) };
             block.cast::<D>().write(value);
             at.cast::<NonNull<D>>().write(block.cast());
         }
@@ -188,7 +186,7 @@ impl<D: Derivative> Table<D> {
             let at = locate::<D>(p);
             at.drop_in_place();
             if !is_inline::<D>() {
-                pool::free_class(NonNull::new_unchecked(at.cast()), pool::class_of(size_of::<D>()));
+                pool::free(NonNull::new_unchecked(at.cast()), size_of::<D>());
             }
         },
         // SAFETY: as above.
@@ -248,7 +246,7 @@ impl EdgeStore {
         let mut store = EdgeStore { inline: ManuallyDrop::new([const { MaybeUninit::uninit() }; INLINE_EDGES]) };
         if count > INLINE_EDGES {
             let bytes = count * size_of::<Option<Edge>>();
-            let Some(block) = pool::allocate_class(pool::class_of(bytes)) else { memory::exhausted(bytes) };
+            let Some(block) = pool::allocate(bytes) else { memory::exhausted(bytes) };
             store = EdgeStore { block: block.cast() };
         }
         let to = store.first(count).cast_mut();
@@ -275,7 +273,7 @@ impl EdgeStore {
         unsafe {
             std::ptr::slice_from_raw_parts_mut(first, count).drop_in_place();
             if count > INLINE_EDGES {
-                pool::free_class(self.block.cast(), pool::class_of(count * size_of::<Option<Edge>>()));
+                pool::free(self.block.cast(), count * size_of::<Option<Edge>>());
             }
         }
     }

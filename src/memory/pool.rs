@@ -209,14 +209,19 @@ pub const fn aligned_class_of(bytes: usize) -> usize {
     class_of(bytes.next_multiple_of(ALIGN))
 }
 
-/// A block of at least `bytes` bytes for elements, its contents anything, aligned to [`ALIGN`]; `None` when there is no
-/// memory.
+/// A block of at least `bytes` bytes, its contents anything; `None` when there is no memory.
 #[inline]
 pub fn allocate(bytes: usize) -> Option<NonNull<u8>> {
     if bytes > isize::MAX as usize / 2 {
         return None;
     }
-    allocate_class(aligned_class_of(bytes))
+    allocate_class(class_of(bytes))
+}
+
+/// As [`allocate`] for elements, aligned to [`ALIGN`].
+#[inline]
+pub fn allocate_aligned(bytes: usize) -> Option<NonNull<u8>> {
+    allocate(bytes.checked_next_multiple_of(ALIGN)?)
 }
 
 /// A block of a class, aligned to [`LEAST_ALIGN`], or where its size is a multiple of [`ALIGN`] to that.
@@ -271,6 +276,16 @@ fn from_system(bytes: usize) -> Option<NonNull<u8>> {
 /// `block` came from [`allocate`] with this size, and nobody uses it any more.
 #[inline]
 pub unsafe fn free(block: NonNull<u8>, bytes: usize) {
+    // SAFETY: as for this function.
+    unsafe { free_class(block, class_of(bytes)) }
+}
+
+/// As [`free`], for a block of [`allocate_aligned`].
+///
+/// # Safety
+/// `block` came from [`allocate_aligned`] with this size, and nobody uses it any more.
+#[inline]
+pub unsafe fn free_aligned(block: NonNull<u8>, bytes: usize) {
     // SAFETY: as for this function.
     unsafe { free_class(block, aligned_class_of(bytes)) }
 }
@@ -379,10 +394,10 @@ mod tests {
     #[test]
     fn blocks_are_aligned() {
         for bytes in (1..3000).step_by(7) {
-            let block = allocate(bytes).unwrap();
+            let block = allocate_aligned(bytes).unwrap();
             assert!(block.addr().get().is_multiple_of(ALIGN), "{bytes}");
             // SAFETY: the block was just allocated with this size.
-            unsafe { free(block, bytes) };
+            unsafe { free_aligned(block, bytes) };
         }
     }
 

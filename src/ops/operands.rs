@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::cast;
 use super::formula::{OPERANDS, Operand, Pointwise, Rule};
 use crate::error::{Error, Result};
+use crate::kernels::element::{Element, dispatch, number};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType, Promotion};
 use crate::tensor::layout::{self, Layout, Shape, Strides};
@@ -40,11 +41,10 @@ pub(super) fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> 
     match (spec.rule, operands.get(1)) {
         // A divisor is zero as the numbers computed with hold it: 256 is, beside uint8.
         (Rule::Quotient, Some(divisor)) => {
-            let divisor = match divisor {
-                Operand::Number(s) => &Tensor::scalar(*s, compute)?,
-                Operand::Tensor(t) => *t,
+            let has_zero = match divisor {
+                Operand::Number(s) => dispatch!(spec.name, compute, T => !number::<T>(*s).to_bool()),
+                Operand::Tensor(t) => cast::to(t, compute)?.to_vec::<i64>()?.contains(&0),
             };
-            let has_zero = cast::to(divisor, compute)?.to_vec::<i64>()?.contains(&0);
             if has_zero { Err(Error::IntegerDivisionByZero { op: spec.name }) } else { Ok(()) }
         }
         (Rule::Power, Some(Operand::Number(s))) if s.as_f64() < 0.0 => {

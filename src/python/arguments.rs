@@ -327,18 +327,18 @@ fn tensor(object: &Bound<'_, PyAny>) -> Option<Value> {
 }
 
 /// The items of a list or tuple, each as `read` takes it.
-fn sequence<T>(
+fn sequence<T, All: std::default::Default + Extend<T>>(
     place: Place,
     object: &Bound<'_, PyAny>,
     mut read: impl FnMut(&Bound<'_, PyAny>) -> Result<Option<T>, Refusal>,
-) -> Result<Option<Vec<T>>, Refusal> {
+) -> Result<Option<All>, Refusal> {
     if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
         return Ok(None);
     }
-    let mut all = Vec::new();
+    let mut all = All::default();
     for (n, item) in object.try_iter()?.enumerate() {
         let item = item?;
-        all.push(read(&item)?.ok_or_else(|| place.holds(&item, n + 1))?);
+        all.extend([read(&item)?.ok_or_else(|| place.holds(&item, n + 1))?]);
     }
     Ok(Some(all))
 }
@@ -366,7 +366,7 @@ fn integers(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<SmallVec<[
     if let Some(i) = whole(object)? {
         return Ok(Some(smallvec::smallvec![i]));
     }
-    Ok(sequence(place, object, |item| Ok(convert::integer(item)))?.map(SmallVec::from_vec))
+    sequence(place, object, |item| Ok(convert::integer(item)))
 }
 
 fn ints(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Refusal> {
@@ -379,7 +379,7 @@ fn maybe_ints(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, 
         return ints(place, object);
     }
     let one = |item: &Bound<'_, PyAny>| Ok(if item.is_none() { Some(Arguments::SAME) } else { convert::integer(item) });
-    Ok(sequence(place, object, one)?.map(|all| Value::Ints(SmallVec::from_vec(all))))
+    Ok(sequence(place, object, one)?.map(Value::Ints))
 }
 
 fn lists(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Refusal> {

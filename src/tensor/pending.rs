@@ -371,7 +371,7 @@ struct Fresh {
 
 impl Fresh {
     fn new(op: &'static str, bytes: usize) -> Result<Fresh> {
-        let at = pool::allocate(bytes).ok_or(Error::OutOfMemory { op, bytes })?;
+        let at = pool::allocate_aligned(bytes).ok_or(Error::OutOfMemory { op, bytes })?;
         Ok(Fresh { at, bytes })
     }
 
@@ -384,15 +384,15 @@ impl Fresh {
 impl Drop for Fresh {
     fn drop(&mut self) {
         // SAFETY: the block was allocated with this size, and nobody has seen it.
-        unsafe { pool::free(self.at, self.bytes) };
+        unsafe { pool::free_aligned(self.at, self.bytes) };
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(block) = NonNull::new(*self.block.get_mut()) {
-            // SAFETY: the block came from `pool::allocate` with this size, and the last owner is going.
-            unsafe { pool::free(block, self.bytes) };
+            // SAFETY: the block came from `pool::allocate_aligned` with this size, and the last owner is going.
+            unsafe { pool::free_aligned(block, self.bytes) };
         }
     }
 }

@@ -101,7 +101,7 @@ impl Buffer {
         if bytes <= INLINE {
             return Shared::with_lead(bytes, |data| Buffer::new(data, bytes, None)).ok_or_else(none);
         }
-        let data = pool::allocate(bytes).ok_or_else(none)?;
+        let data = pool::allocate_aligned(bytes).ok_or_else(none)?;
         Ok(Shared::new(Buffer::new(data, bytes, None)))
     }
 
@@ -291,8 +291,8 @@ impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
         if self.owner().is_none() && self.bytes > INLINE {
-            // SAFETY: the block came from `pool::allocate` with this size, and the last owner is going.
-            unsafe { pool::free(self.data, self.bytes) };
+            // SAFETY: the block came from `pool::allocate_aligned` with this size, and the last owner is going.
+            unsafe { pool::free_aligned(self.data, self.bytes) };
         }
         if let Some(rest) = NonNull::new(*self.rest.get_mut()) {
             // SAFETY: the pointer came from a box, and the last owner is going.

@@ -74,7 +74,7 @@ unsafe impl<T: Sync> Sync for Room<T> {}
 impl<T> Room<T> {
     fn new(len: usize) -> Result<Room<T>, NoMemory> {
         let bytes = len.checked_mul(size_of::<T>()).ok_or(NoMemory(usize::MAX))?;
-        let data = pool::allocate(bytes).ok_or(NoMemory(bytes))?;
+        let data = pool::allocate_aligned(bytes).ok_or(NoMemory(bytes))?;
         Ok(Room { data: data.cast(), bytes })
     }
 
@@ -86,7 +86,7 @@ impl<T> Room<T> {
 impl<T> Drop for Room<T> {
     fn drop(&mut self) {
         // SAFETY: the block came from `allocate` with this size.
-        unsafe { pool::free(self.data.cast(), self.bytes) };
+        unsafe { pool::free_aligned(self.data.cast(), self.bytes) };
     }
 }
 

@@ -85,10 +85,12 @@ pub unsafe fn run(
     outputs: &[Output],
     shape: &[usize],
 ) -> Result<()> {
-    let order = outputs.first().and_then(|target| order_in_memory(shape, target.strides));
-    let turned = order.map(|order| Turned::new(&order, inputs, outputs, shape));
-    let turned = turned.as_ref().map(|t| (t.inputs(inputs), t.outputs(outputs), &t.shape[..]));
-    let (inputs, outputs, shape) = turned.as_ref().map_or((inputs, outputs, shape), |(i, o, s)| (&i[..], &o[..], *s));
+    if let Some(order) = outputs.first().and_then(|target| order_in_memory(shape, target.strides)) {
+        let turned = Turned::new(&order, inputs, outputs, shape);
+        let (inputs, outputs) = (turned.inputs(inputs), turned.outputs(outputs));
+        // SAFETY: the same elements, in an order that is the output's in memory.
+        return unsafe { run(op, program, numbers, &inputs, params, &outputs, &turned.shape) };
+    }
     // SAFETY: the caller vouches for the operands.
     unsafe {
         match numbers.dtype.computed_in() {

@@ -10,9 +10,11 @@ type Strides = SmallVec<[isize; 6]>;
 /// The dimensions of an output from the outermost in memory to the innermost; `None` where that is the order they have.
 pub(super) fn order_in_memory(shape: &[usize], strides: &[isize]) -> Option<Dims> {
     let mut order: Dims = (0..shape.len()).filter(|&d| shape[d] != 1).collect();
-    let is_in_order = order.windows(2).all(|pair| strides[pair[0]].abs() >= strides[pair[1]].abs());
+    if order.windows(2).all(|pair| strides[pair[0]].abs() >= strides[pair[1]].abs()) {
+        return None;
+    }
     order.sort_by_key(|&d| std::cmp::Reverse(strides[d].abs()));
-    (!is_in_order).then_some(order)
+    Some(order)
 }
 
 /// The shape and the strides of a program's operands in another order of the dimensions.
