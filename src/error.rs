@@ -64,14 +64,14 @@ pub enum Error {
     #[error("{op}: {what}: expected shape {expected:?}, got {given:?}")]
     IndexShape { op: &'static str, what: &'static str, expected: Vec<usize>, given: Vec<usize> },
     /// More indices than dimensions.
-    #[error("too many indices for tensor of dimension {rank}: got {given}")]
-    TooManyIndices { rank: usize, given: usize },
+    #[error("{op}: too many indices for tensor of dimension {rank}: got {given}")]
+    TooManyIndices { op: &'static str, rank: usize, given: usize },
     /// Indices that are no integers.
-    #[error("tensors used as indices must be long, int, byte or bool tensors, got {dtype}")]
-    IndexDType { dtype: DType },
+    #[error("{op}: tensors used as indices must be long, int, byte or bool tensors, got {dtype}")]
+    IndexDType { op: &'static str, dtype: DType },
     /// An index of a tensor without dimensions.
-    #[error("invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number")]
-    IndexScalar,
+    #[error("{op}: invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number")]
+    IndexScalar { op: &'static str },
     /// A shape that does not hold the elements there are.
     #[error("{op}: shape {shape:?} is invalid for input of size {numel}")]
     ReshapeSize { op: &'static str, shape: Vec<isize>, numel: usize },
@@ -147,11 +147,11 @@ pub enum Error {
     #[error("{op}: Expected reduction dim to be specified for input.numel() == 0, got shape {shape:?}")]
     EmptyTotal { op: &'static str, shape: Vec<usize> },
     /// A conversion to one number of a tensor with more.
-    #[error("a Tensor with {numel} elements cannot be converted to Scalar")]
-    NotScalar { numel: usize },
+    #[error("{op}: a Tensor with {numel} elements cannot be converted to Scalar")]
+    NotScalar { op: &'static str, numel: usize },
     /// A truth value of a tensor with no or several elements.
-    #[error("Boolean value of Tensor with {what} is ambiguous")]
-    AmbiguousTruth { what: &'static str },
+    #[error("{op}: Boolean value of Tensor with {what} is ambiguous")]
+    AmbiguousTruth { op: &'static str, what: &'static str },
     /// Numbers that make no range.
     #[error("{op}: {argument} {rule}, got {given}")]
     Range { op: &'static str, argument: &'static str, rule: &'static str, given: f64 },
@@ -180,19 +180,21 @@ pub enum Error {
     #[error("{op}: value cannot be converted to type {dtype} without overflow")]
     Overflow { op: &'static str, dtype: DType },
     /// Indices side by side that do not broadcast.
-    #[error("shape mismatch: indexing tensors could not be broadcast together with shapes {shapes:?}")]
-    IndexShapes { shapes: Vec<Vec<usize>> },
+    #[error("{op}: shape mismatch: indexing tensors could not be broadcast together with shapes {shapes:?}")]
+    IndexShapes { op: &'static str, shapes: Vec<Vec<usize>> },
     /// A stretch of a dimension that reaches beyond it.
     #[error("{op}: start ({start}) + length ({length}) exceeds dimension size ({size})")]
     Stretch { op: &'static str, start: isize, length: isize, size: usize },
     /// A value that does not broadcast to what is indexed.
     #[error(
-        "shape mismatch: value tensor of shape {value:?} cannot be broadcast to indexing result of shape {result:?}"
+        "{op}: shape mismatch: value tensor of shape {value:?} cannot be broadcast to indexing result of shape {result:?}"
     )]
-    IndexedShape { value: Vec<usize>, result: Vec<usize> },
+    IndexedShape { op: &'static str, value: Vec<usize>, result: Vec<usize> },
     /// A mask of another shape.
-    #[error("The shape of the mask {mask:?} does not match the shape of the indexed tensor {shape:?} at index {dim}")]
-    MaskShape { mask: Vec<usize>, shape: Vec<usize>, dim: usize },
+    #[error(
+        "{op}: The shape of the mask {mask:?} does not match the shape of the indexed tensor {shape:?} at index {dim}"
+    )]
+    MaskShape { op: &'static str, mask: Vec<usize>, shape: Vec<usize>, dim: usize },
     /// A clamp to nothing.
     #[error("{op}: At least one of 'min' or 'max' must not be None")]
     NoBounds { op: &'static str },
@@ -445,6 +447,84 @@ impl fmt::Display for HostError {
 }
 
 impl Error {
+    /// The error as that of an operation: what fails within one that is made of others is an error of the one that was called.
+    pub fn of(mut self, name: &'static str) -> Error {
+        if let Some(op) = self.op_mut() {
+            *op = name;
+        }
+        self
+    }
+
+    /// The operation that the error names, unless that is what it is about.
+    fn op_mut(&mut self) -> Option<&mut &'static str> {
+        use Error::*;
+        match self {
+            Broadcast { op, .. }
+            | InnerSizes { op, .. }
+            | Rank { op, .. }
+            | Shape { op, .. }
+            | DimRange { op, .. }
+            | NoDimensions { op, .. }
+            | DimRepeated { op, .. }
+            | IndexRange { op, .. }
+            | GatherRange { op, .. }
+            | IndexShape { op, .. }
+            | TooManyIndices { op, .. }
+            | IndexDType { op, .. }
+            | IndexScalar { op, .. }
+            | ReshapeSize { op, .. }
+            | ReshapeAmbiguous { op, .. }
+            | ViewNeedsCopy { op, .. }
+            | Expand { op, .. }
+            | ExpandRank { op, .. }
+            | PermuteRank { op, .. }
+            | SizeOverflow { op, .. }
+            | StorageBounds { op, .. }
+            | DTypeUnsupported { op, .. }
+            | DTypeInvalid { op, .. }
+            | DTypeMismatch { op, .. }
+            | ResultCast { op, .. }
+            | InPlaceShape { op, .. }
+            | Overlap { op, .. }
+            | SharedMemory { op, .. }
+            | ReadOnly { op, .. }
+            | IntegerDivisionByZero { op, .. }
+            | NegativeIntegerPower { op, .. }
+            | EmptyReduction { op, .. }
+            | EmptyTotal { op, .. }
+            | NotScalar { op, .. }
+            | AmbiguousTruth { op, .. }
+            | Range { op, .. }
+            | RandomState { op, .. }
+            | PinMemory { op, .. }
+            | Invalid { op, .. }
+            | Argument { op, .. }
+            | ArgumentType { op, .. }
+            | Alpha { op, .. }
+            | RoundingMode { op, .. }
+            | Overflow { op, .. }
+            | IndexShapes { op, .. }
+            | Stretch { op, .. }
+            | IndexedShape { op, .. }
+            | MaskShape { op, .. }
+            | NoBounds { op, .. }
+            | Data { op, .. }
+            | EmptyList { op, .. }
+            | NotImplemented { op, .. }
+            | OutOfMemory { op, .. }
+            | InPlaceLeaf { op, .. }
+            | InPlaceLeafView { op, .. }
+            | InPlaceUnrecordedView { op, .. }
+            | InPlaceMultiView { op, .. }
+            | InPlaceInference { op, .. }
+            | BatchedInPlace { op, .. }
+            | BatchedRandom { op, .. }
+            | InPlaceCaptured { op, .. }
+            | Internal { op, .. } => Some(op),
+            _ => None,
+        }
+    }
+
     /// The class of this error.
     pub fn kind(&self) -> Kind {
         use Error::*;
@@ -457,7 +537,7 @@ impl Error {
             | TooManyIndices { .. }
             | IndexDType { .. }
             | MaskShape { .. }
-            | IndexScalar
+            | IndexScalar { .. }
             | IndexShape { .. }
             | EmptyReduction { .. } => Kind::Index,
             ArgumentType { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
@@ -466,5 +546,27 @@ impl Error {
             OutOfMemory { .. } => Kind::Memory,
             _ => Kind::Runtime,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The variants that a part of this file speaks of with the operation's name.
+    fn named(text: &str, pattern: &str) -> Vec<String> {
+        let head =
+            |before: &str| before.rsplit(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).map(str::to_string);
+        let mut all: Vec<String> = text.match_indices(pattern).filter_map(|(at, _)| head(&text[..at])).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn every_operation_in_an_error_can_be_that_which_was_called() {
+        let source = include_str!("error.rs");
+        let (catalogue, rest) = source.split_once("/// An exception of the host language").unwrap();
+        let mut expected = named(catalogue, "{ op: &'static str");
+        expected.retain(|variant| variant != "NoDerivative");
+        let matched = rest.split_once("fn op_mut").unwrap().1.split_once("=> Some(op)").unwrap().0;
+        assert_eq!(named(matched, "{ op, .. }"), expected);
     }
 }

@@ -37,19 +37,9 @@ REFUSED = {
     "T.from_numpy(np.frombuffer(b'x'*9,dtype=np.uint8)[1:].view(np.float32))": ValueError,
     "T.tensor([[],[1]])": ValueError,
     "T.tensor([3.,4.])@np.array([1.,2.])": RuntimeError,
-    "T.zeros(2,dtype=T.int64)+2**63": OverflowError,
-    "T.zeros(2)+2**63": OverflowError,
-    "2**63+T.zeros(2)": OverflowError,
-    "T.zeros(2)==2**63": OverflowError,
-    "T.zeros(2).fill_(2**63)": OverflowError,
-    "T.full((1,),2**63,dtype=T.float32)": OverflowError,
 }
 #: Calls that raise here what says more than torch's exception of another type.
 OTHERWISE = {
-    "T.arange(2**63)": OverflowError,
-    "T.full((1,),2**63)": OverflowError,
-    "T.full((1,),2**63,dtype=T.int64)": OverflowError,
-    "r=T.zeros(2); r[0]=2**63": OverflowError,
     "T.zeros(2)[::2**70]": ValueError,
     'T.autograd.grad("a",T.ones(1))': TypeError,
 }

@@ -153,6 +153,7 @@ pub fn convert<S: Element, D: Element>(value: S) -> D {
 pub fn number<T: Element>(value: Scalar) -> T {
     match value {
         Scalar::Float(x) if T::DTYPE.is_floating_point() || T::DTYPE == DType::Bool => T::from_f64(x),
+        Scalar::Unsigned(_) if T::DTYPE.is_floating_point() => T::from_f64(value.as_f64()),
         other => T::from_i64(other.as_i64()),
     }
 }

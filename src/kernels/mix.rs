@@ -4,6 +4,7 @@ use super::dispatch::{tier, tiered};
 use super::element::Element;
 use super::gemm::Float;
 use super::parallel;
+use crate::memory::scratch;
 
 /// A sparse matrix by rows.
 #[derive(Clone, Debug)]
@@ -43,14 +44,14 @@ impl Matrix {
 
     /// Rows become columns; the entries of a row keep the order of those they came from.
     pub fn transposed(&self) -> Matrix {
-        let mut starts = vec![0; self.columns + 1];
+        let mut starts = scratch(0, self.columns + 1);
         self.places.iter().for_each(|&p| starts[p + 1] += 1);
         (0..self.columns).for_each(|c| starts[c + 1] += starts[c]);
         let mut next = starts.clone();
         let mut turned = Matrix {
             columns: self.rows(),
-            places: vec![0; self.places.len()],
-            weights: vec![0.0; self.places.len()],
+            places: scratch(0, self.places.len()),
+            weights: scratch(0.0, self.places.len()),
             starts,
         };
         for row in 0..self.rows() {

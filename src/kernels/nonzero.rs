@@ -2,6 +2,7 @@
 
 use super::element::Element;
 use super::parallel::{self, Apart};
+use crate::memory::scratch;
 
 /// Elements whose places are found together.
 const BLOCK: usize = 512;
@@ -11,7 +12,7 @@ const PIECE: usize = 64;
 /// How many elements of each piece are not zero.
 pub fn counts<T: Element>(x: &[T]) -> Vec<usize> {
     let piece = BLOCK * PIECE;
-    let mut all = vec![0; x.len().div_ceil(piece)];
+    let mut all = scratch(0, x.len().div_ceil(piece));
     let slots = Apart(all.as_mut_ptr());
     parallel::for_each(all.len(), |n| {
         let part = &x[n * piece..((n + 1) * piece).min(x.len())];

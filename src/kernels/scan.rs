@@ -5,6 +5,7 @@ use super::dispatch::{tier, tiered};
 use super::element::{Element, convert};
 use super::parallel::{self, Apart};
 use super::reduce::kinds::{Accumulator, Exponential};
+use crate::memory::scratch;
 
 /// Elements from which threads share the work.
 const GRAIN: usize = 1 << 14;
@@ -162,7 +163,7 @@ fn blocks<K: Scan>(x: &[K::T], y: &mut [K::T], reverse: bool) {
         unsafe { kernel(x.as_ptr().add(at), target.get().add(at), end - start, if reverse { -1 } else { 1 }, from) }
     };
     let order = |i: usize| if reverse { count - 1 - i } else { i };
-    let mut sums = vec![K::S::START; count];
+    let mut sums = scratch(K::S::START, count);
     let all = Apart(sums.as_mut_ptr());
     // SAFETY: each block has a sum of its own.
     parallel::for_each(count, |block| unsafe { *all.get().add(block) = run(block, K::S::START) });

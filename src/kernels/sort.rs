@@ -3,7 +3,7 @@
 
 use super::element::Element;
 use super::parallel::{self, Apart};
-use crate::memory::{NAMELESS, filled, give_up};
+use crate::memory::scratch;
 
 /// Elements from which threads share the work.
 const GRAIN: usize = 1 << 12;
@@ -198,7 +198,7 @@ fn for_each_line<T: Element, P: Packed>(
     body: impl Fn(usize, &mut [P], &mut [P]) + Sync,
 ) {
     let run = |start: usize, end: usize| {
-        let make = || filled(NAMELESS, P::default(), length).unwrap_or_else(|error| give_up(error));
+        let make = || scratch(P::default(), length);
         let (mut line, mut room) = (make(), make());
         for n in start..end {
             let from = &data[n * length..(n + 1) * length];

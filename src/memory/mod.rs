@@ -74,3 +74,21 @@ pub(crate) fn filled<T: Clone>(op: &'static str, value: T, count: usize) -> Resu
     all.resize(count, value);
     Ok(all)
 }
+
+/// As [`filled`], for kernels, which give no errors: what they need for themselves grows with what a caller gives.
+///
+/// # Panics
+/// As [`give_up`].
+pub(crate) fn scratch<T: Clone>(value: T, count: usize) -> Vec<T> {
+    filled(NAMELESS, value, count).unwrap_or_else(|error| give_up(error))
+}
+
+/// The `count` items of an iterator, for which there may be no memory.
+///
+/// # Panics
+/// As [`give_up`].
+pub(crate) fn listed<T>(count: usize, items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all = reserved(NAMELESS, count).unwrap_or_else(|error| give_up(error));
+    all.extend(items);
+    all
+}

@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::formula::{Binary, Domain, Form, Formula, OPERANDS, Operand, Pointwise, Rule, Ternary};
-use super::operands::real;
+use super::operands::{promoted, real};
 use super::pointwise::{Chosen, arguments};
 use super::registry::{Arguments, operation};
 use super::{arithmetic, cast};
@@ -24,7 +24,10 @@ fn with_value<'a>(plain: &'static Pointwise, scaled: &'static Pointwise, a: &'a 
         value if tensors.iter().all(|t| t.dtype() == DType::Bool) => {
             Ok((scaled, smallvec![x, first, second, Scalar::Bool(value.as_bool()).into()]))
         }
-        value if whole => Ok((scaled, smallvec![x, first, second, Scalar::Int(value.as_i64()).into()])),
+        value if whole => {
+            let value = value.cut(a.op, promoted(&[x, first, second]))?;
+            Ok((scaled, smallvec![x, first, second, value.into()]))
+        }
         value => Ok((scaled, smallvec![x, first, second, value.into()])),
     }
 }

@@ -110,7 +110,8 @@ impl Kind {
             return Err(Error::Alpha { op: self.op, rule });
         }
         // As in torch, the factors are of the tensors' dtype.
-        let [alpha, beta] = [alpha, beta].map(|n| if whole { Scalar::Int(n.as_i64()) } else { n });
+        let factor = |n: Scalar| if whole { n.cut(self.op, x.dtype()) } else { Ok(n) };
+        let (alpha, beta) = (factor(alpha)?, factor(beta)?);
         let scaled = |t: Tensor, by: Scalar| if by == Scalar::Int(1) { Ok(t) } else { mul(&t, by) };
         let value = || {
             let product = scaled((self.product)(a, b)?, alpha)?;

@@ -4,6 +4,7 @@ use super::arithmetic::{add, div, mul, sub};
 use super::registry::operation;
 use super::{cast, compare, contract, index, scan, sum, unary, view};
 use crate::error::{Error, Result};
+use crate::memory::listed;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::wrap_dim;
@@ -119,7 +120,7 @@ pub fn corrcoef(x: &Tensor) -> Result<Tensor> {
         return div(&c, &c);
     }
     let n = c.shape()[0] as i64;
-    let diagonal = Tensor::from_slice(&(0..n).map(|i| i * (n + 1)).collect::<Vec<_>>());
+    let diagonal = Tensor::from_slice(&listed(n as usize, (0..n).map(|i| i * (n + 1))));
     let deviation = unary::sqrt(&index::take_along(&view::reshape(&c, &[-1])?, 0, &diagonal)?)?;
     let c = div(&div(&c, &view::reshape(&deviation, &[-1, 1])?)?, &view::reshape(&deviation, &[1, -1])?)?;
     compare::clamp(&c, Some((-1.0).into()), Some(1.0.into()))

@@ -189,6 +189,9 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
     if !s.is_finite() || !e.is_finite() {
         return wrong("start and end", "must be finite", if s.is_finite() { e } else { s });
     }
+    if !dtype.is_floating_point() {
+        [start, end, step].iter().try_for_each(|n| n.check_fits("arange", DType::I64))?;
+    }
     // A range of integers is one between integers.
     let (s, e, d) = if dtype.is_floating_point() { (s, e, d) } else { (s.trunc(), e.trunc(), d.trunc()) };
     if d == 0.0 && step.as_f64() != 0.0 {

@@ -1,5 +1,6 @@
 //! Distances between rows: of two matrices, and of one.
 
+use crate::memory::listed;
 use smallvec::smallvec;
 
 use super::arithmetic::{div, mul, sub};
@@ -244,7 +245,8 @@ pub fn pdist(x: &Tensor, p: f64) -> Result<Tensor> {
     require_floats(OP, x)?;
     require_order(OP, p)?;
     let n = x.shape()[0];
-    let above: Vec<i64> = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i * n + j) as i64)).collect();
+    let pairs = n.saturating_mul(n.saturating_sub(1)) / 2;
+    let above = listed(pairs, (0..n).flat_map(|i| (i + 1..n).map(move |j| (i * n + j) as i64)));
     let above = Tensor::from_slice(&above);
     if let Some(y) = batch::unary(x, |value| {
         let all = cdist(value, value, p, Some(false))?;

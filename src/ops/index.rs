@@ -51,10 +51,10 @@ struct Parsed {
 fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
     let consumed: usize = parts.iter().map(consumes).sum();
     if consumed > 0 && x.rank() == 0 {
-        return Err(Error::IndexScalar);
+        return Err(Error::IndexScalar { op: OP });
     }
     if consumed > x.rank() {
-        return Err(Error::TooManyIndices { rank: x.rank(), given: consumed });
+        return Err(Error::TooManyIndices { op: OP, rank: x.rank(), given: consumed });
     }
     let mut parsed = Parsed { view: x.clone(), advanced: Vec::new(), adjacent: true };
     let (mut dim, mut after_gap, mut left) = (0, false, x.rank() - consumed);
@@ -142,7 +142,7 @@ fn slice(x: &Tensor, dim: usize, start: Option<isize>, stop: Option<isize>, step
 fn mask_positions(x: &Tensor, dim: usize, mask: &Tensor) -> Result<Vec<Tensor>> {
     let covered = &x.shape()[dim..(dim + mask.rank()).min(x.rank())];
     if covered != mask.shape() {
-        return Err(Error::MaskShape { mask: mask.shape().to_vec(), shape: x.shape().to_vec(), dim });
+        return Err(Error::MaskShape { op: OP, mask: mask.shape().to_vec(), shape: x.shape().to_vec(), dim });
     }
     mask::nonzero(mask)
 }
@@ -160,11 +160,11 @@ fn selection(parsed: &Parsed) -> Result<(Selection, Indices)> {
     let shape = parsed.advanced.iter().try_fold(Shape::new(), |s, (_, t)| broadcast(OP, &s, t.shape()));
     let shape = shape.map_err(|_| {
         let shapes = parsed.advanced.iter().map(|(_, t)| t.shape().to_vec()).collect();
-        Error::IndexShapes { shapes }
+        Error::IndexShapes { op: OP, shapes }
     })?;
     let spread = |(_, index): &(usize, Tensor)| match index.dtype() {
         DType::I64 | DType::I32 => view::expand(&cast::to(index, DType::I64)?, &view::signed(&shape)),
-        dtype => Err(Error::IndexDType { dtype }),
+        dtype => Err(Error::IndexDType { op: OP, dtype }),
     };
     let indices = parsed.advanced.iter().map(spread).collect::<Result<_>>()?;
     let place = if parsed.adjacent { dims.first().copied().unwrap_or(0) } else { 0 };
@@ -280,7 +280,7 @@ fn write(selection: &Selection, x: &Tensor, value: &Tensor, indices: Indices) ->
     let value = squeezed(value, shape.len())?;
     if broadcast(OP, &shape, value.shape()).ok().as_ref() != Some(&shape) {
         let (value, result) = (value.shape().to_vec(), shape.to_vec());
-        return Err(Error::IndexedShape { value, result });
+        return Err(Error::IndexedShape { op: "index_put_", value, result });
     }
     select::join(selection, x, &value, indices, Deed::Put, "IndexPutBackward0", None).map(drop)
 }
@@ -327,7 +327,7 @@ fn putting(a: &Arguments) -> Result<(Tensor, Selection, Indices, Deed)> {
     };
     let shape = selection.list_shape(&indices);
     if broadcast(a.op, &shape, values.shape()).ok().is_none_or(|both| both != shape) {
-        return Err(Error::IndexedShape { value: values.shape().to_vec(), result: shape.to_vec() });
+        return Err(Error::IndexedShape { op: a.op, value: values.shape().to_vec(), result: shape.to_vec() });
     }
     Ok((x, selection, indices, deed))
 }

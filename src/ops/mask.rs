@@ -71,7 +71,7 @@ fn filling(a: &Arguments) -> Result<Filling> {
             value.check_fits(a.op, x.dtype())?;
             Ok(Filling::Number(match x.dtype().category() {
                 Category::Bool => Scalar::Bool(value.as_bool()),
-                Category::Integer => Scalar::Int(value.as_i64()),
+                Category::Integer => value.cut(a.op, x.dtype())?,
                 _ => value,
             }))
         }

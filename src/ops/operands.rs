@@ -72,6 +72,7 @@ pub(super) fn promoted(operands: &[Operand]) -> DType {
 pub(super) fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, DType)> {
     let skip = usize::from(spec.rule == Rule::Where);
     let promoted = promoted(&operands[skip..]);
+    refuse_beyond(spec.name, promoted, &operands[skip..])?;
     let any_bool = || {
         operands.iter().any(|o| match o {
             Operand::Tensor(t) => t.dtype() == DType::Bool,
@@ -123,6 +124,15 @@ pub(super) fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, D
         }
         Rule::Float => Ok((promoted, promoted)),
         Rule::Compare | Rule::Logical => Ok((promoted, DType::Bool)),
+    }
+}
+
+/// An integer beyond int64 wraps as those of tensors do, and so needs one of integers or floats beside it.
+fn refuse_beyond(op: &'static str, promoted: DType, operands: &[Operand]) -> Result<()> {
+    let is_number = |o: &Operand| o.tensor().is_some_and(|t| t.dtype() > DType::Bool);
+    match operands.iter().find(|o| matches!(o, Operand::Number(Scalar::Unsigned(_)))) {
+        Some(Operand::Number(n)) if !operands.iter().any(is_number) => n.check_fits(op, promoted),
+        _ => Ok(()),
     }
 }
 

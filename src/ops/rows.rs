@@ -153,7 +153,7 @@ operation! {
 /// The scale of a call of `index_add`, unless it is 1.
 fn alpha(a: &Arguments, x: &Tensor) -> Result<Option<Scalar>> {
     let alpha = a.number(4)?;
-    let alpha = if x.dtype().category() <= Category::Integer { Scalar::Int(alpha.as_i64()) } else { alpha };
+    let alpha = if x.dtype().category() <= Category::Integer { alpha.cut(a.op, x.dtype())? } else { alpha };
     Ok(Some(alpha).filter(|n| n.as_f64() != 1.0))
 }
 

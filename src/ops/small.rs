@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::formula::{Float, OPERANDS, Operand, Pointwise, Rule};
 use super::pointwise::SOURCES;
 use crate::error::Result;
+use crate::kernels::element::number;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Layout, Shape};
@@ -37,8 +38,7 @@ impl<'a, T: Float> Source<'a, T> {
     fn of(operand: &Operand<'a>, shape: &[usize]) -> Option<Self> {
         Some(match operand {
             Operand::Tensor(t) => Source::Elements(t.storage(), t.layout().offset, step(t, shape)?),
-            Operand::Number(Scalar::Float(x)) => Source::Number(T::from_f64(*x)),
-            Operand::Number(s) => Source::Number(T::from_i64(s.as_i64())),
+            Operand::Number(s) => Source::Number(number(*s)),
         })
     }
 
@@ -57,8 +57,7 @@ impl<'a, T: Float> Source<'a, T> {
 fn element<T: Float>(operand: &Operand) -> T {
     match operand {
         Operand::Tensor(t) => peek(t),
-        Operand::Number(Scalar::Float(x)) => T::from_f64(*x),
-        Operand::Number(s) => T::from_i64(s.as_i64()),
+        Operand::Number(s) => number(*s),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::graph::forward::unrecorded;
 use crate::kernels::element::{Element, dispatch};
 use crate::kernels::sort::{self as kernel, Order, rank};
 use crate::memory::filled;
+use crate::memory::listed;
 use crate::tensor::Tensor;
 use crate::tensor::layout::{Shape, wrap_dim};
 use crate::tensor::storage::Access;
@@ -92,7 +93,7 @@ fn unique(op: &'static str, x: &Tensor, dim: Option<isize>, sorted: bool) -> Res
     let (values, found) = dispatch!(op, x.dtype(), T => {
         // SAFETY: the rows are a contiguous tensor of this type.
         let data = unsafe { rows.elements::<T>() };
-        let order = if sorted { in_order(data, count, width) } else { (0..count as i64).collect() };
+        let order = if sorted { in_order(data, count, width) } else { listed(count, 0..count as i64) };
         let row = |i: usize| &data[i * width..(i + 1) * width];
         let found = groups(&order, |a, b| row(a) != row(b))?;
         let values: Vec<T> = found.firsts.iter().flat_map(|&i| row(i as usize).iter().copied()).collect();
@@ -130,7 +131,7 @@ fn rows(op: &'static str, x: &Tensor, dim: Option<usize>) -> Result<(Tensor, Sha
 
 /// The rows in ascending order, compared element by element; equal ones in theirs.
 fn in_order<T: Element>(data: &[T], count: usize, width: usize) -> Vec<i64> {
-    let mut order: Vec<i64> = (0..count as i64).collect();
+    let mut order: Vec<i64> = listed(count, 0..count as i64);
     if width == 1 {
         kernel::sort(data, count, Order::Ascending, &mut order);
     } else {

@@ -1,6 +1,8 @@
 //! A window on memory laid out as another tensor: cutting it out, setting it into zeros, replacing it. The first two are
 //! linear and each other's derivative; the third is what a change in place of a view is to its base.
 
+use crate::memory::listed;
+use crate::memory::scratch;
 use smallvec::smallvec;
 
 use super::recorded::link;
@@ -103,9 +105,9 @@ pub(crate) fn embed(x: &Tensor, window: &Window) -> Result<Tensor> {
 fn accumulate(x: &Tensor, window: &Window) -> Result<Tensor> {
     let (outer, inner) = window.zeros(x.dtype())?;
     let values = x.to_vec::<f64>()?;
-    let mut sums = vec![0.0f64; outer.layout().end().max(inner.layout().end())];
+    let mut sums = scratch(0.0f64, outer.layout().end().max(inner.layout().end()));
     inner.layout().offsets().zip(values).for_each(|(o, v)| sums[o] += v);
-    let elements = sums.iter().map(|&v| Scalar::Float(v)).collect::<Vec<_>>();
+    let elements = listed(sums.len(), sums.iter().map(|&v| Scalar::Float(v)));
     let block = Tensor::from_scalars(&elements, &[sums.len()], x.dtype())?;
     Ok(Tensor::new(block.storage().clone(), outer.layout().clone(), x.dtype(), Versioning::fresh()))
 }

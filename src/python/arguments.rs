@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::convert;
 use super::device;
 use super::dtype::PyDType;
+use super::error::too_large;
 use super::random::PyGenerator;
 use super::signature::{Default, Entry, Kind, Parameter, Signature};
 use super::tensor::PyTensor;
@@ -73,7 +74,7 @@ fn mismatch(entry: &Entry, given: &Given, refusals: SmallVec<[Refusal; 2]>) -> P
     let (mut reasons, mut types) = (Vec::new(), 0);
     for refusal in refusals {
         match refusal {
-            Refusal::Value(error) => return error,
+            Refusal::Value(error) => return too_large(name, error),
             Refusal::Type(why) => {
                 types += 1;
                 reasons.push((true, why));
@@ -398,7 +399,7 @@ fn numbers(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Ref
 /// # Errors
 /// `TypeError` for what is none, `ValueError` for one that does not fit int64.
 pub fn take_int(op: &str, name: &str, object: &Bound<'_, PyAny>) -> PyResult<isize> {
-    let found = if object.is_instance_of::<PyBool>() { None } else { whole(object)? };
+    let found = if object.is_instance_of::<PyBool>() { None } else { whole(object).map_err(|e| too_large(op, e))? };
     found.ok_or_else(|| unlike(op, name, "int", object))
 }
 

@@ -14,6 +14,7 @@ use super::error::guarded;
 use super::tensor::{PyTensor, wrap};
 use crate::ops::{copy, view};
 use crate::tensor::dtype::DType;
+use crate::tensor::scalar::Scalar;
 use crate::tensor::{Tensor, default_dtype};
 
 #[pymethods]
@@ -259,5 +260,5 @@ fn zeros(sizes: &[isize], dtype: DType) -> PyResult<Tensor> {
     let size =
         |&s: &isize| usize::try_from(s).map_err(|_| crate::Error::SizeOverflow { op: "new", shape: sizes.to_vec() });
     let sizes: Vec<usize> = ok(sizes.iter().map(size).collect())?;
-    ok(Tensor::zeros(&sizes, dtype))
+    ok(Tensor::filled("new", &sizes, Scalar::Int(0), dtype))
 }

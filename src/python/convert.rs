@@ -1,6 +1,6 @@
 //! Between Python's objects and the core's values.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList};
@@ -23,10 +23,11 @@ pub fn number(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
         return Ok(Some(Scalar::Bool(object.is_truthy()?)));
     }
     if object.is_instance_of::<PyInt>() {
-        return object
-            .extract::<i64>()
-            .map(|i| Some(Scalar::Int(i)))
-            .map_err(|_| pyo3::exceptions::PyOverflowError::new_err("int too big to convert"));
+        return match (object.extract::<i64>(), object.extract::<u64>()) {
+            (Ok(i), _) => Ok(Some(Scalar::Int(i))),
+            (_, Ok(u)) => Ok(Some(Scalar::Unsigned(u))),
+            _ => Err(PyOverflowError::new_err(format!("int too big to convert: {object} does not fit 64 bits"))),
+        };
     }
     if object.is_instance_of::<PyFloat>() {
         return Ok(Some(Scalar::Float(object.extract()?)));
@@ -88,6 +89,7 @@ pub fn to_python(py: Python<'_>, value: Scalar) -> PyResult<Py<PyAny>> {
     Ok(match value {
         Scalar::Bool(b) => PyBool::new(py, b).to_owned().into_any().unbind(),
         Scalar::Int(i) => i.into_pyobject(py)?.into_any().unbind(),
+        Scalar::Unsigned(u) => u.into_pyobject(py)?.into_any().unbind(),
         Scalar::Float(x) => PyFloat::new(py, x).into_any().unbind(),
     })
 }

@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::convert::{number, ok};
 use super::error::guarded;
@@ -25,9 +25,16 @@ const DEEPEST: usize = 64;
 struct Data {
     numbers: Vec<Scalar>,
     shape: Vec<usize>,
-    /// The dtype asked for, and the one that holds what was found so far.
-    wanted: Option<DType>,
+    /// The dtype that holds what was found so far.
     found: Option<DType>,
+    /// An integer beyond int64.
+    large: Option<Large>,
+}
+
+/// An integer that is no number of int64, and perhaps none of float64.
+struct Large {
+    shown: String,
+    is_float: bool,
 }
 
 /// A tensor of data, copied: a number, nested sequences of numbers and tensors, an array, or a tensor.
@@ -47,9 +54,10 @@ pub fn tensor(object: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tenso
         let name = object.get_type().name()?;
         return Err(PyTypeError::new_err(format!("new(): invalid data type '{name}': expected numbers or sequences")));
     }
-    let mut data = Data { numbers: Vec::new(), shape: Vec::new(), wanted: dtype, found: None };
+    let mut data = Data { numbers: Vec::new(), shape: Vec::new(), found: None, large: None };
     data.collect(object, 0)?;
     let dtype = dtype.or(data.found).unwrap_or_else(crate::tensor::default_dtype);
+    data.check_large(dtype)?;
     if !dtype.is_floating_point() {
         data.numbers.iter().try_for_each(|n| n.check_fits(OP, dtype))?;
     }
@@ -59,8 +67,8 @@ pub fn tensor(object: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tenso
 impl Data {
     /// Adds an object, which stands `depth` sequences deep.
     fn collect(&mut self, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
-        if let Some(n) = self.number(object)? {
-            return self.leaf(n, numpy::scalar_dtype(object).unwrap_or(n.dtype()), depth);
+        if let Some((n, dtype)) = self.number(object)? {
+            return self.leaf(n, dtype, depth);
         }
         if let Ok(t) = object.cast::<PyTensor>() {
             return self.tensor(t.get().get(), depth);
@@ -78,16 +86,34 @@ impl Data {
         (0..object.len()?).try_for_each(|i| self.collect(&object.get_item(i)?, depth + 1))
     }
 
-    /// A Python number, if the object is one. Integers beyond int64 are numbers for floating-point tensors alone.
-    fn number(&self, object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
+    /// A Python number and its dtype, if the object is one. Integers beyond int64 are read as floats, and noted.
+    fn number(&mut self, object: &Bound<'_, PyAny>) -> PyResult<Option<(Scalar, DType)>> {
         match number(object) {
-            Err(e) if e.is_instance_of::<PyOverflowError>(object.py()) && object.is_instance_of::<PyInt>() => {
-                if self.wanted.is_some_and(DType::is_floating_point) {
-                    return Ok(Some(Scalar::Float(object.extract()?)));
-                }
-                Err(PyValueError::new_err(format!("Overflow when unpacking long long: {object} does not fit int64")))
+            Ok(Some(Scalar::Unsigned(_))) => {}
+            Err(e) if e.is_instance_of::<PyOverflowError>(object.py()) => {}
+            found => return Ok(found?.map(|n| (n, numpy::scalar_dtype(object).unwrap_or(n.dtype())))),
+        }
+        let float: PyResult<f64> = object.extract();
+        // The one that no float holds is the worse.
+        if self.large.is_none() || float.is_err() {
+            self.large = Some(Large { shown: object.to_string(), is_float: float.is_ok() });
+        }
+        Ok(Some((Scalar::Float(float.unwrap_or(f64::INFINITY)), DType::I64)))
+    }
+
+    /// Integers beyond int64 are numbers of floats, and true; an error where the tensor is of other numbers.
+    fn check_large(&self, dtype: DType) -> PyResult<()> {
+        match &self.large {
+            Some(n) if dtype.is_floating_point() && !n.is_float => {
+                Err(PyOverflowError::new_err(format!("{OP}: int too large to convert to float: {}", n.shown)))
             }
-            found => found,
+            Some(n) if !dtype.is_floating_point() && dtype != DType::Bool => {
+                let shown = &n.shown;
+                Err(PyValueError::new_err(format!(
+                    "{OP}: Overflow when unpacking long long: {shown} does not fit int64"
+                )))
+            }
+            _ => Ok(()),
         }
     }
 

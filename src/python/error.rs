@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{
-    PyIndexError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError,
+    PyIndexError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyOverflowError, PyRuntimeError,
+    PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -11,7 +12,6 @@ use pyo3::types::{PyDict, PyType};
 
 use crate::error::{Error, HostError, Kind};
 use crate::kernels::parallel::{Ending, Ends};
-use crate::memory::NAMELESS;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
@@ -76,7 +76,20 @@ pub fn host_error(py: Python<'_>, exception: PyErr) -> Error {
 #[inline]
 pub fn guarded<T>(op: &'static str, run: impl FnOnce() -> crate::Result<T>) -> crate::Result<T> {
     let _mode = Ending::set(Ends::interrupted());
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(from_panic(op, payload)))
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(from_panic(op, payload))).map_err(|e| e.of(op))
+}
+
+/// An exception about a number of Python's that is too large, with the name of the operation that was given it.
+#[cold]
+pub fn too_large(op: &str, error: PyErr) -> PyErr {
+    Python::attach(|py| {
+        let class = error.get_type(py);
+        if class.is(py.get_type::<PyOverflowError>()) || class.is(py.get_type::<PyValueError>()) {
+            PyErr::from_type(class, format!("{op}(): {}", error.value(py)))
+        } else {
+            error
+        }
+    })
 }
 
 /// Leaves errors that travel as panics unreported: they become exceptions. All other panics are reported as before.
@@ -94,10 +107,7 @@ pub fn silence_errors() {
 pub fn from_panic(op: &'static str, payload: Box<dyn std::any::Any + Send>) -> Error {
     let payload = match payload.downcast::<Error>() {
         Ok(error) => {
-            return match *error {
-                Error::OutOfMemory { op: NAMELESS, bytes } => Error::OutOfMemory { op, bytes },
-                error => error,
-            };
+            return error.of(op);
         }
         Err(other) => other,
     };

@@ -94,7 +94,8 @@ unsafe fn run(
         out::take_dtype(&entry.signatures[signature], &mut values, out);
         out::refuse_gradients(operation.name, &values, out)?;
     }
-    let run = || operation.run(signature, &Arguments { op: operation.name, values: &values });
+    let call = || operation.run(signature, &Arguments { op: operation.name, values: &values });
+    let run = || call().map_err(|e| e.of(operation.name));
     let output = profiler::called(operation.name, &values, run)?;
     let class = entry.signatures[signature].names_results.then_some(operation.name);
     if let Some(out) = out {

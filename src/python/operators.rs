@@ -6,6 +6,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::convert::{self, Other, ok};
+use super::error::too_large;
 use super::profiler::seen;
 use super::tensor::{PyTensor, wrap};
 use crate::ops::formula::{Operand, Pointwise};
@@ -17,11 +18,17 @@ fn not_implemented(py: Python<'_>) -> Py<PyAny> {
     py.NotImplemented()
 }
 
+/// What stands beside a tensor, if it can.
+#[inline]
+fn beside<'py>(op: &str, object: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
+    convert::other(object).map_err(|error| too_large(op, error))
+}
+
 /// An element-wise operation of a tensor and what stands to the right of it.
 #[inline]
 fn binary(slf: &Bound<'_, PyTensor>, other: &Bound<'_, PyAny>, spec: &'static Pointwise) -> PyResult<Py<PyAny>> {
     let py = slf.py();
-    let Some(other) = convert::other(other)? else { return Ok(not_implemented(py)) };
+    let Some(other) = beside(spec.name, other)? else { return Ok(not_implemented(py)) };
     let a = Operand::Tensor(slf.get().get());
     let b = match &other {
         Other::Tensor(t) => Operand::Tensor(t.get().get()),
@@ -44,7 +51,7 @@ fn reflected(
         let operands = [t.into(), x.into()];
         seen(spec.name, &operands, || pointwise::apply(spec, &operands))
     };
-    let y = match convert::other(other)? {
+    let y = match beside(spec.name, other)? {
         Some(Other::Number(number)) => seen(spec.name, &[x.into()], || of_number(number, x)),
         Some(Other::Tensor(t)) => of_tensor(t.get().get()),
         Some(Other::Made(t)) => of_tensor(&t),
@@ -61,7 +68,7 @@ fn in_place<'py>(
     name: &'static str,
 ) -> PyResult<()> {
     let target = slf.get().get().clone();
-    let operand = convert::other(other)?;
+    let operand = beside(name, other)?;
     let b = match &operand {
         Some(Other::Tensor(t)) => Operand::Tensor(t.get().get()),
         Some(Other::Made(t)) => Operand::Tensor(t),
@@ -137,7 +144,7 @@ binary_methods! {
 #[pymethods]
 impl PyTensor {
     fn __matmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        match convert::other(other)? {
+        match beside("matmul", other)? {
             Some(Other::Tensor(t)) => product(slf.py(), slf.get().get(), t.get().get()),
             Some(Other::Made(t)) => product(slf.py(), slf.get().get(), &t),
             _ => Ok(not_implemented(slf.py())),
@@ -145,7 +152,7 @@ impl PyTensor {
     }
 
     fn __rmatmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        match convert::other(other)? {
+        match beside("matmul", other)? {
             Some(Other::Made(t)) => product(slf.py(), &t, slf.get().get()),
             _ => Ok(not_implemented(slf.py())),
         }

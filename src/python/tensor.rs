@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PyFloat, PyInt, PyList, PySequence, PySlice, PyString, PyTuple};
 
@@ -10,7 +10,7 @@ use super::arguments::{take_bool, take_int, take_tensor, type_name};
 use super::convert::{self, Other, ok};
 use super::data;
 use super::dtype::{self, PyDType};
-use super::error::guarded;
+use super::error::{guarded, too_large};
 use super::node;
 pub use super::object::{PyTensor, wrap};
 use super::profiler::seen;
@@ -52,7 +52,9 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
         return Ok(Index::Int(i));
     }
     if object.is_instance_of::<pyo3::types::PyInt>() {
-        return Err(PyValueError::new_err(format!("Overflow when unpacking long long: the index {object}")));
+        return Err(PyValueError::new_err(format!(
+            "__getitem__: Overflow when unpacking long long: the index {object} does not fit int64"
+        )));
     }
     if object.cast::<PySequence>().is_ok() || super::numpy::is_array(object) {
         let t = data::tensor(object, None)?;
@@ -63,6 +65,17 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
     Err(pyo3::exceptions::PyIndexError::new_err(format!(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {name})"
     )))
+}
+
+/// What is assigned to an index, if it can be. An integer must fit int64, as one that is an index.
+fn assigned<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
+    let large =
+        || PyValueError::new_err(format!("__setitem__: Overflow when unpacking long long: {value} does not fit int64"));
+    match convert::other(value) {
+        Ok(Some(Other::Number(Scalar::Unsigned(_)))) => Err(large()),
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Err(large()),
+        found => found,
+    }
 }
 
 /// A slice's bound; those beyond any size count as the farthest.
@@ -182,7 +195,7 @@ impl PyTensor {
     fn __contains__(&self, element: &Bound<'_, PyAny>) -> PyResult<bool> {
         let element_of = |equal: crate::Result<Tensor>| Ok(equal?.to_scalars()?.into_iter().any(Scalar::as_bool));
         let x = self.get();
-        match convert::other(element)? {
+        match convert::other(element).map_err(|e| too_large("__contains__", e))? {
             Some(Other::Tensor(t)) => ok(guarded("eq", || element_of(compare::eq(x, t.get().get())))),
             Some(Other::Made(t)) => ok(guarded("eq", || element_of(compare::eq(x, &t)))),
             Some(Other::Number(n)) => ok(guarded("eq", || element_of(compare::eq(x, n)))),
@@ -203,11 +216,11 @@ impl PyTensor {
 
     fn __setitem__(&self, index: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let t = self.get().clone();
-        let value = match convert::other(value)? {
+        let value = match assigned(value)? {
             Some(Other::Tensor(v)) => v.get().get().clone(),
             Some(Other::Made(v)) => ok(cast::to(&v, t.dtype()))?,
             Some(Other::Number(n)) => {
-                ok(n.check_fits("index_put_", t.dtype()))?;
+                ok(n.check_fits("__setitem__", t.dtype()))?;
                 ok(Tensor::scalar(n, t.dtype()))?
             }
             None if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() => {

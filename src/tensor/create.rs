@@ -6,6 +6,7 @@ use super::scalar::Scalar;
 use crate::error::{Error, Result};
 use crate::kernels::element::{Element, dispatch, number};
 use crate::kernels::parallel;
+use crate::memory::listed;
 
 /// Bytes from which threads share the filling of memory.
 const FILLED: usize = 1 << 17;
@@ -65,7 +66,7 @@ impl Tensor {
     /// Where the shape has another number of elements, the dtype has no kernels, or there is no memory.
     pub fn from_scalars(values: &[Scalar], shape: &[usize], dtype: DType) -> Result<Tensor> {
         dispatch!("tensor", dtype, T => {
-            let numbers: Vec<T> = values.iter().map(|&v| number::<T>(v)).collect();
+            let numbers: Vec<T> = listed(values.len(), values.iter().map(|&v| number::<T>(v)));
             Tensor::from_shape(&numbers, shape)
         })
     }

@@ -119,6 +119,7 @@ impl Formatter {
         let float = match value {
             Scalar::Bool(b) => return if b { "True".into() } else { "False".into() },
             Scalar::Int(i) => return i.to_string(),
+            Scalar::Unsigned(u) => return u.to_string(),
             Scalar::Float(v) => v,
         };
         match (special(float), &self.format) {

@@ -61,7 +61,7 @@ impl Tensor {
     pub fn item(&self) -> Result<Scalar> {
         self.readable("calling .item() on a Tensor")?;
         if self.numel() != 1 {
-            return Err(Error::NotScalar { numel: self.numel() });
+            return Err(Error::NotScalar { op: "item", numel: self.numel() });
         }
         Ok(Reader::new(self)?.at(self.layout().offset))
     }
@@ -74,8 +74,8 @@ impl Tensor {
         self.readable("attempting to use a Tensor in some data-dependent control flow")?;
         match self.numel() {
             1 => Ok(self.item()?.as_bool()),
-            0 => Err(Error::AmbiguousTruth { what: "no values" }),
-            _ => Err(Error::AmbiguousTruth { what: "more than one value" }),
+            0 => Err(Error::AmbiguousTruth { op: "bool", what: "no values" }),
+            _ => Err(Error::AmbiguousTruth { op: "bool", what: "more than one value" }),
         }
     }
 

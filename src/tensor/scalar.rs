@@ -10,6 +10,8 @@ pub enum Scalar {
     Bool(bool),
     /// An integer.
     Int(i64),
+    /// An integer beyond int64, below 2^64. Among integers it wraps where sums and products do, and fits no dtype.
+    Unsigned(u64),
     /// A floating-point number.
     Float(f64),
 }
@@ -19,7 +21,7 @@ impl Scalar {
     pub fn dtype(self) -> DType {
         match self {
             Scalar::Bool(_) => DType::Bool,
-            Scalar::Int(_) => DType::I64,
+            Scalar::Int(_) | Scalar::Unsigned(_) => DType::I64,
             Scalar::Float(_) => crate::tensor::default_dtype(),
         }
     }
@@ -30,16 +32,18 @@ impl Scalar {
         match self {
             Scalar::Bool(b) => b as u8 as f64,
             Scalar::Int(i) => i as f64,
+            Scalar::Unsigned(u) => u as f64,
             Scalar::Float(x) => x,
         }
     }
 
-    /// The number as an integer, floats cut towards zero.
+    /// The number as an integer, floats cut towards zero; those beyond int64 wrap.
     #[inline]
     pub fn as_i64(self) -> i64 {
         match self {
             Scalar::Bool(b) => b as i64,
             Scalar::Int(i) => i,
+            Scalar::Unsigned(u) => u as i64,
             Scalar::Float(x) => x as i64,
         }
     }
@@ -71,11 +75,22 @@ impl Scalar {
         }
     }
 
+    /// The number as one of a dtype without fractions, floats cut towards zero.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn cut(self, op: &'static str, dtype: DType) -> Result<Scalar> {
+        let whole = if let Scalar::Float(x) = self { Scalar::Float(x.trunc()) } else { self };
+        whole.check_fits(op, dtype)?;
+        Ok(Scalar::Int(self.as_i64()))
+    }
+
     /// False for zero.
     pub fn as_bool(self) -> bool {
         match self {
             Scalar::Bool(b) => b,
             Scalar::Int(i) => i != 0,
+            Scalar::Unsigned(_) => true,
             Scalar::Float(x) => x != 0.0,
         }
     }

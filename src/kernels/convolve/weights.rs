@@ -5,6 +5,7 @@ use super::tile::{self, Meeting};
 use super::{BEHIND, LAID, NoMemory, Room, Shape, lay};
 use crate::kernels::gemm::Float;
 use crate::kernels::parallel::{self, Apart};
+use crate::memory::scratch;
 
 /// `w[o][i][k] = sum over n and p of y[n][o][p] x[n][i][stride p + dilation k - padding]`: the gradient of the weights of
 /// [`super::correlate`], where `y` is the gradient of the result.
@@ -62,7 +63,7 @@ unsafe fn weigh_as<T: Float>(
         return Err(NoMemory(image));
     }
     let taps = pass.taps(shape.kernel());
-    let mut offsets = vec![0; inputs * taps.len()];
+    let mut offsets = scratch(0, inputs * taps.len());
     (0..inputs).for_each(|c| taps.iter().for_each(|&(k, at)| offsets[c * taps.len() + k] = c * channel + at));
     let [a, b, c] = pass.sides.each_ref();
     let is_flat = c.len == c.count && (b.len == b.count || a.count == 1);

@@ -2,6 +2,7 @@
 //!
 //! How deep a kernel goes at once fixes the order of its sums, and nothing else does.
 
+use crate::memory::scratch;
 use std::ops::Range;
 
 use crate::kernels::parallel;
@@ -113,7 +114,7 @@ impl<T: Float> Thin<T> {
     unsafe fn deep(&self, a: View<T>, b: View<T>, c: ViewMut<T>, accumulate: bool, threads: usize) {
         let pieces: Vec<_> = pieces(a.cols, self.depth).collect();
         let size = c.rows * c.cols;
-        let mut sums = vec![T::ZERO; pieces.len() * size];
+        let mut sums = scratch(T::ZERO, pieces.len() * size);
         let sums = contiguous(sums.as_mut_ptr(), c);
         for_each_part(pieces.len(), threads, |part| {
             for p in part {

@@ -1,5 +1,6 @@
 //! Reductions whose nearest elements go into results side by side: rows are combined with each other.
 
+use crate::memory::scratch;
 use smallvec::SmallVec;
 
 use super::space::{self, Axis, Space};
@@ -112,7 +113,7 @@ pub(super) unsafe fn reduce<R: Reduction>(
     let total = outer * pieces.across * pieces.down;
     let grain = (GRAIN / (pieces.height.min(length) * pieces.width)).max(1);
     let mut parts =
-        if pieces.down > 1 { vec![R::IDENTITY; pieces.down * outer * pieces.inner.size] } else { Vec::new() };
+        if pieces.down > 1 { scratch(R::IDENTITY, pieces.down * outer * pieces.inner.size) } else { Vec::new() };
     let target = Apart(parts.as_mut_ptr());
     parallel::for_each_range(total, grain, |start, end| {
         let mut room = Room::<R>::default();

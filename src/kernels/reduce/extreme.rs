@@ -1,5 +1,6 @@
 //! The greatest or least elements with their places: of equals the first, and what is not a number before all others.
 
+use crate::memory::scratch;
 use std::marker::PhantomData;
 
 use super::kinds::{Accumulator, Greatest, Least};
@@ -157,7 +158,7 @@ unsafe fn by_rows<A: Accumulator, E: End<A>>(
             }
         });
     }
-    let mut parts = vec![A::ZERO; blocks * results];
+    let mut parts = scratch(A::ZERO, blocks * results);
     let target = Apart(parts.as_mut_ptr());
     parallel::for_each_range(blocks * results, GRAIN / BLOCK, |start, end| {
         let mut buffer = Vec::new();

@@ -5,6 +5,7 @@ use super::{Apart, BLOCK, GRAIN, LANES, Reduction, fold};
 use crate::kernels::dispatch::{tier, tiered};
 use crate::kernels::parallel;
 use crate::kernels::source::Source;
+use crate::memory::scratch;
 
 /// One block, in as many lanes as hide how long one addition takes.
 #[inline(always)]
@@ -123,7 +124,7 @@ pub(super) unsafe fn reduce<R: Reduction>(
             }
         });
     }
-    let mut parts = vec![R::IDENTITY; blocks * results];
+    let mut parts = scratch(R::IDENTITY, blocks * results);
     let target = Apart(parts.as_mut_ptr());
     parallel::for_each_range(blocks * results, GRAIN / BLOCK, |start, end| {
         let mut buffer = Vec::new();

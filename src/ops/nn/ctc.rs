@@ -1,5 +1,6 @@
 //! The loss of sequences whose labels are not aligned with their steps.
 
+use crate::memory::scratch;
 use smallvec::SmallVec;
 
 use super::loss::{invalid, refused};
@@ -133,7 +134,7 @@ impl Labels {
         let lengths: Vec<usize> = lengths.iter().map(|&n| n as usize).collect();
         let rows = rows_of(op, targets, &lengths)?;
         let places = 2 * lengths.iter().copied().max().unwrap_or(0) + 1;
-        let (mut classes, mut skips) = (vec![blank; places * examples], vec![0u8; places * examples]);
+        let (mut classes, mut skips) = (scratch(blank, places * examples), scratch(0u8, places * examples));
         for (n, row) in rows.iter().enumerate() {
             for (s, &label) in row.iter().enumerate() {
                 if !(0..count as i64).contains(&label) {
@@ -153,7 +154,7 @@ impl Labels {
         let (examples, dtype) = (self.lengths.len(), logs.dtype());
         let nothing = |width: usize| Tensor::full(&[examples, width], NOTHING, dtype);
         // Before the first step all stand before the first place: the first two can be reached from there.
-        let mut start: Vec<f64> = vec![NOTHING; examples * self.places];
+        let mut start: Vec<f64> = scratch(NOTHING, examples * self.places);
         for (n, &length) in self.lengths.iter().enumerate() {
             start[n * self.places] = 0.0;
             if length > 0 {

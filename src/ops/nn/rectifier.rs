@@ -19,7 +19,7 @@ fn of_numbers<'a>(spec: &'static Pointwise, a: &'a Arguments) -> Result<Chosen<'
     if a.tensor(0)?.dtype().category() == Category::Integer {
         for operand in &mut operands[1..] {
             if let Operand::Number(n) = operand {
-                *n = Scalar::Int(n.as_i64());
+                *n = n.cut(a.op, a.tensor(0)?.dtype())?;
             }
         }
     }

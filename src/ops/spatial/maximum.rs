@@ -1,5 +1,6 @@
 //! Greatest elements of windows.
 
+use crate::memory::reserved;
 use smallvec::{SmallVec, smallvec};
 
 use super::{Pooling, adaptive, adaptive_sizes, check_images, each};
@@ -93,7 +94,9 @@ fn windows(op: &'static str, pooling: &Pooling, d: usize, size: usize) -> Result
         let count = (end - start).unsigned_abs().div_ceil(step as usize);
         Ok(Window { start: start as usize, count, step: step as usize })
     };
-    Ok(vec![(0..count).map(window).collect::<Result<_>>()?])
+    let mut all = reserved(op, count)?;
+    (0..count).try_for_each(|i| window(i).map(|w| all.push(w)))?;
+    Ok(vec![all])
 }
 
 /// What a call of `max_pool2d` or its kin asks for: `input, kernel_size, stride, padding, dilation, ceil_mode`.
