@@ -22,6 +22,7 @@ test: $(VENV)/.built lint ## Everything: format, lint, Rust tests, Python tests,
 
 test-all: test ## As test, and the slow exhaustive tests
 	cargo test --release -- --ignored
+	FERROGRAD_DRAWN=60 $(PYTHON) -m pytest tests/test_drawn.py
 
 lint: ## Format and clippy, warnings as errors
 	cargo fmt --check

@@ -7,6 +7,7 @@ import operator
 
 import numpy as np
 import pytest
+from drawn import LAYOUTS, laid_out
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, basic_indices, mutually_broadcastable_shapes
@@ -26,25 +27,6 @@ def numbers(rng, shape, dtype):
     if dtype in INTEGERS:
         return rng.integers(0 if dtype == "uint8" else -4, 5, shape).astype(dtype)
     return (rng.integers(-8, 9, shape) / 4 + rng.integers(0, 2, shape) * rng.normal(size=shape)).astype(dtype)
-
-
-def laid_out(array, how):
-    """The same numbers in memory of another kind: as an array and as a tensor that looks at it with those strides."""
-    if how == "transposed" and array.ndim:
-        array = np.ascontiguousarray(array.T).T
-        return array, fg.from_numpy(array)
-    if how == "stepped" and array.ndim:
-        room = np.zeros((*array.shape[:-1], 2 * array.shape[-1] + 1), array.dtype)
-        room[..., 1::2] = array
-        return room[..., 1::2], fg.from_numpy(room)[..., 1::2]
-    if how == "expanded" and array.ndim and array.shape[0]:
-        return np.broadcast_to(array[:1], array.shape), fg.tensor(array[:1]).expand(array.shape)
-    if how == "reversed" and array.ndim:
-        return array[::-1], fg.tensor(array).flip(0)
-    return array, fg.tensor(array)
-
-
-LAYOUTS = ["plain", "transposed", "stepped", "expanded", "reversed"]
 
 
 def draw(data, shape, dtype):

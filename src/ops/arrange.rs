@@ -83,6 +83,7 @@ operation! {
     /// The elements moved on by `shifts` along `dims`, those that leave at one end coming in at the other; without `dims`
     /// along the elements in row-major order.
     ///
+    /// Shapes: any, kept; `shifts` as many as `dims`.
     /// Raises: IndexError for dimensions that there are not; RuntimeError for another number of them.
     ///
     /// >>> ferrograd.arange(4).roll(1)

@@ -17,7 +17,7 @@ operation! {
     /// Covariances of the rows, which are variables, over the columns, which are observations: `fweights` say how often each
     /// was made, `aweights` how much it counts.
     ///
-    /// Shapes: `(n, k) -> (n, n)`; a vector gives no dimensions.
+    /// Shapes: `(n, k), (k,), (k,) -> (n, n)`; a vector gives no dimensions.
     ///
     /// >>> ferrograd.tensor([[0.0, 2.0], [1.0, 5.0]]).cov()
     /// tensor([[2., 4.],

@@ -42,7 +42,7 @@ operation! {
 
 operation! {
     /// A copy with the elements of `source` written at the given numbers in row-major order; with `accumulate` added to those
-    /// there. Where a number comes several times the last element stays.
+    /// there. Where a number comes several times the last element stays, and the gradient is not that of differences.
     ///
     /// Shapes: `self` any, kept; `index` and `source` have as many elements.
     ///

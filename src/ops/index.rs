@@ -287,7 +287,8 @@ fn write(selection: &Selection, x: &Tensor, value: &Tensor, indices: Indices) ->
 
 operation! {
     /// A copy with values written at indices, one tensor for each of the first dimensions: what `y[indices] = values` makes
-    /// of a copy `y`. With `accumulate` values are added to those there, each as often as its index comes.
+    /// of a copy `y`. With `accumulate` values are added to those there, each as often as its index comes; without, the last
+    /// one stays where an index comes several times, and the gradient is not that of differences.
     ///
     /// Shapes: `self` any, kept; `values` broadcasts to that of `self[indices]`.
     ///

@@ -159,7 +159,7 @@ fn alpha(a: &Arguments, x: &Tensor) -> Result<Option<Scalar>> {
 
 operation! {
     /// A copy with slices written along a dimension at the places of a vector of indices; where an index comes several times
-    /// the last one stays.
+    /// the last one stays, and the gradient is not that of differences.
     ///
     /// Shapes: `self` any, kept; `index` is `(n,)`, `source` that of `self` with `n` along `dim`.
     ///

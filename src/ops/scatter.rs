@@ -76,8 +76,9 @@ fn reduction_of(a: &Arguments) -> Result<Reduce> {
 
 operation! {
     /// A copy with the elements of `src`, or one number, written along `dim` at the places that the index says:
-    /// `y[index[i][j]][j] = src[i][j]` for `dim = 0`. Where an index comes several times the last element stays. With
-    /// `reduce` 'add' or 'multiply' the elements are added to those there, or multiplied with them.
+    /// `y[index[i][j]][j] = src[i][j]` for `dim = 0`. Where an index comes several times the last element stays, and the
+    /// gradient is not that of differences. With `reduce` 'add' or 'multiply' the elements are added to those there, or
+    /// multiplied with them.
     ///
     /// The index (int64 or int32) has as many dimensions as the input, and is no larger than `src`, nor than the input but in
     /// `dim`.

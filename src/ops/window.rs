@@ -74,12 +74,16 @@ impl Window {
         Ok(outer)
     }
 
-    /// What the window shows of a tensor of the outer shape.
+    /// What the window shows of a tensor of the outer shape; where several of its elements are one in memory, their sum.
     fn cut_out(&self, x: &Tensor) -> Result<Tensor> {
         if x.is_contiguous() && self.outer.is_contiguous() {
             let offset = self.inner.offset - self.outer.offset + x.layout().offset;
             let layout = Layout { offset, ..self.inner.clone() };
             return Ok(Tensor::new(x.storage().clone(), layout, x.dtype(), x.versioning()));
+        }
+        if !self.outer.is_non_overlapping() {
+            let reversed = Window { outer: self.inner.clone(), inner: self.outer.clone() };
+            return copy::contiguous_copy(&accumulate(x, &reversed)?);
         }
         let (outer, inner) = self.zeros(x.dtype())?;
         copy::write(&outer, x)?;
@@ -110,6 +114,15 @@ fn accumulate(x: &Tensor, window: &Window) -> Result<Tensor> {
     let elements = listed(sums.len(), sums.iter().map(|&v| Scalar::Float(v)));
     let block = Tensor::from_scalars(&elements, &[sums.len()], x.dtype())?;
     Ok(Tensor::new(block.storage().clone(), outer.layout().clone(), x.dtype(), Versioning::fresh()))
+}
+
+/// What part of the gradient of an element in memory falls to each place of the outer layout that shows it.
+pub(crate) fn parts(window: &Window, dtype: DType) -> Result<Tensor> {
+    let outer = &window.outer;
+    let mut counts = vec![0.0f64; outer.end()];
+    outer.offsets().for_each(|o| counts[o] += 1.0);
+    let elements = outer.offsets().map(|o| Scalar::Float(1.0 / counts[o])).collect::<Vec<_>>();
+    Tensor::from_scalars(&elements, &outer.shape, dtype)
 }
 
 /// The window of `x`, a tensor of the outer shape: the derivative of [`embed`].

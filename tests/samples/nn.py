@@ -92,3 +92,5 @@ FUNCTIONS |= {
     "nn.scaled_dot_product_attention": lambda x: F.scaled_dot_product_attention(x, x.cos(), x * x, is_causal=True),
 }
 WITHOUT_DERIVATIVE = {"nn.one_hot"}
+#: What becomes of the drawn tensors of a call whose derivative holds only then.
+PREPARED = {"nn.ctc_loss": lambda log_probs, *others: (log_probs.log_softmax(-1), *others)}

@@ -30,7 +30,7 @@ operation! {
     /// Raises: RuntimeError for dtypes and sizes that do not fit, and for a mask beside `is_causal`;
     /// NotImplementedError for `dropout_p`.
     ///
-    /// Shapes: `(..., n, k), (..., m, k), (..., m, l) -> (..., n, l)`.
+    /// Shapes: `(..., n, k), (..., m, k), (..., m, l), (n, m) -> (..., n, l)`.
     ///
     /// >>> F, x = ferrograd.nn.functional, ferrograd.tensor([[0.0, 0.0], [10.0, 0.0]])
     /// >>> F.scaled_dot_product_attention(x, x, ferrograd.tensor([[1.0], [3.0]]), is_causal=True)
@@ -102,7 +102,8 @@ pub fn attention(
     const OP: &str = "scaled_dot_product_attention";
     check(OP, q, k, v, mask)?;
     let size = q.shape()[q.rank() - 1] as f64;
-    let scale = scale.unwrap_or(1.0 / size.sqrt());
+    // Of queries without elements there is nothing to scale.
+    let scale = scale.unwrap_or(1.0 / size.max(1.0).sqrt());
     let masks = Masks { given: mask, is_causal, scale };
     if batch::level([q, k, v].into_iter().chain(mask)).is_some() {
         return blocks(q, k, v, masks);

@@ -7,6 +7,7 @@ use super::loss::{invalid, refused};
 use super::reduction::Reduction;
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
+use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::Gradients;
 use crate::ops::arithmetic::{add, div, mul, neg, rsub, sub};
 use crate::ops::compare::{eq, ge, logical_and, logical_not, ne, where_};
@@ -24,9 +25,10 @@ operation! {
     ///
     /// `reduction` is `'none'`, `'mean'` or `'sum'`; `size_average` and `reduce` are its old names.
     ///
-    /// Shapes: `(N, C, ...), (N, ...) -> ()` or `(C,), () -> ()`; that of the target where `reduction='none'`.
+    /// Shapes: `(N, C, ...), (N, ...), (C,) -> ()` or `(C,), (), (C,) -> ()`; that of the target where
+    /// `reduction='none'`.
     /// Raises: RuntimeError or ValueError for other shapes; IndexError or RuntimeError for classes that there are
-    /// not.
+    /// not; RuntimeError for a weight that requires a gradient.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.nll_loss(ferrograd.tensor([[-0.5, -1.0], [-2.0, -0.1]]), ferrograd.tensor([0, 1]))
@@ -69,6 +71,9 @@ pub fn nll_loss(
     }
     if let Some(w) = weight.filter(|w| w.dtype() != x.dtype()) {
         return invalid(OP, format!("expected scalar type {} but found {}", x.dtype(), w.dtype()));
+    }
+    if weight.is_some_and(Tensor::requires_grad) && is_grad_enabled() {
+        return invalid(OP, "the weight has no gradient: detach() it".into());
     }
     if !matches!(target.dtype(), DType::I64 | DType::U8) {
         return invalid(OP, format!("expected scalar type int64 for the target but found {}", target.dtype()));
@@ -201,10 +206,10 @@ operation! {
     /// `label_smoothing` mixes the target with equal probabilities of all classes. Scores are of shape `(C)`, `(N, C)` or
     /// `(N, C, ...)`; the other arguments are those of `nll_loss`.
     ///
-    /// Shapes: `(N, C, ...), (N, ...) -> ()` or `(C,), () -> ()`, or a target of the input's; that without `C` where
-    /// `reduction='none'`.
+    /// Shapes: `(N, C, ...), (N, ...), (C,) -> ()` or `(C,), (), (C,) -> ()`, or a target of the input's; that without `C`
+    /// where `reduction='none'`.
     /// Raises: RuntimeError or ValueError for other shapes; IndexError or RuntimeError for classes that there are
-    /// not.
+    /// not; RuntimeError for a weight that requires a gradient.
     ///
     /// >>> F = ferrograd.nn.functional
     /// >>> F.cross_entropy(ferrograd.tensor([[2.0, 0.0], [0.0, 1.0]]), ferrograd.tensor([0, 1]))

@@ -130,6 +130,7 @@ operation! {
     /// `(x - m) / sqrt(v + eps) * weight + bias` with the mean `m` and the variance `v` over the last dimensions, whose sizes
     /// are `normalized_shape`; scale and shift are of that shape.
     ///
+    /// Shapes: any, kept; `weight` and `bias` have `normalized_shape`.
     /// Raises: RuntimeError for sizes that do not fit.
     ///
     /// >>> ferrograd.nn.functional.layer_norm(ferrograd.tensor([[1.0, 2.0, 3.0]]), (3,))
@@ -162,6 +163,7 @@ operation! {
     /// `x / sqrt(mean(x^2) + eps) * weight` with the mean over the last dimensions, whose sizes are `normalized_shape`. `eps` is
     /// the dtype's own where it is not given.
     ///
+    /// Shapes: any, kept; `weight` has `normalized_shape`.
     /// Raises: RuntimeError for sizes that do not fit.
     ///
     /// >>> ferrograd.nn.functional.rms_norm(ferrograd.tensor([[3.0, 4.0]]), (2,))
@@ -275,6 +277,7 @@ operation! {
     ///
     /// The running variance moves to that with one element less in the divisor.
     ///
+    /// Shapes: `(N, C, ...), (C,), (C,), (C,), (C,) -> (N, C, ...)`.
     /// Raises: ValueError where a channel has one element in training; RuntimeError where there are no running
     /// statistics otherwise, and for sizes that do not fit.
     ///
@@ -338,7 +341,7 @@ operation! {
     ///
     /// Raises: ValueError where a channel of an example has one element.
     ///
-    /// Shapes: `([N,] C, ...) -> ([N,] C, ...)`.
+    /// Shapes: `([N,] C, ...), (C,), (C,), (C,), (C,) -> ([N,] C, ...)`.
     ///
     /// >>> ferrograd.nn.functional.instance_norm(ferrograd.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
     /// tensor([[[-1.0000,  1.0000],

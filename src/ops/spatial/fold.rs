@@ -158,7 +158,7 @@ operation! {
     /// Columns set into images at the places of `unfold`'s windows, what windows share added up: `(N, C K L, P)` or
     /// `(C K L, P)` gives `(N, C, H, W)` or `(C, H, W)` for `output_size = (H, W)`.
     ///
-    /// Shapes: `([N,] C, P) -> ([N,] D, H, W)`.
+    /// Shapes: `([N,] C, P) -> ([N,] D, H, W)`, as `nn.unfold` gives of the result.
     ///
     /// >>> ferrograd.nn.functional.fold(ferrograd.ones(4, 4), (3, 3), 2)
     /// tensor([[[1., 2., 1.],

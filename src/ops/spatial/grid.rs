@@ -342,7 +342,8 @@ operation! {
     /// Grids for `grid_sample` from affine maps: the places of the elements of images of `size` `(N, C, H, W)`, mapped by
     /// the matrices `theta` `(N, 2, 3)`, as `(N, H, W, 2)`; or of volumes of `(N, C, D, H, W)` by `(N, 3, 4)`.
     ///
-    /// Shapes: `(N, 2, 3) -> (N, H, W, 2)` or `(N, 3, 4) -> (N, D, H, W, 3)`.
+    /// Shapes: `(N, 2, 3) -> (N, H, W, 2)` for `size` of `(N, C, H, W)`, or `(N, 3, 4) -> (N, D, H, W, 3)` for `size` of
+    /// `(N, C, D, H, W)`.
     /// Raises: ValueError for other dtypes and shapes.
     ///
     /// >>> theta = ferrograd.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])

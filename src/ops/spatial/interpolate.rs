@@ -287,7 +287,7 @@ operation! {
     /// step is 1 / `scale_factor` where that is given, unless `recompute_scale_factor`, and else the quotient of the sizes.
     /// `antialias` widens the filters of 'bilinear' and 'bicubic' where the result is smaller.
     ///
-    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
+    /// Shapes: `(N, C, L) -> (N, C, K)`, `(N, C, H, W) -> (N, C, P, Q)` or `(N, C, D, H, W) -> (N, C, O, P, Q)`.
     /// Dtypes: floating-point, kept; uint8 too for the modes of nearest elements.
     /// Raises: ValueError for arguments that do not go together; NotImplementedError for other dtypes and numbers of
     /// dimensions; RuntimeError for sizes that are not positive.
@@ -307,7 +307,7 @@ operation! {
 operation! {
     /// `interpolate` under its older name.
     ///
-    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
+    /// Shapes: `(N, C, L) -> (N, C, K)`, `(N, C, H, W) -> (N, C, P, Q)` or `(N, C, D, H, W) -> (N, C, O, P, Q)`.
     /// Dtypes: floating-point, kept; uint8 too for the modes of nearest elements.
     ///
     /// >>> ferrograd.nn.functional.upsample(ferrograd.tensor([[[1.0, 2.0]]]), scale_factor=2)
@@ -321,7 +321,7 @@ operation! {
 operation! {
     /// `interpolate` with the nearest elements.
     ///
-    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
+    /// Shapes: `(N, C, L) -> (N, C, K)`, `(N, C, H, W) -> (N, C, P, Q)` or `(N, C, D, H, W) -> (N, C, O, P, Q)`.
     /// Dtypes: floating-point and uint8, kept.
     ///
     /// >>> ferrograd.nn.functional.upsample_nearest(ferrograd.tensor([[[1.0, 2.0]]]), 4)

@@ -69,7 +69,7 @@ operation! {
     /// Images with `r = upscale_factor` times the rows and columns, from channels: `(..., C r^2, H, W)` gives
     /// `(..., C, H r, W r)`.
     ///
-    /// Shapes: `(..., C, H, W) -> (..., D, P, Q)`.
+    /// Shapes: `(..., C * upscale_factor ** 2, H, W) -> (..., C, H * upscale_factor, W * upscale_factor)`.
     ///
     /// >>> ferrograd.pixel_shuffle(ferrograd.arange(4.0).reshape(4, 1, 1), 2)
     /// tensor([[[0., 1.],
@@ -89,7 +89,7 @@ operation! {
 operation! {
     /// The inverse of `pixel_shuffle`: `(..., C, H r, W r)` gives `(..., C r^2, H, W)`, `r = downscale_factor`.
     ///
-    /// Shapes: `(..., C, H, W) -> (..., D, P, Q)`.
+    /// Shapes: `(..., C, H * downscale_factor, W * downscale_factor) -> (..., C * downscale_factor ** 2, H, W)`.
     ///
     /// >>> ferrograd.pixel_unshuffle(ferrograd.arange(4.0).reshape(1, 2, 2), 2).flatten(1)
     /// tensor([[0.],
@@ -130,7 +130,7 @@ fn mixed(x: &Tensor, groups: usize) -> Result<Tensor> {
 operation! {
     /// Channels in another order: of `groups` of them the first of each, then the second of each, and so on.
     ///
-    /// Shapes: `(N, C, ...) -> (N, C, ...)`.
+    /// Shapes: `(N, C * groups, L, ...) -> (N, C * groups, L, ...)`.
     ///
     /// >>> ferrograd.channel_shuffle(ferrograd.arange(4.0).reshape(1, 4, 1), 2).flatten()
     /// tensor([0., 2., 1., 3.])

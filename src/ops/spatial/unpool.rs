@@ -131,7 +131,8 @@ unpoolings! {
     /// Zeros with the elements of `input` at the places that `max_pool1d` found them at: `(N, C, L)` or `(C, L)` gives
     /// `(L - 1) stride - 2 padding + kernel_size` elements in the last dimension, or `output_size`, within a stride of that.
     ///
-    /// `indices` are int64.
+    /// `indices` are int64. Where a place comes several times the last element stays, and the gradient is not that of
+    /// differences.
     ///
     /// Shapes: `([N,] C, L), ([N,] C, L) -> ([N,] C, K)`.
     /// Raises: RuntimeError for other dtypes, other shapes, and places out of range.
@@ -140,7 +141,8 @@ unpoolings! {
     /// tensor([[0., 5., 7., 0.]])
     1 "nn.max_unpool1d(Tensor input, Tensor indices, int[] kernel_size, int[]? stride=None, int[] padding=0, int[]? output_size=None)";
 
-    /// Zeros with elements where `max_pool2d` found them, as `max_unpool1d` in two dimensions.
+    /// Zeros with elements where `max_pool2d` found them, as `max_unpool1d` in two dimensions. Where a place comes
+    /// several times the last element stays, and the gradient is not that of differences.
     ///
     /// Shapes: `([N,] C, H, W), ([N,] C, H, W) -> ([N,] C, P, Q)`.
     ///
@@ -149,7 +151,8 @@ unpoolings! {
     ///          [7., 0.]]])
     2 "nn.max_unpool2d(Tensor input, Tensor indices, int[] kernel_size, int[]? stride=None, int[] padding=0, int[]? output_size=None)";
 
-    /// Zeros with elements where `max_pool3d` found them, as `max_unpool1d` in three dimensions.
+    /// Zeros with elements where `max_pool3d` found them, as `max_unpool1d` in three dimensions. Where a place comes
+    /// several times the last element stays, and the gradient is not that of differences.
     ///
     /// Shapes: `([N,] C, D, H, W), ([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
     ///

@@ -12,6 +12,7 @@ pub(in crate::ops) use part::{diagonal_dims, strided_layout};
 pub use permute::{matrix_transpose, movedim, movedims, permute, t, transpose};
 pub use split::{chunk, split, split_with_sizes, tensor_split, unbind};
 
+use super::arithmetic::mul;
 use super::batch;
 use super::recorded::{is_linked, link};
 use super::registry::{Arguments, Output, operation};
@@ -35,6 +36,8 @@ enum Back {
     Expand,
     /// Zeros around it.
     Embed(Box<Window>),
+    /// The same where the input has elements that are one in memory: they share its gradient.
+    Share(Box<Window>),
 }
 
 #[derive(Clone)]
@@ -55,6 +58,7 @@ impl Derivative for ViewDerivative {
             Back::Permute(dims) => permute(&g, &dims.iter().map(|&d| d as isize).collect::<Vec<_>>())?,
             Back::Expand => g,
             Back::Embed(window) => window::embed(&g, window)?,
+            Back::Share(window) => mul(&window::embed(&g, window)?, &window::parts(window, g.dtype())?)?,
         };
         Ok(smallvec![Some(found)])
     }

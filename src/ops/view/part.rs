@@ -277,7 +277,10 @@ fn as_strided_named(
         return y;
     }
     let layout = strided_layout("as_strided", x, size, stride, offset)?;
-    recorded(x, layout, name, |inner| Back::Embed(Box::new(Window::new(x.layout(), inner))))
+    recorded(x, layout, name, |inner| {
+        let window = Box::new(Window::new(x.layout(), inner));
+        if x.layout().is_non_overlapping() { Back::Embed(window) } else { Back::Share(window) }
+    })
 }
 
 /// A layout on a tensor's memory, checked to lie in it.
