@@ -39,7 +39,7 @@ $(VENV)/.built: $(VENV)/bin/maturin $(shell find src python -type f -not -name '
 	. $(VENV)/bin/activate && maturin develop --release --quiet
 	touch $@
 
-compare: $(VENV)/.built ## Side by side with torch and NumPy where they are installed, and the import with that of JAX
+compare: $(VENV)/.built ## Side by side with torch, NumPy and JAX where they are installed
 	$(PIP) "matplotlib>=3.7"
 	$(PYTHON) benches/compare/run.py
 

@@ -19,9 +19,20 @@ def test_ratios_are_paired():
     assert math.isnan(run.geometric_mean({}))
 
 
-def test_failures_are_shown():
-    text = run.table({"torch": {"good": run.ratios([(1e-6, 2e-3)]), "bad": {"error": "ValueError: no"}}})
-    assert "| good | 1 us | torch | 2 ms | 2000.00 (2000.00 to 2000.00) |" in text and "ValueError: no" in text
+def test_ratios_have_three_digits():
+    assert [run.times(r) for r in (0.5, 1.0, 9.994, 21.68, 100.4, 40123.4)] == ["0.50", "1.00", "9.99", "21.7", "100", "40123"]
+
+
+def test_the_table_has_a_column_for_each_peer():
+    fine = run.ratios([(1e-6, 2e-3)])
+    text = run.table({"torch": {"good": fine, "bad": {"error": "ValueError: no"}}, "numpy": {"good": fine, "own": fine}})
+    assert text.split("\n") == [
+        "| workload | ferrograd | torch | numpy |",
+        "|---|---|---|---|",
+        "| good | 1 us | 2 ms, **2000** (2000 to 2000) | 2 ms, **2000** (2000 to 2000) |",
+        "| bad |  | ValueError: no |  |",
+        "| own | 1 us |  | 2 ms, **2000** (2000 to 2000) |",
+    ]
 
 
 def test_documents_are_updated_between_their_markers(tmp_path):
@@ -34,5 +45,8 @@ def test_documents_are_updated_between_their_markers(tmp_path):
         run.update(document, "new")
 
 
-def test_a_workload_runs_in_a_process():
-    assert run.measure("ferrograd", "mul_with_grad", 0.001)["mul_with_grad"] > 0
+@pytest.mark.parametrize("module", ["ferrograd", *run.PEERS])
+def test_a_workload_runs_in_a_process(module):
+    if importlib.util.find_spec(run.PEERS.get(module, module)) is None:
+        pytest.skip(f"{module} is not installed")
+    assert run.measure(module, "mul_no_grad", 0.001)["mul_no_grad"] > 0

@@ -1,5 +1,6 @@
-"""Side by side with torch and NumPy where they are installed (and the import with that of JAX): every workload on
-ferrograd and on each peer, in alternating fresh processes. Prints a table; writes build/compare/results.json and build/compare/chart.png.
+"""Side by side with torch, NumPy and JAX where they are installed: every workload on ferrograd and on each peer, in
+alternating fresh processes. Prints a table; writes build/compare/results.json and build/compare/chart.png. JAX runs as it
+stands and compiled (`jax_jit`).
 
 usage: python benches/compare/run.py [--only NAME,...] [--rounds 3] [--seconds 0.4] [--update-readme FILE ...]
 """
@@ -20,8 +21,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parents[1] / "build" / "compare"
-#: JAX is functional: the workloads here, which write gradients into leaves, are torch's. Its import is compared.
-PEERS = ["torch", "numpy"]
+#: What is compared with, and the module that it needs.
+PEERS = {"torch": "torch", "numpy": "numpy", "jax": "jax", "jax_jit": "jax"}
 
 
 def measure(module: str, only: str, seconds: float) -> dict:
@@ -77,16 +78,28 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
+def times(ratio: float) -> str:
+    """Three digits of a ratio, or its whole part where that is longer."""
+    return f"{ratio:.{max(0, 2 - int(math.log10(ratio)))}f}" if ratio >= 1 else f"{ratio:.2f}"
+
+
+def cell(row: dict | None) -> str:
+    """A peer's time and ratio."""
+    if row is None:
+        return ""
+    if "error" in row:
+        return row["error"]
+    return f"{duration(row['peer'])}, **{times(row['ratio'])}** ({times(row['least'])} to {times(row['greatest'])})"
+
+
 def table(results: dict) -> str:
-    """The results as a Markdown table, one line a workload and peer."""
-    lines = ["| workload | ferrograd | peer | time | ratio (least to greatest) |", "|---|---|---|---|---|"]
-    for peer, rows in results.items():
-        for name, row in rows.items():
-            if "error" in row:
-                lines.append(f"| {name} | | {peer} | {row['error']} | |")
-                continue
-            span = f"{row['ratio']:.2f} ({row['least']:.2f} to {row['greatest']:.2f})"
-            lines.append(f"| {name} | {duration(row['ferrograd'])} | {peer} | {duration(row['peer'])} | {span} |")
+    """The results as a Markdown table: a line for each workload, a column for each peer."""
+    names = list(dict.fromkeys(name for rows in results.values() for name in rows))
+    lines = [f"| workload | ferrograd | {' | '.join(results)} |", "|---" * (2 + len(results)) + "|"]
+    for name in names:
+        ours = [rows[name]["ferrograd"] for rows in results.values() if "ferrograd" in rows.get(name, {})]
+        cells = [duration(min(ours)) if ours else "", *(cell(rows.get(name)) for rows in results.values())]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -134,7 +147,7 @@ def machine() -> dict:
     if info.exists():
         found = re.search(r"model name\s*:\s*(.*)", info.read_text())
         cpu = found.group(1) if found else cpu
-    versions = {m: importlib.metadata.version(m) for m in ("ferrograd", *PEERS, "jax") if importlib.util.find_spec(m)}
+    versions = {m: importlib.metadata.version(m) for m in ("ferrograd", *dict.fromkeys(PEERS.values())) if importlib.util.find_spec(m)}
     return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(), "versions": versions, "date": time.strftime("%Y-%m-%d")}
 
 
@@ -145,13 +158,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.4)
     parser.add_argument("--update-readme", nargs="*", type=Path, default=[])
     options = parser.parse_args()
-    installed = [p for p in PEERS if importlib.util.find_spec(p)]
-    for peer in sorted(set(PEERS) - set(installed)):
-        print(f"{peer} is not installed: left out")
+    installed = [peer for peer, module in PEERS.items() if importlib.util.find_spec(module)]
+    for module in sorted(set(PEERS.values()) - {PEERS[peer] for peer in installed}):
+        print(f"{module} is not installed: left out")
     about, results = machine(), {}
     for peer in installed:
         results[peer] = compare(peer, options)
-    imports = {m: import_seconds(m) for m in ["ferrograd", *installed, *(["jax"] if importlib.util.find_spec("jax") else [])]}
+    imports = {m: import_seconds(m) for m in about["versions"]}
     text = table(results) + "\n\n" + "Import over bare Python: " + ", ".join(f"{m} {duration(s)}" for m, s in imports.items()) + "."
     versions = ", ".join(f"{m} {v}" for m, v in about["versions"].items())
     text += f"\nMeasured on {about['cpu']}, {about['cores']} cores, Python {about['python']}, {versions}, {about['date']}."
