@@ -417,6 +417,7 @@ LONG = {
 @pytest.mark.parametrize("kind", LONG)
 def test_an_interrupt_ends_a_long_pass_within_a_second(kind):
     program = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)  # which a background process does not begin with\n"
         "import ferrograd as fg\n"
         + textwrap.dedent(LONG[kind])
         + textwrap.dedent("""

@@ -17,7 +17,7 @@ import ferrograd as fg
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "src/ops/README.md", "docs/tutorial.md", "docs/tutorial.zh.md"])
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/differences.md", "src/ops/README.md", "docs/tutorial.md", "docs/tutorial.zh.md"])
 def test_links_within_the_project_lead_somewhere(name):
     document = ROOT / name
     links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())

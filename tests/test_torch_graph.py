@@ -319,7 +319,27 @@ def versions(T, what):
     return x._version
 
 
+def first_gradients(T, call, create_graph):
+    """The gradients of a leaf and of a result on the way to it after one pass: node, neighbours, memory, version."""
+    x = T.ones(3, 1, 2, dtype=T.float64).transpose(0, 2).requires_grad_()
+    y = x * 1
+    y.retain_grad()
+    call(y).backward(create_graph=create_graph)
+    look = lambda g: (g.grad_fn and (g.grad_fn.name(), len(g.grad_fn.next_functions)), g.stride(), g._version, g)  # noqa: E731
+    found = [look(x.grad), look(y.grad)]
+    call(y).backward(create_graph=create_graph)
+    return [*found, look(x.grad)]
+
+
 PROGRAMS = {
+    **{
+        f"first gradients of {name}, {create_graph=}": lambda T, call=call, create_graph=create_graph: first_gradients(T, call, create_graph)
+        for create_graph in (False, True)
+        for name, call in {"a sum": lambda y: y.sum(), "products": lambda y: (y * y).sum(), "a transposed": lambda y: (y.mT**3).sum()}.items()
+    },
+    "a retained gradient is a copy": lambda T: (
+        lambda x, y: (y.retain_grad(), y.register_hook(lambda g: g), y.sum().backward(), y.grad.mul_(5), x.grad, y.grad)
+    )(*(lambda x: (x, x * 1))(leaf(T)))[3:],
     "a view with another tangent": lambda T: tangent(T, lambda c, x: x.view_as(x), lambda c, t: t * 2),
     "a view with a view of the tangent": lambda T: tangent(T, lambda c, x: x.view_as(x), lambda c, t: t.view_as(t)),
     "an input with another tangent": lambda T: tangent(T, lambda c, x: x, lambda c, t: t * 2),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from compared import check
+import ferrograd as fg
+from compared import check, torch
 
 VIEWS = """
 x.view_as(T.zeros(24))
@@ -528,6 +529,20 @@ T.fill(x, 2)
 T.fill(x, z)
 T.fill(x, row)
 """
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 3), (3, 1), (2, 1, 3), (1, 2, 1), (1, 1, 4), (0, 1), (2, 0, 1)])
+def test_copies_keep_the_strides_of_what_is_dense(shape):
+    """Those of dimensions of size 1 too."""
+
+    def strides(T):
+        x = T.ones(shape)
+        last, first = x.transpose(0, -1), x.unsqueeze(0).transpose(0, -1)
+        views = [x, last, first, x.unsqueeze(-1), x.expand(2, *shape), x[..., ::2], last[:1], first.expand(2, *first.shape)]
+        made = [lambda v: v.clone(), T.zeros_like, lambda v: v.to(T.float64), lambda v: v.exp(), lambda v: v.contiguous()]
+        return [tuple(make(v).stride()) for v in views for make in made]
+
+    assert strides(fg) == strides(torch)
 
 
 def lines(*tables: str) -> list:

@@ -63,7 +63,8 @@ pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
     ops::arithmetic::add(&sum, gradient)
 }
 
-/// Adds a gradient to a leaf's. The first is taken as it is where nobody else has it.
+/// Adds a gradient to a leaf's. The first is taken as it is where nobody else has it; with a history it is copied, as torch
+/// does it.
 pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
     let meta = leaf.meta_or_new();
     let _alone = meta.accumulating();
@@ -73,9 +74,12 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
     }
     match leaf.grad() {
         None => {
+            let recorded = is_grad_enabled() || forward::is_active();
             let owned = gradient.is_unique() && gradient.strides() == leaf.strides();
-            let kept = if owned || is_grad_enabled() || forward::is_active() {
+            let kept = if gradient.batch().is_some() || !recorded && owned {
                 gradient
+            } else if recorded {
+                ops::copy::recorded_as(&gradient, leaf)?
             } else {
                 ops::copy::clone_as(&gradient, leaf)?
             };

@@ -6,8 +6,9 @@ use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
+use crate::graph::extras::Extras;
 use crate::graph::hooks::TensorHook;
-use crate::graph::node::{Extras, Gradients};
+use crate::graph::node::Gradients;
 use crate::tensor::Tensor;
 
 type Incoming = SmallVec<[Option<Tensor>; 1]>;

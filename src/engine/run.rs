@@ -12,6 +12,7 @@ use crate::graph::arena;
 use crate::graph::node::{Backward, Edge, Gradients};
 use crate::graph::{self, mode};
 use crate::kernels::parallel;
+use crate::ops;
 use crate::profiler;
 use crate::tensor::Tensor;
 
@@ -152,8 +153,11 @@ impl Run {
         }
         self.capture(step, &incoming);
         if let Some(extras) = self.plan.steps[step as usize].node().extras() {
-            let arrived = incoming.iter().enumerate().filter(|(_, g)| g.is_some());
-            arrived.for_each(|(output, g)| extras.store_retained(output as u32, g.clone()));
+            for (output, gradient) in incoming.iter().enumerate() {
+                if let Some(gradient) = gradient.as_ref().filter(|_| extras.is_retained(output as u32)) {
+                    extras.store_retained(output as u32, Some(ops::copy::clone_contiguous(gradient)?));
+                }
+            }
         }
         Ok(incoming)
     }

@@ -5,6 +5,7 @@ pub mod accumulator;
 pub mod anomaly;
 pub mod arena;
 pub mod cycles;
+pub mod extras;
 pub mod forward;
 pub mod hooks;
 pub mod meta;

@@ -5,15 +5,13 @@ use std::cell::UnsafeCell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::anomaly::{self, Origin};
+use super::anomaly;
 use super::arena::NodeRef;
-use super::cycles::{self, Holder, Object};
-use super::hooks::{HookHandle, Hooks, PostHook, PreHook, TensorHook};
+use super::cycles::Object;
+use super::extras::Extras;
 use super::saved::Saved;
 use crate::error::Result;
 use crate::fork;
@@ -329,29 +327,6 @@ pub struct Node {
     lock: AtomicU8,
 }
 
-/// What the host language keeps with a node.
-pub trait Kept: Holder + Any {}
-
-/// What belongs to one output or another.
-type ByOutput<T> = SmallVec<[(u32, T); 1]>;
-
-/// What few nodes have.
-#[derive(Default)]
-pub struct Extras {
-    /// Outputs whose gradients are kept, and the gradients.
-    retained: Mutex<ByOutput<Option<Tensor>>>,
-    /// Hooks on the tensors that are outputs.
-    tensor_hooks: Mutex<ByOutput<Hooks<TensorHook>>>,
-    /// Hooks before the derivative runs.
-    pub pre_hooks: Hooks<PreHook>,
-    /// Hooks after the derivative ran.
-    pub post_hooks: Hooks<PostHook>,
-    /// Where the host language recorded the node, for those who look for a mistake.
-    pub origin: OnceLock<Origin>,
-    /// What the host language keeps with the node.
-    pub host: OnceLock<Arc<dyn Kept>>,
-}
-
 // SAFETY: payloads are `Send + Sync` derivatives, reached under `lock`.
 unsafe impl Send for Node {}
 // SAFETY: as above.
@@ -568,68 +543,6 @@ impl Node {
     #[inline]
     pub fn takes_undefined(&self) -> bool {
         self.functions.takes_undefined
-    }
-}
-
-impl Extras {
-    /// Adds what the extras refer to.
-    fn links(&self, to: &mut Vec<Object>) {
-        to.extend(self.retained.lock().iter().filter_map(|(_, grad)| grad.clone()).map(Object::Tensor));
-        self.tensor_hooks.lock().iter().for_each(|(_, hooks)| hooks.links(to));
-        self.pre_hooks.links(to);
-        self.post_hooks.links(to);
-        to.extend(self.host.get().map(|host| Object::Holder(host.clone())));
-    }
-
-    /// Cuts the references to gradients and hooks.
-    fn clear(&self) {
-        let retained = std::mem::take(&mut *self.retained.lock());
-        let hooks = std::mem::take(&mut *self.tensor_hooks.lock());
-        drop((retained, hooks));
-        self.pre_hooks.clear();
-        self.post_hooks.clear();
-    }
-
-    /// Keeps the gradient of an output from the next pass on.
-    pub(crate) fn retain(&self, output: u32) {
-        let mut retained = self.retained.lock();
-        if !retained.iter().any(|(o, _)| *o == output) {
-            retained.push((output, None));
-        }
-    }
-
-    /// The gradient kept for an output.
-    pub(crate) fn retained(&self, output: u32) -> Option<Tensor> {
-        self.retained.lock().iter().find(|(o, _)| *o == output)?.1.clone()
-    }
-
-    /// Stores a gradient where one is kept.
-    pub(crate) fn store_retained(&self, output: u32, grad: Option<Tensor>) {
-        let mut retained = self.retained.lock();
-        let slot = retained.iter_mut().find(|(o, _)| *o == output);
-        let recorded = grad.clone().filter(|g| slot.is_some() && g.requires_grad());
-        let before = slot.and_then(|(_, kept)| std::mem::replace(kept, grad));
-        drop(retained);
-        recorded.iter().for_each(cycles::note_gradient);
-        drop(before);
-    }
-
-    /// Adds a hook on the tensor that is an output.
-    pub(crate) fn hook_tensor(&self, output: u32, hook: Arc<TensorHook>, held: usize) -> HookHandle {
-        let mut all = self.tensor_hooks.lock();
-        if let Some((_, hooks)) = all.iter().find(|(o, _)| *o == output) {
-            return hooks.add(hook, held);
-        }
-        let hooks = Hooks::default();
-        let handle = hooks.add(hook, held);
-        all.push((output, hooks));
-        handle
-    }
-
-    /// The hooks on the tensor that is an output.
-    pub(crate) fn tensor_hooks(&self, output: u32) -> Vec<Arc<TensorHook>> {
-        let all = self.tensor_hooks.lock();
-        all.iter().find(|(o, _)| *o == output).map_or_else(Vec::new, |(_, hooks)| hooks.all())
     }
 }
 

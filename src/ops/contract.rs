@@ -184,24 +184,60 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             view::squeezed(&row, Some(&[0]), "SqueezeBackward4")
         }
         (2, 2) => matrices(OP, "MmBackward0", a, b),
-        (1, _) => view::squeeze(&matrices(OP, "BmmBackward0", &view::unsqueeze(a, 0)?, b)?, Some(&[-2])),
-        (_, 1) => view::squeeze(&matmul(a, &view::unsqueeze(b, 1)?)?, Some(&[-1])),
-        (_, 2) => folded(a, b),
-        _ => matrices(OP, "BmmBackward0", a, b),
+        _ => batched(a, b),
     }
 }
 
-/// A batch by one matrix: the batch's rows as one matrix.
-fn folded(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let k = a.shape()[a.rank() - 1];
-    if b.shape()[0] != k {
-        return Err(inner_sizes("matmul", a, b));
+/// Products of batches of matrices; a vector is a row on the left and a column on the right. One node, which has the name
+/// of the last of those that torch makes.
+fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (row, column) = (a.rank() == 1, b.rank() == 1);
+    let left = if row { a.alias(a.layout().unsqueeze(0), false) } else { a.clone() };
+    let right = if column { b.alias(b.layout().unsqueeze(1), false) } else { b.clone() };
+    let mut c = product("matmul", &left, &right)?;
+    if row || column {
+        let dim = c.rank() - if row { 2 } else { 1 };
+        c = c.alias(c.layout().select(dim, 0), false).detach();
     }
-    let rows: usize = a.shape()[..a.rank() - 1].iter().product();
-    let flat = matrices("matmul", "MmBackward0", &view::reshape(a, &[rows as isize, k as isize])?, b)?;
-    let mut shape = view::signed(&a.shape()[..a.rank() - 1]);
-    shape.push(b.shape()[1] as isize);
-    view::reshape(&flat, &shape)
+    // torch takes the product of the transposed matrices where one on the left that is differentiated meets many.
+    let one = a.rank() == 2 || (a.rank(), b.rank(), a.shape()[0]) == (3, 3, 1) && b.shape()[0] != 1;
+    let node = if one && b.rank() > 2 && a.requires_grad() { "CloneBackward0" } else { "UnsafeViewBackward0" };
+    record(
+        node,
+        &c,
+        &[a, b],
+        &[Keep::Input(a), Keep::Input(b)],
+        Settings::default,
+        |call: &Call| -> Result<Gradients> {
+            // da = g b^T, db = a^T g; the engine sums over broadcast batches.
+            let (a, b) = (&call.saved[0], &call.saved[1]);
+            let (row, column) = (a.rank() == 1, b.rank() == 1);
+            let (a, b) = (
+                if row { view::unsqueeze(a, 0)? } else { a.clone() },
+                if column { view::unsqueeze(b, 1)? } else { b.clone() },
+            );
+            let g = if row { &view::unsqueeze(&call.g, -2)? } else { &call.g };
+            let g = if column { &view::unsqueeze(g, -1)? } else { g };
+            let da = || -> Result<Tensor> {
+                let da = matrices_any(g, &view::transpose(&b, -1, -2)?)?;
+                if row { view::squeeze(&da, Some(&[-2])) } else { Ok(da) }
+            };
+            let db = || -> Result<Tensor> {
+                // One matrix on the right: the sum over the batch is the product of all rows.
+                let (a, g) = if b.rank() == 2 { (&rows(&a)?, &rows(g)?) } else { (&a, g) };
+                let db = matrices_any(&view::transpose(a, -1, -2)?, g)?;
+                if column { view::squeeze(&db, Some(&[-1])) } else { Ok(db) }
+            };
+            Ok(smallvec![call.needs[0].then(da).transpose()?, call.needs[1].then(db).transpose()?])
+        },
+    )?;
+    Ok(c)
+}
+
+/// The rows of all matrices of a batch as one matrix.
+fn rows(batch: &Tensor) -> Result<Tensor> {
+    let (width, lead) = batch.shape().split_last().expect("a batch of matrices");
+    view::reshape(batch, &[lead.iter().product::<usize>() as isize, *width as isize])
 }
 
 operation! {

@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use smallvec::smallvec;
 
-use super::batch;
 use super::recorded::link;
 use super::registry::operation;
+use super::{batch, inplace};
 use crate::error::{Error, Result};
 use crate::graph::node::{Backward, Derivative, Gradients};
 use crate::kernels::convert::converter;
@@ -103,7 +103,7 @@ pub(crate) fn contiguous_copy(x: &Tensor) -> Result<Tensor> {
 
 /// The elements in new memory in the order that those of `like`, of the same shape, have in memory, without history.
 pub(crate) fn clone_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
-    if like.is_contiguous() || like.shape() != x.shape() {
+    if like.shape() != x.shape() || like.layout().is_row_major() {
         return contiguous_copy(x);
     }
     let block = Tensor::uninitialized("clone", x.shape(), x.dtype())?;
@@ -112,9 +112,15 @@ pub(crate) fn clone_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
     Ok(copy)
 }
 
+/// As [`clone_as`], recorded as a copy into new memory.
+pub(crate) fn recorded_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
+    let copy = laid_out_as(like, Tensor::uninitialized("copy_", x.shape(), x.dtype())?);
+    inplace::copy_(&copy, x)
+}
+
 /// A new contiguous tensor with its elements in the order that those of `like`, of the same shape, have in memory.
 pub(super) fn laid_out_as(like: &Tensor, new: Tensor) -> Tensor {
-    if like.is_contiguous() {
+    if like.layout().is_row_major() {
         return new;
     }
     let from = like.layout();

@@ -29,7 +29,7 @@ pub(super) fn layout(operands: &[Operand], shape: &[usize]) -> Option<Layout> {
         layout::strides_in(shape, &layout::memory_order(shape, &strides))
     };
     let found = Layout { shape: Shape::from_slice(shape), strides, offset: 0 };
-    (!found.is_contiguous()).then_some(found)
+    (!found.is_row_major()).then_some(found)
 }
 
 /// Errors that depend on the numbers: integers have no quotient by zero and no negative powers.

@@ -14,8 +14,8 @@ use super::tensor::{PyTensor, wrap};
 use crate::error::Result;
 use crate::graph::NodeRef;
 use crate::graph::cycles::{self, Holder, Object};
+use crate::graph::extras::Kept;
 use crate::graph::hooks::{HookGradients, HookHandle};
-use crate::graph::node::Kept;
 use crate::kernels::parallel::{Ending, Ends};
 use crate::tensor::Tensor;
 

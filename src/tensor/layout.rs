@@ -174,6 +174,16 @@ impl Layout {
         true
     }
 
+    /// True where the strides are those of row-major order, of dimensions of size 1 too.
+    pub fn is_row_major(&self) -> bool {
+        let mut step = 1isize;
+        self.shape.iter().zip(&self.strides).rev().all(|(&size, &stride)| {
+            let fits = stride == step;
+            step = step.wrapping_mul(size.max(1) as isize);
+            fits
+        })
+    }
+
     /// True where no two indices meet in one element: sorted by stride, each dimension steps over all smaller ones.
     pub fn is_non_overlapping(&self) -> bool {
         let mut dims: SmallVec<[(isize, usize); 8]> =
