@@ -5,7 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
-from test_func import agree, fail_alike, same
+from test_func import agree, fail_alike
+from trees import same
 
 import ferrograd as fg
 from ferrograd.autograd import functional
