@@ -162,7 +162,7 @@ pub fn number<T: Element>(value: Scalar) -> T {
 pub trait Compute: Element {
     /// One element as formulas take it.
     type One: Lane;
-    /// A vector for instructions with branches.
+    /// A vector for loops with branches.
     type V: Lane;
     /// Its number of elements.
     const WIDTH: usize;

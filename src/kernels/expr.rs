@@ -284,7 +284,7 @@ impl Lane for Expr {
 }
 
 macro_rules! real {
-    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*) $branches:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*);)*) => {
         impl Real for Expr {
             fn mul_add(self, factor: Expr, term: Expr) -> Expr {
                 emit(OpCode::MulAdd, &[self, factor, term])

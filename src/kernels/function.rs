@@ -1,81 +1,79 @@
 //! The functions that a real number has beyond arithmetic. Each is one line here; traits, instructions and interpreters
 //! make their own part of the list.
 
-/// Hands the list to the macro `$make`, as lines `Instruction name(other arguments) branches;`. The last word says whether
-/// the kernel branches on whether any of several elements needs special care: such functions go by vectors, of all others
-/// the compiler makes better vectors from a loop over single elements.
+/// Hands the list to the macro `$make`, as lines `Instruction name(other arguments);`.
 macro_rules! functions {
     ($make:path) => {
         $make! {
             /// Square root.
-            Sqrt sqrt() false;
+            Sqrt sqrt();
             /// `e^x`
-            Exp exp() false;
+            Exp exp();
             /// Natural logarithm.
-            Log log() false;
+            Log log();
             /// `e^x - 1`, exact for small `x`.
-            Expm1 expm1() false;
+            Expm1 expm1();
             /// `log(1 + x)`, exact for small `x`.
-            Log1p log1p() false;
+            Log1p log1p();
             /// Sine of an angle in radians.
-            Sin sin() true;
+            Sin sin();
             /// Cosine of an angle in radians.
-            Cos cos() true;
+            Cos cos();
             /// Hyperbolic tangent.
-            Tanh tanh() false;
+            Tanh tanh();
             /// `1 / (1 + e^-x)`
-            Sigmoid sigmoid() false;
+            Sigmoid sigmoid();
             /// Tangent of an angle in radians.
-            Tan tan() false;
+            Tan tan();
             /// Inverse sine.
-            Asin asin() false;
+            Asin asin();
             /// Inverse cosine.
-            Acos acos() false;
+            Acos acos();
             /// Inverse tangent.
-            Atan atan() false;
+            Atan atan();
             /// Hyperbolic sine.
-            Sinh sinh() false;
+            Sinh sinh();
             /// Hyperbolic cosine.
-            Cosh cosh() false;
+            Cosh cosh();
             /// Inverse hyperbolic sine.
-            Asinh asinh() false;
+            Asinh asinh();
             /// Inverse hyperbolic cosine.
-            Acosh acosh() false;
+            Acosh acosh();
             /// Inverse hyperbolic tangent.
-            Atanh atanh() false;
+            Atanh atanh();
             /// Logarithm to base 2.
-            Log2 log2() false;
+            Log2 log2();
             /// Logarithm to base 10.
-            Log10 log10() false;
+            Log10 log10();
             /// `2^x`
-            Exp2 exp2() false;
+            Exp2 exp2();
             /// Error function.
-            Erf erf() false;
+            Erf erf();
             /// `1 - erf x`, exact for large `x`.
-            Erfc erfc() false;
+            Erfc erfc();
             /// Inverse of the error function.
-            Erfinv erfinv() false;
+            Erfinv erfinv();
             /// Logarithm of the absolute value of the gamma function.
-            Lgamma lgamma() false;
+            Lgamma lgamma();
             /// Derivative of the logarithm of the gamma function.
-            Digamma digamma() false;
+            Digamma digamma();
             /// Angle of the point `(other, x)`.
-            Atan2 atan2(other) false;
+            Atan2 atan2(other);
             /// `sqrt(x^2 + other^2)` without overflow.
-            Hypot hypot(other) false;
+            Hypot hypot(other);
             /// Hurwitz's zeta function: the sum of `(other + k)^-x`.
-            Zeta zeta(other) false;
+            Zeta zeta(other);
             /// The size of `x` with the sign of `other`.
-            Copysign copysign(other) false;
+            Copysign copysign(other);
             /// The number next to `x` on the way to `other`.
-            Nextafter nextafter(other) false;
+            Nextafter nextafter(other);
         }
     };
 }
 pub(crate) use functions;
 
 macro_rules! declare {
-    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*) $branches:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*);)*) => {
         /// A function of real numbers, as an instruction.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Function {

@@ -5,6 +5,7 @@ use super::element::Compute;
 use super::expr::OpCode;
 use super::function::{Function, functions};
 use super::lane::{Lane, Real};
+use super::math;
 
 /// One instruction over `n` elements: `dst[i] = op(a[i], b[i], c[i])`. Arguments that the operation lacks are ignored.
 pub type Loop<T> = unsafe fn(*mut T, *const T, *const T, *const T, usize);
@@ -14,9 +15,6 @@ pub type Loop<T> = unsafe fn(*mut T, *const T, *const T, *const T, usize);
 trait Step<L> {
     /// How many arguments it reads.
     const ARITY: usize;
-    /// Whether it branches on whether any of several elements needs special care: such steps go by vectors. The
-    /// compiler makes better vectors of all others from a loop over single elements.
-    const BRANCHES: bool;
     fn eval(a: L, b: L, c: L) -> L;
 }
 
@@ -25,7 +23,6 @@ macro_rules! steps {
         struct $name;
         impl<L: Lane> Step<L> for $name {
             const ARITY: usize = $arity;
-            const BRANCHES: bool = false;
             #[inline(always)]
             #[allow(unused_variables, reason = "steps of fewer arguments")]
             fn eval($a: L, $b: L, $c: L) -> L { $body }
@@ -67,7 +64,6 @@ steps! {
 struct MulAdd;
 impl<L: Real> Step<L> for MulAdd {
     const ARITY: usize = 3;
-    const BRANCHES: bool = false;
     #[inline(always)]
     fn eval(a: L, b: L, c: L) -> L {
         a.mul_add(b, c)
@@ -85,12 +81,11 @@ macro_rules! call {
 }
 
 macro_rules! real_steps {
-    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident)?) $branches:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident)?);)*) => {
         $(
             struct $Name;
             impl<L: Real> Step<L> for $Name {
                 const ARITY: usize = 1 $(+ { stringify!($other); 1 })?;
-                const BRANCHES: bool = $branches;
                 #[inline(always)]
                 #[allow(unused_variables, reason = "functions of one argument")]
                 fn eval(a: L, b: L, _c: L) -> L {
@@ -109,38 +104,13 @@ macro_rules! real_steps {
 }
 functions!(real_steps);
 
-/// One element after another, or vectors (of the first two arguments) and then one last vector padded with ones.
+/// A loop over single elements: the compiler makes better vectors of it than of one over vectors.
 #[inline(always)]
-unsafe fn each<T: Compute, S: Step<T::V> + Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
-    // SAFETY: the caller of the loop gives `n` readable elements in each argument used and `n` writable in `dst`; vectors
-    // are plain arrays of elements.
-    unsafe {
-        if !<S as Step<T::One>>::BRANCHES || n == 1 {
-            // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees.
-            let is_in_place = dst.cast_const() == a;
-            return if is_in_place { singles::<T, S>(dst, dst, b, c, n) } else { singles::<T, S>(dst, a, b, c, n) };
-        }
-        let one = T::V::constant(1.0);
-        let whole = n - n % T::WIDTH;
-        let mut i = 0;
-        while i < whole {
-            let load = |from: *const T| from.add(i).cast::<T::V>().read_unaligned();
-            let other = if <S as Step<T::V>>::ARITY > 1 { load(b) } else { one };
-            dst.add(i).cast::<T::V>().write_unaligned(S::eval(load(a), other, one));
-            i += T::WIDTH;
-        }
-        let rest = n - whole;
-        if rest > 0 {
-            let padded = |from: *const T| {
-                let mut padded = one;
-                std::ptr::copy_nonoverlapping(from.add(whole), (&raw mut padded).cast(), rest);
-                padded
-            };
-            let other = if <S as Step<T::V>>::ARITY > 1 { padded(b) } else { one };
-            let result = S::eval(padded(a), other, one);
-            std::ptr::copy_nonoverlapping((&raw const result).cast(), dst.add(whole), rest);
-        }
-    }
+unsafe fn each<T: Compute, S: Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
+    // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees.
+    let is_in_place = dst.cast_const() == a;
+    // SAFETY: the caller of the loop gives `n` readable elements in each argument used and `n` writable in `dst`.
+    unsafe { if is_in_place { singles::<T, S>(dst, dst, b, c, n) } else { singles::<T, S>(dst, a, b, c, n) } }
 }
 
 #[inline(always)]
@@ -165,7 +135,7 @@ trait Takes<S>: Compute {
     unsafe fn each(dst: *mut Self, a: *const Self, b: *const Self, c: *const Self, n: usize);
 }
 
-impl<T: Compute, S: Step<T::V> + Step<T::One>> Takes<S> for T {
+impl<T: Compute, S: Step<T::One>> Takes<S> for T {
     #[inline(always)]
     unsafe fn each(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
         // SAFETY: the caller vouches for the blocks.
@@ -174,11 +144,77 @@ impl<T: Compute, S: Step<T::V> + Step<T::One>> Takes<S> for T {
 }
 
 /// A compute type with the functions of real numbers.
-trait RealCompute: Compute<V: Real, One: Real> {}
-impl RealCompute for f32 {}
-impl RealCompute for f64 {}
+trait RealCompute: Compute<V: Real, One: Real> {
+    /// True where the sine needs care for this one argument.
+    fn is_far(self) -> bool;
+    /// The sine so many quarter turns on, of an argument that is not far.
+    fn near_sine(self, turn: u32) -> Self;
+}
+
+macro_rules! real_computes {
+    ($($t:ident),*) => {$(
+        impl RealCompute for $t {
+            #[inline(always)]
+            fn is_far(self) -> bool {
+                math::$t::is_far(self)
+            }
+            #[inline(always)]
+            fn near_sine(self, turn: u32) -> $t {
+                math::$t::near_sine(self, turn)
+            }
+        }
+    )*};
+}
+real_computes!(f32, f64);
+
+/// The sine `TURN` quarter turns on. Few blocks have an argument so far from zero that it needs care: a look at all of them
+/// comes first, and makes the loop one without branches. Blocks that have go by vectors.
+#[inline(always)]
+unsafe fn sine<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, _b: *const T, _c: *const T, n: usize) {
+    // SAFETY: the caller vouches for the blocks.
+    unsafe {
+        let mut has_far = false;
+        for i in 0..n {
+            has_far |= (*a.add(i)).is_far();
+        }
+        if has_far {
+            sines::<T, TURN>(dst, a, n)
+        } else if dst.cast_const() == a {
+            near_sines::<T, TURN>(dst, dst, n)
+        } else {
+            near_sines::<T, TURN>(dst, a, n)
+        }
+    }
+}
+
+/// Sines of elements of which none is far.
+#[inline(always)]
+unsafe fn near_sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
+    // SAFETY: the caller vouches for the blocks.
+    unsafe {
+        for i in 0..n {
+            dst.add(i).write((*a.add(i)).near_sine(TURN as u32));
+        }
+    }
+}
+
+/// Sines of any elements: vectors, and then one last vector padded with zeros.
+#[inline(always)]
+unsafe fn sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
+    // SAFETY: the caller vouches for the blocks; vectors are plain arrays of elements.
+    unsafe {
+        for start in (0..n).step_by(T::WIDTH) {
+            let length = T::WIDTH.min(n - start);
+            let mut vector = T::V::constant(0.0);
+            std::ptr::copy_nonoverlapping(a.add(start), (&raw mut vector).cast(), length);
+            let result = if TURN == 0 { vector.sin() } else { vector.cos() };
+            std::ptr::copy_nonoverlapping((&raw const result).cast(), dst.add(start), length);
+        }
+    }
+}
 
 tiered! { fn step_loop<T: Takes<S>, S: Sized>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) = <T as Takes<S>>::each; }
+tiered! { fn sine_loop<T: RealCompute; const TURN: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) = sine::<T, TURN>; }
 
 /// The loop of an instruction that every number has; `None` for the others.
 fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
@@ -218,6 +254,8 @@ fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
 fn real_only_loop<T: RealCompute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
     match op {
         OpCode::MulAdd => Some(step_loop::<T, MulAdd>(tier)),
+        OpCode::Function(Function::Sin) => Some(sine_loop::<T, 0>(tier)),
+        OpCode::Function(Function::Cos) => Some(sine_loop::<T, 1>(tier)),
         OpCode::Function(function) => Some(function_loop(function, tier)),
         _ => None,
     }

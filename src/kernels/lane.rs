@@ -89,7 +89,7 @@ pub trait Lane:
 }
 
 macro_rules! declare {
-    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*) $branches:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*);)*) => {
         /// What only floating-point numbers have. Error bounds are stated in `kernels/math`.
         pub trait Real: Lane {
             /// `self * factor + term`, rounded once.

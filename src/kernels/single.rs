@@ -102,7 +102,7 @@ macro_rules! lanes {
 lanes! { f32 f64 }
 
 macro_rules! real {
-    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident)?) $branches:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident)?);)*) => {
         real! { @of f32 $($Name $name($($other)?);)* }
         real! { @of f64 $($Name $name($($other)?);)* }
     };

@@ -387,7 +387,7 @@ macro_rules! float_lanes {
 float_lanes! { f32 f64 }
 
 macro_rules! real {
-    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*) $branches:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident),*);)*) => {
         real! { @of f32 $($name($($other),*);)* }
         real! { @of f64 $($name($($other),*);)* }
     };

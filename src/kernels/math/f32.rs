@@ -10,7 +10,7 @@ pub use super::neighbours::{copysign_f32 as copysign, nextafter_f32 as nextafter
 pub use exponential::{exp, expm1, sigmoid, tanh};
 pub use logarithm::{log, log1p};
 pub use power::pow;
-pub use trigonometric::{cos, sin};
+pub use trigonometric::{cos, is_far, near_sine, sin};
 
 use crate::kernels::vector::Vector;
 

@@ -13,7 +13,7 @@ pub use exponential::{exp, expm1, sigmoid, tanh};
 pub use hyperbolic::{acosh, asinh, atanh, cosh, exp2, log2, log10, sinh};
 pub use logarithm::{log, log1p};
 pub use power::pow;
-pub use trigonometric::{cos, sin};
+pub use trigonometric::{cos, is_far, near_sine, sin};
 
 use crate::kernels::vector::Vector;
 

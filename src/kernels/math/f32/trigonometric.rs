@@ -69,6 +69,20 @@ fn far_lanes<const N: usize>(x: V<N>, mut y: V<N>, turn: u32) -> V<N> {
     y
 }
 
+/// True beyond [`FAR`], and for what is not a number.
+#[inline(always)]
+pub fn is_far(x: f32) -> bool {
+    x.abs().to_bits() > FAR.to_bits()
+}
+
+/// The sine of `x` turned by `turn` quarter turns, of an argument that is not far.
+#[inline(always)]
+pub fn near_sine(x: f32, turn: u32) -> f32 {
+    let value = near(Vector([x]), turn).0[0];
+    // Keeps the sign of zero, which the reduction loses.
+    if turn == 0 && x == 0.0 { x } else { value }
+}
+
 /// Sine of an angle in radians.
 #[inline(always)]
 pub fn sin<const N: usize>(x: V<N>) -> V<N> {

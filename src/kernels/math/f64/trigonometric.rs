@@ -147,6 +147,20 @@ fn far(x: f64) -> (u64, f64, f64) {
     if x < 0.0 { (quadrant.wrapping_neg(), -r, -low) } else { (quadrant, r, low) }
 }
 
+/// True beyond [`FAR`], and for what is not a number.
+#[inline(always)]
+pub fn is_far(x: f64) -> bool {
+    x.abs().to_bits() > FAR.to_bits()
+}
+
+/// The sine of `x` turned by `turn` quarter turns, of an argument that is not far.
+#[inline(always)]
+pub fn near_sine(x: f64, turn: u32) -> f64 {
+    let value = near(Vector([x]), turn.into()).0[0];
+    // Keeps the sign of zero, which the reduction loses.
+    if turn == 0 && x == 0.0 { x } else { value }
+}
+
 /// Sine of an angle in radians.
 #[inline(always)]
 pub fn sin<const N: usize>(x: V<N>) -> V<N> {
