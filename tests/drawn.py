@@ -85,7 +85,8 @@ class Filled(Shaped):
         if "int" in dtype:
             return self.integers(like, parameter, shape).astype(dtype)
         low, high = (-2.0, 2.0) if like is None or not like.numel() else (like.min().item(), like.max().item())
-        bounds = (-2.0, 2.0) if low < 0 else (0.05, 0.95) if high <= 1 else (0.2, 2.5)
+        positive = like is None and re.search(r"\bvar\b|_var$", parameter)
+        bounds = (0.2, 2.5) if positive else (-2.0, 2.0) if low < 0 else (0.05, 0.95) if high <= 1 else (0.2, 2.5)
         return spread(self.rng, shape, *bounds).astype(self.dtype)
 
     def integers(self, like, parameter, shape):
@@ -185,11 +186,10 @@ def drawn(data, name, dtype="float64"):
             arguments, named = attempt(data, name, dtype)
         except Redrawn:
             continue
-        copied = [mapped(a, fg.clone) for a in arguments], {key: mapped(value, fg.clone) for key, value in named.items()}
         if elements([arguments, list(named.values())]) > ELEMENTS:
             continue
         try:
-            result = call(name, *copied)
+            result = call(name, arguments, named)
         except REFUSALS as error:
             assert "please report it" not in str(error), error
             continue

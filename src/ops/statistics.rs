@@ -56,8 +56,10 @@ fn of_variance(g: &Tensor, x: &Tensor, s: &Settings) -> Result<Tensor> {
 
 /// The derivative of a standard deviation: `g (x - m) / ((n - correction) y)`, zero where `y = 0`.
 fn of_deviation(g: &Tensor, x: &Tensor, y: &Tensor, s: &Settings) -> Result<Tensor> {
-    let g = div(g, &mul(y, 2.0)?)?;
-    of_variance(&compare::where_(&compare::eq(y, 0.0)?, 0.0, &g)?, x, s)
+    // Masked before the division, whose own derivative has no infinities then.
+    let none = compare::eq(y, 0.0)?;
+    let (g, y) = (compare::where_(&none, 0.0, g)?, compare::where_(&none, 1.0, y)?);
+    of_variance(&div(&g, &mul(&y, 2.0)?)?, x, s)
 }
 
 /// The dimensions, the correction and `keepdim` of a call by the number of its signature.

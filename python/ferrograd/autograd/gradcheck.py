@@ -282,7 +282,7 @@ class _Check:
         what = "Jacobian mismatch" if backward else "Jacobian computed with forward mode mismatch"
         found = (_jacobian.by_backward if backward else _jacobian.by_forward)(self.place)[k][n]
         expected = self.differences[k][n]
-        gap = (found - expected).abs().max().item()
+        gap = max((found - expected).abs().reshape(-1).tolist(), default=0.0)
         raise GradcheckError(
             f"{what} for output {n} with respect to input {self.place.wanted[k]},\n"
             f"numerical:{numerical.item()}\nanalytical:{analytical.item()}\n"
