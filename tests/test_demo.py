@@ -280,3 +280,18 @@ def test_a_folder_that_cannot_be_made_is_a_message(tmp_path, capsys):
     taken.write_text("a file")
     assert main.main(["--fast", "--lang", "en", "--out", str(taken)]) == 1
     assert f"Nothing can be written to {taken}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked, variable, lang", [([], "zh_CN.UTF-8", "zh"), ([], "C", "en"), (["--lang", "zh"], "C", "zh"), (["--lang=en"], "zh_CN.UTF-8", "en")])
+def test_the_help_is_in_the_language(asked, variable, lang, capsys, monkeypatch):
+    monkeypatch.setattr(main, "shows_chinese", lambda: True)
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", variable)
+    with pytest.raises(SystemExit) as ended:
+        main.main([*asked, "--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0 and chinese(shown) == (lang == "zh")
+    for key in ("usage", "options", "help", "lang", "fast"):
+        assert MESSAGES[key].into(lang) in shown
+    assert all(word not in shown for word in ("usage", "options", "show this", "positional")) or lang == "en"

@@ -69,6 +69,8 @@ impl Origin {
 struct Rare {
     hooks: LeafHooks,
     tangents: Tangents,
+    /// How many more changes than its memory's the tensor shows: it had other memory before.
+    shift: u32,
 }
 
 /// The hooks of a leaf: they stay when the graph goes.
@@ -298,10 +300,10 @@ impl Tensor {
     /// # Errors
     /// For views, whose history belongs to their base.
     pub fn detach_(&self) -> Result<()> {
-        if self.view_of().is_some_and(|v| v.is_writable() && v.base.requires_grad()) {
-            return Err(Error::NotImplemented {
+        if self.base().is_some() {
+            return Err(Error::Invalid {
                 op: "detach_",
-                what: "detaching a view in-place; use detach() instead. It".into(),
+                what: "Can't detach views in-place. Use detach() instead.".into(),
             });
         }
         if let Some(meta) = self.meta() {
@@ -309,6 +311,22 @@ impl Tensor {
             meta.replace_origin(Origin::Leaf);
         }
         Ok(())
+    }
+
+    /// How often the tensor was changed in place, as torch's `_version`: that it was given other memory does not set it back.
+    pub fn changes(&self) -> u32 {
+        let shift = |meta: &Meta| meta.state.lock().rare.as_ref().map_or(0, |rare| rare.shift);
+        self.version().wrapping_add(self.meta().map_or(0, shift))
+    }
+
+    /// Lets [`Tensor::changes`] go on from a number.
+    pub(crate) fn count_from(&self, changes: u32) {
+        let shift = changes.wrapping_sub(self.version());
+        let meta = self.meta_or_new();
+        let mut state = meta.state.lock();
+        if shift != 0 || state.rare.is_some() {
+            state.rare.get_or_insert_default().shift = shift;
+        }
     }
 
     /// The node that made this tensor and which output it is. A view whose base was changed in place since is given

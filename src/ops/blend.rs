@@ -210,10 +210,18 @@ operation! {
     /// >>> ferrograd.positive(ferrograd.tensor([1.0, -2.0]))
     /// tensor([ 1., -2.])
     function Same(Numbers -> Kept), ["positive(Tensor self)"], |_, a| {
-        if a.tensor(0)?.dtype() == DType::Bool {
-            let what = "The `+` operator, on a bool tensor is not supported.".into();
-            return Err(Error::Invalid { op: a.op, what });
-        }
-        Ok(a.tensor(0)?.clone().into())
+        Ok(positive(a.tensor(0)?)?.into())
     }
+}
+
+/// The tensor itself.
+///
+/// # Errors
+/// For bool.
+pub fn positive(x: &Tensor) -> Result<Tensor> {
+    if x.dtype() == DType::Bool {
+        let what = "The `+` operator, on a bool tensor is not supported.".into();
+        return Err(Error::Invalid { op: "positive", what });
+    }
+    Ok(x.clone())
 }

@@ -288,6 +288,7 @@ operation! {
     /// Product of a matrix and a vector.
     ///
     /// Shapes: `(n, k), (k,) -> (n,)`.
+    /// Raises: IndexError where the matrix has no dimensions.
     ///
     /// >>> ferrograd.mv(ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]), ferrograd.tensor([1.0, 0.0]))
     /// tensor([1., 3.])
@@ -299,6 +300,9 @@ operation! {
 /// # Errors
 /// For other ranks, sizes that differ, and dtypes that differ.
 pub fn mv(a: &Tensor, x: &Tensor) -> Result<Tensor> {
+    if a.rank() == 0 {
+        return Err(Error::NoDimensions { op: "mv", dim: 0 });
+    }
     of_rank("mv", "a matrix", a, 2)?;
     of_rank("mv", "a vector", x, 1)?;
     if a.shape()[1] != x.shape()[0] {

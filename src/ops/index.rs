@@ -36,6 +36,8 @@ pub enum Index {
     Ellipsis,
     /// Indices, or a mask of bool or uint8.
     Tensor(Tensor),
+    /// A mask of a new dimension of size 1.
+    Truth(bool),
 }
 
 /// A view by the basic parts of an index, and where in it indices by tensors stand.
@@ -45,6 +47,16 @@ struct Parsed {
     advanced: Vec<(usize, Tensor)>,
     /// True where tensors stand side by side, so that their result stands in their place.
     adjacent: bool,
+}
+
+impl Parsed {
+    /// A mask of a new dimension of size 1.
+    fn mask_new(&mut self, dim: usize, truth: bool) -> Result<()> {
+        self.view = view::unsqueeze(&self.view, dim as isize)?;
+        let chosen: &[i64] = if truth { &[0] } else { &[] };
+        self.advanced.push((dim, Tensor::from_shape(chosen, &[chosen.len()])?));
+        Ok(())
+    }
 }
 
 /// Applies the basic parts of an index.
@@ -59,7 +71,7 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
     let mut parsed = Parsed { view: x.clone(), advanced: Vec::new(), adjacent: true };
     let (mut dim, mut after_gap, mut left) = (0, false, x.rank() - consumed);
     for part in parts {
-        let is_advanced = matches!(part, Index::Tensor(_));
+        let is_advanced = matches!(part, Index::Tensor(_) | Index::Truth(_));
         if is_advanced {
             parsed.adjacent &= parsed.advanced.is_empty() || !after_gap;
             after_gap = false;
@@ -83,11 +95,12 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
             }
             // As in torch a second ellipsis has nothing left to stand for.
             Index::Ellipsis => dim += std::mem::take(&mut left),
+            Index::Truth(truth) => {
+                parsed.mask_new(dim, *truth)?;
+                dim += 1;
+            }
             Index::Tensor(t) if is_mask(t) && t.rank() == 0 => {
-                // A truth value is a mask of a new dimension of size 1.
-                parsed.view = view::unsqueeze(&parsed.view, dim as isize)?;
-                let chosen: &[i64] = if t.truth()? { &[0] } else { &[] };
-                parsed.advanced.push((dim, Tensor::from_shape(chosen, &[chosen.len()])?));
+                parsed.mask_new(dim, t.truth()?)?;
                 dim += 1;
             }
             Index::Tensor(t) if is_mask(t) => {
@@ -116,7 +129,7 @@ fn consumes(part: &Index) -> usize {
         Index::Int(_) | Index::Slice { .. } => 1,
         Index::Tensor(t) if is_mask(t) => t.rank(),
         Index::Tensor(_) => 1,
-        Index::NewAxis | Index::Ellipsis => 0,
+        Index::NewAxis | Index::Ellipsis | Index::Truth(_) => 0,
     }
 }
 
@@ -230,7 +243,7 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
         let (selection, indices) = masked(x, mask)?;
         return write(&selection, x, value, indices);
     }
-    match truth(parts)? {
+    match truth(parts, x, value)? {
         Some(true) => return inplace::copy_(&view::unsqueeze(x, 0)?, &squeezed(value, x.rank() + 1)?).map(drop),
         Some(false) => return Ok(()),
         None => {}
@@ -255,9 +268,14 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
 }
 
 /// The only part of an index, where that is true or false: all of the tensor, or nothing.
-fn truth(parts: &[Index]) -> Result<Option<bool>> {
+/// As a tensor it takes values of the same dtype only.
+fn truth(parts: &[Index], x: &Tensor, value: &Tensor) -> Result<Option<bool>> {
     match parts {
-        [Index::Tensor(t)] if t.dtype() == DType::Bool && t.rank() == 0 => Ok(Some(t.item()?.as_bool())),
+        [Index::Truth(truth)] => Ok(Some(*truth)),
+        [Index::Tensor(t)] if t.dtype() == DType::Bool && t.rank() == 0 => {
+            same_dtype(x, value)?;
+            Ok(Some(t.truth()?))
+        }
         _ => Ok(None),
     }
 }
@@ -271,11 +289,15 @@ fn is_itself(view: &Tensor, value: &Tensor) -> bool {
         && matches!((base(view), base(value)), (Some(a), Some(b)) if a.is_same(&b))
 }
 
+/// An error for a value of another dtype than what it is written to.
+fn same_dtype(x: &Tensor, value: &Tensor) -> Result<()> {
+    let (left, right) = (x.dtype(), value.dtype());
+    if left == right { Ok(()) } else { Err(Error::DTypeMismatch { op: "index_put_", left, right }) }
+}
+
 /// Writes a value that broadcasts into what is selected.
 fn write(selection: &Selection, x: &Tensor, value: &Tensor, indices: Indices) -> Result<()> {
-    if value.dtype() != x.dtype() {
-        return Err(Error::DTypeMismatch { op: "index_put_", left: x.dtype(), right: value.dtype() });
-    }
+    same_dtype(x, value)?;
     let shape = selection.list_shape(&indices);
     let value = squeezed(value, shape.len())?;
     if broadcast(OP, &shape, value.shape()).ok().as_ref() != Some(&shape) {

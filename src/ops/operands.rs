@@ -35,6 +35,10 @@ pub(super) fn layout(operands: &[Operand], shape: &[usize]) -> Option<Layout> {
 /// Errors that depend on the numbers: integers have no quotient by zero and no negative powers.
 pub(super) fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> Result<()> {
     let is_empty = |o: &Operand| o.tensor().is_some_and(|t| t.numel() == 0);
+    let is_negative = matches!(operands.get(1), Some(Operand::Number(s)) if s.as_f64() < 0.0);
+    if spec.rule == Rule::Power && !compute.is_floating_point() && is_negative {
+        return Err(Error::NegativeIntegerPower { op: spec.name });
+    }
     if compute.is_floating_point() || operands.iter().any(is_empty) {
         return Ok(());
     }
@@ -46,9 +50,6 @@ pub(super) fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> 
                 Operand::Tensor(t) => cast::to(t, compute)?.to_vec::<i64>()?.contains(&0),
             };
             if has_zero { Err(Error::IntegerDivisionByZero { op: spec.name }) } else { Ok(()) }
-        }
-        (Rule::Power, Some(Operand::Number(s))) if s.as_f64() < 0.0 => {
-            Err(Error::NegativeIntegerPower { op: spec.name })
         }
         // Numbers wrap to the dtype elsewhere; torch makes tensors of these first.
         (Rule::Power, Some(Operand::Number(s))) => s.check_fits(spec.name, compute),
@@ -103,6 +104,10 @@ pub(super) fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, D
         }
         Rule::Real if !promoted.is_floating_point() => Err(not_real(spec.name, promoted)),
         Rule::Real | Rule::Integer => Ok((promoted, promoted)),
+        // Truth values to the power of one are what they are, and true to that of none.
+        Rule::Power if promoted == DType::Bool && matches!(operands.get(1), Some(Operand::Number(_))) => {
+            Ok((promoted, promoted))
+        }
         Rule::Number | Rule::Bounds | Rule::Quotient | Rule::Power if promoted == DType::Bool => {
             unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
         }

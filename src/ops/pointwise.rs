@@ -443,6 +443,10 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
         apply_in_place(spec, op, &moved)?;
         return Ok(target.clone());
     }
+    if matches!(spec.rule, Rule::Bits | Rule::Integer) {
+        // That the target does not hold floats comes before that there are no such operations on them.
+        cast::check_result(op, operands::promoted(operands), target.dtype())?;
+    }
     let (compute, result) = dtypes(spec, operands)?;
     refuse(spec, compute, operands)?;
     cast::check_result(op, result, target.dtype())?;
@@ -469,6 +473,12 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
     }
     inplace::counted(target, || overwrite(spec, compute, result, operands, target))?;
     Ok(target.clone())
+}
+
+/// Overwrites the first operand, a result that nobody has seen yet: this is no change of it.
+pub(super) fn finish(spec: &'static Pointwise, operands: &[Operand], target: &Tensor) -> Result<()> {
+    let (compute, result) = dtypes(spec, operands)?;
+    overwrite(spec, compute, result, operands, target)
 }
 
 /// The unrecorded in-place operation: straight into the target, after copies of what overlaps it otherwise than

@@ -97,12 +97,18 @@ fn set(n: usize, a: &Arguments) -> Result<Output> {
     if source.dtype() != x.dtype() {
         return Err(Error::DTypeMismatch { op, left: x.dtype(), right: source.dtype() });
     }
+    let changes = x.changes().wrapping_add(1);
+    let given = |source: &Tensor| {
+        let tensor = x.with_data(source)?;
+        tensor.count_from(changes);
+        Ok(Output::Instead(tensor))
+    };
     if n < 2 {
-        return Ok(Output::Instead(x.with_data(&source)?));
+        return given(&source);
     }
     let size = a.ints(3)?;
     let row_major: Vec<isize> = crate::tensor::layout::contiguous_strides(&creation::sizes(op, size)?).to_vec();
     let stride = if a.ints(4)?.is_empty() { &row_major } else { a.ints(4)? };
     let layout = view::strided_layout(op, &source, size, stride, Some(a.int(2)?))?;
-    Ok(Output::Instead(x.with_data(&source.alias(layout, false))?))
+    given(&source.alias(layout, false))
 }

@@ -90,8 +90,8 @@ pub fn softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
         return y;
     }
     let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
-    refuse("softmax", x.dtype())?;
     let dim = wrap_dim("softmax", dim, x.rank())?;
+    refuse("softmax", x.dtype())?;
     let y = normalised("softmax", Kind::Softmax, x, dim)?;
     let settings = || Settings { dims: smallvec![dim as isize], ..Settings::default() };
     record("SoftmaxBackward0", &y, &[x], &[Keep::Output], settings, |call| {
@@ -125,8 +125,8 @@ pub fn log_softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tenso
         return y;
     }
     let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
-    refuse("log_softmax", x.dtype())?;
     let dim = wrap_dim("log_softmax", dim, x.rank())?;
+    refuse("log_softmax", x.dtype())?;
     let y = normalised("log_softmax", Kind::LogSoftmax, x, dim)?;
     let settings = || Settings { dims: smallvec![dim as isize], ..Settings::default() };
     record("LogSoftmaxBackward0", &y, &[x], &[Keep::Output], settings, |call| {

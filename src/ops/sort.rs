@@ -316,8 +316,12 @@ fn middle_of_all(
         return Ok(Tensor::batched(&one_of_each(op, node, &flat, 1, false, find)?[0], batch.level));
     }
     let y = if x.numel() == 0 {
-        let lowest = crate::tensor::scalar::Scalar::Int(i64::MIN);
-        Tensor::scalar(if x.dtype().is_floating_point() { f64::NAN.into() } else { lowest }, x.dtype())?
+        // What torch makes of NaN; in narrower integers nothing is left of it.
+        let lowest = if x.dtype() == DType::I32 { i64::from(i32::MIN) } else { i64::MIN };
+        Tensor::scalar(
+            if x.dtype().is_floating_point() { f64::NAN.into() } else { crate::tensor::scalar::Scalar::Int(lowest) },
+            x.dtype(),
+        )?
     } else {
         let flat = unrecorded(|| view::reshape(&x.detach(), &[-1]))?;
         one_of_each(op, node, &flat, 0, false, find)?[0].clone()

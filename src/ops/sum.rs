@@ -131,7 +131,8 @@ fn averaged(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, nam
     let spec = arithmetic::Div::spec();
     let y = unrecorded(|| {
         let y = total(&plan, x, target)?;
-        cast::to(&super::pointwise::apply_in_place(spec, "mean", &[(&y).into(), count.into()])?, target)
+        super::pointwise::finish(spec, &[(&y).into(), count.into()], &y)?;
+        cast::to(&y, target)
     })?;
     record(name, &y, &[x], &[], || plan.settings(count), spread)?;
     Ok(y)

@@ -6,11 +6,11 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::convert::{self, Other, ok};
-use super::error::too_large;
+use super::error::{guarded, too_large};
 use super::profiler::seen;
 use super::tensor::{PyTensor, wrap};
 use crate::ops::formula::{Operand, Pointwise};
-use crate::ops::{arithmetic, bitwise, compare, contract, pointwise, unary};
+use crate::ops::{arithmetic, bitwise, blend, cast, compare, contract, pointwise, unary};
 use crate::tensor::Tensor;
 use crate::tensor::scalar::Scalar;
 
@@ -89,6 +89,13 @@ fn product(py: Python<'_>, a: &Tensor, b: &Tensor) -> PyResult<Py<PyAny>> {
     wrap(py, ok(seen("matmul", &[a.into(), b.into()], || contract::matmul(a, b)))?)
 }
 
+/// The product of a tensor and an array, whose dtypes may differ: an array is seldom made for the tensor beside it.
+fn mixed_product(py: Python<'_>, a: &Tensor, b: &Tensor) -> PyResult<Py<PyAny>> {
+    let dtype = a.dtype().promote(b.dtype());
+    let cast = |t: &Tensor| ok(guarded("matmul", || cast::to(t, dtype)));
+    product(py, &cast(a)?, &cast(b)?)
+}
+
 macro_rules! binary_methods {
     ($($name:ident $reflected:ident $in_place:ident: $spec:path, $number:expr, $in_place_name:literal;)*) => {
         #[pymethods]
@@ -146,14 +153,14 @@ impl PyTensor {
     fn __matmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         match beside("matmul", other)? {
             Some(Other::Tensor(t)) => product(slf.py(), slf.get().get(), t.get().get()),
-            Some(Other::Made(t)) => product(slf.py(), slf.get().get(), &t),
+            Some(Other::Made(t)) => mixed_product(slf.py(), slf.get().get(), &t),
             _ => Ok(not_implemented(slf.py())),
         }
     }
 
     fn __rmatmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         match beside("matmul", other)? {
-            Some(Other::Made(t)) => product(slf.py(), &t, slf.get().get()),
+            Some(Other::Made(t)) => mixed_product(slf.py(), &t, slf.get().get()),
             _ => Ok(not_implemented(slf.py())),
         }
     }
@@ -163,8 +170,9 @@ impl PyTensor {
         wrap(slf.py(), ok(seen("neg", &[x.into()], || arithmetic::neg(x)))?)
     }
 
-    fn __pos__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+    fn __pos__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let x = slf.get().get();
+        wrap(slf.py(), ok(seen("positive", &[x.into()], || blend::positive(x)))?)
     }
 
     fn __abs__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {

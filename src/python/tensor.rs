@@ -46,7 +46,11 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
         });
     }
     if object.is_instance_of::<PyBool>() {
-        return Ok(Index::Tensor(ok(Tensor::scalar(object.is_truthy()?, DType::Bool))?));
+        return Ok(Index::Truth(object.is_truthy()?));
+    }
+    if super::numpy::is_ndarray(object)? {
+        let t = data::tensor(object, None)?;
+        return if t.rank() == 0 { part(wrap(object.py(), t)?.bind(object.py())) } else { Ok(of_sequence(t)?) };
     }
     if let Some(i) = convert::integer(object) {
         return Ok(Index::Int(i));
@@ -57,14 +61,17 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
         )));
     }
     if object.cast::<PySequence>().is_ok() || super::numpy::is_array(object) {
-        let t = data::tensor(object, None)?;
-        let t = if t.numel() == 0 { ok(cast::to(&t, DType::I64))? } else { t };
-        return Ok(Index::Tensor(t));
+        return of_sequence(data::tensor(object, None)?);
     }
     let name = object.get_type().name()?;
     Err(pyo3::exceptions::PyIndexError::new_err(format!(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {name})"
     )))
+}
+
+/// Indices that were written as a sequence: an empty one has floats.
+fn of_sequence(t: Tensor) -> PyResult<Index> {
+    Ok(Index::Tensor(if t.numel() == 0 { ok(cast::to(&t, DType::I64))? } else { t }))
 }
 
 /// What is assigned to an index, if it can be. An integer must fit int64, as one that is an index.
@@ -114,6 +121,19 @@ fn stands_for_a_tuple(list: &Bound<'_, PyList>) -> bool {
                 || super::numpy::is_ndarray(&o).unwrap_or(false))
     };
     list.len() < 32 && list.iter().any(is_part)
+}
+
+/// An argument for which None is not the default.
+enum Asked<'py> {
+    Default,
+    Given(Bound<'py, PyAny>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Asked<'py> {
+    type Error = PyErr;
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Asked::Given(object.to_owned()))
+    }
 }
 
 /// A tuple of sizes as `ferrograd.Size`.
@@ -240,6 +260,12 @@ impl PyTensor {
         ok(guarded("repr", || crate::tensor::print::repr(self.get())))
     }
 
+    /// The only element in a format, of tensors without dimensions; of others the text of `str`.
+    ///
+    /// Raises: TypeError for a format of tensors with dimensions, ValueError for one that the number does not have.
+    ///
+    /// >>> f'{ferrograd.tensor(1.0 / 3.0):.2f}'
+    /// '0.33'
     fn __format__<'py>(slf: &Bound<'py, Self>, spec: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         let t = slf.get().get();
         if t.rank() == 0 && t.batch().is_none() {
@@ -317,7 +343,7 @@ impl PyTensor {
         self.get().rank()
     }
 
-    /// The number of dimensions.
+    /// The number of dimensions: 0 for one number, 1 for a list of them, 2 for a matrix. Raises nothing.
     ///
     /// >>> ferrograd.zeros(2, 3).dim()
     /// 2
@@ -357,7 +383,8 @@ impl PyTensor {
         self.get().layout().offset
     }
 
-    /// The address of the first element.
+    /// The address of the first element. RuntimeError within `vmap`, OutOfMemoryError where there is no memory for a value that
+    /// waits to be computed.
     ///
     /// >>> x = ferrograd.zeros(2)
     /// >>> x[1].data_ptr() - x.data_ptr()
@@ -418,7 +445,7 @@ impl PyTensor {
         wrap(py, ok(view::matrix_transpose("mT", self.get()))?)
     }
 
-    /// The last two dimensions swapped: for real numbers the same as `mT`.
+    /// The last two dimensions swapped: for real numbers the same as `mT`. RuntimeError for tensors of fewer than two dimensions.
     ///
     /// >>> ferrograd.zeros(4, 2, 3).mH.shape
     /// torch.Size([4, 3, 2])
@@ -441,14 +468,19 @@ impl PyTensor {
         wrap(py, ok(view::matrix_transpose("H", t))?)
     }
 
-    /// How often the memory was changed in place.
+    /// How often the tensor was changed in place. RuntimeError for tensors made in inference mode.
+    ///
+    /// >>> x = ferrograd.zeros(2)
+    /// >>> _ = x.add_(1)
+    /// >>> x._version
+    /// 1
     #[getter]
     fn _version(&self) -> PyResult<u32> {
         let t = self.get();
         if t.is_inference() {
             return Err(PyRuntimeError::new_err("Inference tensors do not track version counter."));
         }
-        Ok(t.version())
+        Ok(t.changes())
     }
 
     /// True for tensors made in inference mode.
@@ -470,18 +502,29 @@ impl PyTensor {
         self.get().grad_fn().map_or(0, |e| e.output)
     }
 
-    /// True where the memory is that of another tensor.
+    /// True where the memory is that of another tensor. Raises nothing.
+    ///
+    /// >>> ferrograd.zeros(2)[0]._is_view()
+    /// True
     fn _is_view(&self) -> bool {
         self.get().base().is_some()
     }
 
-    /// The tensor that this is a view of, or None.
+    /// The tensor that this is a view of, or None. Raises nothing.
+    ///
+    /// >>> x = ferrograd.zeros(2)
+    /// >>> x[0]._base is x
+    /// True
     #[getter]
     fn _base(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.get().base().map(|b| wrap(py, b.clone())).transpose()
     }
 
-    /// The only element as a Python number. RuntimeError for tensors of more elements or none.
+    /// The only element as a Python number: a bool, an int, or a float of 64 bits.
+    ///
+    /// Shapes: any of one element.
+    /// Dtypes: any.
+    /// Raises: RuntimeError for tensors of more elements or none, and within `vmap`, where there are as many as examples.
     ///
     /// >>> ferrograd.tensor([1.5]).item()
     /// 1.5
@@ -489,7 +532,11 @@ impl PyTensor {
         convert::to_python(py, ok(guarded("item", || self.get().item()))?)
     }
 
-    /// The elements as nested lists, or the only one as a number.
+    /// The elements as nested lists of Python's numbers, as deep as there are dimensions; without dimensions a number.
+    ///
+    /// Shapes: any.
+    /// Dtypes: any.
+    /// Raises: RuntimeError within `vmap`; OutOfMemoryError where there is no memory for the numbers.
     ///
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).tolist()
     /// [[1, 2], [3, 4]]
@@ -497,8 +544,13 @@ impl PyTensor {
         convert::to_list(py, self.get())
     }
 
-    /// A NumPy array on the same memory. With `force`, also of tensors that require a gradient.
-    /// RuntimeError for tensors that require a gradient otherwise.
+    /// A NumPy array on the same memory: what is written to one is seen in the other. With `force`, also of tensors that require
+    /// a gradient.
+    ///
+    /// Shapes: any, kept.
+    /// Dtypes: any but bfloat16, kept.
+    /// Raises: RuntimeError for tensors that require a gradient without `force`, and within `vmap`; TypeError for bfloat16,
+    /// which NumPy does not have, and where `force` is no bool.
     ///
     /// >>> ferrograd.ones(2).numpy()
     /// array([1., 1.], dtype=float32)
@@ -512,6 +564,14 @@ impl PyTensor {
         super::numpy::to_array(py, self.get())
     }
 
+    /// What NumPy makes an array of, `numpy.asarray(x)`: on the same memory, or converted to `dtype`. With `copy`, always new.
+    ///
+    /// Shapes: any, kept.
+    /// Raises: RuntimeError and TypeError as `numpy`; ValueError where `copy` is False and `dtype` needs one.
+    ///
+    /// >>> import numpy
+    /// >>> numpy.asarray(ferrograd.tensor([1, 2]), dtype=numpy.float64)
+    /// array([1., 2.])
     #[pyo3(signature = (dtype=None, copy=None))]
     fn __array__<'py>(
         &self,
@@ -534,7 +594,13 @@ impl PyTensor {
         }
     }
 
-    /// The result of a function of NumPy's as a tensor.
+    /// The result of a function of NumPy's as a tensor, on the memory of the result.
+    ///
+    /// Raises: TypeError for elements that no tensor has.
+    ///
+    /// >>> import numpy
+    /// >>> numpy.sqrt(ferrograd.tensor([4.0, 9.0]))
+    /// tensor([2., 3.])
     #[pyo3(signature = (array, _context=None, _return_scalar=false))]
     fn __array_wrap__(
         &self,
@@ -573,18 +639,19 @@ impl PyTensor {
     ///
     /// >>> ferrograd.ones(1).requires_grad_()
     /// tensor([1.], requires_grad=True)
-    #[pyo3(signature = (requires_grad=None), text_signature = "($self, requires_grad=True)")]
-    fn requires_grad_<'py>(
-        slf: Bound<'py, Self>,
-        requires_grad: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, Self>> {
-        let requires_grad = requires_grad.map_or(Ok(true), |r| take_bool("requires_grad_", "requires_grad", r))?;
+    #[pyo3(signature = (requires_grad=Asked::Default), text_signature = "($self, requires_grad=True)")]
+    fn requires_grad_<'py>(slf: Bound<'py, Self>, requires_grad: Asked<'py>) -> PyResult<Bound<'py, Self>> {
+        let requires_grad = match requires_grad {
+            Asked::Default => true,
+            Asked::Given(truth) => take_bool("requires_grad_", "requires_grad", &truth)?,
+        };
         super::transform::check_requires_grad(requires_grad)?;
         ok(slf.get().get().set_requires_grad(requires_grad))?;
         Ok(slf)
     }
 
-    /// True where no recorded operation made this tensor.
+    /// True where no recorded operation made this tensor: gradients of leaves are gathered in `grad`. All tensors that require
+    /// no gradient are leaves. Raises nothing.
     ///
     /// >>> x = ferrograd.ones(1, requires_grad=True)
     /// >>> x.is_leaf, (x * 2).is_leaf
@@ -594,8 +661,13 @@ impl PyTensor {
         self.get().is_leaf()
     }
 
-    /// The gradient gathered so far, or None. What is assigned must have the shape and the dtype of the tensor.
+    /// The gradient gathered so far by all passes that led here, or None.
     /// Results of operations gather none unless `retain_grad` asks for it: a UserWarning says so.
+    ///
+    /// Shapes: that of the tensor.
+    /// Dtypes: that of the tensor.
+    /// Raises, where it is assigned: TypeError for what is neither a tensor nor None, and for another dtype; RuntimeError for
+    /// another shape, and for the tensor itself.
     ///
     /// >>> x = ferrograd.tensor([3.0], requires_grad=True)
     /// >>> (x * x).backward()
@@ -636,7 +708,8 @@ impl PyTensor {
         ok(self.get().set_grad(None))
     }
 
-    /// The node that made this tensor, or None.
+    /// The node of the graph that made this tensor: a `Node`, whose `next_functions` lead on to the leaves. None for leaves.
+    /// Raises nothing.
     ///
     /// >>> x = ferrograd.ones(1, requires_grad=True)
     /// >>> (x * 2).grad_fn.name()
@@ -649,7 +722,12 @@ impl PyTensor {
         edge.filter(|e| e.node.leaf().is_none()).map(|e| node::wrap(py, e.node)).transpose()
     }
 
-    /// The same elements without history and without version checks. What is assigned becomes what the tensor shows.
+    /// The same elements without history and without version checks: what is written is not seen by the graph.
+    /// What is assigned becomes what the tensor shows, in its own shape.
+    ///
+    /// Shapes: any, kept.
+    /// Dtypes: any, kept.
+    /// Raises, where it is assigned: TypeError for what is no tensor; RuntimeError for integers where a gradient is asked for.
     ///
     /// >>> w = ferrograd.tensor([1.0], requires_grad=True)
     /// >>> w.data -= 0.5
@@ -670,7 +748,11 @@ impl PyTensor {
         Ok(())
     }
 
-    /// The same elements without history, sharing memory and version checks.
+    /// The same elements without history: a leaf that requires no gradient, on the same memory. A change in place of one is seen
+    /// in the other and by the graph, which checks the versions of what it keeps. Raises nothing.
+    ///
+    /// Shapes: any, kept.
+    /// Dtypes: any, kept.
     ///
     /// >>> x = ferrograd.ones(1, requires_grad=True)
     /// >>> (x * 2).detach()
@@ -680,7 +762,7 @@ impl PyTensor {
     }
 
     /// Cuts this tensor off from its history.
-    /// NotImplementedError for views.
+    /// RuntimeError for views, whose history is that of what they show.
     ///
     /// >>> y = ferrograd.ones(1, requires_grad=True) * 2
     /// >>> y.detach_()

@@ -237,7 +237,10 @@ impl Tensor {
         }
         let meta = self.meta_or_new().clone().into_raw();
         let d = &data.0;
-        Ok(Tensor::with(d.storage.clone(), d.layout.clone(), d.dtype, Versioning::Tracked, None, meta))
+        let changes = self.changes();
+        let tensor = Tensor::with(d.storage.clone(), d.layout.clone(), d.dtype, Versioning::Tracked, None, meta);
+        tensor.count_from(changes);
+        Ok(tensor)
     }
 
     /// Sizes.

@@ -15,7 +15,7 @@ EXTRAS = {"sklearn": "scikit-learn", "matplotlib": "matplotlib", "tqdm": "tqdm"}
 
 def language(chosen: str | None) -> str:
     """The language that was asked for, or else the locale's."""
-    if chosen:
+    if chosen in ("en", "zh"):
         return chosen
     locale = next((os.environ[n] for n in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(n)), "")
     return "zh" if locale.lower().startswith("zh") else "en"
@@ -106,22 +106,41 @@ def learn(lang: str, fast: bool, folder: Path) -> int:
     return 0
 
 
+def spoken(chosen: str | None) -> str:
+    """As `language`, where the output has its characters."""
+    lang = language(chosen)
+    return "en" if lang == "zh" and not shows_chinese() else lang
+
+
+def command_line(lang: str) -> argparse.ArgumentParser:
+    """What reads the arguments, with its help in a language."""
+
+    class Help(argparse.HelpFormatter):
+        def add_usage(self, usage, actions, groups, prefix=None):
+            super().add_usage(usage, actions, groups, MESSAGES["usage"].into(lang) if prefix is None else prefix)
+
+    def told(key: str) -> str:
+        return MESSAGES[key].into(lang)
+
+    parser = argparse.ArgumentParser(prog="python -m ferrograd", description=told("describe"), formatter_class=Help, add_help=False)
+    options = parser.add_argument_group(told("options"))
+    options.add_argument("-h", "--help", action="help", help=told("help"))
+    options.add_argument("--lang", choices=["en", "zh"], help=told("lang"))
+    options.add_argument("--fast", action="store_true", help=told("fast"))
+    options.add_argument("--out", default=".", metavar="DIR", help=told("out"))
+    return parser
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the demonstration."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ferrograd",
-        description="Walks through automatic differentiation, then trains a small classifier and draws the result.",
-    )
-    parser.add_argument("--lang", choices=["en", "zh"], help="the language (default: the locale's)")
-    parser.add_argument("--fast", action="store_true", help="train for a few epochs only")
-    parser.add_argument("--out", default=".", metavar="DIR", help="where ferrograd-demo.png is written (default: here)")
-    options = parser.parse_args(arguments)
+    before = argparse.ArgumentParser(add_help=False)
+    before.add_argument("--lang")
+    options = command_line(spoken(before.parse_known_args(arguments)[0].lang)).parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
         # Lines keep their order with the progress bar's; a path may have characters that the encoding lacks.
         sys.stdout.reconfigure(line_buffering=True, errors="replace")
-    lang = language(options.lang)
-    if lang == "zh" and not shows_chinese():
-        lang = "en"
+    lang = spoken(options.lang)
+    if lang != language(options.lang):
         terminal.tell(MESSAGES["no_chinese"].into(lang))
     walk(lang)
     print()

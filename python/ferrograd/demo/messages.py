@@ -16,6 +16,16 @@ class Text:
 
 
 MESSAGES = {
+    "usage": Text("usage: ", "用法："),
+    "options": Text("options", "选项"),
+    "describe": Text(
+        "Walks through automatic differentiation, then trains a small classifier and draws the result.",
+        "逐步讲解自动微分，然后训练一个小分类器并画出结果。",
+    ),
+    "help": Text("show this help message and exit", "显示此帮助并退出"),
+    "lang": Text("the language (default: the locale's)", "语言（默认取自系统区域设置）"),
+    "fast": Text("train for a few epochs only", "只训练几轮"),
+    "out": Text("where ferrograd-demo.png is written (default: here)", "ferrograd-demo.png 的保存目录（默认：当前目录）"),
     "title": Text("Automatic differentiation in eleven ideas", "自动微分：十一个要点"),
     "import": Text("All programs below begin with this line:", "下面的程序都以这一行开头："),
     "graph": Text("The recorded graph, from the result to the leaves:", "记录下来的计算图，从结果到叶子节点："),

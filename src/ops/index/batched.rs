@@ -6,6 +6,7 @@ use super::super::{batch, inplace, view};
 use super::{Index, indices, inverse, is_mask};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 
 const WHOLE: Index = Index::Slice { start: None, stop: None, step: 1 };
 
@@ -21,6 +22,7 @@ struct Moved {
 /// # Errors
 /// For masks that are batched, and as [`super::get`].
 pub(super) fn get(x: &Tensor, parts: &[Index], level: u32) -> Result<Tensor> {
+    let parts = &masks(parts)?;
     let size = batch::size(level, indices(parts).chain([x]));
     let moved = moved(x.rank(), parts, level, size)?;
     let found = super::get(&batch::unwrapped(x, level, size)?, &moved.parts)?;
@@ -36,6 +38,7 @@ pub(super) fn set(x: &Tensor, parts: &[Index], value: &Tensor, level: u32) -> Re
     let Some(target) = x.batch().filter(|b| b.level == level) else {
         return Err(Error::BatchedInPlace { op: "index_put_" });
     };
+    let parts = &masks(parts)?;
     let size = target.value.shape()[0];
     let moved = moved(x.rank(), parts, level, size)?;
     let rank = moved.order.len();
@@ -51,6 +54,15 @@ pub(super) fn set(x: &Tensor, parts: &[Index], value: &Tensor, level: u32) -> Re
         return inplace::copy_(&super::get(&target.value, &moved.parts)?, &value).map(drop);
     }
     super::set(&target.value, &moved.parts, &view::permute(&value, &inverse(&moved.order))?)
+}
+
+/// Parts with truth values as masks without dimensions.
+fn masks(parts: &[Index]) -> Result<Vec<Index>> {
+    let one = |part: &Index| match part {
+        Index::Truth(truth) => Tensor::scalar(*truth, DType::Bool).map(Index::Tensor),
+        other => Ok(other.clone()),
+    };
+    parts.iter().map(one).collect()
 }
 
 fn is_sorted(order: &[isize]) -> bool {
@@ -109,7 +121,7 @@ impl Place {
         let (mut dim, mut first, mut gap, mut adjacent, mut ellipsis) = (0, None, false, true, false);
         for part in parts {
             match part {
-                Index::Tensor(_) => {
+                Index::Tensor(_) | Index::Truth(_) => {
                     adjacent &= first.is_none() || !gap;
                     first.get_or_insert(dim);
                     gap = false;
