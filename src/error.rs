@@ -57,6 +57,9 @@ pub enum Error {
     /// An index beyond the size.
     #[error("{op}: index {index} is out of bounds for dimension {dim} with size {size}")]
     IndexRange { op: &'static str, index: i64, dim: usize, size: usize },
+    /// An index into a dimension that has no elements.
+    #[error("{op}: index is out of bounds for dimension {dim} with size 0")]
+    NothingToIndex { op: &'static str, dim: usize },
     /// An index beyond the size, of `gather` and its kin.
     #[error("{op}: index {index} is out of bounds for dimension {dim} with size {size}")]
     GatherRange { op: &'static str, index: i64, dim: usize, size: usize },
@@ -534,6 +537,7 @@ impl Error {
             | IndexShapes { .. }
             | EmptyTotal { op: "argmax" | "argmin", .. }
             | IndexRange { .. }
+            | NothingToIndex { .. }
             | TooManyIndices { .. }
             | IndexDType { .. }
             | MaskShape { .. }

@@ -166,9 +166,12 @@ fn integral(op: &'static str, y: &Tensor, x: Option<&Tensor>, dx: f64, dim: isiz
     if y.dtype() == DType::Bool || x.is_some_and(|x| x.dtype() == DType::Bool) {
         return refused(op, "received a bool input for `x` or `y`, but bool is not supported".into());
     }
+    if n == 0 && running {
+        return mul(y, 1.0);
+    }
     if n == 0 {
         let shape: Vec<usize> = y.shape().iter().enumerate().filter(|(i, _)| *i != d).map(|(_, &s)| s).collect();
-        return if running { Tensor::zeros(&[0], y.dtype()) } else { Tensor::zeros(&shape, y.dtype()) };
+        return Tensor::zeros(&shape, y.dtype());
     }
     let halves = |t: &Tensor, dim: isize| -> Result<[Tensor; 2]> {
         let n = t.shape()[wrap_dim(op, dim, t.rank())?] as isize;

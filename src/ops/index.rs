@@ -175,6 +175,11 @@ fn selection(parsed: &Parsed) -> Result<(Selection, Indices)> {
         let shapes = parsed.advanced.iter().map(|(_, t)| t.shape().to_vec()).collect();
         Error::IndexShapes { op: OP, shapes }
     })?;
+    let size = |dim: usize| parsed.view.shape()[dim];
+    if let Some((dim, _)) = parsed.advanced.iter().find(|(d, t)| size(*d) == 0 && t.numel() > 0) {
+        // Nothing is read or written where another size is zero too, and nothing would find this out.
+        return Err(Error::NothingToIndex { op: OP, dim: *dim });
+    }
     let spread = |(_, index): &(usize, Tensor)| match index.dtype() {
         DType::I64 | DType::I32 => view::expand(&cast::to(index, DType::I64)?, &view::signed(&shape)),
         dtype => Err(Error::IndexDType { op: OP, dtype }),

@@ -11,6 +11,7 @@ use crate::graph::node::{Backward, Derivative, Gradients};
 use crate::graph::saved::Saved;
 use crate::kernels::lookup::{Greatest, Least, Multiply, Put};
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
 /// What becomes of several elements for one place.
@@ -56,6 +57,9 @@ pub(super) fn reduced(
     };
     match reduce {
         Reduce::Sum => select::joined(s, &start(0)?, list, indices.clone(), Deed::Add),
+        Reduce::Mean if x.dtype() == DType::Bool => {
+            Err(Error::NotImplemented { op: s.op, what: "the mean of truth values: this".into() })
+        }
         Reduce::Mean => {
             let total = select::joined(s, &start(0)?, list, indices.clone(), Deed::Add)?;
             // Places that nothing was sent to have their own element.

@@ -7,10 +7,10 @@ use super::gather::{not_whole, whole};
 use super::reduction::{self, Reduce};
 use super::registry::{Arguments, operation};
 use super::select::{self, Deed, Family, Indices, Kind, Selection};
-use super::view;
+use super::{batch, view};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use crate::tensor::dtype::Category;
+use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::wrap_dim;
 use crate::tensor::scalar::Scalar;
 
@@ -88,7 +88,16 @@ operation! {
 /// # Errors
 /// For a dimension or indices out of range, and indices that are no vector of int64 or int32.
 pub fn index_select(x: &Tensor, dim: isize, index: &Tensor) -> Result<Tensor> {
-    let (selection, indices) = rows("index_select", &ROWS, x, dim, index)?;
+    const OP: &str = "index_select";
+    let (selection, indices) = rows(OP, &ROWS, x, dim, index)?;
+    if x.numel() == 0 && batch::level([x, index]).is_none() {
+        // Nothing is read, and nothing would find out an index that is out of range.
+        let dim = wrap_dim(OP, dim, x.rank())?;
+        let size = x.shape()[dim];
+        if let Some(bad) = indices[0].to_vec::<i64>()?.into_iter().find(|i| !(0..size as i64).contains(i)) {
+            return Err((ROWS.out_of_range)(OP, bad, dim, size));
+        }
+    }
     select::take(&selection, x, indices)
 }
 
@@ -153,7 +162,11 @@ operation! {
 /// The scale of a call of `index_add`, unless it is 1.
 fn alpha(a: &Arguments, x: &Tensor) -> Result<Option<Scalar>> {
     let alpha = a.number(4)?;
-    let alpha = if x.dtype().category() <= Category::Integer { alpha.cut(a.op, x.dtype())? } else { alpha };
+    let alpha = match x.dtype() {
+        DType::Bool => Scalar::Int(i64::from(alpha.as_f64() != 0.0)),
+        dtype if dtype.category() == Category::Integer => alpha.cut(a.op, dtype)?,
+        _ => alpha,
+    };
     Ok(Some(alpha).filter(|n| n.as_f64() != 1.0))
 }
 
@@ -229,8 +242,8 @@ operation! {
 }
 
 operation! {
-    /// A copy in which all slices for one index of a dimension become one: their 'prod', 'mean', 'amax' or 'amin', with the
-    /// one there already unless `include_self` is false.
+    /// A copy in which all slices for one index of a dimension become one: their 'prod', 'mean' (not of bool), 'amax' or
+    /// 'amin', with the one there already unless `include_self` is false.
     ///
     /// Shapes: `self` any, kept; `index` is `(n,)`, `source` that of `self` with `n` along `dim`.
     ///

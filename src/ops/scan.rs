@@ -304,7 +304,7 @@ fn running_extreme(op: &'static str, node: &'static str, x: &Tensor, dim: isize)
 
 operation! {
     /// Differences of neighbours along a dimension, `n` times; of bool, whether they differ. `prepend` and `append` are
-    /// joined to the ends first.
+    /// joined to the ends first. With `n = 0` the tensor as it is.
     ///
     /// Shapes: any of at least one dimension; `n` elements less along `dim`.
     ///
@@ -332,10 +332,11 @@ fn diff(x: &Tensor, parts: &[Tensor], n: isize, dim: isize) -> Result<Tensor> {
     if n < 0 {
         return Err(Error::Invalid { op: OP, what: format!("order must be non-negative but got {n}") });
     }
-    let mut y = if parts.len() > 1 { join::cat(parts, dim as isize)? } else { x.clone() };
     if n == 0 {
-        return if parts.len() > 1 { Ok(y) } else { view::alias(x) };
+        // As in NumPy: then nothing is joined either.
+        return copy::clone(x);
     }
+    let mut y = if parts.len() > 1 { join::cat(parts, dim as isize)? } else { x.clone() };
     for _ in 0..(n as usize).min(y.shape()[dim]) {
         let rest = y.shape()[dim] as isize - 1;
         let (later, earlier) = (view::narrow(&y, dim as isize, 1, rest)?, view::narrow(&y, dim as isize, 0, rest)?);

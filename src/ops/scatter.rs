@@ -140,8 +140,8 @@ pub fn scatter_add(x: &Tensor, dim: isize, index: &Tensor, list: &Tensor) -> Res
 }
 
 operation! {
-    /// As `scatter`, all elements for one place becoming one: their 'sum', 'prod', 'mean', 'amax' or 'amin', with the one
-    /// there already unless `include_self` is false.
+    /// As `scatter`, all elements for one place becoming one: their 'sum', 'prod', 'mean' (not of bool), 'amax' or 'amin',
+    /// with the one there already unless `include_self` is false.
     ///
     /// Shapes: `self` any, kept; `index` is nowhere larger than `src`, nor than `self` but along `dim`.
     ///

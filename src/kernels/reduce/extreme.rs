@@ -108,6 +108,9 @@ tiered! { fn better_kernel<P: Pair>(best: *mut P::A, at: *mut i32, row: *const P
 /// As [`super::reduce`], and nothing is reduced over nothing. `values` may be null; the reduced axes are at most one, or
 /// all, in row-major order.
 pub unsafe fn extremes<A: Accumulator, E: End<A>>(source: Source<A>, space: &Space, values: *mut A, places: *mut i64) {
+    if space.results() == 0 {
+        return;
+    }
     let (values, places) = (Apart(values), Apart(places));
     let write = |to: isize, found: Found<A>| {
         // SAFETY: the caller's; each result is written once.

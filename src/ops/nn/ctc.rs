@@ -35,10 +35,17 @@ operation! {
         "nn.ctc_loss(Tensor log_probs, Tensor targets, int[] input_lengths, int[] target_lengths, int blank=0, str reduction='mean', bool zero_infinity=False)"
     ],
     |n, a| {
-        let lengths = |at: usize| -> Result<Vec<i64>> {
-            Ok(if n == 0 { a.tensor(at)?.to_vec()? } else { a.ints(at)?.iter().map(|&i| i as i64).collect() })
+        let lengths = |at: usize, name: &str| -> Result<Vec<i64>> {
+            if n > 0 {
+                return Ok(a.ints(at)?.iter().map(|&i| i as i64).collect());
+            }
+            let given = a.tensor(at)?;
+            if given.dtype() == DType::Bool || given.dtype().is_floating_point() {
+                return invalid(a.op, format!("{name} must be integral, got {}", given.dtype()));
+            }
+            given.to_vec()
         };
-        let (steps, labels) = (lengths(2)?, lengths(3)?);
+        let (steps, labels) = (lengths(2, "input_lengths")?, lengths(3, "target_lengths")?);
         Ok(ctc_loss(a, &steps, &labels)?.into())
     }
 }

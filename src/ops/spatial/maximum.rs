@@ -371,7 +371,9 @@ fn fractionally(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
         // torch takes the samples of an image in the order of columns and rows, and of a volume as they come.
         let from = if spatial == 2 { 1 - d } else { d };
         let of = |p: usize| {
-            starts(numbers[p * spatial + from], own[d], wanted[d] as usize, kernel[d] as usize, single)
+            // Without images the windows of one are made, from no sample.
+            let sample = numbers.get(p * spatial + from).copied().unwrap_or_default();
+            starts(sample, own[d], wanted[d] as usize, kernel[d] as usize, single)
                 .into_iter()
                 .map(|start| Window { start, count: kernel[d] as usize, step: 1 })
                 .collect()
