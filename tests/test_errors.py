@@ -183,6 +183,7 @@ CALLS = {
     "GatherRange": (lambda: fg.ones(2).gather(0, fg.tensor([5])), RuntimeError),
     "IndexShape": (lambda: fg.ones(2).index_copy(0, fg.tensor([0]), fg.ones(2)), IndexError),
     "IndexRange": (lambda: fg.ones(2)[5], IndexError),
+    "NothingToIndex": (lambda: fg.zeros(0, 0).index_put((fg.tensor([2]),), fg.zeros(1, 0)), IndexError),
     "TooManyIndices": (lambda: fg.ones(2)[0, 0], IndexError),
     "IndexDType": (lambda: fg.ones(2)[fg.ones(1)], IndexError),
     "IndexScalar": (lambda: fg.tensor(1.0)[0], IndexError),
