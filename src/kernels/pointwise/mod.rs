@@ -2,6 +2,7 @@
 
 mod computed;
 mod order;
+mod stream;
 mod tiles;
 
 use std::cell::RefCell;
@@ -138,6 +139,8 @@ struct Plan<'a, T: Run> {
     outputs: SmallVec<[Place; 2]>,
     /// True where the last step's result goes straight to the only output.
     is_direct: bool,
+    /// True where the result goes around the caches.
+    streams: bool,
     /// True where what is read or written in place lies side by side along the innermost dimension only, so that no block
     /// reaches from one row into the next.
     by_rows: bool,
@@ -262,6 +265,7 @@ impl<'a, T: Run> Plan<'a, T> {
             registers: 0,
             outputs: SmallVec::new(),
             is_direct: false,
+            streams: false,
             by_rows: false,
             inputs,
             targets,
@@ -275,6 +279,7 @@ impl<'a, T: Run> Plan<'a, T> {
         plan.find_tiled();
         plan.place(op, program, numbers, params)?;
         plan.is_direct = plan.may_be_direct();
+        plan.streams = plan.may_stream();
         plan.by_rows = plan.goes_by_rows();
         Ok(plan)
     }
@@ -435,6 +440,9 @@ impl<'a, T: Run> Plan<'a, T> {
                     .fill(value);
             }
             body(file, file.wrapping_add(self.registers * pitch::<T>()));
+            if self.streams {
+                stream::fence();
+            }
         });
     }
 
@@ -462,7 +470,7 @@ impl<'a, T: Run> Plan<'a, T> {
 
     /// True for one step from memory to memory, which blocks would only interrupt.
     fn needs_no_registers(&self) -> bool {
-        self.steps.len() == 1 && self.registers == 1 && self.is_direct
+        self.steps.len() == 1 && self.registers == 1 && self.is_direct && !self.streams
     }
 
     /// Runs the program on elements `start..end`, at most one block where it needs registers.
@@ -470,11 +478,14 @@ impl<'a, T: Run> Plan<'a, T> {
     /// # Safety
     /// As [`run`]; `file` has the plan's registers, and `tile` is the row of the first tile where there are any.
     unsafe fn block(&self, file: *mut T, tile: *const T, start: usize, end: usize) {
-        let direct = self.is_direct.then(|| self.targets[0].data.cast::<T>().wrapping_offset(self.offset(0, start)));
+        let target = self.is_direct.then(|| self.targets[0].data.cast::<T>().wrapping_offset(self.offset(0, start)));
+        let direct = target.filter(|_| !self.streams);
         // SAFETY: the caller's.
         unsafe {
             let address = self.steps(file, tile, start, end, direct);
-            if direct.is_none() {
+            if let Some(target) = target.filter(|_| self.streams) {
+                stream::copy(address(self.outputs[0]), target, end - start);
+            } else if direct.is_none() {
                 for (number, &place) in self.outputs.iter().enumerate() {
                     self.store(number, address(place), start, end);
                 }

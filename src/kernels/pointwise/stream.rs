@@ -1,0 +1,67 @@
+//! Results of programs that go around the caches: where a program reads and writes more than these hold, nothing of it would
+//! be found there again, and a store that does not read its line first saves a third of the traffic.
+
+use super::{Input, Plan};
+use crate::kernels::instructions::Run;
+
+/// Bytes read and written from which results go around the caches: what last-level caches of ordinary machines hold.
+const LARGE: usize = 32 << 20;
+
+impl<T: Run> Plan<'_, T> {
+    /// True where the result goes straight to memory without gaps that nothing has read, and the caches cannot hold it all.
+    pub(super) fn may_stream(&self) -> bool {
+        if !cfg!(target_arch = "x86_64") || !self.is_direct || !self.walk.is_row_major(0) {
+            return false;
+        }
+        let target = self.targets[0].data.cast_const();
+        let arrays = self.inputs.iter().zip(&self.operand).filter_map(|(input, &operand)| match *input {
+            Input::Array { data, .. } => Some((data, operand)),
+            Input::Number(_) => None,
+        });
+        let (mut traffic, mut is_read) = (1, false);
+        for (data, operand) in arrays {
+            is_read |= data == target;
+            traffic += usize::from(self.walk.is_row_major(operand));
+        }
+        !is_read && traffic * self.walk.shape.iter().product::<usize>() * size_of::<T>() >= LARGE
+    }
+}
+
+/// Copies `n` elements, around the caches where the target is aligned for it. [`fence`] ends a run of such copies.
+///
+/// # Safety
+/// Both have `n` elements, which do not overlap.
+#[cfg(target_arch = "x86_64")]
+pub(super) unsafe fn copy<T>(from: *const T, to: *mut T, n: usize) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+    const WIDTH: usize = size_of::<__m128i>();
+    let bytes = n * size_of::<T>();
+    let (from, to) = (from.cast::<u8>(), to.cast::<u8>());
+    let whole = if to.addr().is_multiple_of(WIDTH) { bytes - bytes % WIDTH } else { 0 };
+    // SAFETY: the caller's; the target is aligned for whole vectors.
+    unsafe {
+        for at in (0..whole).step_by(WIDTH) {
+            _mm_stream_si128(to.add(at).cast(), _mm_loadu_si128(from.add(at).cast()));
+        }
+        std::ptr::copy_nonoverlapping(from.add(whole), to.add(whole), bytes - whole);
+    }
+}
+
+/// As on x86-64, through the caches.
+///
+/// # Safety
+/// As there.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) unsafe fn copy<T>(from: *const T, to: *mut T, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, n) }
+}
+
+/// Makes what was copied around the caches visible to other threads before what is written next.
+pub(super) fn fence() {
+    // SAFETY: every x86-64 processor has it.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
