@@ -119,6 +119,12 @@ def within(name, arguments, named):
         place = name == "bucketize"
         arguments[place] = arguments[place].sort(-1).values
         named.pop("sorter", None)
+    if name == "cov" and arguments[0].shape[-1:] and arguments[0].shape[-1] < 3:
+        # Without freedom the quotient is of roundings by zero.
+        named["correction"] = 0
+    if "weight" in named and name in ("nn.l1_loss", "nn.mse_loss"):
+        # The mean is over the sum of the weights, which is near zero where they have two signs.
+        named["weight"] = named["weight"].abs()
     if name.startswith("as_strided"):
         # References know of no memory but the elements in their order.
         arguments[0] = arguments[0].contiguous()

@@ -151,7 +151,13 @@ def histogram(self, float_dtype, bins=100, range=None, weight=None, density=Fals
 
 
 def histc(self, float_dtype, bins=100, min=0, max=0):
-    return histogram(self, float_dtype, bins, None if min == max else [min, max])[0]
+    """The interval of each element by a quotient, with the roundings of the dtype: they decide at the bounds."""
+    a = self.ravel().astype(float_dtype)
+    ends = [min, max] if min != max else [a.min(), a.max()] if a.size else [0, 0]
+    low, high = np.array(ends, float_dtype) if ends[0] != ends[1] else np.array(ends, float_dtype) + [-1, 1]
+    low, high = float_dtype.type(low), float_dtype.type(high)
+    places = ((a - low) * float_dtype.type(bins) / (high - low))[(a >= low) & (a <= high)].astype(int)
+    return np.bincount(places.clip(0, bins - 1), minlength=bins).astype(np.longdouble)
 
 
 def unique(self, sorted=True, return_inverse=False, return_counts=False, dim=None):

@@ -35,7 +35,8 @@ def matrix(size, wanted, factor, mode, align_corners, antialias):
         else:
             at = (i + 0.5) * step - 0.5
         if antialias:
-            # The kernel is as wide as a step, and what is outside counts nothing.
+            # The kernel is as wide as a step, and what is outside counts nothing. Elements are always areas.
+            at = (i + 0.5) * step - 0.5
             wide = max(step, 1.0)
             kernel = partial(cubic, a=-0.5) if mode == "bicubic" else tent
             for j in range(max(0, int(at + 0.5 - reach * wide + 0.5)), min(size, int(at + 0.5 + reach * wide + 0.5))):

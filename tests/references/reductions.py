@@ -63,7 +63,7 @@ def median(nan):
         if self.size:
             return self.ravel()[middle(self.ravel(), nan)]
         # Of nothing NaN, or what that is as an integer.
-        return np.full((), np.nan) if self.dtype.kind == "f" else np.full((), np.iinfo("int64").min).astype(self.dtype)
+        return np.full((), np.nan) if self.dtype.kind == "f" else np.full((), np.iinfo(self.dtype).min, self.dtype)
 
     return call
 
