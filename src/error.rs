@@ -470,6 +470,7 @@ impl Error {
             | NoDimensions { op, .. }
             | DimRepeated { op, .. }
             | IndexRange { op, .. }
+            | NothingToIndex { op, .. }
             | GatherRange { op, .. }
             | IndexShape { op, .. }
             | TooManyIndices { op, .. }

@@ -531,6 +531,15 @@ T.fill(x, row)
 """
 
 
+def test_reshaped_views_of_what_is_not_contiguous_have_a_node_of_their_own():
+    def names(T):
+        x = T.ones(2, 3, requires_grad=True)
+        reshaped = [x[:, 0].reshape(-1), x[:, :2].reshape(2, 2), x.t().reshape(3, 1, 2), x.reshape(6), x.reshape(-1, 1), x.t().reshape(6)]
+        return [y.grad_fn.name() for y in reshaped]
+
+    assert names(fg) == names(torch)
+
+
 @pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 3), (3, 1), (2, 1, 3), (1, 2, 1), (1, 1, 4), (0, 1), (2, 0, 1)])
 def test_copies_keep_the_strides_of_what_is_dense(shape):
     """Those of dimensions of size 1 too."""

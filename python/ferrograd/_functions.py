@@ -246,6 +246,8 @@ def _close(name: str, input: Tensor, other: Tensor, rtol: float, atol: float, eq
         raise _unlike(name, "equal_nan", 5, "bool", equal_nan)
     if input.dtype != other.dtype:
         raise RuntimeError(f"{name}: expected operands of the same dtype, got {input.dtype} and {other.dtype}")
+    if input.dtype == _ferrograd.bool:
+        return input == other
     size = other.abs()
     near = ((input - other).abs() <= atol + rtol * size).logical_and(size < inf)
     close = (input == other).logical_or(near)

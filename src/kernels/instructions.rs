@@ -156,11 +156,11 @@ macro_rules! real_computes {
         impl RealCompute for $t {
             #[inline(always)]
             fn is_far(self) -> bool {
-                math::$t::is_far(self)
+                math::$t::trigonometric::is_far(self)
             }
             #[inline(always)]
             fn near_sine(self, turn: u32) -> $t {
-                math::$t::near_sine(self, turn)
+                math::$t::trigonometric::near_sine(self, turn)
             }
         }
     )*};

@@ -264,6 +264,9 @@ pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tens
         });
     };
     dtype.require_numbers("linspace")?;
+    if !dtype.is_floating_point() {
+        [start, end].into_iter().try_for_each(|bound| Scalar::Float(bound).check_fits("linspace", dtype))?;
+    }
     let y = Tensor::uninitialized("linspace", &[count], dtype)?;
     let gaps = count.saturating_sub(1).max(1);
     macro_rules! fill {

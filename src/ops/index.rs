@@ -238,8 +238,9 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     if let Some(level) = batch::level(indices(parts).chain([x, value])) {
         return batched::set(x, parts, value, level);
     }
-    inplace::check("index_put_", x)?;
+    inplace::check_writable("index_put_", x)?;
     if let Some(mask) = whole_mask(x, parts) {
+        inplace::check_apart("index_put_", x)?;
         if value.numel() == 1 {
             let value = cast::to(&view::reshape(value, &[])?, x.dtype())?;
             let operands = [x.into(), mask.into(), (&value).into()];
@@ -263,6 +264,7 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
         }
         return inplace::copy_(&parsed.view, &squeezed(value, parsed.view.rank())?).map(drop);
     }
+    inplace::check_apart("index_put_", &parsed.view)?;
     let (selection, indices) = selection(&parsed)?;
     let mut tensors = parts.iter().filter(|part| matches!(part, Index::Tensor(_)));
     let is_one_mask = matches!((tensors.next(), tensors.next()), (Some(Index::Tensor(t)), None) if is_mask(t));

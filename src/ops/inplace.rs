@@ -148,10 +148,16 @@ pub(crate) enum Origin {
 /// For leaves that require a gradient while gradients are recorded, views of them, views that cannot be rebased,
 /// read-only memory, tensors whose elements share memory, and what the function of a transform has from outside.
 pub fn check(op: &'static str, target: &Tensor) -> Result<()> {
-    if !target.layout().is_non_overlapping() {
-        return Err(Error::Overlap { op });
-    }
+    check_apart(op, target)?;
     check_writable(op, target)
+}
+
+/// Whether each element of `target` has memory of its own.
+///
+/// # Errors
+/// Where some share it.
+pub(super) fn check_apart(op: &'static str, target: &Tensor) -> Result<()> {
+    if target.layout().is_non_overlapping() { Ok(()) } else { Err(Error::Overlap { op }) }
 }
 
 /// As [`check`] for a write of one number everywhere, which elements may share that stand outside of the graph.
@@ -159,7 +165,11 @@ fn check_filled(op: &'static str, target: &Tensor) -> Result<()> {
     if is_grad_enabled() && target.requires_grad() { check(op, target) } else { check_writable(op, target) }
 }
 
-fn check_writable(op: &'static str, target: &Tensor) -> Result<()> {
+/// Whether the memory and the history of `target` may be changed.
+///
+/// # Errors
+/// As [`check`], but for elements that share memory.
+pub(super) fn check_writable(op: &'static str, target: &Tensor) -> Result<()> {
     if target.storage().is_read_only() {
         return Err(Error::ReadOnly { op });
     }

@@ -171,11 +171,15 @@ fn wait(
     Ok(Tensor::new(value.storage().clone(), layout, dtypes.1, Versioning::fresh()))
 }
 
+/// Elements that no machine's memory holds.
+const UNHELD: usize = 1 << 40;
+
 /// Whether an operation may wait until somebody looks at its result: it is large, computed as floats, and nobody outside
 /// can change what it reads.
 #[inline]
 fn may_wait(compute: DType, result: DType, operands: &[Operand], shape: &[usize]) -> bool {
-    let is_large = || shape.iter().product::<usize>() >= pending::threshold();
+    // What no memory holds is an error at the call.
+    let is_large = || (pending::threshold()..UNHELD).contains(&shape.iter().product());
     let is_ours = |o: &Operand| o.tensor().is_none_or(|t| !t.storage().is_exposed());
     matches!(compute, DType::F32 | DType::F64)
         && (result == DType::Bool || result == compute)

@@ -81,7 +81,7 @@ def gradcheck(
     """
     assert check_forward_ad or check_backward_ad, "Expected at least one of check_forward_ad or check_backward_ad to be True"
     assert check_forward_ad or not check_batched_forward_grad, "Setting check_batched_forward_grad=True requires check_forward_ad to be True"
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    inputs = tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
     _check_inputs(inputs)
     check = _Check(Place(func, inputs), eps, atol, rtol, nondet_tol)
     try:

@@ -3,14 +3,14 @@
 mod exponential;
 mod logarithm;
 mod power;
-mod trigonometric;
+pub mod trigonometric;
 
 pub use super::division::{floor_divide_f32 as floor_divide, remainder_f32 as remainder};
 pub use super::neighbours::{copysign_f32 as copysign, nextafter_f32 as nextafter};
 pub use exponential::{exp, expm1, sigmoid, tanh};
 pub use logarithm::{log, log1p};
 pub use power::pow;
-pub use trigonometric::{cos, is_far, near_sine, sin};
+pub use trigonometric::{cos, sin};
 
 use crate::kernels::vector::Vector;
 

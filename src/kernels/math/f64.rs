@@ -4,7 +4,7 @@ mod exponential;
 mod hyperbolic;
 mod logarithm;
 mod power;
-mod trigonometric;
+pub mod trigonometric;
 
 pub use super::division::{floor_divide_f64 as floor_divide, remainder_f64 as remainder};
 pub use super::neighbours::{copysign_f64 as copysign, nextafter_f64 as nextafter};
@@ -13,7 +13,7 @@ pub use exponential::{exp, expm1, sigmoid, tanh};
 pub use hyperbolic::{acosh, asinh, atanh, cosh, exp2, log2, log10, sinh};
 pub use logarithm::{log, log1p};
 pub use power::pow;
-pub use trigonometric::{cos, is_far, near_sine, sin};
+pub use trigonometric::{cos, sin};
 
 use crate::kernels::vector::Vector;
 

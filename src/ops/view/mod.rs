@@ -143,7 +143,7 @@ pub fn reshape(x: &Tensor, shape: &[isize]) -> Result<Tensor> {
         return y;
     }
     match x.layout().view_strides(&sizes) {
-        Some(_) => view_as(x, sizes, "ViewBackward0"),
+        Some(_) => view_as(x, sizes, if x.is_contiguous() { "ViewBackward0" } else { "ReshapeAliasBackward0" }),
         None => {
             let copy = super::copy::clone_contiguous(x)?;
             let shape = copy.layout().shape.clone();
