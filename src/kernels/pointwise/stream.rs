@@ -1,29 +1,22 @@
-//! Results of programs that go around the caches: where a program reads and writes more than these hold, nothing of it would
-//! be found there again, and a store that does not read its line first saves a third of the traffic.
+//! Results of programs that go around the caches: where these cannot hold a result, nothing of it would be found there
+//! again, and a store that does not read its line first saves a third of the traffic.
 
 use super::{Input, Plan};
 use crate::kernels::instructions::Run;
 
-/// Bytes read and written from which results go around the caches: what last-level caches of ordinary machines hold.
+/// Bytes of a result that goes around the caches: what last-level caches of ordinary machines hold.
 const LARGE: usize = 32 << 20;
 
 impl<T: Run> Plan<'_, T> {
-    /// True where the result goes straight to memory without gaps that nothing has read, and the caches cannot hold it all.
+    /// True where the result goes straight to memory without gaps that nothing has read, and the caches cannot hold it.
     pub(super) fn may_stream(&self) -> bool {
-        if !cfg!(target_arch = "x86_64") || !self.is_direct || !self.walk.is_row_major(0) {
-            return false;
-        }
-        let target = self.targets[0].data.cast_const();
-        let arrays = self.inputs.iter().zip(&self.operand).filter_map(|(input, &operand)| match *input {
-            Input::Array { data, .. } => Some((data, operand)),
-            Input::Number(_) => None,
-        });
-        let (mut traffic, mut is_read) = (1, false);
-        for (data, operand) in arrays {
-            is_read |= data == target;
-            traffic += usize::from(self.walk.is_row_major(operand));
-        }
-        !is_read && traffic * self.walk.shape.iter().product::<usize>() * size_of::<T>() >= LARGE
+        let bytes = self.walk.shape.iter().product::<usize>() * size_of::<T>();
+        let is_target = |input: &Input| matches!(*input, Input::Array { data, .. } if data == self.targets[0].data);
+        cfg!(target_arch = "x86_64")
+            && bytes >= LARGE
+            && self.is_direct
+            && self.walk.is_row_major(0)
+            && !self.inputs.iter().any(is_target)
     }
 }
 
