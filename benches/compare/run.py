@@ -165,7 +165,7 @@ def main() -> int:
     for peer in installed:
         results[peer] = compare(peer, options)
     imports = {m: import_seconds(m) for m in about["versions"]}
-    text = table(results) + "\n\n" + "Import over bare Python: " + ", ".join(f"{m} {duration(s)}" for m, s in imports.items()) + "."
+    text = table(results) + "\n\n" + "Import over bare Python (ferrograd loads NumPy when it is first needed): " + ", ".join(f"{m} {duration(s)}" for m, s in imports.items()) + "."
     versions = ", ".join(f"{m} {v}" for m, v in about["versions"].items())
     text += f"\nMeasured on {about['cpu']}, {about['cores']} cores, Python {about['python']}, {versions}, {about['date']}."
     print(text)
