@@ -7,6 +7,7 @@ there is a call of every operation, also of a new one, without anyone writing it
 import contextlib
 import doctest
 import io
+import re
 import warnings
 from functools import cache
 
@@ -28,6 +29,16 @@ def function(name):
     """The operation as a Python function of tensors."""
     row = TABLE[name]
     return getattr(HOMES[row["home"]] if row["function"] else fg.Tensor, name.rpartition(".")[2])
+
+
+def told(name, what):
+    """What a docstring says under `Shapes:`, `Dtypes:` or `Raises:`, in one line without its point."""
+    lines = TABLE[name]["doc"].split("\n")
+    first = next((n for n, line in enumerate(lines) if line.startswith(f"{what}: ")), None)
+    if first is None:
+        return ""
+    last = next(n for n in range(first + 1, len(lines)) if not lines[n] or re.match("Dtypes: |Raises: ", lines[n]))
+    return " ".join(lines[first:last]).removeprefix(f"{what}: ").removesuffix(".")
 
 
 def tensors(value):

@@ -4,18 +4,8 @@ import math
 import re
 
 import fuzz
-from captured import TABLE, captured
+from captured import TABLE, captured, told
 from hypothesis import strategies as st
-
-
-def told(name, what="Shapes"):
-    """What a docstring says under `Shapes:`, in one line without its point."""
-    lines = TABLE[name]["doc"].split("\n")
-    first = next((n for n, line in enumerate(lines) if line.startswith(f"{what}: ")), None)
-    if first is None:
-        return ""
-    last = next(n for n in range(first + 1, len(lines)) if not lines[n] or re.match("Dtypes: |Raises: ", lines[n]))
-    return " ".join(lines[first:last]).removeprefix(f"{what}: ").removesuffix(".")
 
 
 COUNTS = {"one": 1, "two": 2, "three": 3}
@@ -51,7 +41,7 @@ class Shaped:
     """A call in the making: the signature that it follows, the numbers and the shapes that are known so far."""
 
     def __init__(self, data, name):
-        self.data, self.name, self.text, self.row = data, name, told(name), TABLE[name]
+        self.data, self.name, self.text, self.row = data, name, told(name, "Shapes"), TABLE[name]
         self.signature = self.pick(self.row["signatures"])
         self.parameters = list(fuzz.parameters(self.signature))
         self.values, self.shapes = {}, {}

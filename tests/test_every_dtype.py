@@ -10,12 +10,12 @@ import re
 
 import numpy as np
 import pytest
-from captured import TABLE, call, captured, mapped, tensors
+from captured import TABLE, call, captured, mapped, tensors, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples.random import DRAWN
 from test_operations import DIFFERENTIABLE, MASKED, POINTWISE, function, operands, reference, shapes_of, takes_number
-from test_terms import DTYPES, expected, taken, told
+from test_terms import DTYPES, expected, taken
 
 import ferrograd as fg
 

@@ -4,16 +4,12 @@ import collections
 
 import numpy as np
 import pytest
+from test_func import BATCH, Pair, X
 from trees import same
 
 import ferrograd as fg
 from ferrograd import func as fgf
 from ferrograd.utils import _pytree
-
-RNG = np.random.default_rng(3)
-X = RNG.normal(size=5)
-BATCH = RNG.normal(size=(3, 5))
-Pair = collections.namedtuple("Pair", ["first", "second"])
 
 
 class Layer:

@@ -10,7 +10,7 @@ import fuzz
 import numpy as np
 import pytest
 import wrong
-from captured import TABLE, call, function, mapped, of_tensors, tensors
+from captured import TABLE, call, function, mapped, of_tensors, tensors, told
 from captured import captured as as_written
 
 import ferrograd as fg
@@ -21,16 +21,6 @@ NAMES = sorted(TABLE)
 #: The forms in place of other operations.
 MADE = {name: name[:-1] for name in NAMES if name.endswith("_") and TABLE[name]["doc"].startswith(f"`{name.rpartition('.')[2][:-1]}` in place.\n\n") and name[:-1] in TABLE}
 PLAIN = [name for name in NAMES if name not in MADE]
-
-
-def told(name, what):
-    """What a docstring says under `Shapes:`, `Dtypes:` or `Raises:`, in one line without its point."""
-    lines = TABLE[name]["doc"].split("\n")
-    first = next((n for n, line in enumerate(lines) if line.startswith(f"{what}: ")), None)
-    if first is None:
-        return ""
-    last = next(n for n in range(first + 1, len(lines)) if not lines[n] or re.match("Dtypes: |Raises: ", lines[n]))
-    return " ".join(lines[first:last]).removeprefix(f"{what}: ").removesuffix(".")
 
 
 @pytest.mark.parametrize("name", NAMES)

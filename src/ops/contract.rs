@@ -125,21 +125,34 @@ fn matrices(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Res
         return y;
     }
     let c = product(op, a, b)?;
-    record(
-        node,
-        &c,
-        &[a, b],
-        &[Keep::Input(a), Keep::Input(b)],
-        Settings::default,
-        |call: &Call| -> Result<Gradients> {
-            // da = g b^T, db = a^T g; the engine sums over broadcast batches.
-            let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
-            let da = if call.needs[0] { Some(matrices_any(g, &view::transpose(b, -1, -2)?)?) } else { None };
-            let db = if call.needs[1] { Some(matrices_any(&view::transpose(a, -1, -2)?, g)?) } else { None };
-            Ok(smallvec![da, db])
-        },
-    )?;
+    record_product(node, &c, a, b)?;
     Ok(c)
+}
+
+/// Records `c` as the product of `a` and `b`; a vector is a row on the left and a column on the right.
+fn record_product(node: &'static str, c: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
+    record(node, c, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call: &Call| -> Result<Gradients> {
+        // da = g b^T, db = a^T g; the engine sums over broadcast batches.
+        let (a, b) = (&call.saved[0], &call.saved[1]);
+        let (row, column) = (a.rank() == 1, b.rank() == 1);
+        let (a, b) = (
+            if row { view::unsqueeze(a, 0)? } else { a.clone() },
+            if column { view::unsqueeze(b, 1)? } else { b.clone() },
+        );
+        let g = if row { &view::unsqueeze(&call.g, -2)? } else { &call.g };
+        let g = if column { &view::unsqueeze(g, -1)? } else { g };
+        let da = || -> Result<Tensor> {
+            let da = matrices_any(g, &view::transpose(&b, -1, -2)?)?;
+            if row { view::squeeze(&da, Some(&[-2])) } else { Ok(da) }
+        };
+        let db = || -> Result<Tensor> {
+            // One matrix on the right: the sum over the batch is the product of all rows.
+            let (a, g) = if a.rank() > 2 && b.rank() == 2 { (&rows(&a)?, &rows(g)?) } else { (&a, g) };
+            let db = matrices_any(&view::transpose(a, -1, -2)?, g)?;
+            if column { view::squeeze(&db, Some(&[-1])) } else { Ok(db) }
+        };
+        Ok(smallvec![call.needs[0].then(da).transpose()?, call.needs[1].then(db).transpose()?])
+    })
 }
 
 fn matrices_any(a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -202,35 +215,7 @@ fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     // torch takes the product of the transposed matrices where one on the left that is differentiated meets many.
     let one = a.rank() == 2 || (a.rank(), b.rank(), a.shape()[0]) == (3, 3, 1) && b.shape()[0] != 1;
     let node = if one && b.rank() > 2 && a.requires_grad() { "CloneBackward0" } else { "UnsafeViewBackward0" };
-    record(
-        node,
-        &c,
-        &[a, b],
-        &[Keep::Input(a), Keep::Input(b)],
-        Settings::default,
-        |call: &Call| -> Result<Gradients> {
-            // da = g b^T, db = a^T g; the engine sums over broadcast batches.
-            let (a, b) = (&call.saved[0], &call.saved[1]);
-            let (row, column) = (a.rank() == 1, b.rank() == 1);
-            let (a, b) = (
-                if row { view::unsqueeze(a, 0)? } else { a.clone() },
-                if column { view::unsqueeze(b, 1)? } else { b.clone() },
-            );
-            let g = if row { &view::unsqueeze(&call.g, -2)? } else { &call.g };
-            let g = if column { &view::unsqueeze(g, -1)? } else { g };
-            let da = || -> Result<Tensor> {
-                let da = matrices_any(g, &view::transpose(&b, -1, -2)?)?;
-                if row { view::squeeze(&da, Some(&[-2])) } else { Ok(da) }
-            };
-            let db = || -> Result<Tensor> {
-                // One matrix on the right: the sum over the batch is the product of all rows.
-                let (a, g) = if b.rank() == 2 { (&rows(&a)?, &rows(g)?) } else { (&a, g) };
-                let db = matrices_any(&view::transpose(a, -1, -2)?, g)?;
-                if column { view::squeeze(&db, Some(&[-1])) } else { Ok(db) }
-            };
-            Ok(smallvec![call.needs[0].then(da).transpose()?, call.needs[1].then(db).transpose()?])
-        },
-    )?;
+    record_product(node, &c, a, b)?;
     Ok(c)
 }
 

@@ -103,11 +103,10 @@ pub(crate) fn contiguous_copy(x: &Tensor) -> Result<Tensor> {
 
 /// The elements in new memory in the order that those of `like`, of the same shape, have in memory, without history.
 pub(crate) fn clone_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
-    if like.shape() != x.shape() || like.layout().is_row_major() {
+    if like.shape() != x.shape() {
         return contiguous_copy(x);
     }
-    let block = Tensor::uninitialized("clone", x.shape(), x.dtype())?;
-    let copy = laid_out_as(like, block);
+    let copy = laid_out_as(like, Tensor::uninitialized("clone", x.shape(), x.dtype())?);
     write(&copy, x)?;
     Ok(copy)
 }

@@ -1,6 +1,5 @@
 //! Distances between rows: of two matrices, and of one.
 
-use crate::memory::listed;
 use smallvec::smallvec;
 
 use super::arithmetic::{div, mul, sub};
@@ -12,6 +11,7 @@ use crate::graph::forward::{self, unrecorded};
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::Gradients;
 use crate::kernels::distance::{self as kernel, Of, Rows, metric};
+use crate::memory::listed;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Shape, broadcast};

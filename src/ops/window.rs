@@ -1,8 +1,6 @@
 //! A window on memory laid out as another tensor: cutting it out, setting it into zeros, replacing it. The first two are
 //! linear and each other's derivative; the third is what a change in place of a view is to its base.
 
-use crate::memory::listed;
-use crate::memory::scratch;
 use smallvec::smallvec;
 
 use super::recorded::link;
@@ -11,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::cycles::Object;
 use crate::graph::node::{Backward, Derivative, Edge, Edges, Gradients};
+use crate::memory::{listed, scratch};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::Layout;

@@ -2,10 +2,10 @@
 //!
 //! How deep a kernel goes at once fixes the order of its sums, and nothing else does.
 
-use crate::memory::scratch;
 use std::ops::Range;
 
 use crate::kernels::parallel;
+use crate::memory::scratch;
 
 use super::element::Float;
 use super::pack::with_room;

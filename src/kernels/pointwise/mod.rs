@@ -483,11 +483,13 @@ impl<'a, T: Run> Plan<'a, T> {
         // SAFETY: the caller's.
         unsafe {
             let address = self.steps(file, tile, start, end, direct);
-            if let Some(target) = target.filter(|_| self.streams) {
-                stream::copy(address(self.outputs[0]), target, end - start);
-            } else if direct.is_none() {
-                for (number, &place) in self.outputs.iter().enumerate() {
-                    self.store(number, address(place), start, end);
+            match target {
+                Some(target) if self.streams => stream::copy(address(self.outputs[0]), target, end - start),
+                Some(_) => {}
+                None => {
+                    for (number, &place) in self.outputs.iter().enumerate() {
+                        self.store(number, address(place), start, end);
+                    }
                 }
             }
         }

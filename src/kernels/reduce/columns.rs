@@ -1,6 +1,5 @@
 //! Reductions whose nearest elements go into results side by side: rows are combined with each other.
 
-use crate::memory::scratch;
 use smallvec::SmallVec;
 
 use super::space::{self, Axis, Space};
@@ -9,6 +8,7 @@ use crate::kernels::dispatch::{tier, tiered};
 use crate::kernels::element::Element;
 use crate::kernels::parallel;
 use crate::kernels::source::Source;
+use crate::memory::scratch;
 
 /// Results that one piece of work has.
 const WIDTH: usize = 512;

@@ -1,6 +1,5 @@
 //! The greatest or least elements with their places: of equals the first, and what is not a number before all others.
 
-use crate::memory::scratch;
 use std::marker::PhantomData;
 
 use super::kinds::{Accumulator, Greatest, Least};
@@ -10,6 +9,7 @@ use super::{Apart, BLOCK, GRAIN, Reduction};
 use crate::kernels::dispatch::{tier, tiered};
 use crate::kernels::parallel;
 use crate::kernels::source::Source;
+use crate::memory::scratch;
 
 /// An end of the order.
 pub trait End<A: Accumulator>: Reduction<In = A, Out = A> {
