@@ -130,7 +130,7 @@ impl Program {
     }
 
     /// Leaves only the steps that the outputs need.
-    fn without_dead_steps(self) -> Program {
+    pub fn without_dead_steps(self) -> Program {
         let mut live = vec![false; self.steps.len()];
         for &out in &self.outputs {
             live[out as usize] = true;

@@ -4,28 +4,32 @@ use super::dispatch::{Tier, tiered};
 use super::element::Compute;
 use super::expr::OpCode;
 use super::function::{Function, functions};
+use super::joins::{Join, join_loop};
 use super::lane::{Lane, Real};
-use super::math;
+use super::sines::{RealCompute, both_loop, sine_loop};
 
-/// One instruction over `n` elements: `dst[i] = op(a[i], b[i], c[i])`. Arguments that the operation lacks are ignored.
-pub type Loop<T> = unsafe fn(*mut T, *const T, *const T, *const T, usize);
+/// One instruction, or some joined, over `n` elements: `dst[i] = op(a[i], b[i], c[i], d[i])`. Arguments that the operation
+/// lacks are ignored.
+pub type Loop<T> = unsafe fn(*mut T, *const T, *const T, *const T, *const T, usize);
+/// Two functions of the same `n` elements, which they share most of the work for.
+pub type TwinLoop<T> = unsafe fn(*mut T, *mut T, *const T, usize);
 
 /// What an instruction does with vectors. A trait and not closures: only functions marked so are sure to be inlined into
 /// the instruction set of their caller.
-trait Step<L> {
+pub(super) trait Step<L> {
     /// How many arguments it reads.
     const ARITY: usize;
-    fn eval(a: L, b: L, c: L) -> L;
+    fn eval(a: L, b: L, c: L, d: L) -> L;
 }
 
 macro_rules! steps {
     ($($name:ident / $arity:literal: |$a:ident, $b:ident, $c:ident| $body:expr;)*) => {$(
-        struct $name;
+        pub(super) struct $name;
         impl<L: Lane> Step<L> for $name {
             const ARITY: usize = $arity;
             #[inline(always)]
             #[allow(unused_variables, reason = "steps of fewer arguments")]
-            fn eval($a: L, $b: L, $c: L) -> L { $body }
+            fn eval($a: L, $b: L, $c: L, _d: L) -> L { $body }
         }
     )*};
 }
@@ -65,7 +69,7 @@ struct MulAdd;
 impl<L: Real> Step<L> for MulAdd {
     const ARITY: usize = 3;
     #[inline(always)]
-    fn eval(a: L, b: L, c: L) -> L {
+    fn eval(a: L, b: L, c: L, _d: L) -> L {
         a.mul_add(b, c)
     }
 }
@@ -88,7 +92,7 @@ macro_rules! real_steps {
                 const ARITY: usize = 1 $(+ { stringify!($other); 1 })?;
                 #[inline(always)]
                 #[allow(unused_variables, reason = "functions of one argument")]
-                fn eval(a: L, b: L, _c: L) -> L {
+                fn eval(a: L, b: L, _c: L, _d: L) -> L {
                     call!($name, a, b, $($other)?)
                 }
             }
@@ -106,15 +110,22 @@ functions!(real_steps);
 
 /// A loop over single elements: the compiler makes better vectors of it than of one over vectors.
 #[inline(always)]
-unsafe fn each<T: Compute, S: Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
+unsafe fn each<T: Compute, S: Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) {
     // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees.
     let is_in_place = dst.cast_const() == a;
     // SAFETY: the caller of the loop gives `n` readable elements in each argument used and `n` writable in `dst`.
-    unsafe { if is_in_place { singles::<T, S>(dst, dst, b, c, n) } else { singles::<T, S>(dst, a, b, c, n) } }
+    unsafe { if is_in_place { singles::<T, S>(dst, dst, b, c, d, n) } else { singles::<T, S>(dst, a, b, c, d, n) } }
 }
 
 #[inline(always)]
-unsafe fn singles<T: Compute, S: Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
+unsafe fn singles<T: Compute, S: Step<T::One>>(
+    dst: *mut T,
+    a: *const T,
+    b: *const T,
+    c: *const T,
+    d: *const T,
+    n: usize,
+) {
     let one = T::One::constant(1.0);
     let mut i = 0;
     // SAFETY: as in `each`.
@@ -123,98 +134,28 @@ unsafe fn singles<T: Compute, S: Step<T::One>>(dst: *mut T, a: *const T, b: *con
             let x = if S::ARITY > 0 { a.add(i).cast::<T::One>().read() } else { one };
             let y = if S::ARITY > 1 { b.add(i).cast::<T::One>().read() } else { one };
             let z = if S::ARITY > 2 { c.add(i).cast::<T::One>().read() } else { one };
-            dst.add(i).cast::<T::One>().write(S::eval(x, y, z));
+            let w = if S::ARITY > 3 { d.add(i).cast::<T::One>().read() } else { one };
+            dst.add(i).cast::<T::One>().write(S::eval(x, y, z, w));
             i += 1;
         }
     }
 }
 
 /// A compute type whose vectors an instruction takes.
-trait Takes<S>: Compute {
+pub(super) trait Takes<S>: Compute {
     #[doc(hidden)]
-    unsafe fn each(dst: *mut Self, a: *const Self, b: *const Self, c: *const Self, n: usize);
+    unsafe fn each(dst: *mut Self, a: *const Self, b: *const Self, c: *const Self, d: *const Self, n: usize);
 }
 
 impl<T: Compute, S: Step<T::One>> Takes<S> for T {
     #[inline(always)]
-    unsafe fn each(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) {
+    unsafe fn each(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) {
         // SAFETY: the caller vouches for the blocks.
-        unsafe { each::<T, S>(dst, a, b, c, n) }
+        unsafe { each::<T, S>(dst, a, b, c, d, n) }
     }
 }
 
-/// A compute type with the functions of real numbers.
-trait RealCompute: Compute<V: Real, One: Real> {
-    /// True where the sine needs care for this one argument.
-    fn is_far(self) -> bool;
-    /// The sine so many quarter turns on, of an argument that is not far.
-    fn near_sine(self, turn: u32) -> Self;
-}
-
-macro_rules! real_computes {
-    ($($t:ident),*) => {$(
-        impl RealCompute for $t {
-            #[inline(always)]
-            fn is_far(self) -> bool {
-                math::$t::trigonometric::is_far(self)
-            }
-            #[inline(always)]
-            fn near_sine(self, turn: u32) -> $t {
-                math::$t::trigonometric::near_sine(self, turn)
-            }
-        }
-    )*};
-}
-real_computes!(f32, f64);
-
-/// The sine `TURN` quarter turns on. Few blocks have an argument so far from zero that it needs care: a look at all of them
-/// comes first, and makes the loop one without branches. Blocks that have go by vectors.
-#[inline(always)]
-unsafe fn sine<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, _b: *const T, _c: *const T, n: usize) {
-    // SAFETY: the caller vouches for the blocks.
-    unsafe {
-        let mut has_far = false;
-        for i in 0..n {
-            has_far |= (*a.add(i)).is_far();
-        }
-        if has_far {
-            sines::<T, TURN>(dst, a, n)
-        } else if dst.cast_const() == a {
-            near_sines::<T, TURN>(dst, dst, n)
-        } else {
-            near_sines::<T, TURN>(dst, a, n)
-        }
-    }
-}
-
-/// Sines of elements of which none is far.
-#[inline(always)]
-unsafe fn near_sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
-    // SAFETY: the caller vouches for the blocks.
-    unsafe {
-        for i in 0..n {
-            dst.add(i).write((*a.add(i)).near_sine(TURN as u32));
-        }
-    }
-}
-
-/// Sines of any elements: vectors, and then one last vector padded with zeros.
-#[inline(always)]
-unsafe fn sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
-    // SAFETY: the caller vouches for the blocks; vectors are plain arrays of elements.
-    unsafe {
-        for start in (0..n).step_by(T::WIDTH) {
-            let length = T::WIDTH.min(n - start);
-            let mut vector = T::V::constant(0.0);
-            std::ptr::copy_nonoverlapping(a.add(start), (&raw mut vector).cast(), length);
-            let result = if TURN == 0 { vector.sin() } else { vector.cos() };
-            std::ptr::copy_nonoverlapping((&raw const result).cast(), dst.add(start), length);
-        }
-    }
-}
-
-tiered! { fn step_loop<T: Takes<S>, S: Sized>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) = <T as Takes<S>>::each; }
-tiered! { fn sine_loop<T: RealCompute; const TURN: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, n: usize) = sine::<T, TURN>; }
+tiered! { pub(super) fn step_loop<T: Takes<S>, S: Sized>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = <T as Takes<S>>::each; }
 
 /// The loop of an instruction that every number has; `None` for the others.
 fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
@@ -265,16 +206,46 @@ fn real_only_loop<T: RealCompute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
 pub trait Run: Compute {
     /// The loop of an instruction, or `None` where the type does not have it.
     fn instruction(op: OpCode, tier: Tier) -> Option<Loop<Self>>;
+    /// Whether steps may be joined.
+    const JOINS: bool;
+    /// The loop of steps that are joined, or `None` where the type does not have it.
+    fn joined(join: Join, tier: Tier) -> Option<Loop<Self>>;
+    /// The loop of a sine and a cosine, or `None` where the type does not have it.
+    fn sine_and_cosine(tier: Tier) -> Option<TwinLoop<Self>>;
 }
 
-macro_rules! runs {
-    ($($t:ty: $all:expr),*) => {$(
+macro_rules! reals {
+    ($($t:ty),*) => {$(
         impl Run for $t {
             fn instruction(op: OpCode, tier: Tier) -> Option<Loop<Self>> {
-                let more: fn(OpCode, Tier) -> Option<Loop<$t>> = $all;
-                shared_loop::<$t>(op, tier).or_else(|| more(op, tier))
+                shared_loop(op, tier).or_else(|| real_only_loop(op, tier))
+            }
+            const JOINS: bool = true;
+            fn joined(join: Join, tier: Tier) -> Option<Loop<Self>> {
+                join_loop(join, tier)
+            }
+            fn sine_and_cosine(tier: Tier) -> Option<TwinLoop<Self>> {
+                Some(both_loop(tier))
             }
         }
     )*};
 }
-runs!(f32: real_only_loop, f64: real_only_loop, i64: |_, _| None, i32: |_, _| None, u8: |_, _| None);
+reals!(f32, f64);
+
+macro_rules! integers {
+    ($($t:ty),*) => {$(
+        impl Run for $t {
+            fn instruction(op: OpCode, tier: Tier) -> Option<Loop<Self>> {
+                shared_loop(op, tier)
+            }
+            const JOINS: bool = false;
+            fn joined(_join: Join, _tier: Tier) -> Option<Loop<Self>> {
+                None
+            }
+            fn sine_and_cosine(_tier: Tier) -> Option<TwinLoop<Self>> {
+                None
+            }
+        }
+    )*};
+}
+integers!(i64, i32, u8);

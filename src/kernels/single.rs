@@ -23,7 +23,7 @@ impl<T: Run> Single<T> {
         let mut y = self.0;
         if let Some(run) = T::instruction(op, tier()) {
             // SAFETY: every argument is one element, and the tier is one that the machine has.
-            unsafe { run(&mut y, &self.0, &other, &other, 1) };
+            unsafe { run(&mut y, &self.0, &other, &other, &other, 1) };
         }
         Single(y)
     }

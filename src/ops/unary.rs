@@ -218,7 +218,7 @@ operation! {
 impl Unary for Relu {
     const STEPS: Option<&'static str> = Some("ThresholdBackwardBackward0");
     fn forward<L: Real>(x: L) -> L {
-        L::select(x.lt(L::constant(0.0)), L::constant(0.0), x)
+        x.maximum(L::constant(0.0))
     }
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         L::select(y.le(L::constant(0.0)), L::constant(0.0), g)

@@ -451,8 +451,36 @@ impl Fused {
         renamed[formula.program.outputs[0] as usize]
     }
 
-    /// The step that does what is asked, found where it was written before.
+    /// The step that does what is asked. Negations move to the end, where many end in a difference: all of these rewritings
+    /// are exact.
     fn push(&mut self, op: OpCode, args: [u16; 3]) -> u16 {
+        let negated = |n: usize| {
+            let step = self.steps.get(args[n] as usize)?;
+            (n < op.arity() && step.op == OpCode::Neg).then_some(step.args[0])
+        };
+        let [a, b, _] = args;
+        match (op, negated(0), negated(1)) {
+            // -(-a) = a
+            (OpCode::Neg, Some(a), _) => a,
+            // (-a) (-b) = a b, and (-a) b = a (-b) = -(a b)
+            (OpCode::Mul, Some(a), Some(b)) => self.push(OpCode::Mul, [a, b, 0]),
+            (OpCode::Mul, Some(a), None) => self.push_opposite(OpCode::Mul, [a, b, 0]),
+            (OpCode::Mul, None, Some(b)) => self.push_opposite(OpCode::Mul, [a, b, 0]),
+            // a + (-b) = a - b, and a - (-b) = a + b
+            (OpCode::Add, _, Some(b)) => self.push(OpCode::Sub, [a, b, 0]),
+            (OpCode::Add, Some(a), None) => self.push(OpCode::Sub, [b, a, 0]),
+            (OpCode::Sub, _, Some(b)) => self.push(OpCode::Add, [a, b, 0]),
+            _ => self.find(op, args),
+        }
+    }
+
+    fn push_opposite(&mut self, op: OpCode, args: [u16; 3]) -> u16 {
+        let opposite = self.push(op, args);
+        self.push(OpCode::Neg, [opposite, 0, 0])
+    }
+
+    /// A step as it is, found where it was written before.
+    fn find(&mut self, op: OpCode, args: [u16; 3]) -> u16 {
         let step = Instruction { op, args };
         let known = self.steps.iter().position(|s| s.is(&step));
         known.unwrap_or_else(|| {
@@ -490,7 +518,7 @@ impl Fused {
     /// Runs a closure with the program and what it reads, locked, as is a storage that will be written.
     fn with_inputs<R>(self, written: Option<&Storage>, run: impl FnOnce(&Program, &[Input]) -> R) -> R {
         let output = self.values.last().map_or(0, |v| v.1);
-        let program = Program { steps: self.steps, outputs: vec![output] };
+        let program = Program { steps: self.steps, outputs: vec![output] }.without_dead_steps();
         let storages = self.reads.iter().filter_map(|(source, _)| match source {
             Source::Memory { storage, .. } => Some((&**storage, false)),
             Source::Number(_) => None,

@@ -1,7 +1,7 @@
 //! The results of a program as something that other kernels read block by block, so that there is never memory for all of
 //! them.
 
-use super::{BLOCK, Input, Numbers, Output, Place, Plan};
+use super::{Input, Numbers, Output, Place, Plan};
 use crate::error::{Error, Result};
 use crate::kernels::expr::Program;
 use crate::kernels::instructions::Run;
@@ -72,7 +72,7 @@ impl<T: Run> Values for Computed<'_, T> {
         plan.with_registers(|file, _| {
             let mut at = 0;
             while at < n {
-                let stop = plan.stop(start + at, BLOCK, start + n) - start;
+                let stop = plan.stop(start + at, plan.block, start + n) - start;
                 // SAFETY: the caller's; a block fits a register.
                 unsafe {
                     let target = to.add(at);

@@ -2,19 +2,20 @@
 
 mod computed;
 mod order;
+mod place;
 mod stream;
 mod tiles;
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
 use super::convert::{Converter, converter};
-use super::dispatch::{Tier, tier};
-use super::element::{convert, dispatch, number};
-use super::expr::{OpCode, Program};
+use super::element::dispatch;
+use super::expr::Program;
 use super::gather::Walk;
-use super::instructions::{Loop, Run};
+use super::instructions::{Loop, Run, TwinLoop};
 use super::parallel;
 use crate::error::{Error, Result};
 use crate::tensor::dtype::{DType, UNSUPPORTED};
@@ -24,8 +25,13 @@ use tiles::{PITCH, TILE, Tiles, turn};
 
 pub(crate) use computed::{Values, with_values};
 
-/// Elements of a block. Eight registers of float64 fill 32 KiB, the smallest first-level cache in use.
+/// Elements of a block where a program needs many registers. Eight of float64 fill 32 KiB, the smallest first-level cache in
+/// use.
 pub const BLOCK: usize = 512;
+/// Elements of a block where it needs few, at the most.
+const LONG_BLOCK: usize = 2048;
+/// Bytes that the registers of longer blocks fill: half of that cache.
+const REGISTER_BYTES: usize = 16 << 10;
 /// Elements from which a second thread pays: about 10 us of work, what waking a thread costs.
 const GRAIN: usize = 16 * 1024;
 
@@ -109,11 +115,6 @@ pub unsafe fn run(
 /// share their places in the cache: with these, only every sixteenth register lies so.
 const GAP: usize = 256;
 
-/// Elements from the start of a register to that of the next.
-const fn pitch<T>() -> usize {
-    BLOCK + GAP / size_of::<T>()
-}
-
 /// Elements of the innermost dimension from which tiles pay.
 const NARROW: usize = 64;
 /// Elements of the innermost dimension from which blocks that end with it pay.
@@ -136,6 +137,11 @@ struct Plan<'a, T: Run> {
     /// The register of each splatted number, filled once a thread.
     splats: SmallVec<[(u16, T); 4]>,
     registers: usize,
+    /// Elements of a block, and from the start of a register to that of the next.
+    block: usize,
+    pitch: usize,
+    /// Tells the plan from all others, where it has numbers in registers.
+    number: u64,
     outputs: SmallVec<[Place; 2]>,
     /// True where the last step's result goes straight to the only output.
     is_direct: bool,
@@ -174,7 +180,9 @@ enum Planned<T: Run> {
     /// Fetch an input into a register, converted.
     Load { input: u8, to: u16 },
     /// Compute.
-    Apply { run: Loop<T>, args: [Place; 3], to: u16 },
+    Apply { run: Loop<T>, args: [Place; 4], to: u16 },
+    /// Compute two values of one.
+    Twins { run: TwinLoop<T>, arg: Place, to: [u16; 2] },
 }
 
 unsafe fn run_as<T: Run>(
@@ -201,7 +209,7 @@ unsafe fn run_as<T: Run>(
         });
         return Ok(());
     }
-    let longest = if plan.needs_no_registers() { total } else { BLOCK };
+    let longest = if plan.needs_no_registers() { total } else { plan.block };
     parallel::for_each_range(total, grain(program), |start, end| {
         plan.with_registers(|file, _| {
             let mut at = start;
@@ -219,25 +227,36 @@ unsafe fn run_as<T: Run>(
 /// Elements a piece of parallel work should have: fewer where each costs more.
 fn grain(program: &Program) -> usize {
     let heavy = |s: &super::expr::Instruction| {
-        use OpCode::*;
+        use super::expr::OpCode::*;
         matches!(s.op, Function(_) | Pow | FloorDivide | Remainder | Fmod | Gcd)
     };
     GRAIN / (1 + 3 * program.steps.iter().filter(|s| heavy(s)).count().min(3))
 }
 
-thread_local! {
-    static REGISTERS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+/// A thread's registers.
+struct Registers {
+    words: Vec<u64>,
+    /// The plan whose numbers are in them.
+    owner: u64,
 }
 
-/// Room for so many elements, aligned for vectors.
-fn registers<T>(bytes: &mut Vec<u64>, elements: usize) -> *mut T {
-    let words = elements * size_of::<T>() / 8 + 8;
-    if bytes.len() < words {
-        bytes.resize(words, 0);
+thread_local! {
+    static REGISTERS: RefCell<Registers> = const { RefCell::new(Registers { words: Vec::new(), owner: 0 }) };
+}
+
+impl Registers {
+    /// Room for so many elements, aligned for vectors; and whether the plan's numbers are in it already.
+    fn of<T>(&mut self, plan: u64, elements: usize) -> (*mut T, bool) {
+        let words = elements * size_of::<T>() / 8 + 8;
+        if self.words.len() < words {
+            self.words.resize(words, 0);
+            self.owner = 0;
+        }
+        let is_filled = std::mem::replace(&mut self.owner, plan) == plan;
+        let start = self.words.as_mut_ptr().cast::<u8>();
+        // Eight words more than needed leave room for the next 64-byte boundary.
+        (start.wrapping_add(start.align_offset(64)).cast(), is_filled)
     }
-    let start = bytes.as_mut_ptr().cast::<u8>();
-    // Eight words more than needed leave room for the next 64-byte boundary.
-    start.wrapping_add(start.align_offset(64)).cast()
 }
 
 impl<'a, T: Run> Plan<'a, T> {
@@ -263,6 +282,9 @@ impl<'a, T: Run> Plan<'a, T> {
             steps: SmallVec::new(),
             splats: SmallVec::new(),
             registers: 0,
+            block: BLOCK,
+            pitch: 0,
+            number: 0,
             outputs: SmallVec::new(),
             is_direct: false,
             streams: false,
@@ -281,96 +303,8 @@ impl<'a, T: Run> Plan<'a, T> {
         plan.is_direct = plan.may_be_direct();
         plan.streams = plan.may_stream();
         plan.by_rows = plan.goes_by_rows();
+        plan.size_registers(shape.iter().product());
         Ok(plan)
-    }
-
-    /// Gives every step a place: numbers and constants a register of their own, inputs their memory where it can be
-    /// read as it is, and computed values registers that are used again after their last reader.
-    fn place(&mut self, op: &'static str, program: &Program, numbers: Numbers, params: &[f64]) -> Result<()> {
-        let tier = tier();
-        let mut last_use: SmallVec<[usize; 16]> = SmallVec::from_elem(0, program.steps.len());
-        for (i, step) in program.steps.iter().enumerate() {
-            step.args[..step.op.arity()].iter().for_each(|&a| last_use[a as usize] = i);
-        }
-        program.outputs.iter().for_each(|&o| last_use[o as usize] = usize::MAX);
-        let mut places: SmallVec<[Place; 16]> = SmallVec::new();
-        let mut free: SmallVec<[u16; 8]> = SmallVec::new();
-        for (i, step) in program.steps.iter().enumerate() {
-            let splat = match step.op {
-                OpCode::Constant(value) => Some(T::from_f64(value)),
-                OpCode::Param(n) => Some(T::from_f64(params[n as usize])),
-                OpCode::Input(n) => match self.inputs[n as usize] {
-                    Input::Number(number) if numbers.narrow(n as usize) => Some(narrowed(op, number, numbers.dtype)?),
-                    Input::Number(value) => Some(number(value)),
-                    Input::Array { .. } => self.repeated(n as usize),
-                },
-                _ => None,
-            };
-            let place = if let Some(value) = splat {
-                let register = self.fresh();
-                self.splats.push((register, value));
-                Place::Register(register)
-            } else if let OpCode::Input(n) = step.op {
-                if let Some(tile) = self.tiled.iter().position(|&t| t == n) {
-                    Place::Tile(tile as u16)
-                } else if self.reads_directly(n as usize) {
-                    Place::Direct(n)
-                } else {
-                    let to = free.pop().unwrap_or_else(|| self.fresh());
-                    self.steps.push(Planned::Load { input: n, to });
-                    Place::Register(to)
-                }
-            } else {
-                let run = self.instruction(op, step.op, tier)?;
-                let mut args = [Place::Register(0); 3];
-                for (arg, &a) in args.iter_mut().zip(&step.args[..step.op.arity()]) {
-                    *arg = places[a as usize];
-                }
-                let to = free.pop().unwrap_or_else(|| self.fresh());
-                self.steps.push(Planned::Apply { run, args, to });
-                for &a in &step.args[..step.op.arity()] {
-                    if let Place::Register(r) = places[a as usize]
-                        && last_use[a as usize] == i
-                        && !self.splats.iter().any(|s| s.0 == r)
-                        && !free.contains(&r)
-                    {
-                        free.push(r);
-                    }
-                }
-                Place::Register(to)
-            };
-            places.push(place);
-        }
-        self.outputs = program.outputs.iter().map(|&o| places[o as usize]).collect();
-        Ok(())
-    }
-
-    /// The one element of an input that is the same everywhere.
-    fn repeated(&self, input: usize) -> Option<T> {
-        let Input::Array { data, .. } = self.inputs[input] else { return None };
-        let is_repeated = self.walk.strides[self.operand[input]].iter().all(|&stride| stride == 0);
-        is_repeated.then(|| {
-            let mut value = T::from_f64(0.0);
-            // SAFETY: the caller of `run` vouches for the input, which has an element as the shape has.
-            unsafe {
-                (self.loads[input].convert)(data, 0, (&raw mut value).cast(), 1, 1);
-                self.narrow(input, &raw mut value, 1);
-            }
-            value
-        })
-    }
-
-    fn fresh(&mut self) -> u16 {
-        self.registers += 1;
-        (self.registers - 1) as u16
-    }
-
-    fn instruction(&self, op: &'static str, code: OpCode, tier: Tier) -> Result<Loop<T>> {
-        T::instruction(code, tier).ok_or(Error::DTypeUnsupported {
-            op,
-            dtype: T::DTYPE,
-            hint: "the operation needs floating-point numbers",
-        })
     }
 
     /// True where an input's blocks are contiguous elements of the right type.
@@ -430,16 +364,29 @@ impl<'a, T: Run> Plan<'a, T> {
         }
     }
 
+    /// Makes blocks as long as the cache holds with all registers, and no longer than the work.
+    fn size_registers(&mut self, total: usize) {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let fitting = REGISTER_BYTES / (self.registers.max(1) * size_of::<T>());
+        let longest = if fitting < LONG_BLOCK { fitting.next_power_of_two() / 2 } else { LONG_BLOCK };
+        self.block = longest.max(BLOCK).min(total.next_multiple_of(TILE));
+        self.pitch = self.block + GAP / size_of::<T>();
+        if !self.splats.is_empty() {
+            self.number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Runs a closure with the plan's registers, numbers and constants in theirs, and room for its tiles.
     fn with_registers(&self, body: impl FnOnce(*mut T, *mut T)) {
-        REGISTERS.with_borrow_mut(|bytes| {
-            let file = registers::<T>(bytes, self.registers * pitch::<T>() + self.tiled.len() * TILE * PITCH);
-            for &(register, value) in &self.splats {
+        REGISTERS.with_borrow_mut(|registers| {
+            let room = self.registers * self.pitch + self.tiled.len() * TILE * PITCH;
+            let (file, is_filled) = registers.of::<T>(self.number, room);
+            for &(register, value) in self.splats.iter().filter(|_| !is_filled) {
                 // SAFETY: the register lies in the file.
-                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * pitch::<T>()), BLOCK) }
+                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * self.pitch), self.block) }
                     .fill(value);
             }
-            body(file, file.wrapping_add(self.registers * pitch::<T>()));
+            body(file, file.wrapping_add(self.registers * self.pitch));
             if self.streams {
                 stream::fence();
             }
@@ -512,7 +459,7 @@ impl<'a, T: Run> Plan<'a, T> {
         let n = end - start;
         let address = move |place: Place| match place {
             Place::Tile(t) => tile.wrapping_add(t as usize * TILE * PITCH),
-            Place::Register(r) => file.wrapping_add(r as usize * pitch::<T>()).cast_const(),
+            Place::Register(r) => file.wrapping_add(r as usize * self.pitch).cast_const(),
             Place::Direct(i) => match self.inputs[i as usize] {
                 Input::Array { data, .. } => {
                     data.cast::<T>().wrapping_offset(self.offset(self.operand[i as usize], start))
@@ -525,14 +472,18 @@ impl<'a, T: Run> Plan<'a, T> {
             for (i, step) in self.steps.iter().enumerate() {
                 match *step {
                     Planned::Load { input, to } => {
-                        self.load(input as usize, file.add(to as usize * pitch::<T>()), start, end)
+                        self.load(input as usize, file.add(to as usize * self.pitch), start, end)
                     }
                     Planned::Apply { run, args, to } => {
                         let target = match direct {
                             Some(out) if i + 1 == self.steps.len() => out,
-                            _ => file.add(to as usize * pitch::<T>()),
+                            _ => file.add(to as usize * self.pitch),
                         };
-                        run(target, address(args[0]), address(args[1]), address(args[2]), n);
+                        run(target, address(args[0]), address(args[1]), address(args[2]), address(args[3]), n);
+                    }
+                    Planned::Twins { run, arg, to } => {
+                        let [first, second] = to.map(|to| file.add(to as usize * self.pitch));
+                        run(first, second, address(arg), n);
                     }
                 }
             }
@@ -575,7 +526,7 @@ impl<'a, T: Run> Plan<'a, T> {
         unsafe { self.narrow(input, to, end - start) };
     }
 
-    /// Takes `n` elements of an input, at most a block, to the narrower type that numbers have, and back.
+    /// Takes `n` elements of an input to the narrower type that numbers have, and back.
     ///
     /// # Safety
     /// The elements are at `at`.
@@ -583,10 +534,13 @@ impl<'a, T: Run> Plan<'a, T> {
         let Some([narrow, widen]) = self.loads[input].narrow else { return };
         let mut narrowed = [0u32; BLOCK];
         let narrowed = narrowed.as_mut_ptr().cast::<u8>();
-        // SAFETY: both hold a block, whose narrow elements are of 4 bytes at most.
-        unsafe {
-            narrow(at.cast(), 1, narrowed, 1, n);
-            widen(narrowed, 1, at.cast(), 1, n);
+        for start in (0..n).step_by(BLOCK) {
+            let (at, n) = (at.wrapping_add(start), BLOCK.min(n - start));
+            // SAFETY: both hold so many elements, of which narrow ones have 4 bytes at most.
+            unsafe {
+                narrow(at.cast(), 1, narrowed, 1, n);
+                widen(narrowed, 1, at.cast(), 1, n);
+            }
         }
     }
 
@@ -617,9 +571,4 @@ impl<T: Run> Load<T> {
         let turn = dispatch!(op, dtype, S => turn::<S, T> as Turn<T>);
         Ok(Load { convert: converter(op, dtype, T::DTYPE)?, turn, narrow })
     }
-}
-
-/// A number as the dtype holds it.
-fn narrowed<T: Run>(op: &'static str, value: Scalar, dtype: DType) -> Result<T> {
-    Ok(dispatch!(op, dtype, N => convert::<N, T>(number::<N>(value))))
 }

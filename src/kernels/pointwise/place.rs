@@ -1,0 +1,200 @@
+//! Where the values of a program are while it runs.
+
+use smallvec::SmallVec;
+
+use super::{Input, Numbers, Place, Plan, Planned};
+use crate::error::{Error, Result};
+use crate::kernels::dispatch::{Tier, tier};
+use crate::kernels::element::{convert, dispatch, number};
+use crate::kernels::expr::{OpCode, Program};
+use crate::kernels::function::Function;
+use crate::kernels::instructions::{Loop, Run};
+use crate::kernels::joins::{Way, ways};
+use crate::tensor::scalar::Scalar;
+
+/// What is known while the steps of a program are given their places.
+struct Placing {
+    /// Where the value of each step is that came so far.
+    places: SmallVec<[Place; 16]>,
+    /// The step that reads each value last.
+    last_use: SmallVec<[usize; 16]>,
+    /// Registers that nobody reads any more.
+    free: SmallVec<[u16; 8]>,
+    /// Steps whose values an earlier one made along with its own.
+    early: SmallVec<[(usize, Place); 2]>,
+}
+
+/// What a step reads, where it has a loop that runs by itself.
+fn reads<'a>(program: &'a Program, ways: &'a [Way], i: usize) -> &'a [u16] {
+    match &ways[i] {
+        Way::Alone => &program.steps[i].args[..program.steps[i].op.arity()],
+        Way::Within => &[],
+        Way::Joined(_, args, arity) => &args[..*arity],
+    }
+}
+
+impl<'a, T: Run> Plan<'a, T> {
+    /// Gives every step a place: numbers and constants a register of their own, inputs their memory where it can be
+    /// read as it is, and computed values registers that are used again after their last reader.
+    pub(super) fn place(
+        &mut self,
+        op: &'static str,
+        program: &Program,
+        numbers: Numbers,
+        params: &[f64],
+    ) -> Result<()> {
+        let tier = tier();
+        let ways = if T::JOINS { ways(program) } else { SmallVec::from_elem(Way::Alone, program.steps.len()) };
+        let mut placing = Placing {
+            places: SmallVec::new(),
+            last_use: SmallVec::from_elem(0, program.steps.len()),
+            free: SmallVec::new(),
+            early: SmallVec::new(),
+        };
+        for i in 0..program.steps.len() {
+            reads(program, &ways, i).iter().for_each(|&a| placing.last_use[a as usize] = i);
+        }
+        program.outputs.iter().for_each(|&o| placing.last_use[o as usize] = usize::MAX);
+        for (i, step) in program.steps.iter().enumerate() {
+            let splat = match step.op {
+                OpCode::Constant(value) => Some(T::from_f64(value)),
+                OpCode::Param(n) => Some(T::from_f64(params[n as usize])),
+                OpCode::Input(n) => match self.inputs[n as usize] {
+                    Input::Number(number) if numbers.narrow(n as usize) => Some(narrowed(op, number, numbers.dtype)?),
+                    Input::Number(value) => Some(number(value)),
+                    Input::Array { .. } => self.repeated(n as usize),
+                },
+                _ => None,
+            };
+            let place = if let Some(value) = splat {
+                let register = self.fresh();
+                self.splats.push((register, value));
+                Place::Register(register)
+            } else if let OpCode::Input(n) = step.op {
+                self.place_input(n, &mut placing)
+            } else if let Some(&(_, place)) = placing.early.iter().find(|e| e.0 == i) {
+                place
+            } else if ways[i] == Way::Within {
+                // Nobody asks for it: its reader's loop does it.
+                Place::Register(0)
+            } else {
+                self.place_computed(op, program, (&ways, i), tier, &mut placing)?
+            };
+            placing.places.push(place);
+            let is_array = !matches!(step.op, OpCode::Input(_) | OpCode::Constant(_) | OpCode::Param(_));
+            if is_array {
+                self.release(reads(program, &ways, i), i, &mut placing);
+            }
+        }
+        self.outputs = program.outputs.iter().map(|&o| placing.places[o as usize]).collect();
+        Ok(())
+    }
+
+    /// The place of an array, which is loaded where it cannot be read as it is.
+    fn place_input(&mut self, n: u8, placing: &mut Placing) -> Place {
+        if let Some(tile) = self.tiled.iter().position(|&t| t == n) {
+            return Place::Tile(tile as u16);
+        }
+        if self.reads_directly(n as usize) {
+            return Place::Direct(n);
+        }
+        let to = self.register(placing);
+        self.steps.push(Planned::Load { input: n, to });
+        Place::Register(to)
+    }
+
+    /// The place of a value that is computed.
+    fn place_computed(
+        &mut self,
+        op: &'static str,
+        program: &Program,
+        (ways, i): (&[Way], usize),
+        tier: Tier,
+        placing: &mut Placing,
+    ) -> Result<Place> {
+        let code = program.steps[i].op;
+        if let Some((twin, is_sine)) = twin(program, i)
+            && let Some(run) = T::sine_and_cosine(tier)
+        {
+            let arg = placing.places[program.steps[i].args[0] as usize];
+            let to = [self.register(placing), self.register(placing)];
+            self.steps.push(Planned::Twins { run, arg, to });
+            let [own, other] = if is_sine { to } else { [to[1], to[0]] };
+            placing.early.push((twin, Place::Register(other)));
+            return Ok(Place::Register(own));
+        }
+        let run = match ways[i] {
+            Way::Joined(join, ..) => T::joined(join, tier),
+            _ => T::instruction(code, tier),
+        };
+        let run: Loop<T> = run.ok_or(Error::DTypeUnsupported {
+            op,
+            dtype: T::DTYPE,
+            hint: "the operation needs floating-point numbers",
+        })?;
+        let mut args = [Place::Register(0); 4];
+        for (arg, &a) in args.iter_mut().zip(reads(program, ways, i)) {
+            *arg = placing.places[a as usize];
+        }
+        let to = self.register(placing);
+        self.steps.push(Planned::Apply { run, args, to });
+        Ok(Place::Register(to))
+    }
+
+    /// Gives registers back that step `i` was the last to read.
+    fn release(&self, read: &[u16], i: usize, placing: &mut Placing) {
+        for &a in read {
+            if let Place::Register(r) = placing.places[a as usize]
+                && placing.last_use[a as usize] == i
+                && !self.splats.iter().any(|s| s.0 == r)
+                && !placing.free.contains(&r)
+            {
+                placing.free.push(r);
+            }
+        }
+    }
+
+    /// The one element of an input that is the same everywhere.
+    fn repeated(&self, input: usize) -> Option<T> {
+        let Input::Array { data, .. } = self.inputs[input] else { return None };
+        let is_repeated = self.walk.strides[self.operand[input]].iter().all(|&stride| stride == 0);
+        is_repeated.then(|| {
+            let mut value = T::from_f64(0.0);
+            // SAFETY: the caller of `run` vouches for the input, which has an element as the shape has.
+            unsafe {
+                (self.loads[input].convert)(data, 0, (&raw mut value).cast(), 1, 1);
+                self.narrow(input, &raw mut value, 1);
+            }
+            value
+        })
+    }
+
+    /// A register that is free.
+    fn register(&mut self, placing: &mut Placing) -> u16 {
+        placing.free.pop().unwrap_or_else(|| self.fresh())
+    }
+
+    fn fresh(&mut self) -> u16 {
+        self.registers += 1;
+        (self.registers - 1) as u16
+    }
+}
+
+/// The later step that gives the cosine of what step `i` gives the sine of, or the sine; and whether `i` is the sine.
+fn twin(program: &Program, i: usize) -> Option<(usize, bool)> {
+    let wanted = match program.steps[i].op {
+        OpCode::Function(Function::Sin) => Function::Cos,
+        OpCode::Function(Function::Cos) => Function::Sin,
+        _ => return None,
+    };
+    let is_twin = |s: &crate::kernels::expr::Instruction| {
+        s.op == OpCode::Function(wanted) && s.args[0] == program.steps[i].args[0]
+    };
+    let later = program.steps.iter().skip(i + 1).position(is_twin)?;
+    Some((i + 1 + later, wanted == Function::Cos))
+}
+
+/// A number as the dtype holds it.
+fn narrowed<T: Run>(op: &'static str, value: Scalar, dtype: crate::tensor::dtype::DType) -> Result<T> {
+    Ok(dispatch!(op, dtype, N => convert::<N, T>(number::<N>(value))))
+}

@@ -1,0 +1,111 @@
+//! The loops of sine and cosine, and of both at once: what they share is most of the work.
+
+use super::dispatch::tiered;
+use super::element::Compute;
+use super::lane::{Lane, Real};
+use super::math;
+
+/// A compute type with the functions of real numbers.
+pub(super) trait RealCompute: Compute<V: Real, One: Real> {
+    /// True where the sine needs care for this one argument.
+    fn is_far(self) -> bool;
+    /// The sine so many quarter turns on, of an argument that is not far.
+    fn near_sine(self, turn: u32) -> Self;
+}
+
+macro_rules! real_computes {
+    ($($t:ident),*) => {$(
+        impl RealCompute for $t {
+            #[inline(always)]
+            fn is_far(self) -> bool {
+                math::$t::trigonometric::is_far(self)
+            }
+            #[inline(always)]
+            fn near_sine(self, turn: u32) -> $t {
+                math::$t::trigonometric::near_sine(self, turn)
+            }
+        }
+    )*};
+}
+real_computes!(f32, f64);
+
+/// The sine `TURN` quarter turns on. Few blocks have an argument so far from zero that it needs care: a look at all of them
+/// comes first, and makes the loop one without branches. Blocks that have go by vectors.
+#[inline(always)]
+unsafe fn sine<T: RealCompute, const TURN: usize>(
+    dst: *mut T,
+    a: *const T,
+    _b: *const T,
+    _c: *const T,
+    _d: *const T,
+    n: usize,
+) {
+    // SAFETY: the caller vouches for the blocks.
+    unsafe {
+        if has_far(a, n) {
+            sines::<T, TURN>(dst, a, n)
+        } else if dst.cast_const() == a {
+            near_sines::<T, TURN>(dst, dst, n)
+        } else {
+            near_sines::<T, TURN>(dst, a, n)
+        }
+    }
+}
+
+/// True where some element is far.
+#[inline(always)]
+unsafe fn has_far<T: RealCompute>(a: *const T, n: usize) -> bool {
+    let mut has_far = false;
+    for i in 0..n {
+        // SAFETY: the caller vouches for the block.
+        has_far |= unsafe { *a.add(i) }.is_far();
+    }
+    has_far
+}
+
+/// Sines of elements of which none is far.
+#[inline(always)]
+unsafe fn near_sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
+    // SAFETY: the caller vouches for the blocks.
+    unsafe {
+        for i in 0..n {
+            dst.add(i).write((*a.add(i)).near_sine(TURN as u32));
+        }
+    }
+}
+
+/// Sines of any elements: vectors, and then one last vector padded with zeros.
+#[inline(always)]
+unsafe fn sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
+    // SAFETY: the caller vouches for the blocks; vectors are plain arrays of elements.
+    unsafe {
+        for start in (0..n).step_by(T::WIDTH) {
+            let length = T::WIDTH.min(n - start);
+            let mut vector = T::V::constant(0.0);
+            std::ptr::copy_nonoverlapping(a.add(start), (&raw mut vector).cast(), length);
+            let result = if TURN == 0 { vector.sin() } else { vector.cos() };
+            std::ptr::copy_nonoverlapping((&raw const result).cast(), dst.add(start), length);
+        }
+    }
+}
+
+/// Sine and cosine of the same elements.
+#[inline(always)]
+unsafe fn both<T: RealCompute>(sine: *mut T, cosine: *mut T, a: *const T, n: usize) {
+    // SAFETY: the caller vouches for the blocks, which lie apart.
+    unsafe {
+        if has_far(a, n) {
+            sines::<T, 0>(sine, a, n);
+            sines::<T, 1>(cosine, a, n);
+        } else {
+            for i in 0..n {
+                let x = *a.add(i);
+                sine.add(i).write(x.near_sine(0));
+                cosine.add(i).write(x.near_sine(1));
+            }
+        }
+    }
+}
+
+tiered! { pub(super) fn sine_loop<T: RealCompute; const TURN: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = sine::<T, TURN>; }
+tiered! { pub(super) fn both_loop<T: RealCompute>(sine: *mut T, cosine: *mut T, a: *const T, n: usize) = both::<T>; }
