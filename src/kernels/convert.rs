@@ -15,11 +15,11 @@ pub type Converter = unsafe fn(from: *const u8, from_step: isize, to: *mut u8, t
 pub fn converter(op: &'static str, from: DType, to: DType) -> Result<Converter> {
     if from == to {
         return Ok(match from.size() {
-            1 => moved::<u8>,
-            2 => moved::<u16>,
-            4 => moved::<u32>,
-            8 => moved::<u64>,
-            _ => moved::<u128>,
+            1 => movement::<u8>(tier()),
+            2 => movement::<u16>(tier()),
+            4 => movement::<u32>(tier()),
+            8 => movement::<u64>(tier()),
+            _ => movement::<u128>(tier()),
         });
     }
     Ok(dispatch!(op, from, S => dispatch!(op, to, D => conversion::<S, D>(tier()))))
@@ -42,8 +42,11 @@ unsafe fn strided<S: Element, D: Element>(from: *const u8, from_step: isize, to:
     }
 }
 
+tiered! { fn movement<T: Copy>(from: *const u8, from_step: isize, to: *mut u8, to_step: isize, n: usize) = moved::<T>; }
+
 /// # Safety
 /// As [`strided`].
+#[inline(always)]
 unsafe fn moved<T: Copy>(from: *const u8, from_step: isize, to: *mut u8, to_step: isize, n: usize) {
     let (from, to) = (from.cast::<T>(), to.cast::<T>());
     // SAFETY: the caller vouches for the elements; what is read is not written.

@@ -60,7 +60,18 @@ impl Walk {
     }
 
     /// The offset of an operand's element with the given row-major number.
-    pub fn offset(&self, operand: usize, mut linear: usize) -> isize {
+    #[inline]
+    pub fn offset(&self, operand: usize, linear: usize) -> isize {
+        let strides = &self.strides[operand];
+        match (&self.shape[..], &strides[..]) {
+            ([_], [stride]) => stride * linear as isize,
+            // Most have two dimensions, and operands share the division then.
+            (&[_, size], [outer, inner]) => outer * (linear / size) as isize + inner * (linear % size) as isize,
+            _ => self.offset_of_many(operand, linear),
+        }
+    }
+
+    fn offset_of_many(&self, operand: usize, mut linear: usize) -> isize {
         let mut offset = 0;
         for d in (0..self.shape.len()).rev() {
             let (rest, index) = (linear / self.shape[d], linear % self.shape[d]);

@@ -416,7 +416,7 @@ pub(super) fn scatter_zeros(shape: &[usize], dim: isize, indices: &Tensor, x: &T
     }
     let kind = Kind::Along(wrap_dim(OP, dim, shape.len())?);
     let selection = Selection { op: OP, family: &ADVANCED, kind, table: shape.into() };
-    select::joined(&selection, &Tensor::zeros(shape, x.dtype())?, x, smallvec![indices.clone()], Deed::Add)
+    select::joined(&selection, &Tensor::expanded_zero(shape, x.dtype())?, x, smallvec![indices.clone()], Deed::Add)
 }
 
 /// The elements of `x` at the given indices of a dimension; the other sizes are those of `x`.

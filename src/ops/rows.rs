@@ -103,7 +103,7 @@ pub fn index_select(x: &Tensor, dim: isize, index: &Tensor) -> Result<Tensor> {
 
 /// Zeros of a shape with rows added at the places of a vector of indices, in the order of the indices.
 pub(super) fn added(shape: &[usize], index: &Tensor, list: &Tensor) -> Result<Tensor> {
-    let zeros = Tensor::zeros(shape, list.dtype())?;
+    let zeros = Tensor::expanded_zero(shape, list.dtype())?;
     let (selection, indices) = rows("index_add", &ADDED, &zeros, 0, index)?;
     select::joined(&selection, &zeros, list, indices, Deed::Add)
 }

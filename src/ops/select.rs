@@ -257,7 +257,7 @@ impl Derivative for Selected {
         let indices: Indices = self.indices.iter().map(|i| i.unpack(call.node)).collect::<Result<_>>()?;
         let (s, g) = (&*self.selection, call.gradient()?);
         if self.deed == Deed::Take {
-            let zeros = Tensor::zeros(&s.table, g.dtype())?;
+            let zeros = Tensor::expanded_zero(&s.table, g.dtype())?;
             return Ok(smallvec![Some(joined(s, &zeros, &g, indices, Deed::Add)?)]);
         }
         let dx = match self.deed {

@@ -4,6 +4,7 @@ use super::Tensor;
 use super::dtype::DType;
 use super::scalar::Scalar;
 use crate::error::{Error, Result};
+use crate::kernels::convert::converter;
 use crate::kernels::element::{Element, dispatch, number};
 use crate::kernels::parallel;
 use crate::memory::listed;
@@ -85,8 +86,11 @@ impl Tensor {
         dispatch!(op, dtype, T => {
             // SAFETY: the tensor is new and contiguous, and every byte pattern is a value of these types.
             let elements = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel()) };
-            let value = number::<T>(value);
-            parallel::for_each_slice(elements, FILLED / size_of::<T>(), |_, part| part.fill(value));
+            let (value, copy) = (number::<T>(value), converter(op, dtype, dtype)?);
+            parallel::for_each_slice(elements, FILLED / size_of::<T>(), |_, part| {
+                // SAFETY: one element is read again and again, and the part is written.
+                unsafe { copy((&raw const value).cast(), 0, part.as_mut_ptr().cast(), 1, part.len()) }
+            });
         });
         Ok(tensor)
     }
@@ -105,6 +109,15 @@ impl Tensor {
     /// As [`Tensor::full`].
     pub fn zeros(shape: &[usize], dtype: DType) -> Result<Tensor> {
         Tensor::filled("zeros", shape, Scalar::Int(0), dtype)
+    }
+
+    /// One zero that is seen at every index: what copies of zeros are made of in one pass.
+    ///
+    /// # Errors
+    /// As [`Tensor::full`].
+    pub(crate) fn expanded_zero(shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let zero = Tensor::scalar(0i64, dtype)?;
+        Ok(zero.alias(zero.layout().broadcast_to(shape), false))
     }
 
     /// Ones.

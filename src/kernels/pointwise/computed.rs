@@ -1,7 +1,7 @@
 //! The results of a program as something that other kernels read block by block, so that there is never memory for all of
 //! them.
 
-use super::{Input, Numbers, Output, Place, Plan};
+use super::{Input, Numbers, Output, Plan};
 use crate::error::{Error, Result};
 use crate::kernels::expr::Program;
 use crate::kernels::instructions::Run;
@@ -68,18 +68,18 @@ impl<T: Run> Values for Computed<'_, T> {
 
     unsafe fn write(&self, start: usize, to: *mut u8, n: usize) {
         let (plan, to) = (&self.0, to.cast::<T>());
-        let (is_direct, place) = (plan.ends_in_result(), plan.outputs.first().copied().unwrap_or(Place::Register(0)));
-        plan.with_registers(|file, _| {
+        let (is_direct, slot) = (plan.ends_in_result(), plan.outputs.first().map_or(0, |&slot| slot as usize));
+        plan.with_registers(|slots, _| {
             let mut at = 0;
             while at < n {
                 let stop = plan.stop(start + at, plan.block, start + n) - start;
+                plan.find(slots, start + at);
                 // SAFETY: the caller's; a block fits a register.
                 unsafe {
                     let target = to.add(at);
-                    let direct = is_direct.then_some(target);
-                    let address = plan.steps(file, std::ptr::null(), start + at, start + stop, direct);
+                    plan.steps(slots, start + at, start + stop, is_direct.then_some(target));
                     if !is_direct {
-                        std::ptr::copy_nonoverlapping(address(place), target, stop - at);
+                        std::ptr::copy_nonoverlapping(slots[slot], target, stop - at);
                     }
                 }
                 at = stop;

@@ -120,29 +120,24 @@ const NARROW: usize = 64;
 /// Elements of the innermost dimension from which blocks that end with it pay.
 const ROW: usize = 128;
 
-/// Where a step's value is found in a block.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
-    /// In a row of a tile that was read beforehand.
-    Tile(u16),
-    /// In memory already: input `n` read in place.
-    Direct(u8),
-    /// In a register of the block.
-    Register(u16),
-}
+/// Where a value is found in a block: first come the inputs, for those that are read where they lie or in a tile, then the
+/// registers.
+type Slot = u16;
 
 /// A program made ready for one type and one set of operands.
 struct Plan<'a, T: Run> {
     steps: SmallVec<[Planned<T>; 8]>,
     /// The register of each splatted number, filled once a thread.
-    splats: SmallVec<[(u16, T); 4]>,
+    splats: SmallVec<[(Slot, T); 4]>,
     registers: usize,
     /// Elements of a block, and from the start of a register to that of the next.
     block: usize,
     pitch: usize,
     /// Tells the plan from all others, where it has numbers in registers.
     number: u64,
-    outputs: SmallVec<[Place; 2]>,
+    outputs: SmallVec<[Slot; 2]>,
+    /// The inputs that are read where they lie.
+    directs: SmallVec<[u8; 6]>,
     /// True where the last step's result goes straight to the only output.
     is_direct: bool,
     /// True where the result goes around the caches.
@@ -178,11 +173,11 @@ struct Load<T> {
 /// One step of a plan.
 enum Planned<T: Run> {
     /// Fetch an input into a register, converted.
-    Load { input: u8, to: u16 },
+    Load { input: u8, to: Slot },
     /// Compute.
-    Apply { run: Loop<T>, args: [Place; 4], to: u16 },
+    Apply { run: Loop<T>, args: [Slot; 4], to: Slot },
     /// Compute two values of one.
-    Twins { run: TwinLoop<T>, arg: Place, to: [u16; 2] },
+    Twins { run: TwinLoop<T>, arg: Slot, to: [Slot; 2] },
 }
 
 unsafe fn run_as<T: Run>(
@@ -202,21 +197,21 @@ unsafe fn run_as<T: Run>(
     if let Some(across) = plan.across {
         let tiles = Tiles::new(&plan.walk, across);
         parallel::for_each_range(tiles.count(), (grain(program) / (TILE * BLOCK)).max(1), |start, end| {
-            plan.with_registers(|file, room| {
+            plan.with_registers(|slots, room| {
                 // SAFETY: the caller of `run` vouches for the operands; tiles lie in the shape.
-                (start..end).for_each(|n| unsafe { plan.tile(file, room, &tiles, n) });
+                (start..end).for_each(|n| unsafe { plan.tile(slots, room, &tiles, n) });
             });
         });
         return Ok(());
     }
     let longest = if plan.needs_no_registers() { total } else { plan.block };
     parallel::for_each_range(total, grain(program), |start, end| {
-        plan.with_registers(|file, _| {
+        plan.with_registers(|slots, _| {
             let mut at = start;
             while at < end {
                 let stop = plan.stop(at, longest, end);
                 // SAFETY: the caller of `run` vouches for the operands; the range lies in the shape.
-                unsafe { plan.block(file, std::ptr::null(), at, stop) };
+                unsafe { plan.block(slots, at, stop) };
                 at = stop;
             }
         });
@@ -286,6 +281,7 @@ impl<'a, T: Run> Plan<'a, T> {
             pitch: 0,
             number: 0,
             outputs: SmallVec::new(),
+            directs: SmallVec::new(),
             is_direct: false,
             streams: false,
             by_rows: false,
@@ -325,8 +321,7 @@ impl<'a, T: Run> Plan<'a, T> {
 
     fn goes_by_rows(&self) -> bool {
         let is_row = |operand: usize| !self.walk.is_row_major(operand);
-        let reads = |input: usize| self.reads_directly(input) && is_row(self.operand[input]);
-        self.is_direct && is_row(0) || (0..self.inputs.len()).any(reads)
+        self.is_direct && is_row(0) || self.directs.iter().any(|&input| is_row(self.operand[input as usize]))
     }
 
     /// The end of a block from `start`, of at most so many elements.
@@ -337,10 +332,17 @@ impl<'a, T: Run> Plan<'a, T> {
         if self.by_rows { stop.min(start - start % inner + inner) } else { stop }
     }
 
-    /// Where an operand's element with the given row-major number lies, for one that is read or written in place.
+    /// Finds where the inputs that are read in place have element `start`, and gives that of the first output.
     #[inline]
-    fn offset(&self, operand: usize, start: usize) -> isize {
-        if self.by_rows { self.walk.offset(operand, start) } else { start as isize }
+    fn find(&self, slots: &mut [*mut T], start: usize) -> *mut T {
+        let offset = |operand| if self.by_rows { self.walk.offset(operand, start) } else { start as isize };
+        for &input in &self.directs {
+            if let Input::Array { data, .. } = self.inputs[input as usize] {
+                let first = data.cast::<T>().wrapping_offset(offset(self.operand[input as usize]));
+                slots[input as usize] = first.cast_mut();
+            }
+        }
+        if self.is_direct { self.targets[0].data.cast::<T>().wrapping_offset(offset(0)) } else { std::ptr::null_mut() }
     }
 
     /// Finds the inputs that are read by tiles: those whose innermost elements lie far apart and those of another dimension
@@ -376,17 +378,19 @@ impl<'a, T: Run> Plan<'a, T> {
         }
     }
 
-    /// Runs a closure with the plan's registers, numbers and constants in theirs, and room for its tiles.
-    fn with_registers(&self, body: impl FnOnce(*mut T, *mut T)) {
+    /// Runs a closure with the addresses of the plan's slots, numbers and constants in theirs, and room for its tiles.
+    fn with_registers(&self, body: impl FnOnce(&mut [*mut T], *mut T)) {
         REGISTERS.with_borrow_mut(|registers| {
             let room = self.registers * self.pitch + self.tiled.len() * TILE * PITCH;
             let (file, is_filled) = registers.of::<T>(self.number, room);
-            for &(register, value) in self.splats.iter().filter(|_| !is_filled) {
-                // SAFETY: the register lies in the file.
-                unsafe { std::slice::from_raw_parts_mut(file.add(register as usize * self.pitch), self.block) }
-                    .fill(value);
+            let inputs = std::iter::repeat_n(std::ptr::null_mut(), self.inputs.len());
+            let all = inputs.chain((0..self.registers).map(|r| file.wrapping_add(r * self.pitch)));
+            let mut slots: SmallVec<[*mut T; 32]> = all.collect();
+            for &(slot, value) in self.splats.iter().filter(|_| !is_filled) {
+                // SAFETY: the register holds a block.
+                unsafe { std::slice::from_raw_parts_mut(slots[slot as usize], self.block) }.fill(value);
             }
-            body(file, file.wrapping_add(self.registers * self.pitch));
+            body(&mut slots, file.wrapping_add(self.registers * self.pitch));
             if self.streams {
                 stream::fence();
             }
@@ -396,8 +400,8 @@ impl<'a, T: Run> Plan<'a, T> {
     /// Reads a tile of the inputs that lie across, then runs the program on its rows.
     ///
     /// # Safety
-    /// As [`run`]; `file` has the plan's registers, and `room` is that of its tiles.
-    unsafe fn tile(&self, file: *mut T, room: *mut T, tiles: &Tiles, number: usize) {
+    /// As [`run`]; `slots` are the plan's, and `room` is that of its tiles.
+    unsafe fn tile(&self, slots: &mut [*mut T], room: *mut T, tiles: &Tiles, number: usize) {
         let (first, rows, columns) = tiles.at(number);
         // SAFETY: as in `block`; the tile lies in the shape.
         unsafe {
@@ -409,8 +413,11 @@ impl<'a, T: Run> Plan<'a, T> {
                 (0..rows).for_each(|row| self.narrow(input as usize, to.add(row * PITCH), columns));
             }
             for row in 0..rows {
+                for (n, &input) in self.tiled.iter().enumerate() {
+                    slots[input as usize] = room.add((n * TILE + row) * PITCH);
+                }
                 let start = first + row * tiles.pitch;
-                self.block(file, room.add(row * PITCH), start, start + columns);
+                self.block(slots, start, start + columns);
             }
         }
     }
@@ -423,72 +430,43 @@ impl<'a, T: Run> Plan<'a, T> {
     /// Runs the program on elements `start..end`, at most one block where it needs registers.
     ///
     /// # Safety
-    /// As [`run`]; `file` has the plan's registers, and `tile` is the row of the first tile where there are any.
-    unsafe fn block(&self, file: *mut T, tile: *const T, start: usize, end: usize) {
-        let target = self.is_direct.then(|| self.targets[0].data.cast::<T>().wrapping_offset(self.offset(0, start)));
-        let direct = target.filter(|_| !self.streams);
+    /// As [`run`]; `slots` are the plan's, with the rows of tiles where there are any.
+    unsafe fn block(&self, slots: &mut [*mut T], start: usize, end: usize) {
+        let target = self.find(slots, start);
         // SAFETY: the caller's.
         unsafe {
-            let address = self.steps(file, tile, start, end, direct);
-            match target {
-                Some(target) if self.streams => stream::copy(address(self.outputs[0]), target, end - start),
-                Some(_) => {}
-                None => {
-                    for (number, &place) in self.outputs.iter().enumerate() {
-                        self.store(number, address(place), start, end);
-                    }
+            self.steps(slots, start, end, (self.is_direct && !self.streams).then_some(target));
+            if self.streams {
+                stream::copy(slots[self.outputs[0] as usize], target, end - start);
+            } else if !self.is_direct {
+                for (number, &slot) in self.outputs.iter().enumerate() {
+                    self.store(number, slots[slot as usize], start, end);
                 }
             }
         }
     }
 
-    /// Runs the steps on elements `start..end`, the last into `direct` where that is given; gives the address of what is in
-    /// a place.
+    /// Runs the steps on elements `start..end`, the last into `direct` where that is given.
     ///
     /// # Safety
-    /// As [`Self::block`].
+    /// As [`Self::block`], and the inputs were found.
     #[inline]
-    unsafe fn steps(
-        &self,
-        file: *mut T,
-        tile: *const T,
-        start: usize,
-        end: usize,
-        direct: Option<*mut T>,
-    ) -> impl Fn(Place) -> *const T {
+    unsafe fn steps(&self, slots: &[*mut T], start: usize, end: usize, direct: Option<*mut T>) {
         let n = end - start;
-        let address = move |place: Place| match place {
-            Place::Tile(t) => tile.wrapping_add(t as usize * TILE * PITCH),
-            Place::Register(r) => file.wrapping_add(r as usize * self.pitch).cast_const(),
-            Place::Direct(i) => match self.inputs[i as usize] {
-                Input::Array { data, .. } => {
-                    data.cast::<T>().wrapping_offset(self.offset(self.operand[i as usize], start))
-                }
-                Input::Number(_) => file,
-            },
-        };
-        // SAFETY: registers lie in the file; a direct input has `n` elements from `start`.
+        let at = |slot: Slot| slots[slot as usize];
+        // SAFETY: registers hold a block; a direct input has `n` elements from `start`.
         unsafe {
             for (i, step) in self.steps.iter().enumerate() {
                 match *step {
-                    Planned::Load { input, to } => {
-                        self.load(input as usize, file.add(to as usize * self.pitch), start, end)
+                    Planned::Load { input, to } => self.load(input as usize, at(to), start, end),
+                    Planned::Apply { run, args: [a, b, c, d], to } => {
+                        let target = direct.filter(|_| i + 1 == self.steps.len()).unwrap_or(at(to));
+                        run(target, at(a), at(b), at(c), at(d), n);
                     }
-                    Planned::Apply { run, args, to } => {
-                        let target = match direct {
-                            Some(out) if i + 1 == self.steps.len() => out,
-                            _ => file.add(to as usize * self.pitch),
-                        };
-                        run(target, address(args[0]), address(args[1]), address(args[2]), address(args[3]), n);
-                    }
-                    Planned::Twins { run, arg, to } => {
-                        let [first, second] = to.map(|to| file.add(to as usize * self.pitch));
-                        run(first, second, address(arg), n);
-                    }
+                    Planned::Twins { run, arg, to } => run(at(to[0]), at(to[1]), at(arg), n),
                 }
             }
         }
-        address
     }
 
     /// True where the only output lies in rows and is of the type computed in, and the last step does not read it but as its
@@ -496,16 +474,16 @@ impl<'a, T: Run> Plan<'a, T> {
     fn may_be_direct(&self) -> bool {
         let ([target], Some(Planned::Apply { args, .. })) = (self.targets, self.steps.last()) else { return false };
         let is_plain = self.lies_in_rows(0) && target.dtype == T::DTYPE;
-        let is_read = args[1..].iter().any(|place| match *place {
-            Place::Direct(i) => matches!(self.inputs[i as usize], Input::Array { data, .. } if data == target.data),
-            _ => false,
+        let is_read = args[1..].iter().any(|&slot| {
+            let input = self.directs.contains(&(slot as u8)).then(|| self.inputs.get(slot as usize)).flatten();
+            matches!(input, Some(Input::Array { data, .. }) if *data == target.data)
         });
         is_plain && !is_read && self.ends_in_result()
     }
 
     /// True where the last step makes the only result.
     fn ends_in_result(&self) -> bool {
-        matches!((&self.outputs[..], self.steps.last()), ([Place::Register(r)], Some(Planned::Apply { to, .. })) if r == to)
+        matches!((&self.outputs[..], self.steps.last()), ([slot], Some(Planned::Apply { to, .. })) if slot == to)
     }
 
     /// Gathers and converts elements `start..end` of an input.

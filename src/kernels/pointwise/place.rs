@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Input, Numbers, Place, Plan, Planned};
+use super::{Input, Numbers, Plan, Planned, Slot};
 use crate::error::{Error, Result};
 use crate::kernels::dispatch::{Tier, tier};
 use crate::kernels::element::{convert, dispatch, number};
@@ -15,13 +15,13 @@ use crate::tensor::scalar::Scalar;
 /// What is known while the steps of a program are given their places.
 struct Placing {
     /// Where the value of each step is that came so far.
-    places: SmallVec<[Place; 16]>,
+    places: SmallVec<[Slot; 16]>,
     /// The step that reads each value last.
     last_use: SmallVec<[usize; 16]>,
     /// Registers that nobody reads any more.
-    free: SmallVec<[u16; 8]>,
+    free: SmallVec<[Slot; 8]>,
     /// Steps whose values an earlier one made along with its own.
-    early: SmallVec<[(usize, Place); 2]>,
+    early: SmallVec<[(usize, Slot); 2]>,
 }
 
 /// What a step reads, where it has a loop that runs by itself.
@@ -69,14 +69,14 @@ impl<'a, T: Run> Plan<'a, T> {
             let place = if let Some(value) = splat {
                 let register = self.fresh();
                 self.splats.push((register, value));
-                Place::Register(register)
+                register
             } else if let OpCode::Input(n) = step.op {
                 self.place_input(n, &mut placing)
             } else if let Some(&(_, place)) = placing.early.iter().find(|e| e.0 == i) {
                 place
             } else if ways[i] == Way::Within {
                 // Nobody asks for it: its reader's loop does it.
-                Place::Register(0)
+                0
             } else {
                 self.place_computed(op, program, (&ways, i), tier, &mut placing)?
             };
@@ -91,16 +91,17 @@ impl<'a, T: Run> Plan<'a, T> {
     }
 
     /// The place of an array, which is loaded where it cannot be read as it is.
-    fn place_input(&mut self, n: u8, placing: &mut Placing) -> Place {
-        if let Some(tile) = self.tiled.iter().position(|&t| t == n) {
-            return Place::Tile(tile as u16);
+    fn place_input(&mut self, n: u8, placing: &mut Placing) -> Slot {
+        if self.tiled.contains(&n) {
+            return n.into();
         }
         if self.reads_directly(n as usize) {
-            return Place::Direct(n);
+            self.directs.push(n);
+            return n.into();
         }
         let to = self.register(placing);
         self.steps.push(Planned::Load { input: n, to });
-        Place::Register(to)
+        to
     }
 
     /// The place of a value that is computed.
@@ -111,7 +112,7 @@ impl<'a, T: Run> Plan<'a, T> {
         (ways, i): (&[Way], usize),
         tier: Tier,
         placing: &mut Placing,
-    ) -> Result<Place> {
+    ) -> Result<Slot> {
         let code = program.steps[i].op;
         if let Some((twin, is_sine)) = twin(program, i)
             && let Some(run) = T::sine_and_cosine(tier)
@@ -120,8 +121,8 @@ impl<'a, T: Run> Plan<'a, T> {
             let to = [self.register(placing), self.register(placing)];
             self.steps.push(Planned::Twins { run, arg, to });
             let [own, other] = if is_sine { to } else { [to[1], to[0]] };
-            placing.early.push((twin, Place::Register(other)));
-            return Ok(Place::Register(own));
+            placing.early.push((twin, other));
+            return Ok(own);
         }
         let run = match ways[i] {
             Way::Joined(join, ..) => T::joined(join, tier),
@@ -132,24 +133,26 @@ impl<'a, T: Run> Plan<'a, T> {
             dtype: T::DTYPE,
             hint: "the operation needs floating-point numbers",
         })?;
-        let mut args = [Place::Register(0); 4];
+        let to = self.register(placing);
+        // Arguments that the loop does not read are those that it may.
+        let mut args = [to; 4];
         for (arg, &a) in args.iter_mut().zip(reads(program, ways, i)) {
             *arg = placing.places[a as usize];
         }
-        let to = self.register(placing);
         self.steps.push(Planned::Apply { run, args, to });
-        Ok(Place::Register(to))
+        Ok(to)
     }
 
     /// Gives registers back that step `i` was the last to read.
     fn release(&self, read: &[u16], i: usize, placing: &mut Placing) {
         for &a in read {
-            if let Place::Register(r) = placing.places[a as usize]
+            let slot = placing.places[a as usize];
+            if slot as usize >= self.inputs.len()
                 && placing.last_use[a as usize] == i
-                && !self.splats.iter().any(|s| s.0 == r)
-                && !placing.free.contains(&r)
+                && !self.splats.iter().any(|s| s.0 == slot)
+                && !placing.free.contains(&slot)
             {
-                placing.free.push(r);
+                placing.free.push(slot);
             }
         }
     }
@@ -170,13 +173,13 @@ impl<'a, T: Run> Plan<'a, T> {
     }
 
     /// A register that is free.
-    fn register(&mut self, placing: &mut Placing) -> u16 {
+    fn register(&mut self, placing: &mut Placing) -> Slot {
         placing.free.pop().unwrap_or_else(|| self.fresh())
     }
 
-    fn fresh(&mut self) -> u16 {
+    fn fresh(&mut self) -> Slot {
         self.registers += 1;
-        (self.registers - 1) as u16
+        (self.inputs.len() + self.registers - 1) as Slot
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::buffer::Buffer;
 use super::kinds::{Accumulator, Greatest, Least};
 use super::rows::{block_kernel, gather};
 use super::space::{self, Space};
@@ -141,7 +142,7 @@ unsafe fn by_rows<A: Accumulator, E: End<A>>(
     let blocks = length.div_ceil(BLOCK);
     let range = |b: usize| (b * BLOCK, length.min((b + 1) * BLOCK));
     // SAFETY: the caller's; the block's elements are readable.
-    let value = |result: usize, b: usize, buffer: &mut Vec<A>| unsafe {
+    let value = |result: usize, b: usize, buffer: &mut Buffer| unsafe {
         let (base, _) = space::offset(&space.kept, result);
         let data = gather(source, &space.reduced, base, range(b), buffer);
         (data, extreme(data, range(b).1 - range(b).0, A::ZERO))
@@ -154,7 +155,7 @@ unsafe fn by_rows<A: Accumulator, E: End<A>>(
     let to = |result: usize| space::offset(&space.kept, result).1;
     if blocks == 1 {
         return parallel::for_each_range(results, (GRAIN / length).max(1), |start, end| {
-            let mut buffer = Vec::new();
+            let mut buffer = Buffer::default();
             for result in start..end {
                 let (data, extreme) = value(result, 0, &mut buffer);
                 write(to(result), place(data, 0, extreme));
@@ -164,13 +165,13 @@ unsafe fn by_rows<A: Accumulator, E: End<A>>(
     let mut parts = scratch(A::ZERO, blocks * results);
     let target = Apart(parts.as_mut_ptr());
     parallel::for_each_range(blocks * results, GRAIN / BLOCK, |start, end| {
-        let mut buffer = Vec::new();
+        let mut buffer = Buffer::default();
         for piece in start..end {
             // SAFETY: ranges of pieces are disjoint.
             unsafe { *target.get().add(piece) = value(piece / blocks, piece % blocks, &mut buffer).1 };
         }
     });
-    let mut buffer = Vec::new();
+    let mut buffer = Buffer::default();
     for (result, parts) in parts.chunks_exact(blocks).enumerate() {
         let first = (1..blocks).fold(0, |best, b| if E::is_beyond(parts[b], parts[best]) { b } else { best });
         let (data, extreme) = value(result, first, &mut buffer);

@@ -4,6 +4,7 @@
 //! Two loops do all: where the nearest elements go into one result, its elements are read in blocks; where they go into
 //! results side by side, whole rows are combined. Neither copies or turns its input.
 
+mod buffer;
 mod columns;
 pub mod extreme;
 pub mod kinds;

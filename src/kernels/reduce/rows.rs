@@ -1,5 +1,6 @@
 //! Reductions whose nearest elements go into one result.
 
+use super::buffer::Buffer;
 use super::space::{self, Axis, Space};
 use super::{Apart, BLOCK, GRAIN, LANES, Reduction, fold};
 use crate::kernels::dispatch::{tier, tiered};
@@ -67,7 +68,7 @@ pub(super) unsafe fn gather<T: crate::kernels::element::Element>(
     axes: &[Axis],
     base: isize,
     (start, end): (usize, usize),
-    buffer: &mut Vec<T>,
+    buffer: &mut Buffer,
 ) -> *const T {
     let n = end - start;
     if let [axis] = axes {
@@ -75,12 +76,11 @@ pub(super) unsafe fn gather<T: crate::kernels::element::Element>(
         if source.is_direct() && axis.step == 1 {
             return source.at(offset);
         }
-        buffer.resize(n.max(buffer.len()), T::default());
         // SAFETY: the caller's; the buffer has room.
-        return unsafe { source.block(offset, axis.step, buffer.as_mut_ptr(), n) };
+        return unsafe { source.block(offset, axis.step, buffer.room(n), n) };
     }
-    buffer.resize(n.max(buffer.len()), T::default());
-    let mut to = buffer.as_mut_ptr();
+    let first = buffer.room(n);
+    let mut to = first;
     space::runs(axes, start, end, |offset, step, count| {
         // SAFETY: as above; the stretches are `n` elements together.
         unsafe {
@@ -88,7 +88,7 @@ pub(super) unsafe fn gather<T: crate::kernels::element::Element>(
             to = to.add(count);
         }
     });
-    buffer.as_ptr()
+    first
 }
 
 /// Reduces each result's elements in blocks; the blocks of long ones are shared between threads.
@@ -104,7 +104,7 @@ pub(super) unsafe fn reduce<R: Reduction>(
     let kernel = block_kernel::<R>(tier());
     let (length, results) = (space.length(), space.results());
     let blocks = length.div_ceil(BLOCK);
-    let block = |result: usize, b: usize, buffer: &mut Vec<R::In>| {
+    let block = |result: usize, b: usize, buffer: &mut Buffer| {
         let (base, to) = space::offset(&space.kept, result);
         let range = (b * BLOCK, length.min((b + 1) * BLOCK));
         // SAFETY: the caller's; the block's elements are readable.
@@ -116,7 +116,7 @@ pub(super) unsafe fn reduce<R: Reduction>(
     };
     if blocks == 1 {
         return parallel::for_each_range(results, (GRAIN / length).max(1), |start, end| {
-            let mut buffer = Vec::new();
+            let mut buffer = Buffer::default();
             for result in start..end {
                 let (to, value) = block(result, 0, &mut buffer);
                 // SAFETY: ranges of results are disjoint.
@@ -127,7 +127,7 @@ pub(super) unsafe fn reduce<R: Reduction>(
     let mut parts = scratch(R::IDENTITY, blocks * results);
     let target = Apart(parts.as_mut_ptr());
     parallel::for_each_range(blocks * results, GRAIN / BLOCK, |start, end| {
-        let mut buffer = Vec::new();
+        let mut buffer = Buffer::default();
         for piece in start..end {
             // SAFETY: ranges of pieces are disjoint.
             unsafe { *target.get().add(piece) = block(piece / blocks, piece % blocks, &mut buffer).1 };
