@@ -250,3 +250,50 @@ def test_results_beyond_the_caches_have_the_bits_of_small_ones(dtype):
         whole = call(x, y).numpy()
         parts = [call(x[i : i + 100_000], y[i : i + 100_000]).numpy() for i in range(0, n, 100_000)]
         assert whole.tobytes() == np.concatenate(parts).tobytes()
+
+
+ARITHMETIC = [lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b]
+JOINED = (
+    [lambda a, b, c, d, f=f, g=g: g(f(a, b), c) for f in ARITHMETIC for g in ARITHMETIC]
+    + [lambda a, b, c, d, f=f, g=g: g(c, f(a, b)) for f in ARITHMETIC for g in ARITHMETIC]
+    + [lambda a, b, c, d, g=g: g(a * b, c * d) for g in ARITHMETIC]
+    + [lambda a, b, c, d, f=f: f(a, b).maximum(c).minimum(d) for f in ARITHMETIC]
+    + [lambda a, b, c, d: fg.where(a < b, c, d), lambda a, b, c, d: fg.where(a <= b, a, d), lambda a, b, c, d: fg.where(a == c, c, b)]
+    + [lambda a, b, c, d: a.sin() * b + a.cos() * c, lambda a, b, c, d: a.cos() - a.sin(), lambda a, b, c, d: (a * 1e7).cos() + (a * 1e7).sin()]
+    + [lambda a, b, c, d: (-a) * b + (-c) * (-d) - (-(-a)), lambda a, b, c, d: (-a) + b - (-c), lambda a, b, c, d: a + (-b) * d]
+)
+
+
+@pytest.mark.parametrize("dtype", [fg.float32, fg.float64])
+@pytest.mark.parametrize("case", range(len(JOINED)))
+def test_steps_in_one_loop_give_the_bits_of_steps_alone(case, dtype):
+    """Steps are joined, negations move and sines come with cosines; rows and columns are broadcast, blocks end in between."""
+    n = fg.arange(3 * 700).reshape(3, 700)
+    a = ((n % 1013 - 500) / 250).to(dtype)
+    a[0, :4] = fg.tensor([0.0, -0.0, float("nan"), float("inf")], dtype=dtype)
+    operands = [a, a.flip(1)[0], a.flip(0)[:, 5:6], a.flip([0, 1])]
+
+    def run():
+        y = JOINED[case](*operands)
+        return waits(y), y.numpy(), JOINED[case](*operands).sum(1).numpy()
+
+    config.set_fusion(True, 2)
+    waited, *found = run()
+    config.set_fusion(False)
+    alone, *expected = run()
+    assert waited and not alone
+    for f, e in zip(found, expected):
+        same = (f == e) & (np.signbit(f) == np.signbit(e)) | (f != f) & (e != e)
+        assert same.all() and f.dtype == e.dtype
+
+
+def test_updates_in_place_read_their_target_anywhere():
+    """The target may be any argument of joined steps."""
+    for update in (lambda p, g: p.add_(g, alpha=-0.1), lambda p, g: p.mul_(0.9).add_(g), lambda p, g: p.copy_(g - p * 0.5), lambda p, g: p.copy_(p * g + g * p)):
+        found = []
+        for fused in (True, False):
+            config.set_fusion(fused, 2 if fused else None)
+            p, g = fg.linspace(-1, 1, 3000), fg.linspace(2, -3, 3000)
+            update(p, g * 1.5)
+            found.append(p.numpy().tobytes())
+        assert found[0] == found[1]
