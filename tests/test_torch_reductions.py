@@ -1,8 +1,14 @@
 """Reductions, order statistics and scans against torch."""
 
+import math
+
 import numpy as np
 import pytest
 from comparison import DTYPES, SHAPES, array, compare, specials, ties
+
+import ferrograd as fg
+
+torch = pytest.importorskip("torch")
 
 #: Over all elements or over some dimensions.
 OVER_DIMS = {
@@ -199,6 +205,75 @@ def test_zeros_in_products():
         compare(lambda T, x: x.cumprod(0), np.array(x))
         compare(lambda T, x: x.prod(1), np.array([x, [1.0, 2.0, 3.0]]))
         compare(lambda T, x: x.cumprod(1), np.array([x, [1.0, 2.0, 3.0]]))
+
+
+def test_zeros_beside_what_is_no_number():
+    """The product of all elements has no gradient where two are zero; that along a dimension has what the others give."""
+    for x in ([0.0, 0.0, math.nan], [0.0, 0.0, math.inf], [math.inf, 0.0, 0.0, 3.0], [0.0, math.inf, 2.0]):
+        compare(lambda T, x: x.prod(), np.array(x), second=False)
+        for run in (lambda T, x: x.prod(0), lambda T, x: T.stack([x, x]).prod(1), lambda T, x: x[None].prod(0)):
+            compare(run, np.array(x), second=False, names=False)
+
+
+#: Sums of numbers that all round the same way, and numbers drawn.
+NUMBERS = {
+    "equal": lambda n: np.full(n, 0.1, np.float32),
+    "thirds": lambda n: np.full(n, 1 / 3, np.float32),
+    "drawn": lambda n: np.random.default_rng(n).exponential(1, n).astype(np.float32),
+}
+#: The same numbers in a line, in each of several lines, columns and steps: what is reduced is the same everywhere.
+PLACES = {
+    "line": lambda x: (fg.from_numpy(x), 0),
+    "lines": lambda x: (fg.from_numpy(np.tile(x, (3, 1))), 1),
+    "columns": lambda x: (fg.from_numpy(np.repeat(x[:, None], 5, 1)), 0),
+    "wide": lambda x: (fg.from_numpy(np.repeat(x[:, None], 40, 1)), 0),
+    "steps": lambda x: (fg.from_numpy(np.repeat(x, 2))[::2], 0),
+    "both": lambda x: (fg.from_numpy(np.repeat(x.reshape(10, 1, -1), 3, 1)), (0, 2)),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_totals_are_exact_to_a_few_units(kind, place):
+    """Against sums that are rounded once: a few units in the last place, at any number of elements."""
+    for n in (1000, 10_000, 100_000, 1_000_000):
+        if place == "wide" and n > 100_000:
+            continue
+        x = NUMBERS[kind](n)
+        exact = x.astype(np.float64)
+        total, squares = math.fsum(exact), math.fsum(exact**2)
+        deviation = math.fsum((exact - total / n) ** 2) / (n - 1)
+        t, dim = PLACES[place](x)
+        wanted = {
+            "sum": (t.sum(dim), total), "mean": (t.mean(dim), total / n), "norm": (t.norm(dim=dim), math.sqrt(squares)),
+            "logsumexp": (t.logsumexp(dim), math.log(math.fsum(np.exp(exact)))),
+        }  # fmt: skip
+        if kind == "drawn":
+            wanted |= {"var": (t.var(dim), deviation), "std": (t.std(dim), math.sqrt(deviation))}
+        if type(dim) is int:
+            wanted["cumsum"] = (t.cumsum(dim).select(dim, -1), total)
+        for name, (found, expected) in wanted.items():
+            units = np.abs(found.numpy().astype(np.float64) - expected) / np.spacing(np.float32(expected))
+            assert units.max() <= 4, (name, n, units.max())
+
+
+def test_zeros_of_both_signs():
+    """The greatest and the least of a dimension are the element at the index that is told: the first of equals."""
+    for line in ([-0.0, 0.0], [0.0, -0.0], [-0.0] * 40 + [0.0] * 40, [0.0] + [-0.0] * 9000):
+        for dtype in ("float32", "float64", "float16"):
+            for name in ("max", "min"):
+                for run in (lambda x: x, lambda x: np.tile(x, (4, 1)), lambda x: np.tile(x, (4, 1)).T):
+                    x = run(np.array(line, dtype))
+                    dim = -1 if x.shape[-1] == len(line) else 0
+                    (ours, _), (theirs, _) = (getattr(T.from_numpy(x), name)(dim) for T in (fg, torch))
+                    assert np.signbit(ours.numpy()).tolist() == np.signbit(theirs.numpy()).tolist()
+        for name in ("amax", "amin"):
+            x = np.array(line[:2])
+            assert math.copysign(1, getattr(fg.from_numpy(x), name)(0)) == math.copysign(1, getattr(torch.from_numpy(x), name)(0))
+    a, b = np.array([0.0, -0.0, 0.0]), np.array([-0.0, 0.0, 0.0])
+    for name in ("maximum", "minimum", "fmax", "fmin"):
+        ours, theirs = (getattr(T, name)(T.from_numpy(a), T.from_numpy(b)).numpy() for T in (fg, torch))
+        assert np.signbit(ours).tolist() == np.signbit(theirs).tolist()
 
 
 def test_forms_of_calls():

@@ -127,7 +127,9 @@ pub(super) fn gradient(g: &Tensor, x: &Tensor, y: &Tensor, s: &Settings) -> Resu
         let powers = mul(&unary::sign_of(x)?, &zero_where(x, &arithmetic::pow(&unary::abs(x)?, p - 1.0)?)?)?;
         return mul(&mul(&powers, &g)?, &arithmetic::pow(&y, 1.0 - p)?);
     }
-    let scale = zero_where(&y, &div(&g, &arithmetic::pow(&y, p - 1.0)?)?)?;
+    // Divided by 1 where the norm is zero, so that derivatives of this are numbers there too.
+    let safe = compare::where_(&compare::eq(&y, 0.0)?, 1.0, &y)?;
+    let scale = zero_where(&y, &div(&g, &arithmetic::pow(&safe, p - 1.0)?)?)?;
     let powers = if p < 2.0 {
         mul(&unary::sign_of(x)?, &arithmetic::pow(&unary::abs(x)?, p - 1.0)?)?
     } else {
@@ -333,7 +335,7 @@ fn scaled(x: &Tensor, p: f64, dims: &[isize], greatest: f64) -> Result<Tensor> {
         let norm = vector_norm(x, p, dims, true, None)?;
         let factor = arithmetic::div(greatest, &arithmetic::add(&norm, ROOM)?)?;
         let factor = compare::where_(&compare::gt(&norm, greatest)?, &factor, 1.0)?;
-        mul(x, &cast::to(&factor, x.dtype())?)
+        mul(&super::copy::to_contiguous(x)?, &cast::to(&factor, x.dtype())?)
     })?;
     // The bound stands beside the order in the shape of the settings.
     let settings =

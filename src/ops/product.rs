@@ -44,13 +44,18 @@ pub fn prod(x: &Tensor, dim: Option<isize>, keepdim: bool, dtype: Option<DType>)
         cast::to(&wide!(target, A => plan.run::<Product<A, A>>(&read, None))?, target)
     })?;
     let name = if dim.is_none() { "ProdBackward0" } else { "ProdBackward1" };
-    record(name, &y, &[x], &[Keep::Input(x), Keep::Output], || plan.settings(1.0), others)?;
+    let keep = [Keep::Input(x), Keep::Output];
+    let settings = || plan.settings(1.0);
+    match dim {
+        None => record(name, &y, &[x], &keep, settings, |call| others(call, true))?,
+        Some(_) => record(name, &y, &[x], &keep, settings, |call| others(call, false))?,
+    }
     Ok(y)
 }
 
-/// dx_i = g prod_{j != i} x_j: by division where no factor is zero; zero where several of all elements are; else from the
-/// products of the elements before and behind.
-fn others(call: &Call) -> Result<Gradients> {
+/// dx_i = g prod_{j != i} x_j: by division where no factor is zero; of the product of `all` elements zero where several
+/// are; else from the products of the elements before and behind.
+fn others(call: &Call, all: bool) -> Result<Gradients> {
     let (x, s) = (&cast::to(&call.saved[0], call.g.dtype())?, call.settings);
     let g = restored(&call.g, s)?;
     let y = restored(&call.saved[1], s)?;
@@ -59,7 +64,7 @@ fn others(call: &Call) -> Result<Gradients> {
         if zeros == 0 {
             return Ok(smallvec![Some(arithmetic::mul(&g, &arithmetic::div(&y, x)?)?)]);
         }
-        if zeros > 1 && s.dims.len() == x.rank() && !is_grad_enabled() {
+        if zeros > 1 && all && !is_grad_enabled() {
             return Ok(smallvec![Some(Tensor::zeros(x.shape(), x.dtype())?)]);
         }
     }

@@ -7,7 +7,7 @@ use super::compare::{eq, le, logical_and, logical_not, logical_or, lt, where_};
 use super::formula::Operand;
 use super::recorded::{Settings, record};
 use super::{bitwise, classify};
-use super::{exponential, rounding, special, trigonometric, unary};
+use super::{exponential, rounding, scaled, special, trigonometric, unary};
 use crate::error::Result;
 use crate::graph::mode::is_grad_enabled;
 use crate::kernels::expr::{OpCode, Program};
@@ -39,6 +39,12 @@ pub(super) fn replay(program: &Program, sources: &[Operand], g: &Tensor) -> Resu
             OpCode::Input(n) => Step::Source(sources[n as usize]),
             OpCode::Constant(value) => Step::Source(Operand::Number(Scalar::Float(value))),
             OpCode::Param(_) => Step::Source(Operand::Number(Scalar::Float(0.0))),
+            // A quotient cut to a whole number moves by steps, also where the divisor is zero.
+            OpCode::Trunc if matches!(program.steps[step.args[0] as usize].op, OpCode::Div) => {
+                let [a, b, ..] = program.steps[step.args[0] as usize].args;
+                let operand = |n: u16| steps[n as usize].operand();
+                Step::Made(scaled::cut_quotient(operand(a as _), operand(b as _))?)
+            }
             op => {
                 let arg = |n: usize| steps[step.args[n] as usize].operand();
                 // An operation on numbers alone is done once, on a tensor.

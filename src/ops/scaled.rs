@@ -99,3 +99,8 @@ pub(super) fn rounded<'a>(a: &'a Arguments) -> Result<Chosen<'a>> {
     };
     Ok((spec, smallvec![a.operand(0)?, a.operand(1)?]))
 }
+
+/// The quotient rounded towards zero, whose gradient is zero.
+pub(super) fn cut_quotient(a: super::formula::Operand, b: super::formula::Operand) -> Result<crate::tensor::Tensor> {
+    super::pointwise::apply(CutQuotient::spec(), &[a, b])
+}

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::space::{self, Axis, Space};
-use super::{Apart, GRAIN, Reduction};
+use super::{Apart, GRAIN, ROWS, Reduction, pairwise};
 use crate::kernels::dispatch::{tier, tiered};
 use crate::kernels::element::Element;
 use crate::kernels::parallel;
@@ -12,10 +12,11 @@ use crate::memory::scratch;
 
 /// Results that one piece of work has.
 const WIDTH: usize = 512;
-/// Rows that are combined one after another before their result is combined with that of others.
-const STRETCH: usize = 64;
+/// Rows whose result is combined with that of others, pairwise.
+const STRETCH: usize = 32;
 
-/// `results[i] = combine(results[i], rows[r][i])` for rows `step` elements apart.
+/// `results[i] = combine(results[i], rows[r][i])` for rows `step` elements apart, [`ROWS`] of them pairwise and then one
+/// after another.
 #[inline(always)]
 unsafe fn rows_body<R: Reduction>(
     results: *mut R::Out,
@@ -27,7 +28,22 @@ unsafe fn rows_body<R: Reduction>(
 ) {
     // SAFETY: the caller gives `n` results, as many centres or none, and `count` rows.
     unsafe {
-        for r in 0..count {
+        let whole = count - count % ROWS;
+        for first in (0..whole).step_by(ROWS) {
+            let at = |r: usize| rows.offset((first + r) as isize * step);
+            if centre.is_null() {
+                for i in 0..n {
+                    let row = |r: usize| R::map(*at(r).add(i), R::IDENTITY);
+                    *results.add(i) = R::combine(*results.add(i), pairwise::<R>(row));
+                }
+            } else {
+                for i in 0..n {
+                    let row = |r: usize| R::map(*at(r).add(i), *centre.add(i));
+                    *results.add(i) = R::combine(*results.add(i), pairwise::<R>(row));
+                }
+            }
+        }
+        for r in whole..count {
             let row = rows.offset(r as isize * step);
             if centre.is_null() {
                 for i in 0..n {
@@ -144,15 +160,15 @@ const NARROW: usize = 256;
 
 /// What a thread works in.
 struct Room<R: Reduction> {
+    /// The results of all stretches, of which the first becomes that of the piece.
     results: SmallVec<[R::Out; NARROW]>,
-    stretch: SmallVec<[R::Out; NARROW]>,
     centre: Vec<R::Out>,
     row: Vec<R::In>,
 }
 
 impl<R: Reduction> Default for Room<R> {
     fn default() -> Self {
-        Room { results: SmallVec::new(), stretch: SmallVec::new(), centre: Vec::new(), row: Vec::new() }
+        Room { results: SmallVec::new(), centre: Vec::new(), row: Vec::new() }
     }
 }
 
@@ -169,10 +185,9 @@ impl<R: Reduction> Room<R> {
     ) {
         let (kernel, join) = (rows_kernel::<R>(tier()), join_kernel::<R>(tier()));
         let n = part.n;
-        for room in [&mut self.results, &mut self.stretch] {
-            room.clear();
-            room.resize(n, R::IDENTITY);
-        }
+        let stretches = (rows.1 - rows.0).div_ceil(STRETCH);
+        self.results.clear();
+        self.results.resize(stretches * n, R::IDENTITY);
         let middle = match centre {
             // SAFETY: there is a centre for each result.
             Some(c) => unsafe {
@@ -184,30 +199,37 @@ impl<R: Reduction> Room<R> {
         };
         let direct = source.is_direct() && (pieces.inner.step == 1 || n == 1);
         if !direct {
-            self.row.resize(n, R::In::default());
+            self.row.resize(ROWS * n, R::In::default());
         }
-        let (mut at, results, row) = (rows.0, self.results.as_mut_ptr(), self.row.as_mut_ptr());
-        while at < rows.1 {
+        let row = self.row.as_mut_ptr();
+        for (stretch, into) in self.results.chunks_exact_mut(n).enumerate() {
+            let (at, into) = (rows.0 + stretch * STRETCH, into.as_mut_ptr());
             let stop = rows.1.min(at + STRETCH);
-            let into = if at == rows.0 { results } else { self.stretch.as_mut_ptr() };
             space::runs(&space.reduced, at, stop, |offset, step, count| {
                 // SAFETY: the caller's; all rooms hold `n` elements.
                 unsafe {
                     if direct {
                         return kernel(into, source.at(part.from + offset), step, count, n, middle);
                     }
-                    for r in 0..count as isize {
-                        source.fill(part.from + offset + r * step, pieces.inner.step, row, n);
-                        kernel(into, row, 0, 1, n, middle);
+                    for first in (0..count).step_by(ROWS) {
+                        let several = ROWS.min(count - first);
+                        for r in 0..several {
+                            let from = part.from + offset + (first + r) as isize * step;
+                            source.fill(from, pieces.inner.step, row.add(r * n), n);
+                        }
+                        kernel(into, row, n as isize, several, n, middle);
                     }
                 }
             });
-            if at > rows.0 {
-                // SAFETY: both hold `n` elements.
-                unsafe { join(results, into, n) };
-                self.stretch.fill(R::IDENTITY);
+        }
+        let (results, mut left) = (self.results.as_mut_ptr(), stretches);
+        while left > 1 {
+            let half = left.div_ceil(2);
+            for i in 0..left / 2 {
+                // SAFETY: the rooms of two stretches, which hold `n` elements each.
+                unsafe { join(results.add(i * n), results.add((i + half) * n), n) };
             }
-            at = stop;
+            left = half;
         }
     }
 }

@@ -150,7 +150,8 @@ unsafe fn by_rows<A: Accumulator, E: End<A>>(
     // SAFETY: as above.
     let place = |data: *const A, b: usize, value: A| unsafe {
         let (start, end) = range(b);
-        Found { value, at: start + search(data, end - start, value) }
+        let at = search(data, end - start, value);
+        Found { value: *data.add(at), at: start + at }
     };
     let to = |result: usize| space::offset(&space.kept, result).1;
     if blocks == 1 {

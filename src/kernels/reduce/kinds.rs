@@ -118,12 +118,13 @@ kinds! {
 
 #[inline(always)]
 fn greater<A: Accumulator>(a: A, b: A) -> A {
-    if a > b || a.is_nan() { a } else { b }
+    // Of equals, as zeros of both signs, the first.
+    if b > a || b.is_nan() { b } else { a }
 }
 
 #[inline(always)]
 fn lesser<A: Accumulator>(a: A, b: A) -> A {
-    if a < b || a.is_nan() { a } else { b }
+    if b < a || b.is_nan() { b } else { a }
 }
 
 macro_rules! truths {

@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::space::{self, Axis, Space};
-use super::{Apart, BLOCK, GRAIN, LANES, Reduction, fold};
+use super::{Apart, BLOCK, GRAIN, LANES, ROWS, Reduction, fold, pairwise};
 use crate::kernels::dispatch::{tier, tiered};
 use crate::kernels::parallel;
 use crate::kernels::source::Source;
@@ -30,7 +30,8 @@ unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out)
     }
 }
 
-/// Each lane takes every `WIDTH`-th element, then the lanes fold in halves.
+/// Each lane takes every `WIDTH`-th element, [`ROWS`] of them pairwise and then one after another; in the end the lanes fold
+/// in halves.
 #[inline(always)]
 unsafe fn lanes_body<R: Reduction, const WIDTH: usize>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
     // SAFETY: as in `block_body`.
@@ -38,6 +39,13 @@ unsafe fn lanes_body<R: Reduction, const WIDTH: usize>(data: *const R::In, n: us
         let mut lanes = [R::IDENTITY; WIDTH];
         let whole = n - n % WIDTH;
         let mut i = 0;
+        while i + ROWS * WIDTH <= n {
+            for (l, lane) in lanes.iter_mut().enumerate() {
+                let row = |r: usize| R::map(*data.add(i + r * WIDTH + l), centre);
+                *lane = R::combine(*lane, pairwise::<R>(row));
+            }
+            i += ROWS * WIDTH;
+        }
         while i < whole {
             let row = data.add(i).cast::<[R::In; WIDTH]>().read_unaligned();
             for l in 0..WIDTH {
