@@ -57,6 +57,16 @@ impl Place {
         }
     }
 
+    /// As [`Self::edge`] for an input. A view that requires a gradient only because its base does has a node of its own, which
+    /// nothing leads to.
+    fn capture(&self) -> Option<Edge> {
+        let stray = || match self {
+            Place::Tensor(t) if t.requires_grad() => Some(Edge { node: t.accumulator(), output: 0 }),
+            _ => None,
+        };
+        self.edge().or_else(stray)
+    }
+
     fn levels(&self) -> Levels {
         match self {
             Place::Tensor(t) => batch::levels(t),
@@ -123,7 +133,7 @@ impl Pass {
         }
         let mut captures: SmallVec<[Edge; 2]> = SmallVec::new();
         for (index, input) in inputs.unwrap_or_default().iter().enumerate() {
-            captures.push(input.edge().ok_or(Error::InputWithoutGrad { index })?);
+            captures.push(input.capture().ok_or(Error::InputWithoutGrad { index })?);
         }
         let plan = Plan::new(roots.iter().map(|r| &r.0), inputs.map(|_| &captures[..]));
         let levels = inputs.unwrap_or_default().iter().map(Place::levels).collect();

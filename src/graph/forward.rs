@@ -171,7 +171,7 @@ pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tens
         return Err(Error::Shape { op: "make_dual", what: "the tangent must look like the primal", expected, given });
     }
     // Changes in place of the dual and of views of it are the dual's: a view would hand them on to its base.
-    let dual = if primal.requires_grad() { view::alias(primal)? } else { transform::bare(primal)? };
+    let dual = if primal.is_connected() { view::alias(primal)? } else { transform::bare(primal)? };
     bottom(&dual).set_tangent(level, Some(batch::peeled(tangent, &batch::levels(primal))?));
     Ok(dual)
 }
@@ -182,7 +182,7 @@ pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tens
 /// Where there is no memory.
 pub fn unpack_dual(dual: &Tensor, level: usize) -> Result<(Tensor, Option<Tensor>)> {
     let tangent = bottom(dual).tangent(level)?.map(|t| batch::dressed(&t, &batch::levels(dual))).transpose()?;
-    let primal = outside(level, || if dual.requires_grad() { view::alias(dual) } else { transform::bare(dual) })?;
+    let primal = outside(level, || if dual.is_connected() { view::alias(dual) } else { transform::bare(dual) })?;
     Ok((primal, tangent))
 }
 

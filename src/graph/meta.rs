@@ -110,10 +110,6 @@ impl Meta {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    fn has_history(&self) -> bool {
-        self.requires_grad() && self.state.lock().origin.edge().is_some()
-    }
-
     /// Held while a gradient is added to, so that no addition is lost between two backward passes.
     pub(crate) fn accumulating(&self) -> SpinGuard<'_, ()> {
         self.accumulating.lock()
@@ -187,8 +183,8 @@ impl Tensor {
             return batch.value.requires_grad();
         }
         self.meta().is_some_and(Meta::requires_grad)
-            // A base that was changed in place since has a history that its views share.
-            || self.view_of().is_some_and(|v| v.is_writable() && v.base.meta().is_some_and(Meta::has_history))
+            // Views of a base that asks for gradients since do too; those reach the base once it was changed in place.
+            || self.view_of().is_some_and(|v| v.base.meta().is_some_and(Meta::requires_grad))
     }
 
     /// Asks for gradients, or no longer; only leaves can.
@@ -344,6 +340,7 @@ impl Tensor {
             Some((edge, version)) if version == self.version() => Some(edge),
             Some((edge, _)) if view.bond == Bond::Apart => Some(self.outdated(edge)),
             None if view.bond == Bond::Apart || !view.base.requires_grad() => None,
+            None if view.base.is_leaf() && !self.is_changed_view() => None,
             own => self.refreshed(&view.base, own.map(|(e, _)| e)),
         }
     }
@@ -358,7 +355,7 @@ impl Tensor {
 
     /// The history of a view as a window on its base as it is now.
     fn refreshed(&self, base: &Tensor, own: Option<Edge>) -> Option<Edge> {
-        let Some(base_edge) = base.grad_fn() else { return own };
+        let Some(base_edge) = base.gradient_edge() else { return own };
         let node = crate::ops::view::window_node(base, base_edge, self.layout());
         self.set_history(Edge { node, output: 0 });
         self.meta()?.state.lock().origin.edge().cloned()
@@ -379,8 +376,15 @@ impl Tensor {
             }
         } else if let Some(edge) = self.grad_fn() {
             return Some(edge);
+        } else if !self.meta().is_some_and(Meta::requires_grad) {
+            return None;
         }
         Some(Edge { node: self.accumulator(), output: 0 })
+    }
+
+    /// True where gradients go on from this tensor. They do not from a view that requires a gradient only because its base does.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.requires_grad() && self.gradient_edge().is_some()
     }
 
     /// The node that accumulates into this leaf: one for all graphs that are alive.

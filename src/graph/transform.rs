@@ -76,7 +76,7 @@ fn is_kept_by_guard(memory: &Storage) -> bool {
 /// # Errors
 /// For dtypes without gradients.
 pub fn fresh(x: &Tensor) -> Result<Tensor> {
-    if x.requires_grad() {
+    if x.is_connected() {
         return enable_grad(|| view::alias(x));
     }
     bare(x)?.requiring_grad()

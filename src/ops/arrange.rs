@@ -39,7 +39,7 @@ pub fn flip(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
         layout.offset = layout.offset.wrapping_add_signed(last);
         layout.strides[d] = -layout.strides[d];
     }
-    let y = copy::contiguous_copy(&x.alias(layout, false))?;
+    let y = copy::clone_as(&x.alias(layout, false), x)?;
     link_linear("FlipBackward0", x, &y, move |g| flip(g, &flipped))?;
     Ok(y)
 }

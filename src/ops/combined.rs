@@ -123,7 +123,10 @@ impl Kind {
             if beta.as_f64() == 0.0 {
                 Ok(product)
             } else {
-                cast::to(&add(&product, &scaled(x.clone(), beta)?)?, a.dtype())
+                let x = scaled(x.clone(), beta)?;
+                // The sum lies in memory as its first term does.
+                let total = if self.op == "addr" { add(&x, &product)? } else { add(&product, &x)? };
+                cast::to(&total, a.dtype())
             }
         };
         if batch::level([x, a, b]).is_some() {

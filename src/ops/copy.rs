@@ -111,6 +111,19 @@ pub(crate) fn clone_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
     Ok(copy)
 }
 
+/// The elements under the same strides from an offset on, with what lies between them in memory, without history; where
+/// strides overlap as [`clone_as`]. The offset is not behind the first element.
+pub(super) fn clone_with_gaps(x: &Tensor, offset: usize) -> Result<Tensor> {
+    let layout = x.layout();
+    if x.numel() == 0 || !layout.is_non_overlapping() {
+        return clone_as(x, x);
+    }
+    let span = Layout { shape: smallvec![layout.end() - offset], strides: smallvec![1], offset };
+    let memory = contiguous_copy(&x.alias(span, false))?;
+    let layout = Layout { offset: layout.offset - offset, ..layout.clone() };
+    Ok(Tensor::new(memory.storage().clone(), layout, x.dtype(), memory.versioning()))
+}
+
 /// As [`clone_as`], recorded as a copy into new memory.
 pub(crate) fn recorded_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
     let copy = laid_out_as(like, Tensor::uninitialized("copy_", x.shape(), x.dtype())?);

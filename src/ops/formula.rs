@@ -114,6 +114,8 @@ pub trait Ternary {
     const FORMS: &'static [Form] = &[];
     /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
     const EXACT: u8 = 0;
+    /// Whether the result lies in row-major order, in whichever the operands do.
+    const ROW_MAJOR: bool = false;
     /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
     /// respect to them is zero.
     const STEPS: Option<&'static str> = None;
@@ -157,6 +159,8 @@ pub trait Formula: 'static {
     const SPECIAL: Option<Special> = None;
     /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
     const EXACT: u8 = 0;
+    /// Whether the result lies in row-major order, in whichever the operands do.
+    const ROW_MAJOR: bool = false;
     /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
     /// respect to them is zero.
     const STEPS: Option<&'static str> = None;
@@ -269,6 +273,8 @@ pub struct Pointwise {
     pub arity: usize,
     /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
     exact: u8,
+    /// Whether the result lies in row-major order, in whichever the operands do.
+    pub(super) row_major: bool,
     /// The node behind a derivative that depends on the operands by steps only.
     pub(super) steps: Option<&'static str>,
     /// From where tests draw.
@@ -349,6 +355,7 @@ impl Pointwise {
             rule,
             arity: F::ARITY,
             exact: F::EXACT,
+            row_major: F::ROW_MAJOR,
             steps: F::STEPS,
             domain: F::DOMAIN,
             record: trace::<F>,

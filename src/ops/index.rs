@@ -83,8 +83,9 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
             Index::Int(i) => parsed.view = select(&parsed.view, dim, *i)?,
             Index::Slice { start, stop, step } => {
                 let sliced = slice(&parsed.view, dim, *start, *stop, *step)?;
-                // Whole dimensions stay as they are.
-                if *step != 1 || sliced.shape() != parsed.view.shape() {
+                // Whole dimensions stay as they are; as in torch not those whose first index counts from the end.
+                let whole = start.unwrap_or(0) == 0 && sliced.shape() == parsed.view.shape();
+                if *step != 1 || !whole {
                     parsed.view = sliced;
                 }
                 dim += 1;
@@ -164,6 +165,7 @@ fn mask_positions(x: &Tensor, dim: usize, mask: &Tensor) -> Result<Vec<Tensor>> 
 static ADVANCED: Family = Family {
     nodes: ["IndexBackward0", "IndexPutBackward0", "IndexPutBackward0"],
     wraps: true,
+    in_order: true,
     out_of_range: |op, index, dim, size| Error::IndexRange { op, index, dim, size },
 };
 
@@ -257,7 +259,7 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     let parsed = parse(x, parts)?;
     if parsed.advanced.is_empty() {
         if is_itself(&parsed.view, value) {
-            return Ok(());
+            return inplace::written_already(&parsed.view, value);
         }
         if value.rank() == 0 {
             return inplace::fill_with(&parsed.view, value).map(drop);
@@ -306,7 +308,8 @@ fn same_dtype(x: &Tensor, value: &Tensor) -> Result<()> {
 fn write(selection: &Selection, x: &Tensor, value: &Tensor, indices: Indices) -> Result<()> {
     same_dtype(x, value)?;
     let shape = selection.list_shape(&indices);
-    let value = squeezed(value, shape.len())?;
+    let ones = value.shape().iter().take_while(|&&size| size == 1).count();
+    let value = squeezed(value, value.rank() - ones)?;
     if broadcast(OP, &shape, value.shape()).ok().as_ref() != Some(&shape) {
         let (value, result) = (value.shape().to_vec(), shape.to_vec());
         return Err(Error::IndexedShape { op: "index_put_", value, result });

@@ -191,13 +191,11 @@ pub(super) fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
         return Ok(());
     }
     if !target.requires_grad() {
-        return match target.view_of() {
-            Some(view) if !view.is_writable() && view.base.requires_grad() => Err(Error::InPlaceUnrecordedView { op }),
-            _ => Ok(()),
-        };
+        return Ok(());
     }
     match target.view_of() {
         None if target.is_leaf() => Err(Error::InPlaceLeaf { op }),
+        Some(view) if !view.is_writable() && target.grad_fn().is_none() => Err(Error::InPlaceUnrecordedView { op }),
         Some(view) if view.base.is_leaf() => Err(Error::InPlaceLeafView { op }),
         Some(view) if !view.is_writable() => {
             let edge = target.grad_fn();
@@ -254,6 +252,15 @@ pub(crate) fn assign(target: &Tensor, value: &Tensor, origin: Origin) -> Result<
         value.clone()
     };
     changed(target, value, origin, || copy::move_into(target, &safe))
+}
+
+/// A value that is written where it already is, as at the end of `x[i] += 1`: counted and recorded as every other one.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn written_already(target: &Tensor, value: &Tensor) -> Result<()> {
+    check("copy_", target)?;
+    changed(target, value, Origin::Tensor("CopyBackwards"), || Ok(()))
 }
 
 /// Runs `write`, which changes the memory of `target`, and counts the change, also where it ends in its midst.
@@ -324,7 +331,8 @@ fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Optio
 pub fn rebase(target: &Tensor, edge: Edge) {
     let Some(view) = target.view_of().filter(|v| v.is_writable()) else { return target.set_history(edge) };
     let base = &view.base;
-    let node = window::splice_node(base.layout(), target.layout(), base.gradient_edge(), Some(edge), base.dtype());
+    let edges = smallvec![base.gradient_edge(), Some(edge)];
+    let node = window::splice_node(base.layout(), target.layout(), edges, base.dtype());
     base.set_history(Edge { node, output: 0 });
 }
 
@@ -342,7 +350,13 @@ fn history<'a>(target: &'a Tensor, value: &Tensor, origin: Origin) -> Result<(&'
         let operation = value.as_ref().filter(|_| matches!(origin, Origin::Target));
         let node = match operation.filter(|o| starts_from(o, target)) {
             Some(o) => window::applied_node(base, target.layout(), o),
-            None => window::splice_node(base.layout(), target.layout(), base.gradient_edge(), value, base.dtype()),
+            None => {
+                let edges = match origin {
+                    Origin::Number(_) => smallvec![base.gradient_edge()],
+                    _ => smallvec![base.gradient_edge(), value],
+                };
+                window::splice_node(base.layout(), target.layout(), edges, base.dtype())
+            }
         };
         return Ok((base, Edge { node, output: 0 }));
     }

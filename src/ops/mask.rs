@@ -36,6 +36,7 @@ operation! {
     })
 }
 impl Ternary for MaskedFill {
+    const ROW_MAJOR: bool = true;
     // The mask has no edge.
     const FORMS: &'static [Form] =
         &[Form::new(0b000, "MaskedFillBackward1", 0b101), Form::new(0b100, "MaskedFillBackward0", 0b001)];
@@ -99,6 +100,7 @@ fn together(op: &'static str, x: &Tensor, mask: &Tensor) -> Result<(Tensor, Tens
 static MASKED: Family = Family {
     nodes: ["MaskedSelectBackward0", "MaskedScatterBackward0", "MaskedScatterBackward0"],
     wraps: false,
+    in_order: false,
     out_of_range: |op, index, dim, size| Error::IndexRange { op, index, dim, size },
 };
 

@@ -174,7 +174,7 @@ fn filled(name: &'static str, x: &Tensor, value: &Tensor) -> Result<Tensor> {
         let value = view::expand(&cast::to(&both[1], x.dtype())?, &view::signed(&shape))?;
         return Ok(Tensor::batched(&copy::clone_contiguous(&value)?, level));
     }
-    let y = Tensor::uninitialized("fill", x.shape(), x.dtype())?;
+    let y = copy::laid_out_as(x, Tensor::uninitialized("fill", x.shape(), x.dtype())?);
     copy::write(&y, value)?;
     link_simple(name, &[x, value], &y, |call| {
         let g = call.gradient()?;

@@ -16,7 +16,9 @@ use crate::tensor::scalar::Scalar;
 /// that has one.
 pub(super) fn layout(operands: &[Operand], shape: &[usize]) -> Option<Layout> {
     let tensors = || operands.iter().filter_map(|o| o.tensor());
-    if tensors().all(Tensor::is_contiguous) {
+    // Strides of dimensions of size 1 count only beside tensors of other shapes.
+    let is_plain = |t: &Tensor| t.is_contiguous() && (t.shape() == shape || t.layout().is_row_major());
+    if tensors().all(is_plain) {
         return None;
     }
     let first = tensors().next()?.layout();

@@ -131,7 +131,7 @@ fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     let (compute, result) = dtypes(spec, operands)?;
     refuse(spec, compute, operands)?;
     let shape = shape(spec.name, operands)?;
-    let layout = operands::layout(operands, &shape);
+    let layout = if spec.row_major { None } else { operands::layout(operands, &shape) };
     let program = &spec.traces().forward;
     if may_wait(compute, result, operands, &shape) {
         return wait(spec.name, program, (compute, result), operands, &shape, layout);

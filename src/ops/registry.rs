@@ -410,13 +410,13 @@ macro_rules! operation {
     ($(#[doc = $doc:literal])* unary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
         $crate::ops::registry::operation!(@pointwise (x) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
         $crate::ops::registry::operation!(@formula $T, Unary, 1, [0], _n, [],
-            [<$T as $crate::ops::formula::Unary>::DOMAIN], None, 0);
+            [<$T as $crate::ops::formula::Unary>::DOMAIN], None, 0, false);
     };
     ($(#[doc = $doc:literal])* binary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
         $crate::ops::registry::operation!(@pointwise (a, b) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
         $crate::ops::registry::operation!(@formula $T, Binary, 2, [0 1], n, [[n]],
             <$T as $crate::ops::formula::Binary>::DOMAIN, <$T as $crate::ops::formula::Binary>::SPECIAL,
-            <$T as $crate::ops::formula::Binary>::EXACT);
+            <$T as $crate::ops::formula::Binary>::EXACT, false);
     };
     ($(#[doc = $doc:literal])* ternary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt, run $run:expr, $in_place:expr) => {
         $crate::ops::registry::operation!(@spec (a, b, c) [$($doc)*] $T, $name, $node, $rule, $calls);
@@ -430,14 +430,15 @@ macro_rules! operation {
     };
     (@ternary $T:ident) => {
         $crate::ops::registry::operation!(@formula $T, Ternary, 3, [0 1 2], n, [[n]],
-            <$T as $crate::ops::formula::Ternary>::DOMAIN, None, <$T as $crate::ops::formula::Ternary>::EXACT);
+            <$T as $crate::ops::formula::Ternary>::DOMAIN, None, <$T as $crate::ops::formula::Ternary>::EXACT,
+            <$T as $crate::ops::formula::Ternary>::ROW_MAJOR);
     };
     ($(#[doc = $doc:literal])* quaternary $T:ident, $name:ident, $node:expr, $rule:expr, $calls:tt $(, $choose:expr)?) => {
         $crate::ops::registry::operation!(@pointwise (a, b, c, d) [$($doc)*] $T, $name, $node, $rule, $calls $(, $choose)?);
         $crate::ops::registry::operation!(@formula $T, Quaternary, 4, [0 1 2 3], n, [[n]],
-            <$T as $crate::ops::formula::Quaternary>::DOMAIN, None, 0);
+            <$T as $crate::ops::formula::Quaternary>::DOMAIN, None, 0, false);
     };
-    (@formula $T:ident, $Trait:ident, $arity:literal, [$($i:literal)*], $n:ident, [$($pick:tt)*], $domain:expr, $special:expr, $exact:expr) => {
+    (@formula $T:ident, $Trait:ident, $arity:literal, [$($i:literal)*], $n:ident, [$($pick:tt)*], $domain:expr, $special:expr, $exact:expr, $row_major:expr) => {
         impl $crate::ops::formula::Formula for $T {
             const ARITY: usize = $arity;
             const IN_PLACE: bool = <$T as $crate::ops::formula::$Trait>::IN_PLACE;
@@ -446,6 +447,7 @@ macro_rules! operation {
             const FORMS: &'static [$crate::ops::formula::Form] = <$T as $crate::ops::formula::$Trait>::FORMS;
             const SPECIAL: Option<$crate::ops::formula::Special> = $special;
             const EXACT: u8 = $exact;
+            const ROW_MAJOR: bool = $row_major;
             const STEPS: Option<&'static str> = <$T as $crate::ops::formula::$Trait>::STEPS;
             #[inline(always)]
             fn forward<L: $crate::kernels::lane::Real>(x: [L; $crate::ops::formula::OPERANDS]) -> L {

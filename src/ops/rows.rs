@@ -20,18 +20,21 @@ const NODES: [&str; 3] = ["IndexSelectBackward0", "IndexCopyBackward0", "IndexAd
 static ROWS: Family = Family {
     nodes: NODES,
     wraps: false,
+    in_order: false,
     out_of_range: |op, index, dim, size| Error::IndexRange { op, index, dim, size },
 };
 /// `index_add`.
 static ADDED: Family = Family {
     nodes: NODES,
     wraps: false,
+    in_order: false,
     out_of_range: |op, index, dim, size| Error::GatherRange { op, index, dim, size },
 };
 /// `index_fill`.
 static FILLED: Family = Family {
     nodes: ["IndexSelectBackward0", "IndexFillBackward0", "IndexAddBackward0"],
     wraps: true,
+    in_order: true,
     out_of_range: |op, index, dim, size| Error::IndexRange { op, index, dim, size },
 };
 

@@ -15,7 +15,7 @@ use crate::kernels::element::dispatch;
 use crate::kernels::lookup::{self, Join, Lookup};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-use crate::tensor::layout::{Layout, Shape, Strides};
+use crate::tensor::layout::{Layout, Shape, Strides, memory_order, strides_in};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::Access;
 
@@ -28,6 +28,8 @@ pub(super) struct Family {
     pub nodes: [&'static str; 3],
     /// Whether negative indices count from the end.
     pub wraps: bool,
+    /// Whether what is taken, and copies of tables, lie in the order of the table; else in row-major order.
+    pub in_order: bool,
     /// The error for an index out of range: operation, index, dimension, size.
     pub out_of_range: fn(&'static str, i64, usize, usize) -> Error,
 }
@@ -199,9 +201,32 @@ impl Selection {
         (self.family.out_of_range)(self.op, bad, dim, self.table.get(dim).copied().unwrap_or(1))
     }
 
+    /// The strides of the list in the order of the table and of the indices, where that is another than row-major order.
+    fn order(&self, x: &Tensor, indices: &[Tensor]) -> Option<Strides> {
+        let Kind::Rows { dims, place } = &self.kind else { return None };
+        if !self.family.in_order || indices.iter().chain([x]).all(|t| t.layout().is_row_major()) {
+            return None;
+        }
+        let shape = self.list_shape(indices);
+        let mut still: Strides = self.others(dims).map(|d| x.strides()[d]).collect();
+        still.insert_many(*place, std::iter::repeat_n(0, indices[0].rank()));
+        let own = |index: &Tensor| -> Strides {
+            let mut own: Strides = smallvec![0; still.len()];
+            own[*place..*place + index.rank()].copy_from_slice(index.strides());
+            own
+        };
+        let all: SmallVec<[Strides; 4]> = std::iter::once(still.clone()).chain(indices.iter().map(own)).collect();
+        let all: SmallVec<[&[isize]; 4]> = all.iter().map(|s| &s[..]).collect();
+        Some(strides_in(&shape, &memory_order(&shape, &all)))
+    }
+
     /// The elements of the list, without history.
     fn taken(&self, x: &Tensor, indices: &[Tensor]) -> Result<Tensor> {
-        let y = Tensor::uninitialized(self.op, &self.list_shape(indices), x.dtype())?;
+        let mut y = Tensor::uninitialized(self.op, &self.list_shape(indices), x.dtype())?;
+        if let Some(strides) = self.order(x, indices) {
+            let layout = Layout { strides, ..y.layout().clone() };
+            y = Tensor::new(y.storage().clone(), layout, y.dtype(), y.versioning());
+        }
         let (lookup, index) = self.lookup(x.layout(), y.strides(), indices)?;
         let _access = Access::lock([(&**x.storage(), false), (&**index.storage(), false)]);
         let bad = dispatch!(self.op, x.dtype(), T => {
@@ -349,7 +374,7 @@ pub(super) fn joined_as(
     if let Some(y) = on_examples(s, x, list, &indices, again) {
         return y;
     }
-    let y = copy::contiguous_copy(x)?;
+    let y = if s.family.in_order { copy::clone_as(x, x)? } else { copy::contiguous_copy(x)? };
     write(s, &y, list, &indices, deed, scale)?;
     link(Selected { name, scale, ..Selected::new(s, &indices, deed) }, &[x, list], &y)?;
     Ok(y)

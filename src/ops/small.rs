@@ -67,7 +67,8 @@ fn step(t: &Tensor, shape: &[usize]) -> Option<usize> {
     match () {
         () if t.numel() == 1 => Some(0),
         () if t.shape() != shape => None,
-        () if t.is_contiguous() => Some(1),
+        // Strides of dimensions of size 1 count beside tensors of other shapes.
+        () if t.is_contiguous() && (t.rank() < 2 || t.layout().is_row_major()) => Some(1),
         () => t.strides().iter().all(|&s| s == 0).then_some(0),
     }
 }

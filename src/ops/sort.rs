@@ -19,6 +19,8 @@ use crate::tensor::storage::Access;
 
 /// The lines of a tensor along one dimension, one after another, without history.
 struct Lines {
+    /// The tensor itself, and its lines.
+    whole: Tensor,
     data: Tensor,
     dim: usize,
     length: usize,
@@ -27,9 +29,9 @@ struct Lines {
 fn lines(x: &Tensor, dim: usize) -> Result<Lines> {
     unrecorded(|| {
         let x = x.detach();
-        let data = if x.rank() == 0 { x } else { copy::to_contiguous(&view::movedim(&x, dim as isize, -1)?)? };
+        let data = if x.rank() == 0 { x.clone() } else { copy::to_contiguous(&view::movedim(&x, dim as isize, -1)?)? };
         let length = data.shape().last().copied().unwrap_or(1);
-        Ok(Lines { data, dim, length })
+        Ok(Lines { whole: x, data, dim, length })
     })
 }
 
@@ -58,8 +60,11 @@ impl Lines {
         Ok(y)
     }
 
-    /// A result of lines with its dimension back in its place.
+    /// A result of lines with its dimension back in its place; where it has the tensor's shape, in the tensor's order.
     fn back(&self, y: &Tensor) -> Result<Tensor> {
+        if y.shape() == self.data.shape() && !self.whole.layout().is_row_major() {
+            return unrecorded(|| copy::clone_as(&view::movedim(y, -1, self.dim as isize)?, &self.whole));
+        }
         if y.rank() < 2 || self.dim + 1 == y.rank() {
             return Ok(y.clone());
         }

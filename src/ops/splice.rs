@@ -21,7 +21,7 @@ fn spliced(
     if batch::level([x, source]).is_some() {
         return by_parts(op, x, source, &window);
     }
-    let y = copy::clone_as(x, x)?;
+    let y = copy::clone_with_gaps(x, x.layout().offset)?;
     let inner = show(y.layout());
     replaced((name, op), [x, source], y, inner, window)
 }
@@ -139,8 +139,12 @@ operation! {
             let inner = view::strided_layout(a.op, &example, a.ints(2)?, a.ints(3)?, a.maybe_int(4)?)?;
             return Ok(by_parts(a.op, x, source, &Window::new(example.layout(), &inner))?.into());
         }
-        let copy = copy::clone_as(x, x)?;
-        let offset = a.maybe_int(4)?.map(|o| o - x.layout().offset as isize);
+        let own = x.layout().offset as isize;
+        let asked = a.maybe_int(4)?.unwrap_or(own);
+        // Elements before the first are written too, and not seen.
+        let start = own.min(asked.max(0));
+        let copy = copy::clone_with_gaps(x, start as usize)?;
+        let offset = Some(asked - own + copy.layout().offset as isize);
         let inner = view::strided_layout(a.op, &copy, a.ints(2)?, a.ints(3)?, offset)?;
         if !inner.is_non_overlapping() {
             return Err(Error::Overlap { op: a.op });

@@ -75,7 +75,8 @@ impl Window {
 
     /// What the window shows of a tensor of the outer shape; where several of its elements are one in memory, their sum.
     fn cut_out(&self, x: &Tensor) -> Result<Tensor> {
-        if x.is_contiguous() && self.outer.is_contiguous() {
+        let starts_within = self.inner.offset >= self.outer.offset && self.inner.end() <= self.outer.end();
+        if x.is_contiguous() && self.outer.is_contiguous() && starts_within {
             let offset = self.inner.offset - self.outer.offset + x.layout().offset;
             let layout = Layout { offset, ..self.inner.clone() };
             return Ok(Tensor::new(x.storage().clone(), layout, x.dtype(), x.versioning()));
@@ -174,16 +175,11 @@ pub(super) fn extract_node(outer: &Layout, inner: &Layout, edge: Edge, dtype: DT
     NodeRef::new(derivative, smallvec![Some(edge)], &inner.shape, dtype)
 }
 
-/// The node of a base whose window was replaced by a value.
-pub(super) fn splice_node(
-    outer: &Layout,
-    inner: &Layout,
-    base: Option<Edge>,
-    value: Option<Edge>,
-    dtype: DType,
-) -> NodeRef {
+/// The node of a base whose window was replaced by a value: its edges are to the base and, unless that is a number, to the
+/// value.
+pub(super) fn splice_node(outer: &Layout, inner: &Layout, edges: Edges, dtype: DType) -> NodeRef {
     let derivative = Splice { window: Window::new(outer, inner), source: Source::Value };
-    NodeRef::new(derivative, smallvec![base, value], &outer.shape, dtype)
+    NodeRef::new(derivative, edges, &outer.shape, dtype)
 }
 
 /// The node of a base on whose window an operation was done in place: it has the operation's edges, but for the first,

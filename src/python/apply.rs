@@ -286,7 +286,7 @@ impl<'py> Finishing<'_, 'py> {
             () if !differentiable && y.requires_grad() => y.detach(),
             () if dirty => y,
             () if is_input => ok(unrecorded(|| view::alias(&y)))?,
-            () if y.requires_grad() => y.detach(),
+            () if y.is_connected() => y.detach(),
             () => y,
         };
         Ok(Returned { tensor, dirty, differentiable })

@@ -93,7 +93,12 @@ fn clamped(value: &Bound<'_, PyAny>) -> PyResult<isize> {
 
 fn parts(object: &Bound<'_, PyAny>) -> PyResult<Vec<Index>> {
     if let Ok(tuple) = object.cast::<PyTuple>() {
-        return tuple.iter().map(|o| part(&o)).collect();
+        let mut parts: Vec<Index> = tuple.iter().map(|o| part(&o)).collect::<PyResult<_>>()?;
+        if let [Index::Slice { .. }] = parts[..] {
+            // A slice alone is a slice also where it has all; in a tuple it is left out then.
+            parts.push(Index::Ellipsis);
+        }
+        return Ok(parts);
     }
     match object.cast::<PyList>() {
         Ok(list) if stands_for_a_tuple(list) => list.iter().map(|o| part(&o)).collect(),

@@ -106,6 +106,8 @@ struct Inner {
     dtype: DType,
     contiguous: bool,
     versioning: Versioning,
+    /// The version that a view was made at.
+    made_at: u32,
     view: Option<Shared<ViewOf>>,
     batch: Option<Shared<Batch>>,
     /// The autograd state: a `Shared<Meta>` given up, or null as long as there is none.
@@ -142,7 +144,19 @@ impl Tensor {
     ) -> Tensor {
         let contiguous = layout.is_contiguous();
         let (meta, host) = (AtomicPtr::new(meta), AtomicPtr::new(null_mut()));
-        Tensor(Shared::new(Inner { storage, layout, dtype, contiguous, versioning, view, batch: None, meta, host }))
+        let made_at = if view.is_some() { storage.version(versioning) } else { 0 };
+        Tensor(Shared::new(Inner {
+            storage,
+            layout,
+            dtype,
+            contiguous,
+            versioning,
+            made_at,
+            view,
+            batch: None,
+            meta,
+            host,
+        }))
     }
 
     /// A tensor that shows a single example of `value`, whose first dimension is the batch of a level.
@@ -156,6 +170,7 @@ impl Tensor {
             layout,
             dtype: v.dtype,
             versioning: v.versioning,
+            made_at: 0,
             view: None,
             batch: Some(Shared::new(Batch { level, value: value.clone() })),
             meta: AtomicPtr::new(null_mut()),
@@ -301,6 +316,12 @@ impl Tensor {
     #[inline]
     pub fn version(&self) -> u32 {
         self.0.storage.version(self.0.versioning)
+    }
+
+    /// True for a view whose memory was changed since it was made.
+    #[inline]
+    pub(crate) fn is_changed_view(&self) -> bool {
+        self.0.view.is_some() && self.0.made_at != self.version()
     }
 
     /// True for tensors made in inference mode, which never take part in recording.

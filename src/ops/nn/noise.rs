@@ -149,7 +149,8 @@ fn scaled_by(node: &'static str, x: &Tensor, noise: &Tensor) -> Result<Tensor> {
         let (both, level) = aligned?;
         return Ok(Tensor::batched(&scaled_by(node, &both[0], &both[1])?, level));
     }
-    let y = no_grad(|| arithmetic::mul(x, noise))?;
+    // As in torch in row-major order, which the noise has.
+    let y = no_grad(|| arithmetic::mul(noise, x))?;
     record(node, &y, &[x], &[Keep::Input(noise)], Settings::default, |call| {
         Ok(smallvec![Some(arithmetic::mul(&call.g, &call.saved[0])?)])
     })?;

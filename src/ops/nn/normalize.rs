@@ -35,13 +35,21 @@ fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: f64) -> Res
     let (value, inverse, mean, variance) = unrecorded(|| {
         let [variance, mean] = moments(&plan, x, 0.0)?;
         let inverse = exponential::rsqrt(&cast::to(&add(&variance, eps)?, x.dtype())?)?;
-        let value = mul(&sub(x, &cast::to(&mean, x.dtype())?)?, &inverse)?;
+        let value = mul(&sub(&ordered(x, dims)?, &cast::to(&mean, x.dtype())?)?, &inverse)?;
         Ok((value, inverse, mean, variance))
     })?;
     let keep = [Keep::Result(0, &value), Keep::Result(1, &inverse)];
     let settings = || Settings { dims: dims.into(), number: plan.length() as f64, ..Settings::default() };
     record_all(node, &[&value, &inverse], &[x], &keep, settings, of_standardized)?;
     Ok(Standardized { value, mean, variance })
+}
+
+/// The elements in the order in which they are normalised: row-major, but for channels that lie nearest in a batch of images.
+fn ordered(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
+    let last = x.rank() as isize - 1;
+    let order: SmallVec<[isize; 8]> = std::iter::once(0).chain(2..=last).chain(std::iter::once(1)).collect();
+    let stays = x.rank() > 3 && dims.contains(&0) && !dims.contains(&1) && view::permute(x, &order)?.is_contiguous();
+    if stays { Ok(x.clone()) } else { copy::to_contiguous(x) }
 }
 
 /// `dx = r (g - mean(g) - y mean(g y)) - dr r^2 y / n` for the results `y` and `r` and their gradients `g` and `dr`.
