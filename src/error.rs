@@ -141,8 +141,8 @@ pub enum Error {
     #[error("{op}: ZeroDivisionError: integer division by zero")]
     IntegerDivisionByZero { op: &'static str },
     /// Integers to negative integer powers.
-    #[error("{op}: integers to negative integer powers are not allowed")]
-    NegativeIntegerPower { op: &'static str },
+    #[error("{op}: integers to negative integer powers are not allowed, got the power {given}")]
+    NegativeIntegerPower { op: &'static str, given: String },
     /// A reduction with no identity over nothing.
     #[error("{op}: Expected reduction dim {dims:?} to have non-zero size, got shape {shape:?}")]
     EmptyReduction { op: &'static str, shape: Vec<usize>, dims: Vec<isize> },
@@ -153,8 +153,8 @@ pub enum Error {
     #[error("{op}: a Tensor with {numel} elements cannot be converted to Scalar")]
     NotScalar { op: &'static str, numel: usize },
     /// A truth value of a tensor with no or several elements.
-    #[error("{op}: Boolean value of Tensor with {what} is ambiguous")]
-    AmbiguousTruth { op: &'static str, what: &'static str },
+    #[error("{op}: Boolean value of Tensor with {what} is ambiguous, got shape {shape:?}")]
+    AmbiguousTruth { op: &'static str, what: &'static str, shape: Vec<usize> },
     /// Numbers that make no range.
     #[error("{op}: {argument} {rule}, got {given}")]
     Range { op: &'static str, argument: &'static str, rule: &'static str, given: f64 },
@@ -180,8 +180,8 @@ pub enum Error {
     #[error("{op}: expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{given}'")]
     RoundingMode { op: &'static str, given: String },
     /// A number that an integer dtype does not hold.
-    #[error("{op}: value cannot be converted to type {dtype} without overflow")]
-    Overflow { op: &'static str, dtype: DType },
+    #[error("{op}: value cannot be converted to type {dtype} without overflow, got {given}")]
+    Overflow { op: &'static str, dtype: DType, given: String },
     /// Indices side by side that do not broadcast.
     #[error("{op}: shape mismatch: indexing tensors could not be broadcast together with shapes {shapes:?}")]
     IndexShapes { op: &'static str, shapes: Vec<Vec<usize>> },

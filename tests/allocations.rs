@@ -1,4 +1,6 @@
 //! What a program takes from the system: nothing in a steady loop of training, and little for each node of a long chain.
+// The bindings bring an allocator of their own.
+#![cfg(not(feature = "python"))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -120,6 +120,107 @@ assert fg.ones(3).add(1).tolist() == [2.0, 2.0, 2.0]
 """
 
 
+LISTS = """
+import pickle, resource
+import ferrograd as fg
+
+fg.ones(3, requires_grad=True).mul(2).sum().backward()
+(fg.rand(300, 300) @ fg.rand(300, 300)).sum()
+NUMBERS = [1.0] * 4_000_000
+ROWS = [[1] * 1000 for _ in range(4000)]
+FLAGS = [True] * 8_000_000
+PLACES = list(range(1000)) * 4000
+SCALARS = [fg.tensor(1.0)] * 3_000_000
+LEAVES = [fg.ones(1, requires_grad=True)] * 1_000_000
+row, large, leaf = fg.arange(1000), fg.zeros(20_000_000), fg.ones(1, requires_grad=True)
+chain = leaf
+for _ in range(1_000_000):
+    chain = chain * 1.0
+fan = [leaf * 1.0 for _ in range(1_000_000)]
+total = fg.cat(fan)
+
+
+def nodes():
+    kept = []
+    while True:
+        kept.append(leaf * 2)
+
+
+def detached():
+    kept = []
+    while True:
+        kept.append(leaf.detach())
+
+
+USES = {
+    "tensor": lambda: fg.tensor(NUMBERS),
+    "tensor of rows": lambda: fg.tensor(ROWS),
+    "tensor of flags": lambda: fg.tensor(FLAGS),
+    "tensor of scalars": lambda: fg.tensor(SCALARS),
+    "as_tensor": lambda: fg.as_tensor(NUMBERS),
+    "Tensor": lambda: fg.Tensor(NUMBERS),
+    "new_tensor": lambda: row.new_tensor(NUMBERS),
+    "index": lambda: row[PLACES],
+    "assignment": lambda: row.__setitem__(PLACES, 5),
+    "assigned list": lambda: large.__setitem__(slice(0, 4_000_000), NUMBERS),
+    "reshape": lambda: row.reshape(PLACES),
+    "backward": chain.backward,
+    "backward of many": lambda: total.backward(fg.ones(1_000_000)),
+    "grad": lambda: fg.autograd.grad(chain, leaf),
+    "grad of many": lambda: fg.autograd.grad(fan, leaf),
+    "cat": lambda: fg.cat(LEAVES),
+    "stack": lambda: fg.stack(LEAVES),
+    "hstack": lambda: fg.hstack(LEAVES),
+    "list": lambda: list(large),
+    "tolist": large.tolist,
+    "unbind": large.unbind,
+    "split": lambda: large.split(1),
+    "repr": lambda: repr(large),
+    "pickle": lambda: pickle.dumps(large),
+    "to_dot": lambda: fg.autograd.graph.to_dot(chain),
+    "nodes": nodes,
+    "detached": detached,
+}
+fg.set_printoptions(threshold=10**9)
+before = row.clone()
+for slack in (1_000_000, 24_000_000):
+    for name, use in USES.items():
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + slack
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        try:
+            use()
+            found = "no error" if slack < 2_000_000 else ""
+        except MemoryError:
+            found = ""
+        except BaseException as error:
+            found = f"{type(error).__name__}: {error}"
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert not found, f"{name}, {slack}: {found}"
+        assert (fg.ones(3) + 1).tolist() == [2.0, 2.0, 2.0]
+        assert fg.equal(row, before), name
+"""
+
+WORKSPACE = """
+import resource
+import ferrograd as fg
+
+fg.set_num_threads(2)
+a, b, c = fg.ones(700, 700), fg.ones(700, 700), fg.zeros(700, 700)
+(fg.ones(1000) + 1).sum()
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+for _ in range(3):
+    try:
+        fg.matmul(a, b, out=c)
+    except fg.OutOfMemoryError:
+        pass
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert fg.matmul(a, b)[0, 0].item() == 700.0
+"""
+
+
 def run(program, *arguments):
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
@@ -143,6 +244,16 @@ def test_a_write_that_fails_forgets_no_value_that_waits():
 @pytest.mark.parametrize("size", ["1", "10", "1000"])
 def test_memory_that_runs_out_ends_no_process(size):
     run(ENDLESS, size)
+
+
+@linux
+def test_lists_that_cannot_grow_end_no_process():
+    run(LISTS)
+
+
+@linux
+def test_the_room_that_products_of_matrices_take_for_themselves_ends_no_process():
+    run(WORKSPACE)
 
 
 def test_both_kinds_of_handlers_catch_it():

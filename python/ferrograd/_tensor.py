@@ -69,6 +69,9 @@ Tensor.to = _to
 
 def _converter(name: str, target: dtype):
     def convert(self: Tensor, *, memory_format=None) -> Tensor:
+        if not isinstance(memory_format, _ferrograd.memory_format | None):
+            given = type(memory_format).__name__
+            raise TypeError(f"{name}(): argument 'memory_format' must be torch.memory_format, not {given}")
         return _converted(self, target, False, memory_format)
 
     convert.__name__ = name

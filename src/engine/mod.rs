@@ -135,7 +135,7 @@ impl Pass {
         for (index, input) in inputs.unwrap_or_default().iter().enumerate() {
             captures.push(input.capture().ok_or(Error::InputWithoutGrad { index })?);
         }
-        let plan = Plan::new(roots.iter().map(|r| &r.0), inputs.map(|_| &captures[..]));
+        let plan = Plan::new(roots.iter().map(|r| &r.0), inputs.map(|_| &captures[..]))?;
         let levels = inputs.unwrap_or_default().iter().map(Place::levels).collect();
         Ok(Pass { plan, roots, levels, options })
     }

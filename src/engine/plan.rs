@@ -5,12 +5,17 @@ use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::mode;
 use crate::graph::node::Edge;
 use crate::graph::transform;
 use crate::kernels::parallel;
+use crate::memory::{filled, grow, reserve, reserved};
 use crate::tensor::Tensor;
+
+/// The operation that errors name.
+const OP: &str = "backward";
 
 /// Elements from which a step is worth a thread of its own.
 pub(super) const HEAVY: usize = 1 << 14;
@@ -164,7 +169,10 @@ impl Step {
 
 impl Plan {
     /// Finds all nodes behind the roots. With `captures`, marks those that lead to them.
-    pub(crate) fn new<'a>(roots: impl Iterator<Item = &'a Edge>, captures: Option<&[Edge]>) -> Plan {
+    ///
+    /// # Errors
+    /// Where there is no memory for the lists.
+    pub(crate) fn new<'a>(roots: impl Iterator<Item = &'a Edge>, captures: Option<&[Edge]>) -> Result<Plan> {
         let Lists { steps, targets, order, roots: starts, sums } =
             SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let mut plan = Plan {
@@ -182,17 +190,20 @@ impl Plan {
             overflow: HashMap::new(),
         };
         for root in roots {
-            let step = plan.visit(&root.node);
+            let step = plan.visit(&root.node)?;
             plan.steps[step as usize].waiting += 1;
+            grow(OP, &mut plan.roots, 1)?;
             plan.roots.push(step);
         }
-        plan.explore();
-        plan.sums.resize_with(plan.outputs as usize, || None);
-        plan.sort();
+        plan.explore()?;
+        let outputs = plan.outputs as usize;
+        grow(OP, &mut plan.sums, outputs)?;
+        plan.sums.resize_with(outputs, || None);
+        plan.sort()?;
         if let Some(captures) = captures {
-            plan.limit(captures);
+            plan.limit(captures)?;
         }
-        plan
+        Ok(plan)
     }
 
     /// How many nodes there are.
@@ -252,16 +263,17 @@ impl Plan {
     }
 
     /// Visits every node once. Steps are explored in the order of discovery, so the list itself is the queue.
-    fn explore(&mut self) {
+    fn explore(&mut self) -> Result<()> {
         let mut next = 0;
         while next < self.steps.len() {
             // SAFETY: a second borrowed reference; see `Step::node`.
             let node = unsafe { borrowed(&self.steps[next].node) };
             self.steps[next].first_edge = self.targets.len() as u32;
+            grow(OP, &mut self.targets, node.edges().len())?;
             for edge in node.edges() {
                 let target = match edge {
                     Some(edge) if edge.node.sequence() >= self.floor => {
-                        let target = self.visit(&edge.node);
+                        let target = self.visit(&edge.node)?;
                         self.steps[target as usize].waiting += 1;
                         target
                     }
@@ -275,19 +287,23 @@ impl Plan {
             }
             next += 1;
         }
+        Ok(())
     }
 
     /// The step of a node: the one its mark names, or a new one.
-    fn visit(&mut self, node: &NodeRef) -> u32 {
+    fn visit(&mut self, node: &NodeRef) -> Result<u32> {
         if let Some(step) = self.find(node) {
-            return step;
+            return Ok(step);
         }
+        grow(OP, &mut self.steps, 1)?;
         let step = self.steps.len() as u32;
         let mark = &node.slot().mark;
         let before = mark.load(Ordering::Relaxed);
         let mine = (self.number.pass as u64) << 32 | step as u64;
         let free = self.number.cell.is_some() && !self.number.is_other_live((before >> 32) as u32);
         if !free || mark.compare_exchange(before, mine, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            let room = reserve::asking(|| self.overflow.try_reserve(1));
+            room.map_err(|_| Error::OutOfMemory { op: OP, bytes: self.overflow.len() * size_of::<(usize, u32)>() })?;
             self.overflow.insert(node.address(), step);
         }
         self.steps.push(Step {
@@ -301,7 +317,7 @@ impl Plan {
             is_accumulator: node.is_accumulator(),
         });
         self.outputs += node.output_count() as u32;
-        step
+        Ok(step)
     }
 
     fn find(&self, node: &NodeRef) -> Option<u32> {
@@ -317,19 +333,22 @@ impl Plan {
 
     /// Orders the steps from the last recorded to the first. Edges lead to earlier records, so this is an order in
     /// which every node runs after all that send it gradients; in a chain it is the order of discovery already.
-    fn sort(&mut self) {
+    fn sort(&mut self) -> Result<()> {
         let steps = &self.steps;
+        grow(OP, &mut self.order, steps.len())?;
         self.order.extend((0..steps.len() as u32).filter(|&i| !steps[i as usize].is_accumulator));
         let key = |i: &u32| std::cmp::Reverse(steps[*i as usize].sequence);
         if !self.order.is_sorted_by_key(key) {
             self.order.sort_unstable_by_key(key);
         }
+        Ok(())
     }
 
     /// Marks the steps from which a captured one is reached, from the first recorded to the last.
-    fn limit(&mut self, captures: &[Edge]) {
+    fn limit(&mut self, captures: &[Edge]) -> Result<()> {
         self.steps.iter_mut().for_each(|s| s.needed = false);
-        let found: Vec<_> = captures.iter().map(|e| self.find(&e.node).map(|s| (s, e.output))).collect();
+        let mut found = reserved(OP, captures.len())?;
+        found.extend(captures.iter().map(|e| self.find(&e.node).map(|s| (s, e.output))));
         found.iter().flatten().for_each(|&(s, _)| self.steps[s as usize].needed = true);
         for &i in self.order.iter().rev() {
             let step = &self.steps[i as usize];
@@ -344,12 +363,12 @@ impl Plan {
         for step in self.steps.iter().filter(|s| !s.needed) {
             step.node().slot().mark.store(0, Ordering::Relaxed);
         }
-        self.recount();
+        self.recount()
     }
 
     /// Counts anew what every step waits for: the edges of steps that run, and the roots.
-    fn recount(&mut self) {
-        let mut waiting = vec![0u32; self.steps.len()];
+    fn recount(&mut self) -> Result<()> {
+        let mut waiting = filled(OP, 0u32, self.steps.len())?;
         self.roots.iter().for_each(|&r| waiting[r as usize] += 1);
         for &i in &self.order {
             let step = &self.steps[i as usize];
@@ -359,5 +378,6 @@ impl Plan {
             running.for_each(|&t| waiting[t as usize] += 1);
         }
         self.steps.iter_mut().zip(waiting).for_each(|(s, w)| s.waiting = w);
+        Ok(())
     }
 }

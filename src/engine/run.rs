@@ -12,6 +12,7 @@ use crate::graph::arena;
 use crate::graph::node::{Backward, Edge, Gradients};
 use crate::graph::{self, mode};
 use crate::kernels::parallel;
+use crate::memory::{self, listed, reserve, scratch};
 use crate::ops;
 use crate::profiler;
 use crate::tensor::Tensor;
@@ -60,7 +61,7 @@ struct Run {
 
 impl Run {
     fn new(plan: Plan, keep: bool) -> Run {
-        let captured = vec![None; plan.captures.as_ref().map_or(0, Vec::len)];
+        let captured = scratch(None, plan.captures.as_ref().map_or(0, Vec::len));
         Run { plan, keep, recorded: false, late: Vec::new(), ready: Vec::new(), captured }
     }
 
@@ -82,11 +83,11 @@ impl Run {
     /// All steps that are ready, side by side where several are large, then those that became ready. What they send is
     /// added in the order of the plan, so the bits are those of `in_order`.
     fn in_waves(&mut self) -> Result<()> {
-        let mut places = vec![0u32; self.plan.steps.len()];
+        let mut places = scratch(0u32, self.plan.steps.len());
         self.plan.order.iter().enumerate().for_each(|(place, &s)| places[s as usize] = place as u32 + 1);
-        self.late.resize_with(self.plan.sums.len(), Vec::new);
+        self.late = listed(self.plan.sums.len(), self.plan.sums.iter().map(|_| Vec::new()));
         let starts = self.plan.roots.iter().copied().filter(|&r| self.plan.steps[r as usize].waiting == 0);
-        let mut ready: Vec<u32> = starts.collect();
+        let mut ready: Vec<u32> = listed(self.plan.roots.len(), starts);
         let mut patience = Patience::default();
         while !ready.is_empty() {
             ready.sort_unstable_by_key(|&s| places[s as usize]);
@@ -105,7 +106,7 @@ impl Run {
     }
 
     fn wave(&mut self, ready: &[u32], places: &[u32], number: &dyn Fn(usize) -> u64) -> Result<()> {
-        let mut numbers: Vec<u64> = (0..ready.len()).map(number).collect();
+        let mut numbers: Vec<u64> = listed(ready.len(), (0..ready.len()).map(number));
         let taken = |(&s, next): (&u32, &mut u64)| arena::numbered(next, || self.take(s));
         let incoming: Vec<Incoming> = ready.iter().zip(&mut numbers).map(taken).collect::<Result<_>>()?;
         let found = self.compute_wave(ready, &incoming, &numbers);
@@ -246,7 +247,7 @@ impl Run {
     fn deliver(&mut self, target: u32, output: u32, place: u32, gradient: Option<Tensor>) -> Result<()> {
         let at = (self.plan.steps[target as usize].first_output + output) as usize;
         match gradient {
-            Some(gradient) if !self.late.is_empty() => self.late[at].push((place, gradient)),
+            Some(gradient) if !self.late.is_empty() => memory::push(&mut self.late[at], (place, gradient)),
             Some(gradient) => self.add(at, gradient)?,
             None => {}
         }
@@ -272,7 +273,7 @@ impl Run {
         }
         if !step.is_accumulator {
             if !self.late.is_empty() {
-                self.ready.push(target);
+                memory::push(&mut self.ready, target);
             }
             return Ok(());
         }
@@ -326,6 +327,7 @@ impl Patience {
     /// What the host language wants to raise, such as an interrupt from the keyboard.
     #[inline]
     fn spend(&mut self, step: &Step) -> Result<()> {
+        reserve::check("backward")?;
         self.work += step.node().output_numel() + 256;
         if self.work < GLANCE { Ok(()) } else { self.ask() }
     }

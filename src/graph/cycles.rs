@@ -13,9 +13,11 @@ use std::sync::{Arc, Weak};
 use super::arena::{NodeId, NodeRef};
 use super::meta::Meta;
 use crate::engine::plan;
+use crate::error::{Error, Result};
 use crate::host::host;
 use crate::memory::shared::Shared;
 use crate::memory::spin::Spin;
+use crate::memory::{grow, reserve, reserved};
 use crate::tensor::{Batch, Tensor, ViewOf};
 
 /// Something that counts the references to it. Each of these is one.
@@ -113,6 +115,8 @@ static ROOM: AtomicUsize = AtomicUsize::new(LEAST);
 static PATIENCE: AtomicUsize = AtomicUsize::new(LEAST);
 static DUE: AtomicBool = AtomicBool::new(false);
 const LEAST: usize = 1 << 10;
+/// The operation that errors name.
+const OP: &str = "backward";
 
 impl Starts {
     fn tidy(&mut self) {
@@ -136,6 +140,10 @@ impl Starts {
 /// Notes that a circle may close at a node.
 pub fn note(node: &NodeRef) {
     let mut starts = STARTS.lock();
+    // Without room for it the circle is not found, and stays.
+    if grow(OP, &mut starts.nodes, 1).is_err() {
+        return;
+    }
     starts.nodes.push(node.id());
     starts.tidy();
 }
@@ -181,7 +189,8 @@ pub fn collect() -> usize {
         return 0;
     }
     let mut found = 0;
-    let mut search = || found = Search::default().run();
+    // Where there is no memory for the search nothing is found.
+    let mut search = || found = Search::default().run().unwrap_or(0);
     match host() {
         Some(host) => (host.attached)(&mut search),
         None => search(),
@@ -201,48 +210,55 @@ struct Search {
 const LIVE: u32 = u32::MAX;
 
 impl Search {
-    fn run(mut self) -> usize {
+    fn run(mut self) -> Result<usize> {
         let mut links = Vec::new();
         {
             let starts = STARTS.lock();
+            grow(OP, &mut links, starts.nodes.len())?;
             links.extend(starts.nodes.iter().filter_map(|id| id.upgrade()).map(Object::Node));
             starts.leaves.iter().filter_map(Weak::upgrade).for_each(|list| list.starts(&mut links));
         }
-        links.drain(..).for_each(|object| {
-            self.place(object);
-        });
+        for object in links.drain(..) {
+            self.place(object)?;
+        }
         let mut next = 0;
         while next < self.objects.len() {
             self.objects[next].links(&mut links);
             for object in links.drain(..) {
-                let place = self.place(object);
+                let place = self.place(object)?;
                 self.met[place] = self.met[place].saturating_add(1).min(LIVE - 1);
             }
             next += 1;
         }
-        self.spread();
-        let count = self.cut();
+        self.spread()?;
+        let count = self.cut()?;
         let left = STARTS.lock().prune();
         ROOM.store(LEAST + 2 * left, Ordering::Relaxed);
         PATIENCE.store(LEAST + left, Ordering::Relaxed);
-        count
+        Ok(count)
     }
 
     /// Where an object stands in the list.
-    fn place(&mut self, object: Object) -> usize {
+    fn place(&mut self, object: Object) -> Result<usize> {
         let next = self.objects.len();
+        let room = reserve::asking(|| self.places.try_reserve(1));
+        room.map_err(|_| Error::OutOfMemory { op: OP, bytes: 2 * next * size_of::<(usize, u32)>() })?;
+        grow(OP, &mut self.objects, 1)?;
+        grow(OP, &mut self.met, 1)?;
         let place = *self.places.entry(object.address()).or_insert(next as u32) as usize;
         if place == next {
             self.objects.push(object);
             self.met.push(0);
         }
-        place
+        Ok(place)
     }
 
     /// Marks what is held from outside, and all that it leads to.
-    fn spread(&mut self) {
+    fn spread(&mut self) -> Result<()> {
         let held = |&n: &usize| self.objects[n].owners() != self.met[n] as usize;
-        let mut queue: Vec<usize> = (0..self.objects.len()).filter(held).collect();
+        // No object comes twice.
+        let mut queue = reserved(OP, self.objects.len())?;
+        queue.extend((0..self.objects.len()).filter(held));
         queue.iter().for_each(|&n| self.met[n] = LIVE);
         let mut links = Vec::new();
         while let Some(n) = queue.pop() {
@@ -257,24 +273,25 @@ impl Search {
                 }
             }
         }
+        Ok(())
     }
 
     /// Cuts the references between what is left.
-    fn cut(self) -> usize {
+    fn cut(self) -> Result<usize> {
         let lost = |(object, met): (Object, u32)| (met != LIVE).then_some(object);
-        let lost: Vec<Object> = self.objects.into_iter().zip(self.met).filter_map(lost).collect();
+        let mut all = reserved(OP, self.objects.len())?;
+        let mut kept = reserved(OP, self.objects.len())?;
+        all.extend(self.objects.into_iter().zip(self.met).filter_map(lost));
+        let lost: Vec<Object> = all;
         // Objects of the host language may go while others are cut.
-        let kept: Vec<_> = lost
-            .iter()
-            .filter_map(|object| match object {
-                Object::Host(object) => host().map(|host| (host.keep)(*object)),
-                _ => None,
-            })
-            .collect();
+        kept.extend(lost.iter().filter_map(|object| match object {
+            Object::Host(object) => host().map(|host| (host.keep)(*object)),
+            _ => None,
+        }));
         lost.iter().for_each(Object::clear);
         let count = lost.len();
         drop(lost);
         drop(kept);
-        count
+        Ok(count)
     }
 }

@@ -14,6 +14,7 @@ use super::{forward, mode};
 use crate::engine::plan::Plan;
 use crate::error::Result;
 use crate::graph::mode::enable_grad;
+use crate::memory;
 use crate::ops::view;
 use crate::tensor::Tensor;
 use crate::tensor::storage::{self, Storage};
@@ -55,7 +56,7 @@ pub fn unguard() {
 
 /// True where a transform that still runs, or somebody outside of all, differentiates by what this tensor came from.
 fn has_open_leaves(y: &Tensor) -> bool {
-    y.gradient_edge().is_some_and(|edge| Plan::new(std::iter::once(&edge), None).has_open_leaves())
+    y.gradient_edge().is_some_and(|edge| memory::known(Plan::new(std::iter::once(&edge), None)).has_open_leaves())
 }
 
 /// True where a change of this memory is refused, because the function of a transform has it from outside.
@@ -121,6 +122,6 @@ pub fn released(y: &Tensor, recorded: bool) -> Result<Tensor> {
 /// and whether a pass may call functions of the host language.
 pub fn graph_info(y: &Tensor) -> (usize, bool) {
     let Some(edge) = y.gradient_edge() else { return (0, false) };
-    let plan = Plan::new(std::iter::once(&edge), None);
+    let plan = memory::known(Plan::new(std::iter::once(&edge), None));
     (plan.elements(), plan.calls_host())
 }

@@ -2,6 +2,7 @@
 
 pub mod lock;
 pub mod pool;
+pub(crate) mod reserve;
 pub mod shared;
 pub(crate) mod slab;
 pub mod spin;
@@ -51,6 +52,14 @@ pub(crate) fn exhausted(bytes: usize) -> ! {
     give_up(Error::OutOfMemory { op: NAMELESS, bytes })
 }
 
+/// What was found, for those who cannot say that there is no memory.
+///
+/// # Panics
+/// As [`give_up`].
+pub(crate) fn known<T>(found: Result<T>) -> T {
+    found.unwrap_or_else(|error| give_up(error))
+}
+
 /// Stands for the operation where it is not known.
 pub(crate) const NAMELESS: &str = "tensor";
 
@@ -61,7 +70,44 @@ pub(crate) const NAMELESS: &str = "tensor";
 pub(crate) fn reserved<T>(op: &'static str, count: usize) -> Result<Vec<T>> {
     let mut all = Vec::new();
     let bytes = count.saturating_mul(size_of::<T>());
-    all.try_reserve_exact(count).map_err(|_| Error::OutOfMemory { op, bytes })?;
+    reserve::asking(|| all.try_reserve_exact(count)).map_err(|_| Error::OutOfMemory { op, bytes })?;
+    Ok(all)
+}
+
+/// Makes room for `more` items in a list that grows with what a caller gives.
+///
+/// # Errors
+/// [`Error::OutOfMemory`]; the list stays as it was.
+#[inline]
+pub(crate) fn grow<T>(op: &'static str, all: &mut Vec<T>, more: usize) -> Result<()> {
+    if all.capacity() - all.len() >= more {
+        return Ok(());
+    }
+    let bytes = all.len().saturating_add(more).saturating_mul(size_of::<T>());
+    reserve::asking(|| all.try_reserve(more)).map_err(|_| Error::OutOfMemory { op, bytes })
+}
+
+/// Adds an item to such a list.
+///
+/// # Panics
+/// As [`give_up`].
+#[inline]
+pub(crate) fn push<T>(all: &mut Vec<T>, item: T) {
+    if all.len() == all.capacity() {
+        known(grow(NAMELESS, all, 1));
+    }
+    all.push(item);
+}
+
+/// The `count` items of an iterator, or the first error among them.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], and what the items are.
+pub(crate) fn gathered<T>(op: &'static str, count: usize, items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut all = reserved(op, count)?;
+    for item in items {
+        all.push(item?);
+    }
     Ok(all)
 }
 
@@ -80,7 +126,7 @@ pub(crate) fn filled<T: Clone>(op: &'static str, value: T, count: usize) -> Resu
 /// # Panics
 /// As [`give_up`].
 pub(crate) fn scratch<T: Clone>(value: T, count: usize) -> Vec<T> {
-    filled(NAMELESS, value, count).unwrap_or_else(|error| give_up(error))
+    known(filled(NAMELESS, value, count))
 }
 
 /// The `count` items of an iterator, for which there may be no memory.
@@ -88,7 +134,7 @@ pub(crate) fn scratch<T: Clone>(value: T, count: usize) -> Vec<T> {
 /// # Panics
 /// As [`give_up`].
 pub(crate) fn listed<T>(count: usize, items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut all = reserved(NAMELESS, count).unwrap_or_else(|error| give_up(error));
+    let mut all = known(reserved(NAMELESS, count));
     all.extend(items);
     all
 }

@@ -7,6 +7,7 @@ use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use super::reserve;
 use super::slab::{self, FreeList, Slab};
 use super::spin::Spin;
 use crate::fork;
@@ -258,7 +259,7 @@ fn allocate_shared(class: usize) -> Option<NonNull<u8>> {
 fn from_system(bytes: usize) -> Option<NonNull<u8>> {
     let layout = system_layout(bytes)?;
     // SAFETY: the layout has a size above zero.
-    let fresh = || NonNull::new(unsafe { alloc(layout) });
+    let fresh = || NonNull::new(reserve::asking(|| unsafe { alloc(layout) }));
     let block = fresh().or_else(|| {
         trim();
         fresh()

@@ -117,7 +117,7 @@ operation! {
     ///
     /// >>> ferrograd.true_divide(ferrograd.tensor([1, 2]), 2)
     /// tensor([0.5000, 1.0000])
-    chooses Broadcast(Any -> Float), ["true_divide(Tensor self, Operand other)"], |_, a| super::pointwise::arguments(Div::spec(), a)
+    chooses Broadcast(Any -> Float), ["true_divide(Tensor self, Operand other)", "true_divide(Number self, Tensor other)"], |_, a| super::pointwise::arguments(Div::spec(), a)
 }
 
 /// The quotient `number / x` as torch computes and records it: the reciprocal of `x` times the number.

@@ -177,6 +177,12 @@ operation! {
     }
 }
 
+/// The error for a step that leads away from the end.
+pub(super) fn inconsistent(op: &'static str, start: Scalar, end: Scalar, step: Scalar) -> Error {
+    let what = format!("upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}");
+    Error::Invalid { op, what }
+}
+
 /// Numbers from `start` to below `end` by `step`.
 ///
 /// # Errors
@@ -202,11 +208,7 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
         return wrong("step", "must be nonzero", d);
     }
     if (e - s) * d < 0.0 {
-        return wrong(
-            "step",
-            "must lead from start to end: upper bound and lower bound inconsistent with step sign",
-            d,
-        );
+        return Err(inconsistent("arange", start, end, step));
     }
     dtype.require_numbers("arange")?;
     let count = if dtype.is_floating_point() {

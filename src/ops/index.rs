@@ -178,7 +178,7 @@ fn selection(parsed: &Parsed) -> Result<(Selection, Indices)> {
         Error::IndexShapes { op: OP, shapes }
     })?;
     let size = |dim: usize| parsed.view.shape()[dim];
-    if let Some((dim, _)) = parsed.advanced.iter().find(|(d, t)| size(*d) == 0 && t.numel() > 0) {
+    if let Some((dim, _)) = parsed.advanced.iter().find(|(d, _)| size(*d) == 0 && !shape.contains(&0)) {
         // Nothing is read or written where another size is zero too, and nothing would find this out.
         return Err(Error::NothingToIndex { op: OP, dim: *dim });
     }
@@ -240,8 +240,8 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     if let Some(level) = batch::level(indices(parts).chain([x, value])) {
         return batched::set(x, parts, value, level);
     }
-    inplace::check_writable("index_put_", x)?;
     if let Some(mask) = whole_mask(x, parts) {
+        inplace::check_writable("index_put_", x)?;
         inplace::check_apart("index_put_", x)?;
         if value.numel() == 1 {
             let value = cast::to(&view::reshape(value, &[])?, x.dtype())?;
@@ -251,12 +251,18 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
         let (selection, indices) = masked(x, mask)?;
         return write(&selection, x, value, indices);
     }
+    // What the index itself is wrong about comes first.
+    let parsed = match parse(x, parts) {
+        // Masks are looked at after the tensor.
+        Err(error @ Error::MaskShape { .. }) => return inplace::check_writable("index_put_", x).and(Err(error)),
+        parsed => parsed?,
+    };
+    inplace::check_writable("index_put_", x)?;
     match truth(parts, x, value)? {
         Some(true) => return inplace::copy_(&view::unsqueeze(x, 0)?, &squeezed(value, x.rank() + 1)?).map(drop),
         Some(false) => return Ok(()),
         None => {}
     }
-    let parsed = parse(x, parts)?;
     if parsed.advanced.is_empty() {
         if is_itself(&parsed.view, value) {
             return inplace::written_already(&parsed.view, value);

@@ -7,7 +7,7 @@ use super::registry::{Arguments, Output, operation};
 use super::{batch, cast, copy, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::memory::{filled, reserved};
+use crate::memory::{filled, gathered, listed, reserved};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{DType, Promotion};
 use crate::tensor::layout::{Shape, wrap_dim};
@@ -81,7 +81,7 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
     }
     let y = Tensor::uninitialized(OP, &shape, dtype)?;
     let mut start = 0;
-    let mut sizes: SmallVec<[isize; 4]> = SmallVec::new();
+    let mut sizes: SmallVec<[isize; 4]> = SmallVec::from_vec(reserved(OP, tensors.len())?);
     for t in tensors {
         let size = if fits_anywhere(&t) { t.shape()[dim] } else { 0 };
         if t.numel() > 0 {
@@ -90,8 +90,8 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
         start += size;
         sizes.push(size as isize);
     }
-    let cast: Vec<Tensor> = tensors.iter().map(|t| cast::to(t, dtype)).collect::<Result<_>>()?;
-    let inputs: Vec<&Tensor> = cast.iter().collect();
+    let cast = gathered(OP, tensors.len(), tensors.iter().map(|t| cast::to(t, dtype)))?;
+    let inputs: Vec<&Tensor> = listed(cast.len(), cast.iter());
     let settings = || Settings { dims: sizes, number: dim as f64, ..Settings::default() };
     record("CatBackward0", &y, &inputs, &[], settings, |call| {
         // Each input gets its stretch of g.
@@ -138,10 +138,10 @@ pub fn stack(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
         let (moved, level) = moved?;
         return stack(&moved, dim + 1).map(|y| Tensor::batched(&y, level));
     }
-    let parts: Vec<Tensor> = unrecorded(|| tensors.iter().map(|t| view::unsqueeze(t, dim)).collect::<Result<_>>())?;
+    let parts = unrecorded(|| gathered(OP, tensors.len(), tensors.iter().map(|t| view::unsqueeze(t, dim))))?;
     let y = unrecorded(|| cat(&parts, dim))?;
-    let cast: Vec<Tensor> = tensors.iter().map(|t| cast::to(t, y.dtype())).collect::<Result<_>>()?;
-    let inputs: Vec<&Tensor> = cast.iter().collect();
+    let cast = gathered(OP, tensors.len(), tensors.iter().map(|t| cast::to(t, y.dtype())))?;
+    let inputs: Vec<&Tensor> = listed(cast.len(), cast.iter());
     record(
         "StackBackward0",
         &y,
@@ -221,14 +221,14 @@ operation! {
     ///         [2, 4]])
     function Noted(Any -> Promoted), ["column_stack(Tensor[] tensors)"], |_, a| {
         let column = |t: &Tensor| if t.rank() <= 1 { view::reshape(t, &[t.numel() as isize, 1]) } else { Ok(t.clone()) };
-        let all: Vec<Tensor> = a.tensors(0)?.iter().map(column).collect::<Result<_>>()?;
+        let all = gathered(a.op, a.tensors(0)?.len(), a.tensors(0)?.iter().map(column))?;
         if all.is_empty() { Err(expected_some(a.op)) } else { Ok(cat(&all, 1)?.into()) }
     }
 }
 
 /// The tensors of a call, all of at least so many dimensions.
 fn at_least(a: &Arguments, rank: usize) -> Result<Vec<Tensor>> {
-    let all: Vec<Tensor> = a.tensors(0)?.iter().map(|t| raised(t, rank)).collect::<Result<_>>()?;
+    let all = gathered(a.op, a.tensors(0)?.len(), a.tensors(0)?.iter().map(|t| raised(t, rank)))?;
     if all.is_empty() { Err(expected_some(a.op)) } else { Ok(all) }
 }
 
@@ -247,7 +247,7 @@ fn raised(x: &Tensor, rank: usize) -> Result<Tensor> {
 fn called(n: usize, a: &Arguments, rank: usize) -> Result<Output> {
     match n {
         0 => Ok(raised(a.tensor(0)?, rank)?.into()),
-        _ => a.tensors(0)?.iter().map(|t| raised(t, rank)).collect::<Result<_>>().map(Output::Tensors),
+        _ => gathered(a.op, a.tensors(0)?.len(), a.tensors(0)?.iter().map(|t| raised(t, rank))).map(Output::Tensors),
     }
 }
 

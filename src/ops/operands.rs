@@ -37,9 +37,13 @@ pub(super) fn layout(operands: &[Operand], shape: &[usize]) -> Option<Layout> {
 /// Errors that depend on the numbers: integers have no quotient by zero and no negative powers.
 pub(super) fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> Result<()> {
     let is_empty = |o: &Operand| o.tensor().is_some_and(|t| t.numel() == 0);
-    let is_negative = matches!(operands.get(1), Some(Operand::Number(s)) if s.as_f64() < 0.0);
-    if spec.rule == Rule::Power && !compute.is_floating_point() && is_negative {
-        return Err(Error::NegativeIntegerPower { op: spec.name });
+    if let (Rule::Power, Some(Operand::Number(power))) = (spec.rule, operands.get(1)) {
+        if !compute.is_floating_point() && power.as_f64() < 0.0 {
+            return Err(Error::NegativeIntegerPower { op: spec.name, given: power.to_string() });
+        }
+        if is_short(compute) {
+            power.check_fits(spec.name, compute)?;
+        }
     }
     if compute.is_floating_point() || operands.iter().any(is_empty) {
         return Ok(());
@@ -57,6 +61,11 @@ pub(super) fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> 
         (Rule::Power, Some(Operand::Number(s))) => s.check_fits(spec.name, compute),
         _ => Ok(()),
     }
+}
+
+/// True for floats of 16 bits.
+pub(super) fn is_short(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
 }
 
 /// The type that operands promote to.
@@ -110,9 +119,17 @@ pub(super) fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, D
         Rule::Power if promoted == DType::Bool && matches!(operands.get(1), Some(Operand::Number(_))) => {
             Ok((promoted, promoted))
         }
+        // One bound that is a tensor makes it the larger or the smaller of two truth values.
+        Rule::Bounds
+            if promoted == DType::Bool && operands[1..].iter().filter(|o| o.tensor().is_some()).count() == 1 =>
+        {
+            Ok((promoted, promoted))
+        }
         Rule::Number | Rule::Bounds | Rule::Quotient | Rule::Power if promoted == DType::Bool => {
             unsupported("truth values have no such arithmetic; convert with .to(...), or use logical_not and its kin")
         }
+        // Numbers beyond floats of 16 bits are infinite beside them, and no bounds of them.
+        Rule::Where if is_short(promoted) => Ok((promoted, promoted)),
         Rule::Where | Rule::Bounds => {
             let mut numbers =
                 operands[skip..].iter().filter_map(|o| if let Operand::Number(n) = o { Some(n) } else { None });

@@ -1,8 +1,8 @@
 //! Sequences of numbers and their powers.
 
-use super::creation::finish;
+use super::creation::{finish, inconsistent};
 use super::registry::operation;
-use super::{arithmetic, cast, join};
+use super::{arrange, cast, join, scan, view};
 use crate::error::{Error, Result};
 use crate::memory::reserved;
 use crate::tensor::dtype::DType;
@@ -27,7 +27,7 @@ operation! {
             return wrong("start and end", "must be finite", if start.is_finite() { end } else { start });
         }
         if (end - start) * step < 0.0 {
-            return wrong("step", "must lead from start to end: upper bound and lower bound inconsistent with step sign", step);
+            return Err(inconsistent("range", a.number(0)?, a.number(1)?, a.number(2)?));
         }
         let count = ((end - start) / step).floor() + 1.0;
         if count > isize::MAX as f64 / 8.0 {
@@ -116,13 +116,8 @@ pub fn vander(x: &Tensor, columns: Option<isize>, increasing: bool) -> Result<Te
         return Tensor::zeros(&[x.numel(), 0], dtype);
     }
     let x = cast::to(x, dtype)?;
-    let mut powers = reserved(OP, columns)?;
-    powers.push(Tensor::ones(x.shape(), dtype)?);
-    while powers.len() < columns {
-        powers.push(arithmetic::mul(&powers[powers.len() - 1], &x)?);
-    }
-    if !increasing {
-        powers.reverse();
-    }
-    join::stack(&powers, 1)
+    let first = Tensor::ones(&[x.numel(), 1], dtype)?;
+    let factors = view::expand(&view::unsqueeze(&x, 1)?, &[x.numel() as isize, columns as isize - 1])?;
+    let powers = join::cat(&[first, scan::cumprod(&factors, 1, None)?], 1)?;
+    if increasing { Ok(powers) } else { arrange::flip(&powers, &[1]) }
 }

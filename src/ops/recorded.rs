@@ -6,8 +6,9 @@ use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::is_recorded;
-use crate::graph::node::{Backward, Derivative, Edge, Gradients, Label};
+use crate::graph::node::{Backward, Derivative, Edge, Edges, Gradients, Label};
 use crate::graph::saved::Saved;
+use crate::memory::reserve;
 use crate::tensor::Tensor;
 use crate::tensor::layout::Shape;
 
@@ -159,7 +160,11 @@ pub(super) fn link_all(derivative: impl Derivative, inputs: &[&Tensor], results:
         return Ok(());
     }
     let recorded = is_recorded(inputs.iter().copied());
-    let edges = inputs.iter().map(|x| if recorded { x.gradient_edge() } else { None }).collect();
+    let mut edges = Edges::new();
+    let bytes = inputs.len() * size_of::<Option<Edge>>();
+    let room = reserve::asking(|| edges.try_reserve(inputs.len()));
+    room.map_err(|_| Error::OutOfMemory { op: derivative.name(), bytes })?;
+    edges.extend(inputs.iter().map(|x| if recorded { x.gradient_edge() } else { None }));
     let looks: SmallVec<[_; 1]> = results.iter().map(|y| (y.shape(), y.dtype())).collect();
     let node = NodeRef::keeping(derivative, edges, &looks)?;
     if recorded {

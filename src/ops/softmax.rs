@@ -91,7 +91,7 @@ pub fn softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
     }
     let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
     let dim = wrap_dim("softmax", dim, x.rank())?;
-    refuse("softmax", x.dtype())?;
+    refuse("softmax", x)?;
     let y = normalised("softmax", Kind::Softmax, x, dim)?;
     let settings = || Settings { dims: smallvec![dim as isize], ..Settings::default() };
     record("SoftmaxBackward0", &y, &[x], &[Keep::Output], settings, |call| {
@@ -126,7 +126,7 @@ pub fn log_softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tenso
     }
     let x = &cast::to(x, dtype.unwrap_or(x.dtype()))?;
     let dim = wrap_dim("log_softmax", dim, x.rank())?;
-    refuse("log_softmax", x.dtype())?;
+    refuse("log_softmax", x)?;
     let y = normalised("log_softmax", Kind::LogSoftmax, x, dim)?;
     let settings = || Settings { dims: smallvec![dim as isize], ..Settings::default() };
     record("LogSoftmaxBackward0", &y, &[x], &[Keep::Output], settings, |call| {
@@ -141,9 +141,10 @@ pub fn log_softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tenso
     Ok(y)
 }
 
-/// An error for dtypes that have no exponentials.
-fn refuse(op: &'static str, dtype: DType) -> Result<()> {
-    if dtype.is_floating_point() {
+/// An error for numbers that have no exponentials.
+fn refuse(op: &'static str, x: &Tensor) -> Result<()> {
+    let dtype = x.dtype();
+    if dtype.is_floating_point() || x.numel() == 0 {
         return Ok(());
     }
     Err(Error::NotImplemented { op, what: format!("{dtype}: pass a floating point dtype; this") })

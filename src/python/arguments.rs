@@ -1,6 +1,8 @@
 //! Arguments of a call matched with an operation's signatures.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use std::ffi::CString;
+
+use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
@@ -9,10 +11,12 @@ use smallvec::SmallVec;
 use super::convert;
 use super::device;
 use super::dtype::PyDType;
-use super::error::too_large;
+use super::error::of_argument;
 use super::random::PyGenerator;
 use super::signature::{Default, Entry, Kind, Parameter, Signature};
 use super::tensor::PyTensor;
+use crate::error::Error;
+use crate::memory::{NAMELESS, reserve};
 use crate::ops::{Arguments, Value};
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
@@ -46,8 +50,8 @@ impl From<PyErr> for Refusal {
     }
 }
 
-impl From<crate::Error> for Refusal {
-    fn from(error: crate::Error) -> Self {
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
         Refusal::Value(error.into())
     }
 }
@@ -64,7 +68,41 @@ pub fn bind(entry: &Entry, given: &Given) -> PyResult<(usize, Values)> {
             Err(why) => refusals.push(why),
         }
     }
-    Err(mismatch(entry, given, refusals))
+    match of_old_form(entry, given)? {
+        Some(values) => Ok((0, values)),
+        None => Err(mismatch(entry, given, refusals)),
+    }
+}
+
+/// The values of a call `add(x, alpha, other)`, with the factor that is given by name today right behind the first tensor.
+/// torch takes it with a warning.
+#[cold]
+fn of_old_form(entry: &Entry, given: &Given) -> PyResult<Option<Values>> {
+    let name = entry.operation.name;
+    let Some(signature) = entry.signatures.first().filter(|_| name != "rsub") else { return Ok(None) };
+    let is_factor = |p: &&Parameter| p.keyword_only && matches!(p.name, "alpha" | "value");
+    let places = signature.parameters.iter().filter(|p| !p.keyword_only).count();
+    let receivers = usize::from(given.receiver.is_some());
+    let Some(factor) = signature.parameters.iter().find(is_factor) else { return Ok(None) };
+    let at = 1 - receivers;
+    if given.positional.len() + receivers != places + 1 || !given.named.is_empty() {
+        return Ok(None);
+    }
+    let mut positional = given.positional.to_vec();
+    let number = positional.remove(at);
+    if convert::number(&number)?.is_none() {
+        return Ok(None);
+    }
+    let named = [(factor.name.to_string(), number)];
+    let today = Given { receiver: given.receiver, positional: &positional, named: &named };
+    let Ok(values) = matched(signature, &today) else { return Ok(None) };
+    let (py, shown) = (number.py(), signature.shown(true));
+    let message = format!(
+        "This overload of {name} is deprecated: {name}(Number {}, ...). Consider using the following signature instead: {name}{shown}",
+        factor.name
+    );
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
+    Ok(Some(values))
 }
 
 /// The error where no signature takes the arguments: the reason of the only one that it can have been, or those of all.
@@ -74,7 +112,7 @@ fn mismatch(entry: &Entry, given: &Given, refusals: SmallVec<[Refusal; 2]>) -> P
     let (mut reasons, mut types) = (Vec::new(), 0);
     for refusal in refusals {
         match refusal {
-            Refusal::Value(error) => return too_large(name, error),
+            Refusal::Value(error) => return of_argument(name, error),
             Refusal::Type(why) => {
                 types += 1;
                 reasons.push((true, why));
@@ -219,12 +257,16 @@ fn is_large(object: &Bound<'_, PyAny>) -> bool {
     object.is_instance_of::<PyInt>() && convert::integer(object).is_none()
 }
 
-/// torch takes NumPy's names for some parameters, and `input` for the tensor of a function.
+/// torch takes NumPy's names for some parameters.
 fn names(parameter: &Parameter, given: &str) -> bool {
-    parameter.name == given
+    parameter.shown_name() == given
         || matches!(
-            (parameter.name, given),
-            ("self", "input") | ("dim", "axis") | ("keepdim", "keepdims") | ("split_size", "split_size_or_sections")
+            (parameter.shown_name(), given),
+            ("input", "x" | "a" | "x1")
+                | ("other", "x2")
+                | ("dim", "axis")
+                | ("keepdim", "keepdims")
+                | ("split_size", "split_size_or_sections")
         )
 }
 
@@ -327,8 +369,25 @@ fn tensor(object: &Bound<'_, PyAny>) -> Option<Value> {
     object.cast::<PyTensor>().ok().map(|t| Value::Tensor(t.get().get().clone()))
 }
 
+/// A list that says where there is no memory for another item.
+trait Growing<T>: std::default::Default + Extend<T> {
+    fn room(&mut self) -> Option<()>;
+}
+
+impl<T> Growing<T> for Vec<T> {
+    fn room(&mut self) -> Option<()> {
+        if self.len() < self.capacity() { Some(()) } else { reserve::asking(|| self.try_reserve(1)).ok() }
+    }
+}
+
+impl<T> Growing<T> for SmallVec<[T; 4]> {
+    fn room(&mut self) -> Option<()> {
+        if self.len() < self.capacity() { Some(()) } else { reserve::asking(|| self.try_reserve(1)).ok() }
+    }
+}
+
 /// The items of a list or tuple, each as `read` takes it.
-fn sequence<T, All: std::default::Default + Extend<T>>(
+fn sequence<T, All: Growing<T>>(
     place: Place,
     object: &Bound<'_, PyAny>,
     mut read: impl FnMut(&Bound<'_, PyAny>) -> Result<Option<T>, Refusal>,
@@ -339,7 +398,9 @@ fn sequence<T, All: std::default::Default + Extend<T>>(
     let mut all = All::default();
     for (n, item) in object.try_iter()?.enumerate() {
         let item = item?;
-        all.extend([read(&item)?.ok_or_else(|| place.holds(&item, n + 1))?]);
+        let item = read(&item)?.ok_or_else(|| place.holds(&item, n + 1))?;
+        all.room().ok_or(Error::OutOfMemory { op: NAMELESS, bytes: (n + 1) * size_of::<T>() })?;
+        all.extend([item]);
     }
     Ok(Some(all))
 }
@@ -399,7 +460,7 @@ fn numbers(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Ref
 /// # Errors
 /// `TypeError` for what is none, `ValueError` for one that does not fit int64.
 pub fn take_int(op: &str, name: &str, object: &Bound<'_, PyAny>) -> PyResult<isize> {
-    let found = if object.is_instance_of::<PyBool>() { None } else { whole(object).map_err(|e| too_large(op, e))? };
+    let found = if object.is_instance_of::<PyBool>() { None } else { whole(object).map_err(|e| of_argument(op, e))? };
     found.ok_or_else(|| unlike(op, name, "int", object))
 }
 

@@ -3,7 +3,7 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyComplex, PyInt, PyTuple};
+use pyo3::types::{PyBool, PyComplex, PyInt, PyTuple};
 
 use super::arguments::{shown_type, take_tensor};
 use super::convert::{self, ok};
@@ -226,7 +226,7 @@ impl PyTensor {
         }
         let straight = ok(view::permute(&t.detach(), &order))?;
         let rebuild = py.import("ferrograd._size")?.getattr("_rebuild")?;
-        let bytes = PyBytes::new(py, &ok(guarded("reduce", || straight.to_bytes()))?);
+        let bytes = convert::bytes(py, &ok(guarded("reduce", || straight.to_bytes()))?)?;
         let shape = PyTuple::new(py, straight.shape())?;
         let arguments = (bytes, shape, order, dtype::object(py, t.dtype())?, t.requires_grad());
         let attributes = slf.getattr("__dict__")?;

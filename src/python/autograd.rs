@@ -11,6 +11,7 @@ use super::node::node_of;
 use super::tensor::{PyTensor, wrap};
 use super::transform::check_backward;
 use crate::engine::{self, Options, Pass, Place};
+use crate::error::Error;
 use crate::graph::Edge;
 use crate::kernels::parallel::{Ending, Ends};
 use crate::tensor::Tensor;
@@ -30,6 +31,19 @@ pub fn gradient(object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
             Err(PyTypeError::new_err(format!("gradients can be either Tensors or None, but got {given}")))
         }
     }
+}
+
+/// The argument `gradient` of the method: a tensor, None, or a sequence of them, of which the one output takes one.
+///
+/// # Errors
+/// As [`gradient`].
+pub fn gradients_of_one(object: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Tensor>>> {
+    if object.is_none() || object.cast::<PyTensor>().is_ok() {
+        return Ok(vec![gradient(object)?]);
+    }
+    let Ok(all) = object.try_iter() else { return Ok(vec![gradient(object)?]) };
+    let all: Vec<_> = all.map(|g| gradient(&g?)).collect::<PyResult<_>>()?;
+    if all.is_empty() { Err(Error::GradientCount { outputs: 1, grads: 0 }.into()) } else { Ok(all) }
 }
 
 fn gradients(all: &[Bound<'_, PyAny>]) -> PyResult<Vec<Option<Tensor>>> {
@@ -121,9 +135,9 @@ pub fn backward(
     options: Options,
 ) -> PyResult<()> {
     check_backward()?;
-    let pass = ok(Pass::new(outputs, gradients, inputs, options))?;
+    let pass = ok(guarded("backward", || Pass::new(outputs, gradients, inputs, options)))?;
     let found = run(py, pass)?;
-    ok(engine::finish_backward(inputs, found, options))
+    ok(guarded("backward", || engine::finish_backward(inputs, found, options)))
 }
 
 #[pyfunction]
@@ -143,7 +157,7 @@ pub fn _grad(
     let (outputs, inputs) = (places(&outputs)?, places(&inputs)?);
     let gradients = self::gradients(&gradients)?;
     ok(engine::check_shared(&outputs, &inputs))?;
-    let pass = ok(Pass::new(&outputs, &gradients, Some(&inputs), options))?;
+    let pass = ok(guarded("grad", || Pass::new(&outputs, &gradients, Some(&inputs), options)))?;
     let found = ok(engine::check_used(run(py, pass)?, options))?;
     found.into_iter().zip(&inputs).map(|(g, x)| found_or_zeros(py, g, x, materialize, create_graph)).collect()
 }

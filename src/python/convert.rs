@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList};
+use pyo3::types::{PyBool, PyFloat, PyInt};
 
 use super::error::guarded;
 use super::tensor::PyTensor;
@@ -84,13 +84,60 @@ pub fn is_size(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     object.is_instance(&object.py().import("ferrograd._size")?.getattr("Size")?)
 }
 
+/// A new object of Python's.
+///
+/// # Safety
+/// `object` is one that belongs to the caller, or null where Python has raised an exception.
+unsafe fn made(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Py<PyAny>> {
+    // SAFETY: as the caller says.
+    unsafe { Bound::from_owned_ptr_or_err(py, object) }.map(Bound::unbind)
+}
+
+/// A list of `count` objects: where there is no memory for one, Python's exception.
+pub fn list(py: Python<'_>, count: usize, mut item: impl FnMut(usize) -> PyResult<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+    // SAFETY: a new list takes over the items in the places that it has for them.
+    unsafe {
+        let all = made(py, ffi::PyList_New(count as ffi::Py_ssize_t))?;
+        for n in 0..count {
+            ffi::PyList_SetItem(all.as_ptr(), n as ffi::Py_ssize_t, item(n)?.into_ptr());
+        }
+        Ok(all)
+    }
+}
+
+/// As [`list`], a tuple.
+pub fn tuple(py: Python<'_>, count: usize, mut item: impl FnMut(usize) -> PyResult<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+    // SAFETY: a new tuple takes over the items in the places that it has for them, and nobody else has it yet.
+    unsafe {
+        let all = made(py, ffi::PyTuple_New(count as ffi::Py_ssize_t))?;
+        for n in 0..count {
+            ffi::PyTuple_SetItem(all.as_ptr(), n as ffi::Py_ssize_t, item(n)?.into_ptr());
+        }
+        Ok(all)
+    }
+}
+
+/// A text, for which there may be no memory.
+pub fn text(py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
+    // SAFETY: the bytes are those of the text.
+    unsafe { made(py, ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as ffi::Py_ssize_t)) }
+}
+
+/// Bytes, for which there may be no memory.
+pub fn bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Py<PyAny>> {
+    // SAFETY: the slice has so many bytes.
+    unsafe { made(py, ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t)) }
+}
+
 /// A number as Python has it.
 pub fn to_python(py: Python<'_>, value: Scalar) -> PyResult<Py<PyAny>> {
     Ok(match value {
         Scalar::Bool(b) => PyBool::new(py, b).to_owned().into_any().unbind(),
-        Scalar::Int(i) => i.into_pyobject(py)?.into_any().unbind(),
-        Scalar::Unsigned(u) => u.into_pyobject(py)?.into_any().unbind(),
-        Scalar::Float(x) => PyFloat::new(py, x).into_any().unbind(),
+        // Not as PyO3 makes them, which takes it that there is memory.
+        // SAFETY: these give new objects, or null and an exception.
+        Scalar::Int(i) => unsafe { made(py, ffi::PyLong_FromLongLong(i))? },
+        Scalar::Unsigned(u) => unsafe { made(py, ffi::PyLong_FromUnsignedLongLong(u))? },
+        Scalar::Float(x) => unsafe { made(py, ffi::PyFloat_FromDouble(x))? },
     })
 }
 
@@ -103,10 +150,7 @@ pub fn to_list(py: Python<'_>, t: &Tensor) -> PyResult<Py<PyAny>> {
 fn nested(py: Python<'_>, shape: &[usize], numbers: &mut impl Iterator<Item = Scalar>) -> PyResult<Py<PyAny>> {
     match shape {
         [] => to_python(py, numbers.next().unwrap_or(Scalar::Int(0))),
-        [size, rest @ ..] => {
-            let items = (0..*size).map(|_| nested(py, rest, numbers)).collect::<PyResult<Vec<_>>>()?;
-            Ok(PyList::new(py, items)?.into_any().unbind())
-        }
+        [size, rest @ ..] => list(py, *size, |_| nested(py, rest, numbers)),
     }
 }
 

@@ -10,6 +10,7 @@ use super::error::guarded;
 use super::numpy;
 use super::tensor::PyTensor;
 use crate::error::Error;
+use crate::memory::grow;
 use crate::ops::{cast, copy};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -19,7 +20,7 @@ use crate::tensor::scalar::Scalar;
 const OP: &str = "tensor";
 
 /// Nesting that no tensor has; a list that holds itself reaches it.
-const DEEPEST: usize = 64;
+const DEEPEST: usize = 128;
 
 /// The numbers of nested sequences and their shape.
 struct Data {
@@ -124,6 +125,7 @@ impl Data {
             return Err(PyTypeError::new_err(Error::Data { op: OP, what }.to_string()));
         }
         self.holds(dtype);
+        ok(grow(OP, &mut self.numbers, 1))?;
         self.numbers.push(n);
         Ok(())
     }
@@ -136,7 +138,9 @@ impl Data {
         let open: Vec<usize> = t.shape().iter().scan(true, |more, &n| more.then(|| (*more = n > 0, n).1)).collect();
         open.iter().enumerate().try_for_each(|(i, &size)| self.open(size, depth + i))?;
         self.holds(t.dtype());
-        self.numbers.extend(ok(guarded(OP, || t.to_scalars()))?);
+        let numbers = ok(guarded(OP, || t.to_scalars()))?;
+        ok(grow(OP, &mut self.numbers, numbers.len()))?;
+        self.numbers.extend(numbers);
         Ok(())
     }
 
@@ -182,7 +186,9 @@ fn length(object: &Bound<'_, PyAny>, depth: usize, beside_numbers: bool) -> PyRe
         )));
     }
     if depth >= DEEPEST {
-        return Err(PyValueError::new_err("tensor: too many dimensions: the data is nested deeper than 64 levels"));
+        return Err(PyValueError::new_err(format!(
+            "tensor: too many dimensions '{name}': the data is nested deeper than {DEEPEST} levels"
+        )));
     }
     object.len()
 }

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};
 
 use super::arguments::unlike;
+use super::error::of_argument;
 use crate::tensor::Tensor;
 
 /// The kinds of device that torch knows by name.
@@ -151,13 +152,17 @@ pub fn absent(kind: &str, device: &str) -> PyErr {
 /// # Errors
 /// For what names no device, and for devices other than the CPU.
 pub fn take(op: &str, object: &Bound<'_, PyAny>) -> PyResult<()> {
-    if object.is_none() || check(object)? { Ok(()) } else { Err(unlike(op, "device", "torch.device", object)) }
+    if object.is_none() || check(object).map_err(|e| of_argument(op, e))? {
+        Ok(())
+    } else {
+        Err(unlike(op, "device", "torch.device", object))
+    }
 }
 
 /// As [`take`], for what is made for the CPU, of which torch says so by a `RuntimeError`.
 pub fn take_cpu(op: &str, object: &Bound<'_, PyAny>) -> PyResult<()> {
     match named(object) {
-        Ok(Some(device)) if device.kind != "cpu" => Err(absent("", &device.__str__())),
+        Ok(Some(device)) if device.kind != "cpu" => Err(of_argument(op, absent("", &device.__str__()))),
         _ => take(op, object),
     }
 }

@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{
-    PyIndexError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyOverflowError, PyRuntimeError,
-    PyTypeError, PyValueError,
+    PyAssertionError, PyIndexError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyOverflowError,
+    PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyType};
 
 use crate::error::{Error, HostError, Kind};
 use crate::kernels::parallel::{Ending, Ends};
+use crate::memory::reserve;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
@@ -32,9 +33,10 @@ impl From<Error> for PyErr {
             Kind::Value => PyValueError::new_err(message),
             Kind::Index => PyIndexError::new_err(message),
             Kind::NotImplemented => PyNotImplementedError::new_err(message),
-            Kind::Memory => Python::attach(|py| match out_of_memory(py) {
-                Ok(class) => PyErr::from_type(class.clone(), message),
-                Err(error) => error,
+            Kind::Memory => Python::attach(|py| {
+                // The exception takes memory too.
+                reserve::open();
+                out_of_memory(py).map_or_else(|e| e, |class| PyErr::from_type(class.clone(), message))
             }),
         }
     }
@@ -76,15 +78,23 @@ pub fn host_error(py: Python<'_>, exception: PyErr) -> Error {
 #[inline]
 pub fn guarded<T>(op: &'static str, run: impl FnOnce() -> crate::Result<T>) -> crate::Result<T> {
     let _mode = Ending::set(Ends::interrupted());
+    let run = || reserve::check(op).and_then(|()| run());
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(from_panic(op, payload))).map_err(|e| e.of(op))
 }
 
-/// An exception about a number of Python's that is too large, with the name of the operation that was given it.
+/// An exception about an argument, with the name of the operation that was given it.
 #[cold]
-pub fn too_large(op: &str, error: PyErr) -> PyErr {
+pub fn of_argument(op: &str, error: PyErr) -> PyErr {
     Python::attach(|py| {
         let class = error.get_type(py);
-        if class.is(py.get_type::<PyOverflowError>()) || class.is(py.get_type::<PyValueError>()) {
+        let named = [
+            py.get_type::<PyOverflowError>(),
+            py.get_type::<PyValueError>(),
+            py.get_type::<PyRuntimeError>(),
+            py.get_type::<PyAssertionError>(),
+            py.get_type::<PyNotImplementedError>(),
+        ];
+        if named.iter().any(|n| class.is(n)) {
             PyErr::from_type(class, format!("{op}(): {}", error.value(py)))
         } else {
             error

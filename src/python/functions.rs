@@ -10,12 +10,14 @@ use pyo3::types::{PyModule, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 
 use super::arguments::{Given, bind};
+use super::convert;
 use super::error::from_panic;
 use super::out;
 use super::profiler;
 use super::signature::{Entry, entries};
 use super::tensor::{self, PyTensor};
 use crate::kernels::parallel::{Ending, Ends};
+use crate::memory::reserve;
 use crate::ops::registry::Home;
 use crate::ops::{Arguments, Output, Value};
 
@@ -71,6 +73,7 @@ unsafe fn run(
     names: *mut ffi::PyObject,
 ) -> PyResult<Py<PyAny>> {
     let operation = entry.operation;
+    reserve::check(operation.name)?;
     let in_place = operation.name.ends_with('_');
     // SAFETY: the caller gives valid objects, which outlive the call.
     let (receiver, positional, named, out) = unsafe {
@@ -109,6 +112,7 @@ unsafe fn run(
     if in_place && let Some(receiver) = receiver {
         return Ok(receiver.to_owned().unbind());
     }
+    reserve::check(operation.name)?;
     to_python(py, output, class)
 }
 
@@ -125,8 +129,10 @@ fn to_python(py: Python<'_>, output: Output, class: Option<&str>) -> PyResult<Py
     match output {
         Output::Tensor(t) | Output::Instead(t) => tensor::wrap(py, t),
         Output::Tensors(all) => {
-            let all = all.into_iter().map(|t| tensor::wrap(py, t)).collect::<PyResult<Vec<_>>>()?;
-            named(py, class, PyTuple::new(py, all)?.into_any())
+            let mut all = all.into_iter();
+            let all =
+                convert::tuple(py, all.len(), |_| all.next().map_or_else(|| Ok(py.None()), |t| tensor::wrap(py, t)))?;
+            named(py, class, all.into_bound(py))
         }
     }
 }

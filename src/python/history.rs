@@ -9,6 +9,7 @@ use pyo3::types::PyBool;
 
 use super::arguments::{take_bool, type_name};
 use super::convert::ok;
+use super::error::guarded;
 use super::node;
 use super::tensor::{PyTensor, wrap};
 use crate::engine::Options;
@@ -155,7 +156,7 @@ impl PyTensor {
     /// tensor([0.5000], requires_grad=True)
     #[getter]
     fn data(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        wrap(py, self.get().data())
+        wrap(py, ok(guarded("data", || Ok(self.get().data())))?)
     }
 
     #[setter]
@@ -178,7 +179,7 @@ impl PyTensor {
     /// >>> (x * 2).detach()
     /// tensor([2.])
     fn detach(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        wrap(py, self.get().detach())
+        wrap(py, ok(guarded("detach", || Ok(self.get().detach())))?)
     }
 
     /// Cuts this tensor off from its history.
@@ -235,7 +236,7 @@ impl PyTensor {
     ) -> PyResult<()> {
         let options = Options { retain_graph: retain_graph.unwrap_or(create_graph), create_graph, allow_unused: true };
         let inputs = inputs.map(super::autograd::inputs).transpose()?;
-        let gradient = gradient.as_ref().map(super::autograd::gradient).transpose()?.flatten();
-        super::autograd::backward(py, &[self.get().into()], &[gradient], inputs.as_deref(), options)
+        let gradients = gradient.as_ref().map(super::autograd::gradients_of_one).transpose()?.unwrap_or_default();
+        super::autograd::backward(py, &[self.get().into()], &gradients, inputs.as_deref(), options)
     }
 }

@@ -9,7 +9,7 @@ use super::convert::{self, Other, ok};
 use super::data;
 use super::error::guarded;
 use super::profiler::seen;
-use super::tensor::{PyTensor, wrap};
+use super::tensor::{PyTensor, wrap, wrap_result};
 use crate::ops::cast;
 use crate::ops::index::{self, Index};
 use crate::tensor::Tensor;
@@ -128,7 +128,7 @@ impl PyTensor {
     fn __getitem__(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let t = slf.get().get().clone();
         let parts = parts(index)?;
-        wrap(slf.py(), ok(seen("__getitem__", &[(&t).into()], || index::get(&t, &parts)))?)
+        wrap_result(slf.py(), "__getitem__", ok(seen("__getitem__", &[(&t).into()], || index::get(&t, &parts)))?)
     }
 
     fn __setitem__(&self, index: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -137,7 +137,10 @@ impl PyTensor {
             Some(Other::Tensor(v)) => v.get().get().clone(),
             Some(Other::Made(v)) => ok(cast::to(&v, t.dtype()))?,
             Some(Other::Number(n)) => {
-                ok(n.check_fits("__setitem__", t.dtype()))?;
+                // Floats of 16 bits hold larger ones as infinite.
+                if !matches!(t.dtype(), DType::F16 | DType::BF16) {
+                    ok(n.check_fits("__setitem__", t.dtype()))?;
+                }
                 ok(Tensor::scalar(n, t.dtype()))?
             }
             None if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() => {

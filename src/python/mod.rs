@@ -1,6 +1,10 @@
 //! The Python bindings: arguments in, errors and objects out. No mathematics.
 #![allow(clippy::doc_lazy_continuation, reason = "`>>>` begins an example of Python's and no quotation")]
 
+/// The module's own: what it and the crates it builds on allocate.
+#[global_allocator]
+static ALLOCATOR: crate::memory::reserve::WithReserve = crate::memory::reserve::WithReserve;
+
 mod apply;
 mod arguments;
 mod attributes;

@@ -17,6 +17,7 @@ use super::tensor::{PyTensor, wrap};
 use super::{
     apply, autograd, batch, data, device, forward, functions, modes, node, numpy, profiler, random, transform,
 };
+use crate::memory;
 use crate::ops::registry::Home;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -230,6 +231,7 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
 fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     silence_errors();
+    memory::reserve::set_aside();
     module.add("OutOfMemoryError", out_of_memory(py)?)?;
     module.add_class::<PyTensor>()?;
     module.add_class::<PyDType>()?;

@@ -12,7 +12,9 @@ use super::dtype::{self, PyDType};
 use super::function::{self, PyContext};
 use super::saved;
 use super::tensor::{self, PyTensor};
+use crate::error::Error;
 use crate::graph::{Edge, NodeRef};
+use crate::memory::reserve;
 use crate::tensor::Tensor;
 
 /// A recorded operation. Its class is named after the operation, as torch's are.
@@ -49,7 +51,15 @@ pub fn wrap(py: Python<'_>, node: NodeRef) -> PyResult<Py<PyAny>> {
     let class = class(py, node.name())?;
     let object = Bound::new(py, PyNode(node))?.into_any();
     object.setattr("__class__", class)?;
-    OBJECTS.lock().get_or_insert_default().insert(address, object.as_ptr() as usize);
+    let noted = {
+        let mut objects = OBJECTS.lock();
+        let objects = objects.get_or_insert_default();
+        let room = reserve::asking(|| objects.try_reserve(1));
+        room.map(|()| objects.insert(address, object.as_ptr() as usize)).map_err(|_| objects.len())
+    };
+    // The object goes with its lock free: it takes itself out.
+    let missing = |count| Error::OutOfMemory { op: "grad_fn", bytes: 2 * count * size_of::<(usize, usize)>() };
+    noted.map_err(missing)?;
     Ok(object.unbind())
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::memory::{NAMELESS, reserve};
 use crate::tensor::Tensor;
 
 /// An n-dimensional array with a place in the graph.
@@ -70,6 +71,7 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
 /// A new object for a tensor that has none.
 #[inline]
 fn make(py: Python<'_>, tensor: Tensor) -> PyResult<Py<PyAny>> {
+    reserve::check(NAMELESS)?;
     // SAFETY: the class is one that `install` saw an object of. What PyO3 keeps beside the value, the pointers to a
     // dictionary and to weak references, are null at first, as the zeroed memory has them.
     unsafe {
@@ -81,6 +83,13 @@ fn make(py: Python<'_>, tensor: Tensor) -> PyResult<Py<PyAny>> {
         object.byte_add(PLACE.load(Relaxed)).cast::<PyTensor>().write(PyTensor::of(tensor));
         Ok(Bound::from_owned_ptr(py, object).unbind())
     }
+}
+
+/// As [`wrap`], for the result of an operation, which an error names.
+#[inline]
+pub fn wrap_result(py: Python<'_>, op: &'static str, tensor: Tensor) -> PyResult<Py<PyAny>> {
+    reserve::check(op)?;
+    wrap(py, tensor)
 }
 
 /// The object that stands for a tensor: the one it has, or a new one.

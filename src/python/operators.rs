@@ -6,9 +6,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::convert::{self, Other, ok};
-use super::error::{guarded, too_large};
+use super::error::{guarded, of_argument};
 use super::profiler::seen;
-use super::tensor::{PyTensor, wrap};
+use super::tensor::{PyTensor, wrap_result};
 use crate::ops::formula::{Operand, Pointwise};
 use crate::ops::{arithmetic, bitwise, blend, cast, compare, contract, pointwise, unary};
 use crate::tensor::Tensor;
@@ -21,7 +21,7 @@ fn not_implemented(py: Python<'_>) -> Py<PyAny> {
 /// What stands beside a tensor, if it can.
 #[inline]
 fn beside<'py>(op: &str, object: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
-    convert::other(object).map_err(|error| too_large(op, error))
+    convert::other(object).map_err(|error| of_argument(op, error))
 }
 
 /// An element-wise operation of a tensor and what stands to the right of it.
@@ -35,7 +35,7 @@ fn binary(slf: &Bound<'_, PyTensor>, other: &Bound<'_, PyAny>, spec: &'static Po
         Other::Made(t) => Operand::Tensor(t),
         Other::Number(n) => Operand::Number(*n),
     };
-    wrap(py, ok(seen(spec.name, &[a, b], || pointwise::apply(spec, &[a, b])))?)
+    wrap_result(py, spec.name, ok(seen(spec.name, &[a, b], || pointwise::apply(spec, &[a, b])))?)
 }
 
 /// An element-wise operation of a tensor and what stands to the left of it: `of_number` where that is a number.
@@ -57,7 +57,7 @@ fn reflected(
         Some(Other::Made(t)) => of_tensor(&t),
         None => return Ok(not_implemented(slf.py())),
     };
-    wrap(slf.py(), ok(y)?)
+    wrap_result(slf.py(), spec.name, ok(y)?)
 }
 
 /// An element-wise operation into the tensor.
@@ -86,7 +86,7 @@ fn in_place<'py>(
 }
 
 fn product(py: Python<'_>, a: &Tensor, b: &Tensor) -> PyResult<Py<PyAny>> {
-    wrap(py, ok(seen("matmul", &[a.into(), b.into()], || contract::matmul(a, b)))?)
+    wrap_result(py, "matmul", ok(seen("matmul", &[a.into(), b.into()], || contract::matmul(a, b)))?)
 }
 
 /// The product of a tensor and an array, whose dtypes may differ: an array is seldom made for the tensor beside it.
@@ -167,17 +167,17 @@ impl PyTensor {
 
     fn __neg__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let x = slf.get().get();
-        wrap(slf.py(), ok(seen("neg", &[x.into()], || arithmetic::neg(x)))?)
+        wrap_result(slf.py(), "neg", ok(seen("neg", &[x.into()], || arithmetic::neg(x)))?)
     }
 
     fn __pos__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let x = slf.get().get();
-        wrap(slf.py(), ok(seen("positive", &[x.into()], || blend::positive(x)))?)
+        wrap_result(slf.py(), "positive", ok(seen("positive", &[x.into()], || blend::positive(x)))?)
     }
 
     fn __abs__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let x = slf.get().get();
-        wrap(slf.py(), ok(seen("abs", &[x.into()], || unary::abs(x)))?)
+        wrap_result(slf.py(), "abs", ok(seen("abs", &[x.into()], || unary::abs(x)))?)
     }
 
     fn __invert__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -187,7 +187,7 @@ impl PyTensor {
                 "~ (operator.invert) is only implemented on integer and Boolean-type tensors",
             ));
         }
-        wrap(slf.py(), ok(seen("bitwise_not", &[t.into()], || bitwise::bitwise_not(t)))?)
+        wrap_result(slf.py(), "bitwise_not", ok(seen("bitwise_not", &[t.into()], || bitwise::bitwise_not(t)))?)
     }
 
     fn __richcmp__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {

@@ -2,13 +2,13 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple};
 
 use super::arguments::{take_bool, take_int, take_tensor};
 use super::convert::{self, Other, ok};
 use super::dtype::{self, PyDType};
-use super::error::{guarded, too_large};
-pub use super::object::{PyTensor, wrap};
+use super::error::{guarded, of_argument};
+pub use super::object::{PyTensor, wrap, wrap_result};
 use crate::ops::{compare, view};
 use crate::tensor::Tensor;
 use crate::tensor::scalar::Scalar;
@@ -81,15 +81,16 @@ impl PyTensor {
         if t.rank() == 0 {
             return Err(PyTypeError::new_err("iteration over a 0-d tensor"));
         }
-        let all = ok(view::unbind(t, 0))?;
-        let all = all.into_iter().map(|t| wrap(slf.py(), t)).collect::<PyResult<Vec<_>>>()?;
-        Ok(PyList::new(slf.py(), all)?.try_iter()?.into_any().unbind())
+        let py = slf.py();
+        let mut rows = ok(guarded("iter", || view::unbind(t, 0)))?.into_iter();
+        let all = convert::list(py, rows.len(), |_| rows.next().map_or_else(|| Ok(py.None()), |t| wrap(py, t)))?;
+        Ok(all.bind(py).try_iter()?.into_any().unbind())
     }
 
     fn __contains__(&self, element: &Bound<'_, PyAny>) -> PyResult<bool> {
         let element_of = |equal: crate::Result<Tensor>| Ok(equal?.to_scalars()?.into_iter().any(Scalar::as_bool));
         let x = self.get();
-        match convert::other(element).map_err(|e| too_large("__contains__", e))? {
+        match convert::other(element).map_err(|e| of_argument("__contains__", e))? {
             Some(Other::Tensor(t)) => ok(guarded("eq", || element_of(compare::eq(x, t.get().get())))),
             Some(Other::Made(t)) => ok(guarded("eq", || element_of(compare::eq(x, &t)))),
             Some(Other::Number(n)) => ok(guarded("eq", || element_of(compare::eq(x, n)))),
@@ -102,8 +103,8 @@ impl PyTensor {
         }
     }
 
-    fn __repr__(&self) -> PyResult<String> {
-        ok(guarded("repr", || crate::tensor::print::repr(self.get())))
+    fn __repr__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        convert::text(py, &ok(guarded("repr", || crate::tensor::print::repr(self.get())))?)
     }
 
     /// The only element in a format, of tensors without dimensions; of others the text of `str`.
@@ -279,7 +280,7 @@ impl PyTensor {
     fn transposed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let t = self.get();
         let order: Vec<isize> = (0..t.rank() as isize).rev().collect();
-        wrap(py, ok(view::permute(t, &order))?)
+        wrap(py, ok(guarded("T", || view::permute(t, &order)))?)
     }
 
     /// The last two dimensions swapped. RuntimeError for tensors of fewer than two dimensions.
@@ -288,7 +289,7 @@ impl PyTensor {
     /// torch.Size([4, 3, 2])
     #[getter(mT)]
     fn matrix_transposed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        wrap(py, ok(view::matrix_transpose("mT", self.get()))?)
+        wrap(py, ok(guarded("mT", || view::matrix_transpose("mT", self.get())))?)
     }
 
     /// The last two dimensions swapped: for real numbers the same as `mT`. RuntimeError for tensors of fewer than two dimensions.
@@ -297,7 +298,7 @@ impl PyTensor {
     /// torch.Size([4, 3, 2])
     #[getter(mH)]
     fn matrix_adjoint(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        wrap(py, ok(view::matrix_transpose("mH", self.get()))?)
+        wrap(py, ok(guarded("mH", || view::matrix_transpose("mH", self.get())))?)
     }
 
     /// A matrix transposed. RuntimeError for what is no matrix.
@@ -311,7 +312,7 @@ impl PyTensor {
             let (expected, shape) = ("a matrix (2-D tensor); use mH for batches of matrices", t.shape().to_vec());
             return Err(crate::Error::Rank { op: "H", expected, shape }.into());
         }
-        wrap(py, ok(view::matrix_transpose("H", t))?)
+        wrap(py, ok(guarded("H", || view::matrix_transpose("H", t)))?)
     }
 
     /// How often the tensor was changed in place. RuntimeError for tensors made in inference mode.

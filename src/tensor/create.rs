@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::kernels::convert::converter;
 use crate::kernels::element::{Element, dispatch, number};
 use crate::kernels::parallel;
-use crate::memory::listed;
+use crate::memory::{listed, reserved};
 
 /// Bytes from which threads share the filling of memory.
 const FILLED: usize = 1 << 17;
@@ -57,8 +57,11 @@ impl Tensor {
     /// Where there is no memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let copy = crate::ops::copy::contiguous_copy(self)?;
+        let count = copy.numel() * copy.dtype().size();
+        let mut bytes = reserved("tensor", count)?;
         // SAFETY: the copy is contiguous and nobody else has it.
-        Ok(unsafe { std::slice::from_raw_parts(copy.data_ptr(), copy.numel() * copy.dtype().size()) }.to_vec())
+        bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(copy.data_ptr(), count) });
+        Ok(bytes)
     }
 
     /// A tensor of numbers in row-major order, converted to a dtype.

@@ -7,8 +7,9 @@ use super::Tensor;
 use super::dtype::DType;
 use super::read::Reader;
 use super::scalar::Scalar;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::forward;
+use crate::memory::{grow, reserve};
 
 /// How tensors are printed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,12 +100,11 @@ impl Formatter {
     }
 
     fn of_floats(values: &[Scalar], options: &Options) -> Format {
-        let finite: Vec<f64> =
-            values.iter().map(|s| s.as_f64()).filter(|v| v.is_finite() && *v != 0.0).map(f64::abs).collect();
-        if finite.is_empty() {
+        let finite = values.iter().map(|s| s.as_f64().abs()).filter(|v| v.is_finite() && *v != 0.0);
+        let (low, high) = finite.fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
+        if high == 0.0 {
             return Format::Whole;
         }
-        let (low, high) = finite.iter().fold((f64::INFINITY, 0.0f64), |(l, h), &v| (l.min(v), h.max(v)));
         let whole = values.iter().map(|s| s.as_f64()).filter(|v| v.is_finite()).all(|v| v.ceil() == v);
         let extreme =
             if whole { high / low > 1000.0 || high > 1e8 } else { high / low > 1000.0 || high > 1e8 || low < 1e-4 };
@@ -144,80 +144,93 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     /// The indices of a dimension that are shown; `None` stands for those left out.
-    fn shown(&self, size: usize) -> Vec<Option<usize>> {
+    fn shown(&self, size: usize) -> impl Iterator<Item = Option<usize>> + use<> {
         let edge = self.options.edgeitems;
-        if self.summarised && size > 2 * edge {
-            (0..edge).map(Some).chain([None]).chain((size - edge..size).map(Some)).collect()
-        } else {
-            (0..size).map(Some).collect()
-        }
+        let (head, tail) = if self.summarised && size > 2 * edge { (edge, size - edge) } else { (size, size) };
+        let gap = (head < tail).then_some(None);
+        (0..head).map(Some).chain(gap).chain((tail..size).map(Some))
     }
 
     /// The elements that are shown.
-    fn values(&self, index: &mut Vec<usize>, out: &mut Vec<Scalar>) {
+    fn values(&self, index: &mut Vec<usize>, out: &mut Vec<Scalar>) -> Result<()> {
         if index.len() == self.shape.len() {
-            return out.push(self.reader.get(index));
+            grow(OP, out, 1)?;
+            out.push(self.reader.get(index));
+            return Ok(());
         }
-        for i in self.shown(self.shape[index.len()]).into_iter().flatten() {
+        for i in self.shown(self.shape[index.len()]).flatten() {
             index.push(i);
-            self.values(index, out);
+            self.values(index, out)?;
             index.pop();
         }
+        Ok(())
     }
 
     /// The innermost dimension: as many numbers on a line as fit.
-    fn line(&self, index: &mut Vec<usize>, indent: usize, formatter: &Formatter) -> String {
+    fn line(&self, index: &mut Vec<usize>, indent: usize, formatter: &Formatter, text: &mut String) -> Result<()> {
         let width = formatter.width + 2;
         let per_line = ((self.options.linewidth.saturating_sub(indent)) / width).max(1);
-        let mut texts = Vec::new();
-        for i in self.shown(self.shape[index.len()]) {
-            texts.push(match i {
+        let end = format!(",\n{}", " ".repeat(indent + 1));
+        add(text, "[")?;
+        for (n, i) in self.shown(self.shape[index.len()]).enumerate() {
+            if n > 0 {
+                add(text, if n.is_multiple_of(per_line) { &end } else { ", " })?;
+            }
+            match i {
                 Some(i) => {
                     index.push(i);
-                    let text = formatter.padded(self.reader.get(index));
+                    add(text, &formatter.padded(self.reader.get(index)))?;
                     index.pop();
-                    text
                 }
-                None if self.options.edgeitems == 0 => "...".into(),
-                None => " ...".into(),
-            });
+                None => add(text, if self.options.edgeitems == 0 { "..." } else { " ..." })?,
+            }
         }
-        let lines: Vec<String> = texts.chunks(per_line).map(|line| line.join(", ")).collect();
-        format!("[{}]", lines.join(&format!(",\n{}", " ".repeat(indent + 1))))
+        add(text, "]")
     }
 
-    fn block(&self, index: &mut Vec<usize>, indent: usize, formatter: &Formatter) -> String {
+    fn block(&self, index: &mut Vec<usize>, indent: usize, formatter: &Formatter, text: &mut String) -> Result<()> {
         let left = self.shape.len() - index.len();
         if left == 0 {
-            return formatter.padded(self.reader.get(index));
+            return add(text, &formatter.padded(self.reader.get(index)));
         }
         if left == 1 {
-            return self.line(index, indent, formatter);
+            return self.line(index, indent, formatter, text);
         }
-        let parts: Vec<String> = self
-            .shown(self.shape[index.len()])
-            .into_iter()
-            .map(|i| match i {
+        let gap = format!(",{}{}", "\n".repeat(left - 1), " ".repeat(indent + 1));
+        add(text, "[")?;
+        for (n, i) in self.shown(self.shape[index.len()]).enumerate() {
+            if n > 0 {
+                add(text, &gap)?;
+            }
+            match i {
                 Some(i) => {
                     index.push(i);
-                    let text = self.block(index, indent + 1, formatter);
+                    self.block(index, indent + 1, formatter, text)?;
                     index.pop();
-                    text
                 }
-                None => "...".into(),
-            })
-            .collect();
-        let gap = format!(",{}{}", "\n".repeat(left - 1), " ".repeat(indent + 1));
-        format!("[{}]", parts.join(&gap))
+                None => add(text, "...")?,
+            }
+        }
+        add(text, "]")
     }
 }
 
+/// Adds to a text that may become as long as a tensor is large.
+fn add(text: &mut String, part: &str) -> Result<()> {
+    let bytes = text.len() + part.len();
+    reserve::asking(|| text.try_reserve(part.len())).map_err(|_| Error::OutOfMemory { op: OP, bytes })?;
+    text.push_str(part);
+    Ok(())
+}
+
+/// The operation that errors name.
+const OP: &str = "repr";
 const PREFIX: &str = "tensor(";
 
 /// The text of a tensor with what distinguishes it: `tensor([1.], dtype=torch.float64, requires_grad=True)`.
 ///
 /// # Errors
-/// None today; reading elements may come to fail.
+/// Where there is no memory for it.
 pub fn repr(tensor: &Tensor) -> Result<String> {
     if let Some(batch) = tensor.batch() {
         let value = repr(&batch.value)?.replace('\n', "\n    ");
@@ -238,7 +251,7 @@ pub fn repr(tensor: &Tensor) -> Result<String> {
         if tensor.dtype() != default {
             suffixes.push(format!("dtype=torch.{}", tensor.dtype()));
         }
-        "[]".to_string()
+        format!("{PREFIX}[]")
     } else {
         if shows_dtype {
             suffixes.push(format!("dtype=torch.{}", tensor.dtype()));
@@ -255,32 +268,34 @@ pub fn repr(tensor: &Tensor) -> Result<String> {
     {
         suffixes.push(format!("tangent={}", forward::outside(level, || repr(&tangent))?));
     }
-    Ok(with_suffixes(body, &suffixes, options.linewidth))
+    with_suffixes(body, &suffixes, options.linewidth)
 }
 
 fn elements(tensor: &Tensor, options: Options) -> Result<String> {
     let summarised = tensor.numel() > options.threshold;
     let printer = Printer { reader: Reader::new(tensor)?, shape: tensor.shape(), summarised, options };
     let mut values = Vec::new();
-    printer.values(&mut Vec::new(), &mut values);
+    printer.values(&mut Vec::new(), &mut values)?;
     let formatter = Formatter::new(&values, tensor.dtype().is_floating_point(), &options);
-    Ok(printer.block(&mut Vec::new(), PREFIX.len(), &formatter))
+    drop(values);
+    let mut text = String::from(PREFIX);
+    printer.block(&mut Vec::new(), PREFIX.len(), &formatter, &mut text)?;
+    Ok(text)
 }
 
 /// Suffixes stand on the last line where they fit, else on lines of their own.
-fn with_suffixes(body: String, suffixes: &[String], linewidth: usize) -> String {
-    let mut text = format!("{PREFIX}{body}");
+fn with_suffixes(mut text: String, suffixes: &[String], linewidth: usize) -> Result<String> {
     // Two more than there are characters, as torch counts.
     let mut last = text.len() - text.rfind('\n').map_or(0, |n| n + 1) + 2;
     for suffix in suffixes {
         if last + suffix.len() + 2 > linewidth {
-            text.push_str(&format!(",\n{}{suffix}", " ".repeat(PREFIX.len())));
+            add(&mut text, &format!(",\n{}{suffix}", " ".repeat(PREFIX.len())))?;
             last = PREFIX.len() + suffix.len();
         } else {
-            text.push_str(&format!(", {suffix}"));
+            add(&mut text, &format!(", {suffix}"))?;
             last += suffix.len() + 2;
         }
     }
-    text.push(')');
-    text
+    add(&mut text, ")")?;
+    Ok(text)
 }

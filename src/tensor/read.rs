@@ -74,8 +74,10 @@ impl Tensor {
         self.readable("attempting to use a Tensor in some data-dependent control flow")?;
         match self.numel() {
             1 => Ok(self.item()?.as_bool()),
-            0 => Err(Error::AmbiguousTruth { op: "bool", what: "no values" }),
-            _ => Err(Error::AmbiguousTruth { op: "bool", what: "more than one value" }),
+            n => {
+                let what = if n == 0 { "no values" } else { "more than one value" };
+                Err(Error::AmbiguousTruth { op: "bool", what, shape: self.shape().to_vec() })
+            }
         }
     }
 

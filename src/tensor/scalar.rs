@@ -1,5 +1,7 @@
 //! One number outside of a tensor.
 
+use std::fmt;
+
 use super::dtype::DType;
 use crate::error::{Error, Result};
 
@@ -71,7 +73,7 @@ impl Scalar {
         match self {
             Scalar::Int(_) if dtype == DType::I64 => Ok(()),
             number if range.contains(&number.as_f64()) => Ok(()),
-            _ => Err(Error::Overflow { op, dtype }),
+            _ => Err(Error::Overflow { op, dtype, given: self.to_string() }),
         }
     }
 
@@ -92,6 +94,19 @@ impl Scalar {
             Scalar::Int(i) => i != 0,
             Scalar::Unsigned(_) => true,
             Scalar::Float(x) => x != 0.0,
+        }
+    }
+}
+
+impl fmt::Display for Scalar {
+    /// As Python writes the number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Scalar::Bool(b) => f.write_str(if b { "True" } else { "False" }),
+            Scalar::Int(i) => i.fmt(f),
+            Scalar::Unsigned(u) => u.fmt(f),
+            Scalar::Float(x) if x.is_nan() => f.write_str("nan"),
+            Scalar::Float(x) => write!(f, "{x:?}"),
         }
     }
 }

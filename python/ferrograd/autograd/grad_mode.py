@@ -212,6 +212,9 @@ class set_grad_enabled(_Mode):
     def _again(self) -> "set_grad_enabled":
         return set_grad_enabled(self.mode)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}(mode={self.mode})"
+
     def __call__(self, function):
         _set_grad_enabled(self._before)
         return super().__call__(function)

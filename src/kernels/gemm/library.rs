@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use gemm_common::Parallelism;
 
 use super::{View, ViewMut, tile};
+use crate::memory::{self, reserve};
 
 /// What the library can do on this machine.
 #[derive(Clone, Copy, PartialEq)]
@@ -54,6 +55,10 @@ fn support() -> Support {
     Support::Rounded
 }
 
+/// Bytes that the library takes for itself, and without which it would end the process: it packs operands that fill its
+/// caches, on two cache levels.
+const WORKSPACE: usize = 4 << 20;
+
 /// False where the library rounds otherwise than the tiles, so that how a product is cut would show in its bits.
 pub(super) fn agrees_with_tiles() -> bool {
     *SUPPORT != Support::Rounded
@@ -66,6 +71,7 @@ macro_rules! library {
         /// # Safety
         /// As [`super::matmul`]; `a.cols` is at most 512.
         pub(super) unsafe fn $t(a: View<$t>, b: View<$t>, c: ViewMut<$t>, accumulate: bool) {
+            memory::known(reserve::require(memory::NAMELESS, WORKSPACE));
             let special = a.cols <= 2 || c.rows == 1 || c.cols == 1 || b.row_stride == 1;
             // SAFETY: the caller's. The library thinks in columns, so it computes the transposed product.
             unsafe {
