@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 const BYTES: usize = 64 << 20;
 const LEAST: usize = 1 << 20;
 /// Blocks above this size are not taken from it.
+#[cfg(any(test, feature = "python"))]
 const MOST: usize = 16 << 20;
 
 /// What is set aside, or null. It begins with its size.
@@ -92,6 +93,7 @@ pub(crate) fn set_aside() -> bool {
 }
 
 /// Gives what was set aside back to the system: for whoever has to speak of the want of memory.
+#[cfg(any(test, feature = "python"))]
 #[cold]
 pub(crate) fn open() {
     let held = HELD.swap(null_mut(), Ordering::AcqRel);
@@ -125,9 +127,11 @@ fn recover(op: &'static str) -> Result<()> {
     Err(Error::OutOfMemory { op, bytes: LEAST })
 }
 
-/// The system's allocator, which where it refuses has what was set aside.
+/// The system's allocator, which where it refuses has what was set aside: that of the Python module.
+#[cfg(any(test, feature = "python"))]
 pub struct WithReserve;
 
+#[cfg(any(test, feature = "python"))]
 impl WithReserve {
     /// Tries once more, with what was set aside given back.
     #[cold]
@@ -141,6 +145,7 @@ impl WithReserve {
 }
 
 // SAFETY: everything is passed on to the system's allocator, once or twice.
+#[cfg(any(test, feature = "python"))]
 unsafe impl GlobalAlloc for WithReserve {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

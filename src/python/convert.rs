@@ -131,14 +131,16 @@ pub fn bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Py<PyAny>> {
 
 /// A number as Python has it.
 pub fn to_python(py: Python<'_>, value: Scalar) -> PyResult<Py<PyAny>> {
-    Ok(match value {
-        Scalar::Bool(b) => PyBool::new(py, b).to_owned().into_any().unbind(),
-        // Not as PyO3 makes them, which takes it that there is memory.
-        // SAFETY: these give new objects, or null and an exception.
-        Scalar::Int(i) => unsafe { made(py, ffi::PyLong_FromLongLong(i))? },
-        Scalar::Unsigned(u) => unsafe { made(py, ffi::PyLong_FromUnsignedLongLong(u))? },
-        Scalar::Float(x) => unsafe { made(py, ffi::PyFloat_FromDouble(x))? },
-    })
+    // Not as PyO3 makes them, which takes it that there is memory.
+    // SAFETY: these give new objects, or null and an exception.
+    unsafe {
+        match value {
+            Scalar::Bool(b) => Ok(PyBool::new(py, b).to_owned().into_any().unbind()),
+            Scalar::Int(i) => made(py, ffi::PyLong_FromLongLong(i)),
+            Scalar::Unsigned(u) => made(py, ffi::PyLong_FromUnsignedLongLong(u)),
+            Scalar::Float(x) => made(py, ffi::PyFloat_FromDouble(x)),
+        }
+    }
 }
 
 /// Nested lists of a tensor's numbers.
