@@ -206,6 +206,8 @@ impl Ternary for Where {
 operation! {
     /// The larger of `x` and a bound, element by element; the gradient passes where `x >= min`.
     ///
+    /// Dtypes: any, promoted; no bool beside a bound that is a number.
+    ///
     /// >>> ferrograd.clamp_min(ferrograd.tensor([-1.0, 2.0]), 0.5)
     /// tensor([0.5000, 2.0000])
     binary ClampMin, clamp_min, "ClampMinBackward1", Rule::Bounds, ["clamp_min(Tensor self, Operand min)"]
@@ -223,6 +225,8 @@ impl Binary for ClampMin {
 
 operation! {
     /// The smaller of `x` and a bound, element by element; the gradient passes where `x <= max`.
+    ///
+    /// Dtypes: any, promoted; no bool beside a bound that is a number.
     ///
     /// >>> ferrograd.clamp_max(ferrograd.tensor([-1.0, 2.0]), 0.5)
     /// tensor([-1.0000,  0.5000])

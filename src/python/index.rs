@@ -10,6 +10,7 @@ use super::data;
 use super::error::guarded;
 use super::profiler::seen;
 use super::tensor::{PyTensor, wrap, wrap_result};
+use crate::error::Error;
 use crate::ops::cast;
 use crate::ops::index::{self, Index};
 use crate::tensor::Tensor;
@@ -91,19 +92,33 @@ fn clamped(value: &Bound<'_, PyAny>) -> PyResult<isize> {
     }
 }
 
-fn parts(object: &Bound<'_, PyAny>) -> PyResult<Vec<Index>> {
-    if let Ok(tuple) = object.cast::<PyTuple>() {
-        let mut parts: Vec<Index> = tuple.iter().map(|o| part(&o)).collect::<PyResult<_>>()?;
-        if let [Index::Slice { .. }] = parts[..] {
-            // A slice alone is a slice also where it has all; in a tuple it is left out then.
-            parts.push(Index::Ellipsis);
-        }
-        return Ok(parts);
+/// The parts of an index of a tensor. As in torch, more of them than there are dimensions are an error before any is read.
+fn parts(op: &'static str, x: &Tensor, object: &Bound<'_, PyAny>) -> PyResult<Vec<Index>> {
+    let all: Vec<Bound<'_, PyAny>> = match (object.cast::<PyTuple>(), object.cast::<PyList>()) {
+        (Ok(tuple), _) => tuple.iter().collect(),
+        (_, Ok(list)) if stands_for_a_tuple(list) => list.iter().collect(),
+        _ => return Ok(vec![part(object)?]),
+    };
+    let given = all.iter().map(dimensions).sum::<usize>();
+    if given > x.rank() {
+        return Err(Error::TooManyIndices { op, rank: x.rank(), given }.into());
     }
-    match object.cast::<PyList>() {
-        Ok(list) if stands_for_a_tuple(list) => list.iter().map(|o| part(&o)).collect(),
-        _ => Ok(vec![part(object)?]),
+    let mut parts: Vec<Index> = all.iter().map(part).collect::<PyResult<_>>()?;
+    if object.is_instance_of::<PyTuple>() && matches!(parts[..], [Index::Slice { .. }]) {
+        // A slice alone is a slice also where it has all; in a tuple it is left out then.
+        parts.push(Index::Ellipsis);
     }
+    Ok(parts)
+}
+
+/// How many dimensions a part uses up, as far as its class tells.
+fn dimensions(object: &Bound<'_, PyAny>) -> usize {
+    if let Ok(t) = object.cast::<PyTensor>() {
+        let t = t.get().get();
+        return if matches!(t.dtype(), DType::Bool | DType::U8) { t.rank() } else { 1 };
+    }
+    let is_none = object.is_none() || object.is_instance_of::<PyEllipsis>() || object.is_instance_of::<PyBool>();
+    usize::from(!is_none && !super::numpy::is_array(object))
 }
 
 /// As in torch, a short list that holds anything but numbers is a tuple of indices: `x[[[0, 1], [1, 0]]]` is
@@ -127,7 +142,7 @@ fn stands_for_a_tuple(list: &Bound<'_, PyList>) -> bool {
 impl PyTensor {
     fn __getitem__(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let t = slf.get().get().clone();
-        let parts = parts(index)?;
+        let parts = parts("__getitem__", &t, index)?;
         wrap_result(slf.py(), "__getitem__", ok(seen("__getitem__", &[(&t).into()], || index::get(&t, &parts)))?)
     }
 
@@ -151,7 +166,7 @@ impl PyTensor {
                 return Err(PyTypeError::new_err(format!("can't assign a {name} to a tensor of {}", t.dtype())));
             }
         };
-        let parts = parts(index)?;
+        let parts = parts("__setitem__", &t, index)?;
         let set = || index::set(&t, &parts, &value).map(|()| t.clone());
         ok(seen("__setitem__", &[(&t).into(), (&value).into()], set)).map(drop)
     }
