@@ -16,12 +16,12 @@ from shaped import Shaped
 import ferrograd as fg
 
 REFUSALS = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError)
-#: What no drawn call gives: nothing of shapes or values depends on it, or it makes the result or the gradient another one on
-#: purpose.
-LEFT_OUT = {
-    "layout", "device", "pin_memory", "requires_grad", "memory_format", "generator", "size_average", "reduce", "dtype", "inplace", "out",
-    "_stacklevel", "sparse", "sparse_grad", "scale_grad_by_freq", "max_norm", "norm_type", "eps", "compute_mode", "hard", "implicit",
-    "momentum", "_random_samples", "padding_idx",
+#: What makes the gradient another one on purpose.
+OTHER_GRADIENTS = {"scale_grad_by_freq", "max_norm", "norm_type", "padding_idx", "hard"}
+#: What no drawn call gives: nothing of shapes or values depends on it, or it makes the gradient another one on purpose.
+LEFT_OUT = OTHER_GRADIENTS | {
+    "layout", "device", "pin_memory", "requires_grad", "memory_format", "generator", "size_average", "reduce", "inplace", "out",
+    "_stacklevel", "sparse", "sparse_grad", "compute_mode", "implicit", "_random_samples",
 }  # fmt: skip
 LAYOUTS = ["plain", "transposed", "stepped", "expanded", "reversed"]
 ATTEMPTS = 12
@@ -69,6 +69,12 @@ class Filled(Shaped):
         """True where an operation writes the last of what goes to one place: the gradient is exact where each comes once."""
         adds_up = self.values.get("accumulate") or self.values.get("reduce")
         return not adds_up and re.search(r"the\s+last\s+(element|one)\s+stays", self.row["doc"]) is not None
+
+    def value(self, kind, parameter):
+        """A dtype that is asked for is that of the floats: the derivatives of others are not those of differences."""
+        if kind == "DType":
+            return getattr(fg, self.dtype)
+        return super().value(kind, parameter)
 
     def like(self, parameter):
         """The tensor that the captured call gave for a parameter."""
@@ -148,16 +154,16 @@ def arguments_of(made):
     return positional, named
 
 
-def called(data, name, dtype):
+def called(data, name, dtype, left_out):
     """A call that should be one of the operation's."""
     made = Filled(data, name, dtype)
-    made.sketch(LEFT_OUT)
+    made.sketch(left_out)
     for parameter, shape in made.shapes.items():
         made.values[parameter] = made.filled(parameter, shape)
     return arguments_of(made)
 
 
-def refilled(data, name, dtype):
+def refilled(data, name, dtype, left_out):
     """The captured call with other numbers in its tensors, and those in memory of another kind."""
     arguments, named = captured(name)
     made = Filled(data, name, dtype)
@@ -176,14 +182,14 @@ def elements(value):
     return sum(t.numel() for t in tensors(value))
 
 
-def drawn(data, name, dtype="float64"):
+def drawn(data, name, dtype="float64", left_out=LEFT_OUT):
     """Arguments of a call of an operation, by position and by name, with tensors of all layouts and floats of one dtype.
 
     Where all that its signature and its shapes give is refused, the captured call with other numbers.
     """
     for attempt in [called] * ATTEMPTS + [refilled] * 2:
         try:
-            arguments, named = attempt(data, name, dtype)
+            arguments, named = attempt(data, name, dtype, left_out)
         except Redrawn:
             continue
         if elements([arguments, list(named.values())]) > ELEMENTS:

@@ -75,15 +75,16 @@ def expected(text, dtype, given):
     return always[1] if always else dtype
 
 
-def in_dtype(arguments, named, which, dtype):
-    """A call with the tensors of the first one's dtype, or the parameter that is named, in another. Integers are not zero."""
+def in_dtype(arguments, named, which, dtype, zeros=False):
+    """A call with the tensors of the first one's dtype, or the parameter that is named, in another. Integers are not zero, unless
+    `zeros` says so."""
     target = getattr(fg, dtype)
 
     def cast(t):
         if t.dtype != which:
             return t
         if not target.is_floating_point and t.is_floating_point():
-            t = fg.where(t.round() == 0, 1.0, t.round())
+            t = t.round() if zeros else fg.where(t.round() == 0, 1.0, t.round())
         return (t.abs() if dtype == "uint8" and t.dtype != fg.bool else t).to(target, copy=True)
 
     return [mapped(a, cast) for a in arguments], {key: mapped(value, cast) for key, value in named.items()}
