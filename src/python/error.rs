@@ -102,11 +102,16 @@ pub fn of_argument(op: &str, error: PyErr) -> PyErr {
     })
 }
 
-/// Leaves errors that travel as panics unreported: they become exceptions. All other panics are reported as before.
+/// Bytes that the report of a panic may take: with `RUST_BACKTRACE` it reads what the debugger knows, and waits for itself for
+/// ever where it finds no memory for that.
+const REPORT: usize = 256 << 20;
+
+/// Leaves errors that travel as panics unreported: they become exceptions. All other panics are reported as before, where there
+/// is memory for a report.
 pub fn silence_errors() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !panic.payload().is::<Error>() {
+        if !panic.payload().is::<Error>() && Vec::<u8>::new().try_reserve_exact(REPORT).is_ok() {
             report(panic);
         }
     }));

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use super::convert::ok;
+use super::convert::{ok, text, to_python};
 use super::dtype::{self, PyDType};
 use super::function::{self, PyContext};
 use super::saved;
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::graph::{Edge, NodeRef};
 use crate::memory::reserve;
 use crate::tensor::Tensor;
+use crate::tensor::scalar::Scalar;
 
 /// A recorded operation. Its class is named after the operation, as torch's are.
 ///
@@ -117,13 +118,13 @@ impl PyNode {
     ///
     /// >>> (ferrograd.ones(1, requires_grad=True) * 2).grad_fn.name()
     /// 'MulBackward0'
-    fn name(&self) -> String {
+    fn name(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let name = self.0.name();
         // The nodes that torch writes by hand are named with their namespace.
         if name.contains("Backward") && name != "CopyBackwards" {
-            name.into()
+            text(py, name)
         } else {
-            format!("torch::autograd::{name}")
+            text(py, &format!("torch::autograd::{name}"))
         }
     }
 
@@ -179,8 +180,8 @@ impl PyNode {
     }
 
     /// The node's place in the order of recording.
-    fn _sequence_nr(&self) -> u64 {
-        self.0.sequence()
+    fn _sequence_nr(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        to_python(py, Scalar::Unsigned(self.0.sequence()))
     }
 
     /// What the node keeps: `_saved_self` as a tensor, `_raw_saved_self` to let hooks take it.
@@ -198,8 +199,8 @@ impl PyNode {
         Ok(all)
     }
 
-    fn __repr__(slf: &Bound<'_, Self>) -> String {
-        format!("<{} object at {:#x}>", slf.get().0.name(), slf.as_ptr() as usize)
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        text(slf.py(), &format!("<{} object at {:#x}>", slf.get().0.name(), slf.as_ptr() as usize))
     }
 }
 
