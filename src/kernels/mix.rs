@@ -19,11 +19,14 @@ pub struct Matrix {
 
 impl Matrix {
     /// A matrix with so many columns and these rows of columns and weights.
+    ///
+    /// # Panics
+    /// For an entry beyond the columns: the kernels rely on it that there is none.
     pub fn new<R: IntoIterator<Item = (usize, f64)>>(columns: usize, rows: impl IntoIterator<Item = R>) -> Matrix {
         let mut matrix = Matrix { columns, starts: vec![0], places: vec![], weights: vec![] };
         for row in rows {
             for (place, weight) in row {
-                debug_assert!(place < columns);
+                assert!(place < columns);
                 matrix.places.push(place);
                 matrix.weights.push(weight);
             }

@@ -79,10 +79,10 @@ def as_strided(self, size, stride, storage_offset=0):
     return self.ravel()[places]
 
 
-def view(self, dtype=None, size=None):
+def view(self, dtype=None, size=None, float_dtype=None):
     if dtype is None:
         return self.reshape(size)
-    return np.atleast_1d(self).view(dtype).reshape(self.shape) if not self.ndim else self.view(dtype)
+    return (self.astype(float_dtype) if self.dtype.kind == "f" else self).view(dtype)
 
 
 def diag_embed(self, offset=0, dim1=-2, dim2=-1):
@@ -163,7 +163,9 @@ def pad(input, pad, mode="constant", value=None):
         elif mode == "replicate":
             places = places.clip(0, size - 1)
         elif mode == "circular":
-            places %= size
+            # What is taken away is not there to go on with.
+            first, last = max(-before, 0), size + min(after, 0)
+            places = first + (places - first) % (last - first)
         else:
             filled = np.full((*input.shape[:dim], len(places), *input.shape[dim + 1 :]), value or 0, input.dtype)
             np.moveaxis(filled, dim, 0)[inside] = np.moveaxis(input, dim, 0)[places[inside]]

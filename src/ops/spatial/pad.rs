@@ -186,6 +186,11 @@ impl Mode {
                     format!("the {self:?} padding {pair:?} of a dimension of size {size} may be no more than {most}");
                 return Err(Error::Invalid { op: OP, what });
             }
+            let is_left = pair.iter().map(|p| p.min(&0)).sum::<isize>() > -(*size as isize);
+            if self == Mode::Circular && !is_left && pair.iter().sum::<isize>() > -(*size as isize) {
+                let what = format!("the padding {pair:?} leaves nothing of a dimension of size {size} to go on with");
+                return Err(Error::Invalid { op: OP, what });
+            }
         }
         Ok(())
     }
@@ -213,6 +218,10 @@ pub fn repeated(x: &Tensor, pads: &[isize], mode: Mode) -> Result<Tensor> {
         return Err(Error::Invalid { op: OP, what });
     }
     mode.check(x, pads)?;
+    if mode != Mode::Circular && shape[x.rank() - spatial..].iter().all(|&size| size == 0) {
+        let what = format!("the padding {pads:?} leaves nothing of a tensor of shape {:?}", x.shape());
+        return Err(Error::Invalid { op: OP, what });
+    }
     check_room(OP, &shape)?;
     let mut map = Map::default();
     for (i, pair) in pads.chunks(2).enumerate() {
