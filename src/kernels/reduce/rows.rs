@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::space::{self, Axis, Space};
-use super::{Apart, BLOCK, GRAIN, LANES, ROWS, Reduction, fold, pairwise};
+use super::{Apart, BLOCK, GRAIN, LANES, ROWS, Reduction, fold};
 use crate::kernels::dispatch::{tier, tiered};
 use crate::kernels::parallel;
 use crate::kernels::source::Source;
@@ -30,6 +30,26 @@ unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out)
     }
 }
 
+/// Two arrays lane by lane.
+#[inline(always)]
+fn both<R: Reduction, const WIDTH: usize>(mut a: [R::Out; WIDTH], b: [R::Out; WIDTH]) -> [R::Out; WIDTH] {
+    for l in 0..WIDTH {
+        a[l] = R::combine(a[l], b[l]);
+    }
+    a
+}
+
+/// Two rows of `WIDTH` elements lane by lane.
+#[inline(always)]
+unsafe fn pair<R: Reduction, const WIDTH: usize>(rows: *const R::In, centre: R::Out) -> [R::Out; WIDTH] {
+    let mut all = [R::IDENTITY; WIDTH];
+    for (l, lane) in all.iter_mut().enumerate() {
+        // SAFETY: the caller gives two rows.
+        *lane = unsafe { R::combine(R::map(*rows.add(l), centre), R::map(*rows.add(WIDTH + l), centre)) };
+    }
+    all
+}
+
 /// Each lane takes every `WIDTH`-th element, [`ROWS`] of them pairwise and then one after another; in the end the lanes fold
 /// in halves.
 #[inline(always)]
@@ -40,10 +60,14 @@ unsafe fn lanes_body<R: Reduction, const WIDTH: usize>(data: *const R::In, n: us
         let whole = n - n % WIDTH;
         let mut i = 0;
         while i + ROWS * WIDTH <= n {
-            for (l, lane) in lanes.iter_mut().enumerate() {
-                let row = |r: usize| R::map(*data.add(i + r * WIDTH + l), centre);
-                *lane = R::combine(*lane, pairwise::<R>(row));
-            }
+            // Row after row, as memory is read ahead: the tree of [`super::pairwise`] for all lanes at once.
+            let at = data.add(i);
+            let first = both::<R, WIDTH>(pair::<R, WIDTH>(at, centre), pair::<R, WIDTH>(at.add(2 * WIDTH), centre));
+            let second = both::<R, WIDTH>(
+                pair::<R, WIDTH>(at.add(4 * WIDTH), centre),
+                pair::<R, WIDTH>(at.add(6 * WIDTH), centre),
+            );
+            lanes = both::<R, WIDTH>(lanes, both::<R, WIDTH>(first, second));
             i += ROWS * WIDTH;
         }
         while i < whole {
