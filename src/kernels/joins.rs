@@ -6,7 +6,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::dispatch::Tier;
 use super::element::Compute;
-use super::expr::{Instruction, OpCode, Program};
+use super::expr::{OpCode, Program};
 use super::instructions::{self as steps, Loop, Step, step_loop};
 use super::lane::Lane;
 
@@ -48,8 +48,7 @@ fn is_arithmetic(op: OpCode) -> bool {
 pub fn ways(program: &Program) -> SmallVec<[Way; 16]> {
     let steps = &program.steps;
     let mut ways: SmallVec<[Way; 16]> = smallvec![Way::Alone; steps.len()];
-    let is_joined = |s: &&Instruction| is_arithmetic(s.op) || is_extreme(s.op) || s.op == OpCode::Select;
-    if steps.iter().filter(is_joined).count() == 0 {
+    if steps.iter().filter(|s| s.op.arity() > 0).count() < 2 {
         return ways;
     }
     let mut readers: SmallVec<[u16; 16]> = smallvec![0; steps.len()];

@@ -6,10 +6,11 @@ use super::{Input, Numbers, Plan, Planned, Slot};
 use crate::error::{Error, Result};
 use crate::kernels::dispatch::{Tier, tier};
 use crate::kernels::element::{convert, dispatch, number};
-use crate::kernels::expr::{OpCode, Program};
+use crate::kernels::expr::{Instruction, OpCode, Program};
 use crate::kernels::function::Function;
 use crate::kernels::instructions::{Loop, Run};
 use crate::kernels::joins::{Way, ways};
+use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
 /// What is known while the steps of a program are given their places.
@@ -56,16 +57,7 @@ impl<'a, T: Run> Plan<'a, T> {
         }
         program.outputs.iter().for_each(|&o| placing.last_use[o as usize] = usize::MAX);
         for (i, step) in program.steps.iter().enumerate() {
-            let splat = match step.op {
-                OpCode::Constant(value) => Some(T::from_f64(value)),
-                OpCode::Param(n) => Some(T::from_f64(params[n as usize])),
-                OpCode::Input(n) => match self.inputs[n as usize] {
-                    Input::Number(number) if numbers.narrow(n as usize) => Some(narrowed(op, number, numbers.dtype)?),
-                    Input::Number(value) => Some(number(value)),
-                    Input::Array { .. } => self.repeated(n as usize),
-                },
-                _ => None,
-            };
+            let splat = self.splat(op, step.op, numbers, params)?;
             let place = if let Some(value) = splat {
                 let register = self.fresh();
                 self.splats.push((register, value));
@@ -81,13 +73,24 @@ impl<'a, T: Run> Plan<'a, T> {
                 self.place_computed(op, program, (&ways, i), tier, &mut placing)?
             };
             placing.places.push(place);
-            let is_array = !matches!(step.op, OpCode::Input(_) | OpCode::Constant(_) | OpCode::Param(_));
-            if is_array {
-                self.release(reads(program, &ways, i), i, &mut placing);
-            }
+            self.release(reads(program, &ways, i), i, &mut placing);
         }
         self.outputs = program.outputs.iter().map(|&o| placing.places[o as usize]).collect();
         Ok(())
+    }
+
+    /// The number that a step is for all elements, if it is one.
+    fn splat(&self, op: &'static str, code: OpCode, numbers: Numbers, params: &[f64]) -> Result<Option<T>> {
+        Ok(match code {
+            OpCode::Constant(value) => Some(T::from_f64(value)),
+            OpCode::Param(n) => Some(T::from_f64(params[n as usize])),
+            OpCode::Input(n) => match self.inputs[n as usize] {
+                Input::Number(number) if numbers.narrow(n as usize) => Some(narrowed(op, number, numbers.dtype)?),
+                Input::Number(value) => Some(number(value)),
+                Input::Array { .. } => self.repeated(n as usize),
+            },
+            _ => None,
+        })
     }
 
     /// The place of an array, which is loaded where it cannot be read as it is.
@@ -190,14 +193,12 @@ fn twin(program: &Program, i: usize) -> Option<(usize, bool)> {
         OpCode::Function(Function::Cos) => Function::Sin,
         _ => return None,
     };
-    let is_twin = |s: &crate::kernels::expr::Instruction| {
-        s.op == OpCode::Function(wanted) && s.args[0] == program.steps[i].args[0]
-    };
+    let is_twin = |s: &Instruction| s.op == OpCode::Function(wanted) && s.args[0] == program.steps[i].args[0];
     let later = program.steps.iter().skip(i + 1).position(is_twin)?;
     Some((i + 1 + later, wanted == Function::Cos))
 }
 
 /// A number as the dtype holds it.
-fn narrowed<T: Run>(op: &'static str, value: Scalar, dtype: crate::tensor::dtype::DType) -> Result<T> {
+fn narrowed<T: Run>(op: &'static str, value: Scalar, dtype: DType) -> Result<T> {
     Ok(dispatch!(op, dtype, N => convert::<N, T>(number::<N>(value))))
 }
