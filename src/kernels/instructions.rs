@@ -84,24 +84,43 @@ macro_rules! call {
     };
 }
 
+/// The step of a function of real numbers; sine and cosine have loops of their own.
+macro_rules! real_step {
+    (Sin, $($rest:tt)*) => {};
+    (Cos, $($rest:tt)*) => {};
+    ($Name:ident, $name:ident, $($other:ident)?) => {
+        struct $Name;
+        impl<L: Real> Step<L> for $Name {
+            const ARITY: usize = 1 $(+ { stringify!($other); 1 })?;
+            #[inline(always)]
+            #[allow(unused_variables, reason = "functions of one argument")]
+            fn eval(a: L, b: L, _c: L, _d: L) -> L {
+                call!($name, a, b, $($other)?)
+            }
+        }
+    };
+}
+
+macro_rules! real_loop {
+    (Sin, $T:ident, $tier:ident) => {
+        sine_loop::<$T, 0>($tier)
+    };
+    (Cos, $T:ident, $tier:ident) => {
+        sine_loop::<$T, 1>($tier)
+    };
+    ($Name:ident, $T:ident, $tier:ident) => {
+        step_loop::<$T, $Name>($tier)
+    };
+}
+
 macro_rules! real_steps {
     ($($(#[doc = $doc:literal])* $Name:ident $name:ident($($other:ident)?);)*) => {
-        $(
-            struct $Name;
-            impl<L: Real> Step<L> for $Name {
-                const ARITY: usize = 1 $(+ { stringify!($other); 1 })?;
-                #[inline(always)]
-                #[allow(unused_variables, reason = "functions of one argument")]
-                fn eval(a: L, b: L, _c: L, _d: L) -> L {
-                    call!($name, a, b, $($other)?)
-                }
-            }
-        )*
+        $(real_step!($Name, $name, $($other)?);)*
 
         /// The loop of a function of real numbers.
         fn function_loop<T: RealCompute>(function: Function, tier: Tier) -> Loop<T> {
             match function {
-                $(Function::$Name => step_loop::<T, $Name>(tier),)*
+                $(Function::$Name => real_loop!($Name, T, tier),)*
             }
         }
     };
@@ -195,8 +214,6 @@ fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
 fn real_only_loop<T: RealCompute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
     match op {
         OpCode::MulAdd => Some(step_loop::<T, MulAdd>(tier)),
-        OpCode::Function(Function::Sin) => Some(sine_loop::<T, 0>(tier)),
-        OpCode::Function(Function::Cos) => Some(sine_loop::<T, 1>(tier)),
         OpCode::Function(function) => Some(function_loop(function, tier)),
         _ => None,
     }
