@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import ferrograd as fg
+
 resource = pytest.importorskip("resource")
 
 PROGRAM = """
@@ -262,3 +264,23 @@ def test_both_kinds_of_handlers_catch_it():
     for kind in (RuntimeError, MemoryError):
         with pytest.raises(kind, match="cannot allocate"):
             fg.empty(2**58)
+
+
+def test_memory_is_counted_and_given_back():
+    """Blocks wait for the next of their size until they are given to the system."""
+    size = 48 * 2**20
+    fg.memory_trim()
+    before = fg.memory_stats()
+    assert set(before) == {"reserved", "free", "used", "peak"} and before["used"] == before["reserved"] - before["free"]
+    x = fg.empty(size, dtype=fg.uint8)
+    held = fg.memory_stats()
+    assert held["used"] - before["used"] >= size and held["peak"] >= held["reserved"] >= before["reserved"] + size
+    del x
+    kept = fg.memory_stats()
+    assert kept["free"] - before["free"] >= size and kept["reserved"] == held["reserved"]
+    again = fg.empty(size, dtype=fg.uint8)
+    assert fg.memory_stats()["reserved"] == kept["reserved"]
+    del again
+    fg.memory_trim()
+    after = fg.memory_stats()
+    assert after["reserved"] <= kept["reserved"] - size and after["peak"] >= kept["reserved"]

@@ -21,6 +21,8 @@ from ._ferrograd import (
     get_default_dtype,
     get_num_threads,
     is_grad_enabled,
+    memory_stats,
+    memory_trim,
     set_default_dtype,
     set_num_threads,
     tensor,

@@ -199,6 +199,8 @@ static TINY_SLABS: [Slab; TINY_CLASSES] = {
 static SHARED: [Spin<FreeList>; CLASSES] = [const { Spin::new(FreeList::new()) }; CLASSES];
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
+/// The most bytes that were taken at one time.
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 fn system_layout(bytes: usize) -> Option<Layout> {
     Layout::from_size_align(bytes, alignment(bytes)).ok()
@@ -264,7 +266,7 @@ fn from_system(bytes: usize) -> Option<NonNull<u8>> {
         trim();
         fresh()
     })?;
-    TAKEN.fetch_add(bytes, Relaxed);
+    PEAK.fetch_max(TAKEN.fetch_add(bytes, Relaxed) + bytes, Relaxed);
     if bytes >= LARGE_PAGE {
         prefer_large_pages(block, bytes);
     }
@@ -372,10 +374,22 @@ pub(crate) unsafe fn let_go() {
     }
 }
 
-/// Bytes taken from the system, and those of them that are free and shared by all threads.
-pub fn stats() -> (usize, usize) {
+/// Bytes of the system's memory that the library has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// All that was taken and not given back.
+    pub reserved: usize,
+    /// What of them is free for every thread.
+    pub free: usize,
+    /// The most that was reserved at one time for blocks, beside the chunks that are there now.
+    pub peak: usize,
+}
+
+/// What memory the library has now.
+pub fn stats() -> Stats {
     let (chunks, empty) = slab::stats();
-    (TAKEN.load(Relaxed) + chunks, KEPT.load(Relaxed) + empty)
+    let reserved = TAKEN.load(Relaxed) + chunks;
+    Stats { reserved, free: KEPT.load(Relaxed) + empty, peak: (PEAK.load(Relaxed) + chunks).max(reserved) }
 }
 
 #[cfg(test)]

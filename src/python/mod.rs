@@ -25,6 +25,7 @@ mod hooks;
 mod host;
 mod index;
 mod interrupt;
+mod memory;
 mod modes;
 mod module;
 mod node;

@@ -265,6 +265,8 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(set_default_dtype, module)?,
         wrap_pyfunction!(get_num_threads, module)?,
         wrap_pyfunction!(set_num_threads, module)?,
+        wrap_pyfunction!(super::memory::memory_stats, module)?,
+        wrap_pyfunction!(super::memory::memory_trim, module)?,
         wrap_pyfunction!(_set_printoptions, module)?,
         wrap_pyfunction!(_get_printoptions, module)?,
         wrap_pyfunction!(_operations, module)?,
