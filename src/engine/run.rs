@@ -299,7 +299,8 @@ impl Run {
             Some(extras) => hooks::before(node, extras, &[gradient])?.into_iter().next().flatten(),
         };
         let kept = node.extras().is_some().then(|| gradient.clone());
-        if let Some(gradient) = gradient {
+        // A leaf that was frozen since gathers nothing; its hooks run.
+        if let Some(gradient) = gradient.filter(|_| leaf.requires_grad()) {
             profiler::part("AccumulateGrad", || accumulate::into_leaf(leaf, gradient))?;
         }
         accumulated.iter().try_for_each(|hook| hook(leaf))?;

@@ -304,7 +304,11 @@ impl Tensor {
         }
         if let Some(meta) = self.meta() {
             meta.requires_grad.store(false, Ordering::Relaxed);
-            meta.replace_origin(Origin::Leaf);
+            // A leaf stays one, with its node.
+            if meta.state.lock().origin.edge().is_some() {
+                meta.replace_origin(Origin::Leaf);
+            }
+            meta.replace_grad(grad);
         }
         Ok(())
     }
