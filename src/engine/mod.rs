@@ -81,14 +81,6 @@ impl Place {
             Place::Edge(edge) => edge.node.output(edge.output as usize),
         }
     }
-
-    /// The tensor, where it can be told: an edge may be that of a leaf.
-    fn tensor(&self) -> Option<Tensor> {
-        match self {
-            Place::Tensor(t) => Some(t.clone()),
-            Place::Edge(edge) => edge.node.leaf(),
-        }
-    }
 }
 
 impl From<&Tensor> for Place {
@@ -104,6 +96,8 @@ pub struct Pass {
     /// For every input, the batches it is in.
     levels: SmallVec<[Levels; 2]>,
     options: Options,
+    /// Whether the pass was limited to what leads to some inputs.
+    is_limited: bool,
 }
 
 /// The batches that a tensor is in.
@@ -137,7 +131,29 @@ impl Pass {
         }
         let plan = Plan::new(roots.iter().map(|r| &r.0), inputs.map(|_| &captures[..]))?;
         let levels = inputs.unwrap_or_default().iter().map(Place::levels).collect();
-        Ok(Pass { plan, roots, levels, options })
+        Ok(Pass { plan, roots, levels, options, is_limited: inputs.is_some() })
+    }
+
+    /// Plans a pass that accumulates: into all leaves, or into `inputs` alone. Results among these keep their gradients from now
+    /// on, as if [`Tensor::retain_grad`] had been called. The pass gives nothing.
+    ///
+    /// # Errors
+    /// As [`Pass::new`].
+    pub fn accumulating(
+        outputs: &[Place],
+        gradients: &[Option<Tensor>],
+        inputs: Option<&[Place]>,
+        options: Options,
+    ) -> Result<Pass> {
+        let mut pass = Pass::new(outputs, gradients, inputs, options)?;
+        for input in inputs.unwrap_or_default() {
+            if let Place::Tensor(result) = input {
+                result.retain_grad()?;
+            }
+        }
+        pass.plan.captures = None;
+        pass.levels.clear();
+        Ok(pass)
     }
 
     /// True where the pass is long enough to let other threads of a host language run meanwhile.
@@ -177,7 +193,7 @@ impl Pass {
                 LIMITED.set(self.2);
             }
         }
-        let limited = LIMITED.replace(self.plan.captures.is_some());
+        let limited = LIMITED.replace(self.is_limited);
         let _restore = Restore(DEPTH.replace(depth), PASS.replace(self.plan.number()), limited);
         let outer = CALLBACKS.take();
         let found = run::run(self.plan, self.roots, self.options).and_then(|found| call_back().map(|()| found));
@@ -274,22 +290,7 @@ pub fn backward(
     options: Options,
 ) -> Result<()> {
     let inputs = inputs.map(places);
-    let pass = Pass::new(&places(outputs), gradients, inputs.as_deref(), options)?;
-    finish_backward(inputs.as_deref(), pass.run()?, options)
-}
-
-/// Accumulates what a pass limited to `inputs` found into them.
-///
-/// # Errors
-/// What adding raises.
-pub fn finish_backward(inputs: Option<&[Place]>, found: Vec<Option<Tensor>>, options: Options) -> Result<()> {
-    let _mode = GradMode::set(options.create_graph);
-    for (input, gradient) in inputs.unwrap_or_default().iter().zip(found) {
-        if let (Some(gradient), Some(input)) = (gradient, input.tensor()) {
-            accumulate::into_leaf(&input, gradient)?;
-        }
-    }
-    Ok(())
+    Pass::accumulating(&places(outputs), gradients, inputs.as_deref(), options)?.run().map(drop)
 }
 
 fn places(tensors: &[Tensor]) -> SmallVec<[Place; 2]> {

@@ -276,6 +276,9 @@ impl Run {
                 memory::push(&mut self.ready, target);
             }
             return Ok(());
+        if !self.plan.steps[target as usize].needed {
+            return Ok(());
+        }
         }
         let incoming = self.take(target)?;
         let node = self.plan.steps[target as usize].node();

@@ -135,9 +135,8 @@ pub fn backward(
     options: Options,
 ) -> PyResult<()> {
     check_backward()?;
-    let pass = ok(guarded("backward", || Pass::new(outputs, gradients, inputs, options)))?;
-    let found = run(py, pass)?;
-    ok(guarded("backward", || engine::finish_backward(inputs, found, options)))
+    let pass = ok(guarded("backward", || Pass::accumulating(outputs, gradients, inputs, options)))?;
+    run(py, pass).map(drop)
 }
 
 #[pyfunction]
