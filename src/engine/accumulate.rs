@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
+use crate::graph::extras::Extras;
 use crate::graph::forward;
 use crate::graph::mode::is_grad_enabled;
 use crate::ops;
@@ -91,4 +92,22 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
         Some(sum) => ops::pointwise::add_into(&sum, &gradient)?,
     }
     Ok(())
+}
+
+/// Adds a gradient to the one that is kept of a result: into new memory, as torch does it. The first is copied.
+pub fn into_retained(extras: &Extras, output: u32, gradient: &Tensor) -> Result<()> {
+    loop {
+        let sum = extras.retained(output);
+        let kept = match &sum {
+            None => ops::copy::clone_contiguous(gradient)?,
+            Some(sum) => ops::arithmetic::add(sum, gradient)?,
+        };
+        if !is_grad_enabled() {
+            kept.settle()?;
+        }
+        // Another pass may have added to it meanwhile.
+        if extras.exchange_retained(output, sum.as_ref(), kept) {
+            return Ok(());
+        }
+    }
 }

@@ -13,7 +13,6 @@ use crate::graph::node::{Backward, Edge, Gradients};
 use crate::graph::{self, mode};
 use crate::kernels::parallel;
 use crate::memory::{self, listed, reserve, scratch};
-use crate::ops;
 use crate::profiler;
 use crate::tensor::Tensor;
 
@@ -156,7 +155,7 @@ impl Run {
         if let Some(extras) = self.plan.steps[step as usize].node().extras() {
             for (output, gradient) in incoming.iter().enumerate() {
                 if let Some(gradient) = gradient.as_ref().filter(|_| extras.is_retained(output as u32)) {
-                    extras.store_retained(output as u32, Some(ops::copy::clone_contiguous(gradient)?));
+                    accumulate::into_retained(extras, output as u32, gradient)?;
                 }
             }
         }
@@ -276,9 +275,9 @@ impl Run {
                 memory::push(&mut self.ready, target);
             }
             return Ok(());
+        }
         if !self.plan.steps[target as usize].needed {
             return Ok(());
-        }
         }
         let incoming = self.take(target)?;
         let node = self.plan.steps[target as usize].node();

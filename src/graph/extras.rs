@@ -53,11 +53,15 @@ impl Extras {
         self.post_hooks.clear();
     }
 
-    /// Keeps the gradient of an output from the next pass on.
-    pub(crate) fn retain(&self, output: u32) {
+    /// Keeps the gradient of an output from the next pass on, added to the one given.
+    pub(crate) fn retain(&self, output: u32, grad: Option<Tensor>) {
         let mut retained = self.retained.lock();
         if !retained.iter().any(|(o, _)| *o == output) {
             retained.push((output, None));
+        }
+        drop(retained);
+        if grad.is_some() {
+            self.store_retained(output, grad);
         }
     }
 
@@ -80,6 +84,32 @@ impl Extras {
         drop(retained);
         recorded.iter().for_each(cycles::note_gradient);
         drop(before);
+    }
+
+    /// Stores a gradient in the place of `before`; false where another is kept by now. Where none is kept there is nothing to do.
+    pub(crate) fn exchange_retained(&self, output: u32, before: Option<&Tensor>, grad: Tensor) -> bool {
+        let mut retained = self.retained.lock();
+        let Some((_, kept)) = retained.iter_mut().find(|(o, _)| *o == output) else { return true };
+        let same = match (&*kept, before) {
+            (Some(kept), Some(before)) => kept.is_same(before),
+            (kept, before) => kept.is_none() && before.is_none(),
+        };
+        if !same {
+            return false;
+        }
+        let recorded = grad.requires_grad().then(|| grad.clone());
+        let old = kept.replace(grad);
+        drop(retained);
+        recorded.iter().for_each(cycles::note_gradient);
+        drop(old);
+        true
+    }
+
+    /// Keeps the gradient of an output no longer; gives what was kept.
+    pub(crate) fn release(&self, output: u32) -> Option<Tensor> {
+        let mut retained = self.retained.lock();
+        let at = retained.iter().position(|(o, _)| *o == output)?;
+        retained.remove(at).1
     }
 
     /// Adds a hook on the tensor that is an output.

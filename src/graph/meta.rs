@@ -158,6 +158,21 @@ impl Meta {
         drop(cut);
     }
 
+    /// The edge of a result that keeps its gradient: the gradient is with the node.
+    fn retained_edge(&self) -> Option<Edge> {
+        if !self.retains_grad.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.state.lock().origin.edge().cloned()
+    }
+
+    /// Takes the gradient gathered so far from where it is; the node of a result keeps none from now on.
+    fn take_grad(&self) -> Option<Tensor> {
+        let kept = self.retained_edge().and_then(|edge| edge.node.extras()?.release(edge.output));
+        let here = self.replace_grad(None);
+        kept.or(here)
+    }
+
     /// The gradient taken away, to be dropped by the caller outside of the lock.
     fn replace_grad(&self, grad: Option<Tensor>) -> Option<Tensor> {
         std::mem::replace(&mut self.state.lock().grad, grad)
@@ -227,14 +242,9 @@ impl Tensor {
             return batch.value.grad().map(|g| Tensor::batched(&g, batch.level));
         }
         let meta = self.meta()?;
-        let state = meta.state.lock();
-        match &state.origin {
-            Origin::Made(edge) if state.grad.is_none() && meta.retains_grad.load(Ordering::Relaxed) => {
-                let edge = edge.clone();
-                drop(state);
-                edge.node.extras().and_then(|e| e.retained(edge.output))
-            }
-            _ => state.grad.clone(),
+        match meta.retained_edge() {
+            Some(edge) => edge.node.extras()?.retained(edge.output),
+            None => meta.state.lock().grad.clone(),
         }
     }
 
@@ -265,13 +275,9 @@ impl Tensor {
             return;
         }
         let meta = self.meta_or_new();
-        if meta.retains_grad.load(Ordering::Relaxed) {
-            let edge = meta.state.lock().origin.edge().cloned();
-            if let Some(edge) = edge
-                && let Some(extras) = edge.node.extras()
-            {
-                extras.store_retained(edge.output, None);
-            }
+        if let Some(edge) = meta.retained_edge() {
+            // Later passes add to it.
+            return edge.node.extras_or_new().store_retained(edge.output, grad);
         }
         if let Some(grad) = grad.as_ref().filter(|g| g.requires_grad()) {
             cycles::note_gradient(grad);
@@ -285,8 +291,8 @@ impl Tensor {
         meta.requires_grad.store(true, Ordering::Relaxed);
         meta.version.store(self.version(), Ordering::Relaxed);
         if meta.retains_grad.load(Ordering::Relaxed) {
-            // The gradient that is kept is that of the tensor as it is now.
-            edge.node.extras_or_new().retain(edge.output);
+            // The gradient that is kept is that of the tensor as it is now, added to what was gathered before.
+            edge.node.extras_or_new().retain(edge.output, meta.take_grad());
         }
         meta.replace_origin(Origin::Made(edge));
     }
@@ -303,6 +309,7 @@ impl Tensor {
             });
         }
         if let Some(meta) = self.meta() {
+            let grad = meta.take_grad();
             meta.requires_grad.store(false, Ordering::Relaxed);
             // A leaf stays one, with its node.
             if meta.state.lock().origin.edge().is_some() {
@@ -425,8 +432,11 @@ impl Tensor {
             return Err(Error::RetainGrad);
         }
         let Some(edge) = self.grad_fn() else { return Ok(()) };
-        self.meta_or_new().retains_grad.store(true, Ordering::Relaxed);
-        edge.node.extras_or_new().retain(edge.output);
+        let meta = self.meta_or_new();
+        if !meta.retains_grad.load(Ordering::Relaxed) {
+            edge.node.extras_or_new().retain(edge.output, meta.replace_grad(None));
+            meta.retains_grad.store(true, Ordering::Relaxed);
+        }
         Ok(())
     }
 
