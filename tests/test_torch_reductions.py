@@ -521,3 +521,32 @@ def test_covariances_and_integrals():
         compare(f, array((3, 4)), names=False, scale=4)
     compare(lambda T, x: x.cov(), array((3, 4), "int64"))
     compare(lambda T, x: x.cov(), array((3, 4), "bool"))
+
+
+@pytest.mark.parametrize("run", [
+    lambda x: x.mean(), lambda x: x.mean(0).sum(), lambda x: x.mean(1).square().sum(), lambda x: x.mean((0, 1), keepdim=True).sum(),
+    lambda x: x.mean(dtype=x.dtype) * 3, lambda x: x[:1].mean(0).sum(), lambda x: x.t().mean(), lambda x: x.sum(), lambda x: x.sum(0).sum(),
+])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4), (1, 4), (60, 700)])
+def test_gradients_of_means_have_memory_of_their_own(run, shape):
+    """Those of sums have none."""
+
+    def laid(T):
+        x = T.ones(shape, requires_grad=True)
+        (g,) = T.autograd.grad(run(x), x)
+        return tuple(s for s, size in zip(g.stride(), shape) if size > 1), g.is_contiguous()
+
+    def changed(T):
+        x = T.ones(shape, requires_grad=True)
+        x.register_hook(lambda g: g.mul_(0.5))
+        run(x).backward()
+        return x.grad.numpy()
+
+    assert laid(fg) == laid(torch)
+    try:
+        expected = changed(torch)
+    except RuntimeError:
+        with pytest.raises(RuntimeError, match="single memory location"):
+            changed(fg)
+    else:
+        np.testing.assert_allclose(changed(fg), expected, rtol=1e-6)

@@ -10,7 +10,6 @@ use super::registry::operation;
 use super::{arithmetic, batch, cast, compare, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::graph::node::Gradients;
 use crate::kernels::reduce::kinds::{Count, NanSum, Numbers, Sum};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -54,15 +53,23 @@ fn summed(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, name:
     let plan = Plan::new("sum", x, dims, keepdim)?;
     let target = total_dtype(x.dtype(), dtype);
     let y = unrecorded(|| cast::to(&total(&plan, x, target)?, target))?;
-    record(name, &y, &[x], &[], || plan.settings(1.0), spread)?;
+    record(
+        name,
+        &y,
+        &[x],
+        &[],
+        || plan.settings(1.0),
+        |call| {
+            // dx = g
+            Ok(smallvec![Some(expanded(call)?)])
+        },
+    )?;
     Ok(y)
 }
 
-/// dx = g / number, the same for all elements that went into a result.
-fn spread(call: &Call) -> Result<Gradients> {
-    let g = restored(&call.g, call.settings)?;
-    let g = if call.settings.number == 1.0 { g } else { arithmetic::div(&g, call.settings.number)? };
-    Ok(smallvec![Some(view::expand(&g, &view::signed(&call.settings.shape))?)])
+/// The gradient of a result, for all elements that went into it.
+fn expanded(call: &Call) -> Result<Tensor> {
+    view::expand(&restored(&call.g, call.settings)?, &view::signed(&call.settings.shape))
 }
 
 operation! {
@@ -134,7 +141,17 @@ fn averaged(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, nam
         super::pointwise::finish(spec, &[(&y).into(), count.into()], &y)?;
         cast::to(&y, target)
     })?;
-    record(name, &y, &[x], &[], || plan.settings(count), spread)?;
+    record(
+        name,
+        &y,
+        &[x],
+        &[],
+        || plan.settings(count),
+        |call| {
+            // dx = g / n, divided last: so each element has memory of its own.
+            Ok(smallvec![Some(arithmetic::div(&expanded(call)?, call.settings.number)?)])
+        },
+    )?;
     Ok(y)
 }
 
