@@ -554,6 +554,21 @@ def test_copies_keep_the_strides_of_what_is_dense(shape):
     assert strides(fg) == strides(torch)
 
 
+@pytest.mark.parametrize("dim", [0, 1, -1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_vectors_of_nothing_between_tensors_of_more_dimensions_have_a_gradient(dim, dtype):
+    def gradients(T):
+        a, b = T.zeros(0, requires_grad=True), T.ones(2, 3, dtype=getattr(T, dtype), requires_grad=True)
+        first = T.autograd.grad(T.cat([a, b, a, b], dim).square().sum(), (a, b), create_graph=True)
+        first[1].sum().backward()
+        T.cat([a, T.ones(2, 3)], dim).sum().backward()
+        T.cat([a, T.zeros(2)]).sum().backward()
+        return [(str(g.dtype), tuple(g.shape), g.tolist()) for g in (*first, a.grad, b.grad)]
+
+    assert [g[1:] for g in gradients(fg)] == [g[1:] for g in gradients(torch)]
+    assert [g[0].split(".")[1] for g in gradients(fg)] == [g[0].split(".")[1] for g in gradients(torch)]
+
+
 def lines(*tables: str) -> list:
     return [line for table in tables for line in table.splitlines() if line]
 

@@ -88,7 +88,8 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
             copy::move_into(&y.alias(y.layout().slice(dim, start, size, 1), false), t)?;
         }
         start += size;
-        sizes.push(size as isize);
+        // A vector of no elements between tensors of more dimensions has no stretch.
+        sizes.push(if t.rank() == shape.len() { size as isize } else { -1 });
     }
     let cast = gathered(OP, tensors.len(), tensors.iter().map(|t| cast::to(t, dtype)))?;
     let inputs: Vec<&Tensor> = listed(cast.len(), cast.iter());
@@ -98,9 +99,13 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
         let dim = call.settings.number as isize;
         let mut start = 0;
         let stretch = |(i, &size): (usize, &isize)| {
-            let found = if call.needs[i] { Some(view::narrow(&call.g, dim, start, size)) } else { None };
-            start += size;
-            found.transpose()
+            let from = start;
+            start += size.max(0);
+            match size {
+                _ if !call.needs[i] => Ok(None),
+                -1 => Tensor::zeros(&[0], call.g.dtype()).map(Some),
+                _ => view::narrow(&call.g, dim, from, size).map(Some),
+            }
         };
         call.settings.dims.iter().enumerate().map(stretch).collect()
     })?;
