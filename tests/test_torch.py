@@ -147,6 +147,21 @@ def test_pow_corners():
     check(lambda T, x: x**0, base)
 
 
+@pytest.mark.parametrize("run", [lambda x: x**-1, lambda x: x**-2, lambda x: 1 / x, lambda x: x.reciprocal(), lambda x: x**3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_powers_at_zero_and_infinity_have_all_derivatives(run, dtype):
+    def derivatives(T):
+        found = T.tensor([0.0, -0.0, np.inf, -np.inf, 2.0, -0.5], dtype=getattr(T, dtype), requires_grad=True)
+        x = found
+        for _ in range(4):
+            found = run(x) if found is x else T.autograd.grad(found.sum(), x, create_graph=True)[0]
+            yield found.detach().numpy()
+
+    for ours, theirs in zip(derivatives(fg), derivatives(torch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+        assert (np.signbit(ours) == np.signbit(theirs)).all()
+
+
 REDUCTIONS = {
     "sum": lambda T, x, d, k: x.sum(d, keepdim=k),
     "mean": lambda T, x, d, k: x.mean(d, keepdim=k),

@@ -199,6 +199,12 @@ impl Binary for Pow {
     }
 }
 
+/// A square of quotients: unlike the quotient of a square, its derivatives are numbers at zero and at infinity.
+#[inline(always)]
+fn squared<L: Real>(x: L) -> L {
+    x * x
+}
+
 /// Powers that, or whose derivatives, cost less than a general one, with the formulas that torch has for the same
 /// exponents.
 macro_rules! cheap_powers {
@@ -242,7 +248,7 @@ cheap_powers! {
     PowerThreeHalves 1.5: |x| x.pow(L::constant(1.5)), |g| g * (L::constant(1.5) * x.sqrt());
     PowerHalf 0.5: |x| x.sqrt(), |g| g * (L::constant(0.5) * (L::constant(1.0) / x.sqrt()));
     PowerMinusHalf -0.5: |x| L::constant(1.0) / x.sqrt(), |g| g * (L::constant(-0.5) * x.pow(L::constant(-1.5)));
-    PowerMinusOne -1.0: |x| L::constant(1.0) / x, |g| g * -(L::constant(1.0) / (x * x));
+    PowerMinusOne -1.0: |x| L::constant(1.0) / x, |g| g * -squared(L::constant(1.0) / x);
     PowerMinusTwo -2.0: |x| L::constant(1.0) / (x * x), |g| g * (L::constant(-2.0) * x.pow(L::constant(-3.0)));
 }
 
