@@ -311,7 +311,10 @@ impl Derivative for PointwiseDerivative {
     }
 
     fn take(&mut self, keep: bool) -> Self {
-        let saved = self.saved.each_mut().map(|s| s.take(keep));
+        // Numbers that the form has for settings stay, as those of all other nodes do.
+        let settings = self.spec.form(self.form).numbers;
+        let stays = |source: u8| source != u8::MAX && settings & 1 << source != 0;
+        let saved = self.saved.each_mut().map(|s| s.take(keep || stays(s.source)));
         PointwiseDerivative { saved, ..*self }
     }
 
