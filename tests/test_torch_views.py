@@ -236,3 +236,37 @@ def test_as_strided_scatter_before_the_first_element(offset):
     written = [n - 3 for n in range(asked, asked + 4)]
     assert source.grad.ravel().tolist() == [weights[n].item() if n >= 0 else 0.0 for n in written]
     assert x.grad.tolist() == [0.0] * 3 + [0.0 if n in written else weights[n].item() for n in range(12)] + [0.0] * 5
+
+
+@pytest.mark.parametrize("change", [
+    lambda y: y.t_(), lambda y: y.unsqueeze_(0), lambda y: y.transpose_(0, 1), lambda y: y.squeeze_(), lambda y: y.squeeze_(0),
+    lambda y: y.as_strided_((2,), (1,)),
+])
+def test_a_gradient_outlives_a_change_of_the_layout(change):
+    def gradients(T):
+        for retains, assigns in ((False, True), (True, False), (True, True)):
+            x = T.ones(3, 2, requires_grad=True)
+            y = x * 2
+            if assigns:
+                y.grad = T.ones(3, 2)
+            if retains:
+                y.retain_grad()
+            change(y)
+            yield y.grad, y.retains_grad
+            if not assigns:
+                y.sum().backward()
+                yield y.retains_grad, x.grad
+                # torch keeps the gradient in the shape from before the change.
+                assert T is torch or y.grad.shape == y.shape and (y.grad == 1).all()
+        x = T.ones(3, 2)
+        x.grad = T.ones(3, 2)
+        change(x)
+        yield (x.grad,)
+        y = T.ones(3, 2, requires_grad=True) * 2
+        y.retain_grad()
+        (y * 3).sum().backward()
+        change(y)
+        yield y.grad, y.retains_grad
+
+    told = lambda T: [[v.tolist() if isinstance(v, T.Tensor) else v for v in row] for row in gradients(T)]
+    assert told(fg) == told(torch)

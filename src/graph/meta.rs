@@ -285,6 +285,24 @@ impl Tensor {
         drop(meta.replace_grad(grad));
     }
 
+    /// Takes over the gradient of the tensor whose place this one takes, and keeps later ones where that did.
+    pub(crate) fn take_gradient_of(&self, before: &Tensor) {
+        let Some(old) = before.meta().filter(|_| !self.is_same(before)) else { return };
+        if let Some(grad) = old.replace_grad(None) {
+            self.store_grad(Some(grad));
+        }
+        if !old.retains_grad.load(Ordering::Relaxed) {
+            return;
+        }
+        let kept = before.grad();
+        self.meta_or_new().retains_grad.store(true, Ordering::Relaxed);
+        if let Some(edge) = self.grad_fn() {
+            let extras = edge.node.extras_or_new();
+            extras.retain(edge.output);
+            extras.store_retained(edge.output, kept);
+        }
+    }
+
     /// Gives a result this history, or a new one after a change in place.
     pub(crate) fn set_history(&self, edge: Edge) {
         let meta = self.meta_or_new();

@@ -208,9 +208,10 @@ impl Tensor {
     }
 
     /// The tensor that takes the place of this one when its layout is changed in place to that of `view`, a view of it.
-    /// A history or tangents go on through the view.
+    /// A history or tangents go on through the view, and a gradient is kept.
     pub(crate) fn relaid(&self, view: &Tensor) -> Tensor {
         if view.meta().is_some() {
+            view.take_gradient_of(self);
             return view.clone();
         }
         let meta = self.meta().map_or(null_mut(), |_| self.meta_or_new().into_raw());
