@@ -198,9 +198,7 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
     if !dtype.is_floating_point() {
         [start, end, step].iter().try_for_each(|n| n.check_fits("arange", DType::I64))?;
     }
-    // A range of integers is one between integers.
-    let (s, e, d) = if dtype.is_floating_point() { (s, e, d) } else { (s.trunc(), e.trunc(), d.trunc()) };
-    if d == 0.0 && step.as_f64() != 0.0 {
+    if !dtype.is_floating_point() && d.trunc() == 0.0 && d != 0.0 {
         let (argument, rule, given) = ("step", "must be nonzero as an integer", step.as_f64().to_string());
         return Err(Error::Argument { op: "arange", argument, rule, given });
     }
@@ -211,12 +209,13 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
         return Err(inconsistent("arange", start, end, step));
     }
     dtype.require_numbers("arange")?;
-    let count = if dtype.is_floating_point() {
+    // As in torch, only a range of int64 is one between integers; others have as many numbers as a range of floats.
+    let count = if dtype.is_floating_point() || dtype != DType::I64 && !whole {
         ((e - s) / d).ceil()
     } else {
         // Exact, where floats would round.
-        let whole = |n: Scalar| i128::from(n.as_i64());
-        let (span, step) = (whole(end) - whole(start), whole(step));
+        let exact = |n: Scalar| i128::from(n.as_i64());
+        let (span, step) = (exact(end) - exact(start), exact(step));
         ((span + step - step.signum()) / step) as f64
     };
     if count > isize::MAX as f64 {

@@ -18,7 +18,9 @@ operation! {
     /// >>> ferrograd.range(1, 3)
     /// tensor([1., 2., 3.])
     function Noted(Numbers -> Asked), ["range(Number start, Number end, Number step=1, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
-        let (start, end, step) = (a.number(0)?.as_f64(), a.number(1)?.as_f64(), a.number(2)?.as_f64());
+        let (first, last, by) = (a.number(0)?, a.number(1)?, a.number(2)?);
+        let (start, end, step) = (first.as_f64(), last.as_f64(), by.as_f64());
+        let dtype = a.dtype(3)?.unwrap_or_else(default_dtype);
         let wrong = |argument, rule, given| Err(Error::Range { op: "range", argument, rule, given });
         if step == 0.0 || step.is_nan() {
             return wrong("step", "must be nonzero", step);
@@ -27,13 +29,27 @@ operation! {
             return wrong("start and end", "must be finite", if start.is_finite() { end } else { start });
         }
         if (end - start) * step < 0.0 {
-            return Err(inconsistent("range", a.number(0)?, a.number(1)?, a.number(2)?));
+            return Err(inconsistent("range", first, last, by));
+        }
+        // A range of integers is one between integers.
+        let (start, end, step) = if dtype.is_floating_point() {
+            (start, end, step)
+        } else {
+            [first, last, by].iter().try_for_each(|n| n.check_fits("range", DType::I64))?;
+            (start.trunc(), end.trunc(), step.trunc())
+        };
+        if step == 0.0 {
+            return Err(Error::Argument {
+                op: "range",
+                argument: "step",
+                rule: "must be nonzero as an integer",
+                given: by.as_f64().to_string(),
+            });
         }
         let count = ((end - start) / step).floor() + 1.0;
         if count > isize::MAX as f64 / 8.0 {
             return Err(Error::SizeOverflow { op: "range", shape: vec![isize::MAX] });
         }
-        let dtype = a.dtype(3)?.unwrap_or_else(default_dtype);
         dtype.require_numbers("range")?;
         let number = |i: usize| Scalar::Float(start + i as f64 * step);
         let mut numbers: Vec<Scalar> = reserved("range", count as usize)?;
