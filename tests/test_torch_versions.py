@@ -109,3 +109,27 @@ def other_memory(T):
 
 def test_other_memory_goes_on_counting():
     assert list(other_memory(fg)) == list(other_memory(torch))
+
+
+def masked(T):
+    for x in (T.tensor(-1.0), T.tensor([-1.0]), T.zeros(2, 3), T.zeros(0)):
+        for index in (T.tensor(False), T.tensor(True), False, True, x > 0, x < 5, T.tensor([], dtype=T.int64) if x.dim() else T.tensor(False)):
+            x[index] = 5
+            yield x._version, x.tolist()
+    x = T.tensor(-1.0, requires_grad=True)
+    y = x * 1
+    z = T.tensor(2.0, requires_grad=True)
+    y[y > 0] = z
+    y.backward()
+    yield y._version, x.grad.item(), z.grad.item()
+    for value in (T.ones(5), T.ones(3), T.ones(1, 3), T.ones(2, 3), T.ones(()), T.ones(0)):
+        x = T.zeros(3)
+        try:
+            x[T.tensor(False)] = value
+            yield x._version
+        except RuntimeError:
+            yield RuntimeError
+
+
+def test_masks_of_nothing_count_as_changes():
+    assert list(masked(fg)) == list(masked(torch))

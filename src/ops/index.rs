@@ -259,8 +259,14 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     };
     inplace::check_writable("index_put_", x)?;
     match truth(parts, x, value)? {
-        Some(true) => return inplace::copy_(&view::unsqueeze(x, 0)?, &squeezed(value, x.rank() + 1)?).map(drop),
-        Some(false) => return Ok(()),
+        Some(Truth { all: true, .. }) => {
+            return inplace::copy_(&view::unsqueeze(x, 0)?, &squeezed(value, x.rank() + 1)?).map(drop);
+        }
+        // As in torch, a tensor that is false counts as a change, and a number as none.
+        Some(Truth { is_tensor: true, .. }) => {
+            return write_nothing(x, &squeezed(value, x.rank() + 1)?);
+        }
+        Some(_) => return Ok(()),
         None => {}
     }
     if parsed.advanced.is_empty() {
@@ -283,16 +289,31 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
 }
 
 /// The only part of an index, where that is true or false: all of the tensor, or nothing.
-/// As a tensor it takes values of the same dtype only.
-fn truth(parts: &[Index], x: &Tensor, value: &Tensor) -> Result<Option<bool>> {
+struct Truth {
+    all: bool,
+    is_tensor: bool,
+}
+
+/// The truth value that an index is. As a tensor it takes values of the same dtype only.
+fn truth(parts: &[Index], x: &Tensor, value: &Tensor) -> Result<Option<Truth>> {
     match parts {
-        [Index::Truth(truth)] => Ok(Some(*truth)),
+        [Index::Truth(truth)] => Ok(Some(Truth { all: *truth, is_tensor: false })),
         [Index::Tensor(t)] if t.dtype() == DType::Bool && t.rank() == 0 => {
             same_dtype(x, value)?;
-            Ok(Some(t.truth()?))
+            Ok(Some(Truth { all: t.truth()?, is_tensor: true }))
         }
         _ => Ok(None),
     }
+}
+
+/// Writes a value into no copy of the tensor, which is counted and recorded as every write.
+fn write_nothing(x: &Tensor, value: &Tensor) -> Result<()> {
+    let none = view::slice(&view::unsqueeze(x, 0)?, 0, 0, 0, 1)?;
+    if broadcast(OP, none.shape(), value.shape()).ok().is_none_or(|both| both[..] != *none.shape()) {
+        let (value, result) = (value.shape().to_vec(), none.shape().to_vec());
+        return Err(Error::IndexedShape { op: "index_put_", value, result });
+    }
+    inplace::copy_(&none, value).map(drop)
 }
 
 /// True where a value is the very view that it is assigned to: what `x[i] += 1` ends with.
