@@ -72,7 +72,12 @@ impl Data {
             return self.leaf(n, dtype, depth);
         }
         if let Ok(t) = object.cast::<PyTensor>() {
-            return self.tensor(t.get().get(), depth);
+            let t = t.get().get();
+            // A tensor of a single number stands for that number where one can stand.
+            if t.numel() == 1 && (t.rank() == 0 || depth == self.shape.len()) {
+                return self.leaf(ok(guarded(OP, || t.item()))?, t.dtype(), depth);
+            }
+            return self.tensor(t, depth);
         }
         if !object.is_instance_of::<PyString>() && numpy::is_array(object) {
             return self.tensor(&numpy::from_array(object, true)?, depth);
@@ -118,25 +123,29 @@ impl Data {
         }
     }
 
+    /// An error where numbers do not stand so many sequences deep.
+    fn deepest(&self, depth: usize) -> PyResult<()> {
+        let Some(expected) = self.shape.get(depth) else { return Ok(()) };
+        let what = format!("expected sequence of length {expected} at dim {depth} (got a number)");
+        Err(PyTypeError::new_err(Error::Data { op: OP, what }.to_string()))
+    }
+
     /// Adds one number.
     fn leaf(&mut self, n: Scalar, dtype: DType, depth: usize) -> PyResult<()> {
-        if depth != self.shape.len() {
-            let what = format!("expected sequence of length {} at dim {depth} (got a number)", self.shape[depth]);
-            return Err(PyTypeError::new_err(Error::Data { op: OP, what }.to_string()));
-        }
+        self.deepest(depth)?;
         self.holds(dtype);
         ok(grow(OP, &mut self.numbers, 1))?;
         self.numbers.push(n);
         Ok(())
     }
 
-    /// Adds the numbers of a tensor; one that has a single number stands for it, whatever its shape.
+    /// Adds the numbers of a tensor or an array, as a sequence of sequences.
     fn tensor(&mut self, t: &Tensor, depth: usize) -> PyResult<()> {
-        if t.numel() == 1 {
-            return self.leaf(ok(guarded(OP, || t.item()))?, t.dtype(), depth);
-        }
         let open: Vec<usize> = t.shape().iter().scan(true, |more, &n| more.then(|| (*more = n > 0, n).1)).collect();
         open.iter().enumerate().try_for_each(|(i, &size)| self.open(size, depth + i))?;
+        if t.numel() > 0 {
+            self.deepest(depth + t.rank())?;
+        }
         self.holds(t.dtype());
         let numbers = ok(guarded(OP, || t.to_scalars()))?;
         ok(grow(OP, &mut self.numbers, numbers.len()))?;
