@@ -85,7 +85,9 @@ pub(super) fn with_alpha<'a>(
         number if greatest == Category::Bool => Scalar::Bool(number.as_bool()),
         number => number,
     };
-    alpha.check_fits(a.op, promoted)?;
+    // As in torch, what must fit is the factor of the sum that a difference is.
+    let factor = if a.op.starts_with("add") { alpha } else { alpha.negated() };
+    factor.check_fits(a.op, promoted)?;
     Ok((scaled, smallvec![x, y, alpha.into()]))
 }
 

@@ -77,6 +77,15 @@ impl Scalar {
         }
     }
 
+    /// The number with the other sign; int64 wraps, and integers beyond stay beyond.
+    pub(crate) fn negated(self) -> Scalar {
+        match self {
+            Scalar::Int(i) => Scalar::Int(i.wrapping_neg()),
+            Scalar::Float(x) => Scalar::Float(-x),
+            other => other,
+        }
+    }
+
     /// The number as one of a dtype without fractions, floats cut towards zero.
     ///
     /// # Errors
