@@ -387,3 +387,32 @@ def test_signed_zeros(n):
     for kept in (minus.relu(), minus.clamp(min=0.0), fg.nn.functional.hardtanh(minus, 0.0, 1.0), fg.maximum(minus, plus), fg.minimum(minus, plus)):
         assert fg.signbit(kept).all()
     assert not fg.signbit(minus.sum()) and not fg.signbit(minus.mean())
+
+
+@pytest.mark.parametrize("run", [
+    lambda x, e: x * e, lambda x, e: e * x, lambda x, e: x / e, lambda x, e: fg.mul(x, e), lambda x, e: x.mul(other=e),
+    lambda x, e: x @ e, lambda x, e: e @ x,
+    lambda x, e: (x * 1).mul_(e), lambda x, e: fg.where(x > 0, x * e, e), lambda x, e: x.pow(e),
+])
+def test_arrays_are_operands_as_they_were(run):
+    """Backward reads the array as it was when it became an operand."""
+
+    def gradient(change):
+        x, e = leaf(1.0, 2.0), np.array([3.0, 4.0])
+        y = run(x, e)
+        if change:
+            e[:] = 100.0
+        y.sum().backward()
+        return x.grad.tolist()
+
+    assert gradient(True) == gradient(False)
+
+
+def test_shared_arrays_are_told_apart_from_operands():
+    array = np.array([3.0, 4.0])
+    x = leaf(1.0, 2.0)
+    shared = fg.from_numpy(array)
+    y = (x * shared).sum()
+    array[:] = 100.0
+    y.backward()
+    assert x.grad.tolist() == [100.0, 100.0] and shared.tolist() == [100.0, 100.0]

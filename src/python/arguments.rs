@@ -31,6 +31,15 @@ pub struct Given<'a, 'py> {
     pub named: &'a [(String, Borrowed<'a, 'py, PyAny>)],
 }
 
+impl Given<'_, '_> {
+    /// True where one of the arguments is a tensor that requires a gradient.
+    fn requires_grad(&self) -> bool {
+        let named = self.named.iter().map(|(_, object)| object);
+        let mut all = self.receiver.iter().chain(self.positional).chain(named);
+        all.any(|o| o.cast::<PyTensor>().is_ok_and(|t| t.get().get().requires_grad()))
+    }
+}
+
 /// The values of a matched call.
 pub type Values = SmallVec<[Value; 6]>;
 
@@ -192,7 +201,7 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
             match by_name {
                 Some((_, object)) => {
                     used += 1;
-                    value(place, object)?
+                    argument(place, object, given)?
                 }
                 None => default(signature, parameter, given)?,
             }
@@ -221,7 +230,7 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
             Value::Tensors(all)
         } else if let Some(object) = positional.next() {
             taken += 1;
-            value(place, object)?
+            argument(place, object, given)?
         } else {
             default(signature, parameter, given)?
         };
@@ -287,6 +296,16 @@ fn default(signature: &Signature, parameter: &Parameter, given: &Given) -> Resul
         Default::Text(word) => Value::Text(word.into()),
         Default::Bool(b) => Value::Number(Scalar::Bool(b)),
     })
+}
+
+/// An argument of a call: arrays among operands are copied where one beside them requires a gradient.
+fn argument(place: Place, object: &Bound<'_, PyAny>, given: &Given) -> Result<Value, Refusal> {
+    match value(place, object)? {
+        Value::Tensor(t) if place.parameter.kind == Kind::Operand && object.cast::<PyTensor>().is_err() => {
+            Ok(Value::Tensor(convert::operand(t, || given.requires_grad())?))
+        }
+        found => Ok(found),
+    }
 }
 
 /// An argument as the parameter takes it, or why it does not.

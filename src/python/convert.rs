@@ -8,6 +8,8 @@ use pyo3::types::{PyBool, PyFloat, PyInt};
 use super::error::guarded;
 use super::tensor::PyTensor;
 use crate::error::Result;
+use crate::graph::mode::is_grad_enabled;
+use crate::ops::copy;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::Category;
 use crate::tensor::scalar::Scalar;
@@ -179,6 +181,11 @@ pub fn other<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
         return Ok(Some(Other::Made(super::numpy::from_array(object, true)?)));
     }
     Ok(None)
+}
+
+/// A tensor made of an array as an operand: a copy where the operation is recorded, since backward may read it.
+pub fn operand(array: Tensor, is_recorded: impl FnOnce() -> bool) -> PyResult<Tensor> {
+    if is_grad_enabled() && is_recorded() { ok(guarded("clone", || copy::clone(&array))) } else { Ok(array) }
 }
 
 /// A result of the core as Python's.

@@ -20,15 +20,18 @@ fn not_implemented(py: Python<'_>) -> Py<PyAny> {
 
 /// What stands beside a tensor, if it can.
 #[inline]
-fn beside<'py>(op: &str, object: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
-    convert::other(object).map_err(|error| of_argument(op, error))
+fn beside<'py>(op: &str, x: &Tensor, object: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
+    match convert::other(object).map_err(|error| of_argument(op, error))? {
+        Some(Other::Made(t)) => Ok(Some(Other::Made(convert::operand(t, || x.requires_grad())?))),
+        found => Ok(found),
+    }
 }
 
 /// An element-wise operation of a tensor and what stands to the right of it.
 #[inline]
 fn binary(slf: &Bound<'_, PyTensor>, other: &Bound<'_, PyAny>, spec: &'static Pointwise) -> PyResult<Py<PyAny>> {
     let py = slf.py();
-    let Some(other) = beside(spec.name, other)? else { return Ok(not_implemented(py)) };
+    let Some(other) = beside(spec.name, slf.get().get(), other)? else { return Ok(not_implemented(py)) };
     let a = Operand::Tensor(slf.get().get());
     let b = match &other {
         Other::Tensor(t) => Operand::Tensor(t.get().get()),
@@ -51,7 +54,7 @@ fn reflected(
         let operands = [t.into(), x.into()];
         seen(spec.name, &operands, || pointwise::apply(spec, &operands))
     };
-    let y = match beside(spec.name, other)? {
+    let y = match beside(spec.name, x, other)? {
         Some(Other::Number(number)) => seen(spec.name, &[x.into()], || of_number(number, x)),
         Some(Other::Tensor(t)) => of_tensor(t.get().get()),
         Some(Other::Made(t)) => of_tensor(&t),
@@ -68,7 +71,7 @@ fn in_place<'py>(
     name: &'static str,
 ) -> PyResult<()> {
     let target = slf.get().get().clone();
-    let operand = beside(name, other)?;
+    let operand = beside(name, &target, other)?;
     let b = match &operand {
         Some(Other::Tensor(t)) => Operand::Tensor(t.get().get()),
         Some(Other::Made(t)) => Operand::Tensor(t),
@@ -151,7 +154,7 @@ binary_methods! {
 #[pymethods]
 impl PyTensor {
     fn __matmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        match beside("matmul", other)? {
+        match beside("matmul", slf.get().get(), other)? {
             Some(Other::Tensor(t)) => product(slf.py(), slf.get().get(), t.get().get()),
             Some(Other::Made(t)) => mixed_product(slf.py(), slf.get().get(), &t),
             _ => Ok(not_implemented(slf.py())),
@@ -159,7 +162,7 @@ impl PyTensor {
     }
 
     fn __rmatmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        match beside("matmul", other)? {
+        match beside("matmul", slf.get().get(), other)? {
             Some(Other::Made(t)) => mixed_product(slf.py(), &t, slf.get().get()),
             _ => Ok(not_implemented(slf.py())),
         }
