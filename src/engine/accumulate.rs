@@ -43,8 +43,7 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
     let dims: SmallVec<[isize; 8]> =
         (0..given.len()).filter(|&d| d < lead || (shape[d - lead] == 1 && given[d] != 1)).map(|d| d as isize).collect();
     let summed = if dims.is_empty() { gradient } else { ops::sum::sum(&gradient, &dims, true, None)? };
-    let shape: SmallVec<[isize; 8]> = shape.iter().map(|&s| s as isize).collect();
-    ops::view::reshape(&summed, &shape)
+    ops::view::reshape(&summed, &signed(shape))
 }
 
 /// The sum of two gradients of one output, into the first where nobody else has it.
@@ -74,24 +73,32 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
         gradient.settle()?;
     }
     match leaf.grad() {
-        None => {
-            let recorded = is_grad_enabled() || forward::is_active();
-            let owned = gradient.is_unique() && gradient.strides() == leaf.strides();
-            let kept = if gradient.batch().is_some() || !recorded && owned {
-                gradient
-            } else if recorded {
-                ops::copy::recorded_as(&gradient, leaf)?
-            } else {
-                ops::copy::clone_as(&gradient, leaf)?
-            };
-            leaf.store_grad(Some(kept));
-        }
+        None => leaf.store_grad(Some(first(leaf, gradient)?)),
         Some(sum) if is_grad_enabled() || forward::is_active() => {
             leaf.store_grad(Some(ops::arithmetic::add(&sum, &gradient)?))
         }
         Some(sum) => ops::pointwise::add_into(&sum, &gradient)?,
     }
     Ok(())
+}
+
+/// The first gradient of a leaf, as the leaf keeps it.
+fn first(leaf: &Tensor, gradient: Tensor) -> Result<Tensor> {
+    let recorded = is_grad_enabled() || forward::is_active();
+    let is_laid_out = gradient.strides() == leaf.strides();
+    if gradient.batch().is_some() || !recorded && is_laid_out && gradient.is_unique() {
+        return Ok(gradient);
+    }
+    // The leaf may have been given data of another shape since: the gradient is spread over it where its order is another.
+    let is_spread = !is_laid_out && gradient.shape() != leaf.shape();
+    let gradient = if is_spread { ops::view::expand(&gradient, &signed(leaf.shape()))? } else { gradient };
+    let like = if gradient.shape() == leaf.shape() { leaf } else { &gradient };
+    if recorded { ops::copy::recorded_as(&gradient, like) } else { ops::copy::clone_as(&gradient, like) }
+}
+
+/// Sizes as operations take them.
+fn signed(shape: &[usize]) -> SmallVec<[isize; 8]> {
+    shape.iter().map(|&s| s as isize).collect()
 }
 
 /// Adds a gradient to the one that is kept of a result: into new memory, as torch does it. The first is copied.

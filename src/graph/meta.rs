@@ -297,9 +297,7 @@ impl Tensor {
         let kept = before.grad();
         self.meta_or_new().retains_grad.store(true, Ordering::Relaxed);
         if let Some(edge) = self.grad_fn() {
-            let extras = edge.node.extras_or_new();
-            extras.retain(edge.output);
-            extras.store_retained(edge.output, kept);
+            edge.node.extras_or_new().retain(edge.output, kept);
         }
     }
 
@@ -438,6 +436,18 @@ impl Tensor {
                 }
                 return fresh;
             }
+        }
+    }
+
+    /// Takes the place of the leaf that had this state before: its node accumulates into this tensor. What is recorded from now on
+    /// has a node of its own where the dtype is another.
+    pub(crate) fn succeed(&self) {
+        let Some(meta) = self.meta() else { return };
+        let Origin::Accumulated(id) = meta.state.lock().origin else { return };
+        let Some(node) = id.upgrade() else { return };
+        node.replace_leaf(self.clone());
+        if node.output(0).1 != self.dtype() {
+            meta.replace_origin(Origin::Leaf);
         }
     }
 

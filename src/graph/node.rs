@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use smallvec::SmallVec;
 
+use super::accumulator::AccumulateGrad;
 use super::anomaly;
 use super::arena::NodeRef;
 use super::cycles::Object;
@@ -409,6 +410,15 @@ impl Node {
         self.locked(|p| unsafe { (self.functions.leaf)(p) })
     }
 
+    /// Lets the node of a leaf accumulate into the tensor that took the leaf's place.
+    pub(super) fn replace_leaf(&self, leaf: Tensor) {
+        if self.is_accumulator() {
+            // SAFETY: the payload is an `AccumulateGrad`, and nobody else has it while it is locked.
+            let before = self.locked(|p| unsafe { std::mem::replace(&mut (*locate::<AccumulateGrad>(p)).leaf, leaf) });
+            drop(before);
+        }
+    }
+
     /// The values that the node keeps.
     pub fn saved(&self) -> Vec<Saved> {
         let mut all = Vec::new();
@@ -458,7 +468,7 @@ impl Node {
     /// True for the nodes at the leaves.
     #[inline]
     pub fn is_accumulator(&self) -> bool {
-        (self.functions.type_id)() == std::any::TypeId::of::<super::accumulator::AccumulateGrad>()
+        (self.functions.type_id)() == std::any::TypeId::of::<AccumulateGrad>()
     }
 
     /// Where the inputs came from; `None` for those that need no gradient.

@@ -524,9 +524,16 @@ fn overwrite(
     run(spec.name, program, spec.numbers(compute, &safe), &safe, target)
 }
 
-/// Adds a gradient into a sum that nobody else holds, unrecorded.
+/// Adds a gradient into a sum, unrecorded.
+///
+/// # Errors
+/// Where the gradient does not fit the sum: the leaf was given data of another shape since.
 #[inline]
 pub(crate) fn add_into(sum: &Tensor, gradient: &Tensor) -> Result<()> {
+    if sum.shape() != gradient.shape() || sum.dtype() != gradient.dtype() {
+        let operands = [Operand::Tensor(sum), Operand::Tensor(gradient)];
+        return apply_in_place(super::arithmetic::Add::spec(), "add_", &operands).map(drop);
+    }
     let one = |t: &Tensor| t.numel() == 1 && t.dtype() == sum.dtype() && t.batch().is_none();
     let one = one(sum) && one(gradient);
     match sum.dtype() {

@@ -256,6 +256,7 @@ impl Tensor {
         let changes = self.changes();
         let tensor = Tensor::with(d.storage.clone(), d.layout.clone(), d.dtype, Versioning::Tracked, None, meta);
         tensor.count_from(changes);
+        tensor.succeed();
         Ok(tensor)
     }
 
