@@ -4,7 +4,10 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::null;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -12,6 +15,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::error::{Error, Result};
 use crate::fork;
 use crate::host::host;
+use crate::memory::reserve;
 use crate::memory::spin::Spin;
 
 /// How many threads work at once, the caller among them; 0 until it is first asked for.
@@ -227,6 +231,29 @@ pub(crate) unsafe fn let_go() {
     unsafe { POOL.release() }
 }
 
+/// Bytes that a thread may take when it starts: its stack, and what the C library keeps for it.
+const START: usize = 8 << 20;
+
+/// New threads, all of which have started; `None` where they cannot be had. The C library ends the process where a thread
+/// finds no memory for its own variables, so that is seen to before, and nothing else is asked for until they have it.
+fn workers(threads: usize) -> Option<ThreadPool> {
+    if !reserve::is_to_be_had(threads.saturating_mul(START)) {
+        return None;
+    }
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = started.clone();
+    let start = move |_| {
+        WATCH.get();
+        count.fetch_add(1, Release);
+    };
+    let builder = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("ferrograd-{i}"));
+    let workers = builder.start_handler(start).build().ok()?;
+    while started.load(Acquire) < threads {
+        std::thread::yield_now();
+    }
+    Some(workers)
+}
+
 /// The pool of the present size in the present process, or `None` where threads cannot be had.
 pub fn pool() -> Option<Arc<ThreadPool>> {
     fork::watch();
@@ -239,9 +266,7 @@ pub fn pool() -> Option<Arc<ThreadPool>> {
             // Its threads stayed in the parent: waiting for them would never end.
             std::mem::forget(stale);
         }
-        let workers =
-            ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("ferrograd-{i}")).build().ok()?;
-        *slot = Some(Pool { threads, forks, workers: Arc::new(workers) });
+        *slot = Some(Pool { threads, forks, workers: Arc::new(workers(threads)?) });
     }
     slot.as_ref().map(|p| p.workers.clone())
 }
