@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use super::{NAMELESS, pool};
+use super::pool;
 use crate::error::{Error, Result};
 
 /// Bytes that are set aside, and at least.
@@ -51,12 +51,6 @@ pub(crate) fn require(op: &'static str, bytes: usize) -> Result<()> {
     let size = SIZE.load(Ordering::Relaxed);
     // Where nothing was ever set aside, a program of Rust's wants no other end than its allocator's.
     if size >= bytes || size == 0 && !LOW.load(Ordering::Relaxed) { Ok(()) } else { probe(op, bytes) }
-}
-
-/// True where the system has so many bytes: for what takes them otherwise than from this module, and ends the process where there
-/// are none.
-pub(crate) fn is_to_be_had(bytes: usize) -> bool {
-    probe(NAMELESS, bytes).is_ok()
 }
 
 #[cold]
