@@ -29,6 +29,16 @@ def run(program, T):
         return type(error)
 
 
+def same(program):
+    """A program tells the same in both libraries, or raises errors of one class."""
+    expected = run(program, torch)
+    found = run(program, fg)
+    if isinstance(expected, type):
+        assert found is expected
+        return
+    assert repr(found) == repr(expected) or np.testing.assert_allclose(found, expected, rtol=1e-12) is None
+
+
 def leaf(T, *values):
     return T.tensor(list(values) or [1.0, 2.0], dtype=T.float64, requires_grad=True)
 
@@ -420,12 +430,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs(name):
-    expected = run(PROGRAMS[name], torch)
-    found = run(PROGRAMS[name], fg)
-    if isinstance(expected, type):
-        assert found is expected
-        return
-    assert repr(found) == repr(expected) or np.testing.assert_allclose(found, expected, rtol=1e-12) is None
+    same(PROGRAMS[name])
 
 
 @pytest.mark.parametrize("run", [

@@ -43,7 +43,7 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
     let dims: SmallVec<[isize; 8]> =
         (0..given.len()).filter(|&d| d < lead || (shape[d - lead] == 1 && given[d] != 1)).map(|d| d as isize).collect();
     let summed = if dims.is_empty() { gradient } else { ops::sum::sum(&gradient, &dims, true, None)? };
-    ops::view::reshape(&summed, &signed(shape))
+    ops::view::reshape(&summed, &ops::view::signed(shape))
 }
 
 /// The sum of two gradients of one output, into the first where nobody else has it.
@@ -91,14 +91,9 @@ fn first(leaf: &Tensor, gradient: Tensor) -> Result<Tensor> {
     }
     // The leaf may have been given data of another shape since: the gradient is spread over it where its order is another.
     let is_spread = !is_laid_out && gradient.shape() != leaf.shape();
-    let gradient = if is_spread { ops::view::expand(&gradient, &signed(leaf.shape()))? } else { gradient };
+    let gradient = if is_spread { ops::view::expand(&gradient, &ops::view::signed(leaf.shape()))? } else { gradient };
     let like = if gradient.shape() == leaf.shape() { leaf } else { &gradient };
     if recorded { ops::copy::recorded_as(&gradient, like) } else { ops::copy::clone_as(&gradient, like) }
-}
-
-/// Sizes as operations take them.
-fn signed(shape: &[usize]) -> SmallVec<[isize; 8]> {
-    shape.iter().map(|&s| s as isize).collect()
 }
 
 /// Adds a gradient to the one that is kept of a result: into new memory, as torch does it. The first is copied.

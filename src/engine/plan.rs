@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::arena::NodeRef;
 use crate::graph::mode;
 use crate::graph::node::Edge;
 use crate::graph::transform;
 use crate::kernels::parallel;
-use crate::memory::{filled, grow, reserve, reserved};
+use crate::memory::{ask, filled, grow, reserved};
 use crate::tensor::Tensor;
 
 /// The operation that errors name.
@@ -302,8 +302,8 @@ impl Plan {
         let mine = (self.number.pass as u64) << 32 | step as u64;
         let free = self.number.cell.is_some() && !self.number.is_other_live((before >> 32) as u32);
         if !free || mark.compare_exchange(before, mine, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            let room = reserve::asking(|| self.overflow.try_reserve(1));
-            room.map_err(|_| Error::OutOfMemory { op: OP, bytes: self.overflow.len() * size_of::<(usize, u32)>() })?;
+            let bytes = self.overflow.len() * size_of::<(usize, u32)>();
+            ask(OP, bytes, || self.overflow.try_reserve(1))?;
             self.overflow.insert(node.address(), step);
         }
         self.steps.push(Step {

@@ -13,11 +13,11 @@ use std::sync::{Arc, Weak};
 use super::arena::{NodeId, NodeRef};
 use super::meta::Meta;
 use crate::engine::plan;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::host;
 use crate::memory::shared::Shared;
 use crate::memory::spin::Spin;
-use crate::memory::{grow, reserve, reserved};
+use crate::memory::{ask, grow, reserved};
 use crate::tensor::{Batch, Tensor, ViewOf};
 
 /// Something that counts the references to it. Each of these is one.
@@ -241,8 +241,7 @@ impl Search {
     /// Where an object stands in the list.
     fn place(&mut self, object: Object) -> Result<usize> {
         let next = self.objects.len();
-        let room = reserve::asking(|| self.places.try_reserve(1));
-        room.map_err(|_| Error::OutOfMemory { op: OP, bytes: 2 * next * size_of::<(usize, u32)>() })?;
+        ask(OP, 2 * next * size_of::<(usize, u32)>(), || self.places.try_reserve(1))?;
         grow(OP, &mut self.objects, 1)?;
         grow(OP, &mut self.met, 1)?;
         let place = *self.places.entry(object.address()).or_insert(next as u32) as usize;

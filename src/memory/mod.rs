@@ -63,6 +63,14 @@ pub(crate) fn known<T>(found: Result<T>) -> T {
 /// Stands for the operation where it is not known.
 pub(crate) const NAMELESS: &str = "tensor";
 
+/// Lets a collection grow to so many bytes, which may be refused.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn ask<E>(op: &'static str, bytes: usize, grow: impl FnOnce() -> std::result::Result<(), E>) -> Result<()> {
+    reserve::asking(grow).map_err(|_| Error::OutOfMemory { op, bytes })
+}
+
 /// An empty vector with room for `count` values: for counts that come from a caller.
 ///
 /// # Errors
@@ -70,7 +78,7 @@ pub(crate) const NAMELESS: &str = "tensor";
 pub(crate) fn reserved<T>(op: &'static str, count: usize) -> Result<Vec<T>> {
     let mut all = Vec::new();
     let bytes = count.saturating_mul(size_of::<T>());
-    reserve::asking(|| all.try_reserve_exact(count)).map_err(|_| Error::OutOfMemory { op, bytes })?;
+    ask(op, bytes, || all.try_reserve_exact(count))?;
     Ok(all)
 }
 
@@ -84,7 +92,7 @@ pub(crate) fn grow<T>(op: &'static str, all: &mut Vec<T>, more: usize) -> Result
         return Ok(());
     }
     let bytes = all.len().saturating_add(more).saturating_mul(size_of::<T>());
-    reserve::asking(|| all.try_reserve(more)).map_err(|_| Error::OutOfMemory { op, bytes })
+    ask(op, bytes, || all.try_reserve(more))
 }
 
 /// Adds an item to such a list.

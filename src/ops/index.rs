@@ -309,10 +309,7 @@ fn truth(parts: &[Index], x: &Tensor, value: &Tensor) -> Result<Option<Truth>> {
 /// Writes a value into no copy of the tensor, which is counted and recorded as every write.
 fn write_nothing(x: &Tensor, value: &Tensor) -> Result<()> {
     let none = view::slice(&view::unsqueeze(x, 0)?, 0, 0, 0, 1)?;
-    if broadcast(OP, none.shape(), value.shape()).ok().is_none_or(|both| both[..] != *none.shape()) {
-        let (value, result) = (value.shape().to_vec(), none.shape().to_vec());
-        return Err(Error::IndexedShape { op: "index_put_", value, result });
-    }
+    check_spreads("index_put_", value, none.shape())?;
     inplace::copy_(&none, value).map(drop)
 }
 
@@ -331,16 +328,21 @@ fn same_dtype(x: &Tensor, value: &Tensor) -> Result<()> {
     if left == right { Ok(()) } else { Err(Error::DTypeMismatch { op: "index_put_", left, right }) }
 }
 
+/// An error unless a value broadcasts to what is selected.
+fn check_spreads(op: &'static str, value: &Tensor, result: &[usize]) -> Result<()> {
+    if broadcast(op, result, value.shape()).is_ok_and(|both| both[..] == *result) {
+        return Ok(());
+    }
+    Err(Error::IndexedShape { op, value: value.shape().to_vec(), result: result.to_vec() })
+}
+
 /// Writes a value that broadcasts into what is selected.
 fn write(selection: &Selection, x: &Tensor, value: &Tensor, indices: Indices) -> Result<()> {
     same_dtype(x, value)?;
     let shape = selection.list_shape(&indices);
     let ones = value.shape().iter().take_while(|&&size| size == 1).count();
     let value = squeezed(value, value.rank() - ones)?;
-    if broadcast(OP, &shape, value.shape()).ok().as_ref() != Some(&shape) {
-        let (value, result) = (value.shape().to_vec(), shape.to_vec());
-        return Err(Error::IndexedShape { op: "index_put_", value, result });
-    }
+    check_spreads("index_put_", &value, &shape)?;
     select::join(selection, x, &value, indices, Deed::Put, "IndexPutBackward0", None).map(drop)
 }
 
@@ -385,10 +387,7 @@ fn putting(a: &Arguments) -> Result<(Tensor, Selection, Indices, Deed)> {
             (parsed.view.clone(), selection(&parsed)?)
         }
     };
-    let shape = selection.list_shape(&indices);
-    if broadcast(a.op, &shape, values.shape()).ok().is_none_or(|both| both != shape) {
-        return Err(Error::IndexedShape { op: a.op, value: values.shape().to_vec(), result: shape.to_vec() });
-    }
+    check_spreads(a.op, values, &selection.list_shape(&indices))?;
     Ok((x, selection, indices, deed))
 }
 

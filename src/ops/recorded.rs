@@ -8,7 +8,7 @@ use crate::graph::forward;
 use crate::graph::meta::is_recorded;
 use crate::graph::node::{Backward, Derivative, Edge, Edges, Gradients, Label};
 use crate::graph::saved::Saved;
-use crate::memory::reserve;
+use crate::memory::ask;
 use crate::tensor::Tensor;
 use crate::tensor::layout::Shape;
 
@@ -161,9 +161,10 @@ pub(super) fn link_all(derivative: impl Derivative, inputs: &[&Tensor], results:
     }
     let recorded = is_recorded(inputs.iter().copied());
     let mut edges = Edges::new();
-    let bytes = inputs.len() * size_of::<Option<Edge>>();
-    let room = reserve::asking(|| edges.try_reserve(inputs.len()));
-    room.map_err(|_| Error::OutOfMemory { op: derivative.name(), bytes })?;
+    if inputs.len() > edges.capacity() {
+        let bytes = inputs.len() * size_of::<Option<Edge>>();
+        ask(derivative.name(), bytes, || edges.try_reserve(inputs.len()))?;
+    }
     edges.extend(inputs.iter().map(|x| if recorded { x.gradient_edge() } else { None }));
     let looks: SmallVec<[_; 1]> = results.iter().map(|y| (y.shape(), y.dtype())).collect();
     let node = NodeRef::keeping(derivative, edges, &looks)?;

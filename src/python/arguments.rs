@@ -16,7 +16,7 @@ use super::random::PyGenerator;
 use super::signature::{Default, Entry, Kind, Parameter, Signature};
 use super::tensor::PyTensor;
 use crate::error::Error;
-use crate::memory::{NAMELESS, reserve};
+use crate::memory::{NAMELESS, ask, grow};
 use crate::ops::{Arguments, Value};
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
@@ -390,18 +390,19 @@ fn tensor(object: &Bound<'_, PyAny>) -> Option<Value> {
 
 /// A list that says where there is no memory for another item.
 trait Growing<T>: std::default::Default + Extend<T> {
-    fn room(&mut self) -> Option<()>;
+    fn room(&mut self) -> crate::Result<()>;
 }
 
 impl<T> Growing<T> for Vec<T> {
-    fn room(&mut self) -> Option<()> {
-        if self.len() < self.capacity() { Some(()) } else { reserve::asking(|| self.try_reserve(1)).ok() }
+    fn room(&mut self) -> crate::Result<()> {
+        grow(NAMELESS, self, 1)
     }
 }
 
 impl<T> Growing<T> for SmallVec<[T; 4]> {
-    fn room(&mut self) -> Option<()> {
-        if self.len() < self.capacity() { Some(()) } else { reserve::asking(|| self.try_reserve(1)).ok() }
+    fn room(&mut self) -> crate::Result<()> {
+        let bytes = (self.len() + 1) * size_of::<T>();
+        if self.len() < self.capacity() { Ok(()) } else { ask(NAMELESS, bytes, || self.try_reserve(1)) }
     }
 }
 
@@ -418,7 +419,7 @@ fn sequence<T, All: Growing<T>>(
     for (n, item) in object.try_iter()?.enumerate() {
         let item = item?;
         let item = read(&item)?.ok_or_else(|| place.holds(&item, n + 1))?;
-        all.room().ok_or(Error::OutOfMemory { op: NAMELESS, bytes: (n + 1) * size_of::<T>() })?;
+        all.room()?;
         all.extend([item]);
     }
     Ok(Some(all))

@@ -95,28 +95,39 @@ unsafe fn made(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Py<PyAny>
     unsafe { Bound::from_owned_ptr_or_err(py, object) }.map(Bound::unbind)
 }
 
-/// A list of `count` objects: where there is no memory for one, Python's exception.
-pub fn list(py: Python<'_>, count: usize, mut item: impl FnMut(usize) -> PyResult<Py<PyAny>>) -> PyResult<Py<PyAny>> {
-    // SAFETY: a new list takes over the items in the places that it has for them.
+/// An item of a list or tuple is put in its place.
+type SetItem = unsafe extern "C" fn(*mut ffi::PyObject, ffi::Py_ssize_t, *mut ffi::PyObject) -> std::ffi::c_int;
+
+/// A new list or tuple with its items in their places.
+///
+/// # Safety
+/// `new` is one with places for the items that nobody else has, or null with an exception; `set` gives one of them away to it.
+unsafe fn with_items(
+    py: Python<'_>,
+    new: *mut ffi::PyObject,
+    set: SetItem,
+    items: impl Iterator<Item = PyResult<Py<PyAny>>>,
+) -> PyResult<Py<PyAny>> {
+    // SAFETY: as the caller says.
     unsafe {
-        let all = made(py, ffi::PyList_New(count as ffi::Py_ssize_t))?;
-        for n in 0..count {
-            ffi::PyList_SetItem(all.as_ptr(), n as ffi::Py_ssize_t, item(n)?.into_ptr());
+        let all = made(py, new)?;
+        for (n, item) in items.enumerate() {
+            set(all.as_ptr(), n as ffi::Py_ssize_t, item?.into_ptr());
         }
         Ok(all)
     }
 }
 
+/// A list of objects: where there is no memory for one, Python's exception.
+pub fn list(py: Python<'_>, items: impl ExactSizeIterator<Item = PyResult<Py<PyAny>>>) -> PyResult<Py<PyAny>> {
+    // SAFETY: the new list has a place for each item, and takes it over.
+    unsafe { with_items(py, ffi::PyList_New(items.len() as ffi::Py_ssize_t), ffi::PyList_SetItem, items) }
+}
+
 /// As [`list`], a tuple.
-pub fn tuple(py: Python<'_>, count: usize, mut item: impl FnMut(usize) -> PyResult<Py<PyAny>>) -> PyResult<Py<PyAny>> {
-    // SAFETY: a new tuple takes over the items in the places that it has for them, and nobody else has it yet.
-    unsafe {
-        let all = made(py, ffi::PyTuple_New(count as ffi::Py_ssize_t))?;
-        for n in 0..count {
-            ffi::PyTuple_SetItem(all.as_ptr(), n as ffi::Py_ssize_t, item(n)?.into_ptr());
-        }
-        Ok(all)
-    }
+pub fn tuple(py: Python<'_>, items: impl ExactSizeIterator<Item = PyResult<Py<PyAny>>>) -> PyResult<Py<PyAny>> {
+    // SAFETY: as in `list`.
+    unsafe { with_items(py, ffi::PyTuple_New(items.len() as ffi::Py_ssize_t), ffi::PyTuple_SetItem, items) }
 }
 
 /// A text, for which there may be no memory.
@@ -154,7 +165,7 @@ pub fn to_list(py: Python<'_>, t: &Tensor) -> PyResult<Py<PyAny>> {
 fn nested(py: Python<'_>, shape: &[usize], numbers: &mut impl Iterator<Item = Scalar>) -> PyResult<Py<PyAny>> {
     match shape {
         [] => to_python(py, numbers.next().unwrap_or(Scalar::Int(0))),
-        [size, rest @ ..] => list(py, *size, |_| nested(py, rest, numbers)),
+        [size, rest @ ..] => list(py, (0..*size).map(|_| nested(py, rest, numbers))),
     }
 }
 

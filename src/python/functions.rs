@@ -129,9 +129,7 @@ fn to_python(py: Python<'_>, output: Output, class: Option<&str>) -> PyResult<Py
     match output {
         Output::Tensor(t) | Output::Instead(t) => tensor::wrap(py, t),
         Output::Tensors(all) => {
-            let mut all = all.into_iter();
-            let all =
-                convert::tuple(py, all.len(), |_| all.next().map_or_else(|| Ok(py.None()), |t| tensor::wrap(py, t)))?;
+            let all = convert::tuple(py, all.into_iter().map(|t| tensor::wrap(py, t)))?;
             named(py, class, all.into_bound(py))
         }
     }

@@ -12,9 +12,8 @@ use super::dtype::{self, PyDType};
 use super::function::{self, PyContext};
 use super::saved;
 use super::tensor::{self, PyTensor};
-use crate::error::Error;
 use crate::graph::{Edge, NodeRef};
-use crate::memory::reserve;
+use crate::memory::ask;
 use crate::tensor::Tensor;
 use crate::tensor::scalar::Scalar;
 
@@ -55,12 +54,11 @@ pub fn wrap(py: Python<'_>, node: NodeRef) -> PyResult<Py<PyAny>> {
     let noted = {
         let mut objects = OBJECTS.lock();
         let objects = objects.get_or_insert_default();
-        let room = reserve::asking(|| objects.try_reserve(1));
-        room.map(|()| objects.insert(address, object.as_ptr() as usize)).map_err(|_| objects.len())
+        let bytes = 2 * objects.len() * size_of::<(usize, usize)>();
+        ask("grad_fn", bytes, || objects.try_reserve(1)).map(|()| objects.insert(address, object.as_ptr() as usize))
     };
     // The object goes with its lock free: it takes itself out.
-    let missing = |count| Error::OutOfMemory { op: "grad_fn", bytes: 2 * count * size_of::<(usize, usize)>() };
-    noted.map_err(missing)?;
+    noted?;
     Ok(object.unbind())
 }
 

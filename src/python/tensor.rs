@@ -82,8 +82,8 @@ impl PyTensor {
             return Err(PyTypeError::new_err("iteration over a 0-d tensor"));
         }
         let py = slf.py();
-        let mut rows = ok(guarded("iter", || view::unbind(t, 0)))?.into_iter();
-        let all = convert::list(py, rows.len(), |_| rows.next().map_or_else(|| Ok(py.None()), |t| wrap(py, t)))?;
+        let rows = ok(guarded("iter", || view::unbind(t, 0)))?;
+        let all = convert::list(py, rows.into_iter().map(|t| wrap(py, t)))?;
         Ok(all.bind(py).try_iter()?.into_any().unbind())
     }
 

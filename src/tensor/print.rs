@@ -7,9 +7,9 @@ use super::Tensor;
 use super::dtype::DType;
 use super::read::Reader;
 use super::scalar::Scalar;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::forward;
-use crate::memory::{grow, reserve};
+use crate::memory::{ask, grow};
 
 /// How tensors are printed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -217,8 +217,7 @@ impl Printer<'_> {
 
 /// Adds to a text that may become as long as a tensor is large.
 fn add(text: &mut String, part: &str) -> Result<()> {
-    let bytes = text.len() + part.len();
-    reserve::asking(|| text.try_reserve(part.len())).map_err(|_| Error::OutOfMemory { op: OP, bytes })?;
+    ask(OP, text.len() + part.len(), || text.try_reserve(part.len()))?;
     text.push_str(part);
     Ok(())
 }
