@@ -126,20 +126,6 @@ impl Walk {
             }
         }
     }
-
-    /// Calls `run(offset, length)` for each stretch of the innermost dimension within elements `start..end`.
-    #[inline]
-    pub fn runs(&self, operand: usize, start: usize, end: usize, mut run: impl FnMut(isize, usize)) {
-        let inner = self.inner();
-        let step = self.inner_stride(operand);
-        let mut at = start;
-        while at < end {
-            let within = at % inner;
-            let length = (inner - within).min(end - at);
-            run(self.offset(operand, at - within) + step * within as isize, length);
-            at += length;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -161,7 +147,7 @@ mod tests {
     fn runs_cover_a_range() {
         let walk = Walk::new(&[3, 4], &[&[1, 3]]);
         let mut seen = Vec::new();
-        walk.runs(0, 2, 11, |offset, n| (0..n).for_each(|i| seen.push(offset + 3 * i as isize)));
+        walk.each([0], 2, 11, |[offset], n| (0..n).for_each(|i| seen.push(offset + 3 * i as isize)));
         assert_eq!(seen, vec![6, 9, 1, 4, 7, 10, 2, 5, 8]);
     }
 

@@ -28,5 +28,6 @@ pub mod softmax;
 pub mod sort;
 pub mod source;
 pub mod tally;
+mod transpose;
 pub mod vector;
 pub mod windows;

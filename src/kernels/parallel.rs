@@ -1,7 +1,9 @@
 //! One pool of threads for kernels and graph, made when first needed and made anew in a forked child.
 
+mod crew;
+
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::ptr::null;
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -17,12 +19,14 @@ use crate::fork;
 use crate::host::host;
 use crate::memory::spin::Spin;
 
+use crew::Workers;
+
 /// How many threads work at once, the caller among them; 0 until it is first asked for.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 struct Pool {
     threads: usize,
     forks: u32,
-    workers: Arc<ThreadPool>,
+    workers: Arc<Workers>,
 }
 
 static POOL: Spin<Option<Pool>> = Spin::new(None);
@@ -159,25 +163,6 @@ fn look() {
     }
 }
 
-/// Ends the work of helpers when the one they help ends in a panic.
-struct Released<'a>(&'a AtomicBool);
-
-impl Drop for Released<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
-}
-
-/// Runs a closure on a helper until `stop` is set.
-fn help(stop: &AtomicBool, work: impl FnOnce()) {
-    let done = catch_unwind(AssertUnwindSafe(|| Watch { stop, seen: None }.run(work)));
-    if let Err(panic) = done
-        && !(stop.load(Relaxed) && panic.downcast_ref::<Error>() == Some(&Error::Interrupted))
-    {
-        resume_unwind(panic);
-    }
-}
-
 /// Runs a closure whose kernels use this thread alone: for work that is one of several side by side.
 pub fn serially<R>(f: impl FnOnce() -> R) -> R {
     struct Restore(bool);
@@ -232,7 +217,7 @@ pub(crate) unsafe fn let_go() {
 
 /// New threads, all of which have started; `None` where they cannot be had. The C library ends the process where a thread
 /// finds no memory for its own variables, so nothing else is asked for until they have it.
-fn workers(threads: usize) -> Option<ThreadPool> {
+fn start(threads: usize) -> Option<ThreadPool> {
     let started = Arc::new(AtomicUsize::new(0));
     let count = started.clone();
     let start = move |_| {
@@ -247,8 +232,8 @@ fn workers(threads: usize) -> Option<ThreadPool> {
     Some(workers)
 }
 
-/// The pool of the present size in the present process, or `None` where threads cannot be had.
-pub fn pool() -> Option<Arc<ThreadPool>> {
+/// The threads of the present size in the present process, or `None` where threads cannot be had.
+fn workers() -> Option<Arc<Workers>> {
     fork::watch();
     let (threads, forks) = (num_threads(), fork::count());
     let mut slot = POOL.lock();
@@ -259,7 +244,7 @@ pub fn pool() -> Option<Arc<ThreadPool>> {
             // Its threads stayed in the parent: waiting for them would never end.
             std::mem::forget(stale);
         }
-        *slot = Some(Pool { threads, forks, workers: Arc::new(workers(threads)?) });
+        *slot = Some(Pool { threads, forks, workers: Arc::new(Workers::new(start(threads)?)) });
     }
     slot.as_ref().map(|p| p.workers.clone())
 }
@@ -268,7 +253,6 @@ pub fn pool() -> Option<Arc<ThreadPool>> {
 /// pool. Which thread takes which piece is left to chance, so pieces must not depend on each other.
 pub fn for_each(count: usize, body: impl Fn(usize) + Sync) {
     let helpers = num_threads().min(count).saturating_sub(1);
-    let workers = if helpers == 0 { None } else { pool() };
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
@@ -282,16 +266,10 @@ pub fn for_each(count: usize, body: impl Fn(usize) + Sync) {
             body(piece);
         }
     };
-    let Some(workers) = workers else { return work() };
-    let stop = AtomicBool::new(false);
-    workers.in_place_scope(|scope| {
-        for _ in 0..helpers {
-            scope.spawn(|_| help(&stop, work));
-        }
-        let released = Released(&stop);
-        work();
-        std::mem::forget(released);
-    });
+    match if helpers == 0 { None } else { workers() } {
+        Some(workers) => crew::together(&workers, helpers, &work),
+        None => work(),
+    }
 }
 
 /// Cuts `total` units into pieces of `grain` and runs `body(start, end)` on each.

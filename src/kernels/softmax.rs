@@ -1,10 +1,12 @@
 //! Softmax, its logarithm, and their derivatives, along the middle dimension of a row-major array seen as
 //! `[outer, length, inner]`: each line, or stretch of lines side by side, stays in the cache from the first to the last
-//! of its passes.
+//! of its passes. Short lines are turned, so that they lie side by side.
 
 use super::dispatch::{tier, tiered};
+use super::gemm::with_room;
 use super::parallel::{self, Apart};
 use super::reduce::kinds::Exponential;
+use super::transpose::transpose;
 
 /// Elements from which threads share the work.
 const GRAIN: usize = 1 << 13;
@@ -12,6 +14,8 @@ const GRAIN: usize = 1 << 13;
 const WIDTH: usize = 64;
 /// Partial sums that a line is summed in.
 const LANES: usize = 32;
+/// The longest lines that are turned: they would leave most lanes without work.
+const SHORT: usize = LANES;
 
 /// What is computed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,15 @@ pub enum Kind {
     Softmax,
     /// `x - log(sum(exp(x)))`
     LogSoftmax,
+    /// `log(sum(exp(x)))`, one number for each line.
+    LogSum,
+}
+
+impl Kind {
+    /// The length of a line of results.
+    fn results(self, length: usize) -> usize {
+        if self == Kind::LogSum { 1 } else { length }
+    }
 }
 
 /// One array in, one out; the second is that of the gradients in derivatives.
@@ -87,6 +100,33 @@ unsafe fn forward_line<T: Exponential>(x: *const T, y: *mut T, n: usize, log: bo
             let scale = lanes!(n, T::ZERO, |i| *y.add(i), T::plus).inverse();
             each!((1, 0, n), |at, i| *y.add(at) = (*y.add(i)).times(scale));
         }
+    }
+}
+
+/// What is taken from every element before its exponential: the greatest, where that is finite.
+#[inline(always)]
+fn shift<T: Exponential>(top: T) -> T {
+    if top > T::LEAST && top < T::GREATEST { top } else { T::ZERO }
+}
+
+#[inline(always)]
+unsafe fn total_line<T: Exponential>(x: *const T, y: *mut T, n: usize) {
+    // SAFETY: the caller gives `n` elements of `x`, and one of `y`.
+    unsafe {
+        let shift = shift(lanes!(n, T::LEAST, |i| *x.add(i), greater));
+        *y = lanes!(n, T::ZERO, |i| (*x.add(i)).minus(shift).exp(), T::plus).log().plus(shift);
+    }
+}
+
+#[inline(always)]
+unsafe fn total_tile<T: Exponential>(x: *const T, y: *mut T, length: usize, step: usize, n: usize) {
+    let (mut top, mut total) = ([T::LEAST; WIDTH], [T::ZERO; WIDTH]);
+    // SAFETY: the caller gives `length` rows of `n` elements of `x`, at most `WIDTH`, and one row of `y`.
+    unsafe {
+        each!((length, step, n), |at, i| top[i] = greater(top[i], *x.add(at)));
+        each!((1, 0, n), |at, i| top[at] = shift(top[i]));
+        each!((length, step, n), |at, i| total[i] = total[i].plus((*x.add(at)).minus(top[i]).exp()));
+        each!((1, 0, n), |at, i| *y.add(at) = total[i].log().plus(top[i]));
     }
 }
 
@@ -173,62 +213,111 @@ bodies! {
         |x, g, y| forward_line(x, y, n, false), |length, step, n| forward_tile(x, y, length, step, n, false);
     log_line log_tile log_line_body log_tile_body:
         |x, g, y| forward_line(x, y, n, true), |length, step, n| forward_tile(x, y, length, step, n, true);
+    total_of_line total_of_tile total_line_body total_tile_body:
+        |x, g, y| total_line(x, y, n), |length, step, n| total_tile(x, y, length, step, n);
     soft_back soft_back_tile soft_back_body soft_back_tile_body:
         |x, g, y| backward_line(x, g, y, n, false), |length, step, n| backward_tile(x, g, y, (length, step, n), false);
     log_back log_back_tile log_back_body log_back_tile_body:
         |x, g, y| backward_line(x, g, y, n, true), |length, step, n| backward_tile(x, g, y, (length, step, n), true);
 }
 
-/// Writes the softmax of `x`, or its logarithm, into `y`.
+/// Writes the softmax of `x`, or what else is asked for, into `y`.
 ///
 /// # Panics
 /// Where the slices are not of the sizes given.
 pub fn forward<T: Exponential>(kind: Kind, x: &[T], y: &mut [T], length: usize, inner: usize) {
-    assert!(x.len() == y.len());
+    assert!(x.len() * kind.results(length) == y.len() * length);
     let (line, tile) = match kind {
         Kind::Softmax => (soft_line::<T>(tier()), soft_tile::<T>(tier())),
         Kind::LogSoftmax => (log_line::<T>(tier()), log_tile::<T>(tier())),
+        Kind::LogSum => (total_of_line::<T>(tier()), total_of_tile::<T>(tier())),
     };
-    run(line, tile, x, x, y, length, inner);
+    run(line, tile, (x, None, y), (length, kind.results(length)), inner);
 }
 
-/// Writes the gradient of the input into `dx`, from the result `y` and its gradient `g`.
+/// Writes the gradient of the input into `dx`, from the result `y` and its gradient `g`; for [`Kind::LogSoftmax`] or
+/// [`Kind::Softmax`].
 ///
 /// # Panics
 /// As [`forward`].
 pub fn backward<T: Exponential>(kind: Kind, y: &[T], g: &[T], dx: &mut [T], length: usize, inner: usize) {
-    assert!(y.len() == dx.len() && g.len() == dx.len());
+    assert!(y.len() == dx.len() && g.len() == dx.len() && kind != Kind::LogSum);
     let (line, tile) = match kind {
         Kind::Softmax => (soft_back::<T>(tier()), soft_back_tile::<T>(tier())),
-        Kind::LogSoftmax => (log_back::<T>(tier()), log_back_tile::<T>(tier())),
+        _ => (log_back::<T>(tier()), log_back_tile::<T>(tier())),
     };
-    run(line, tile, y, g, dx, length, inner);
+    run(line, tile, (y, Some(g), dx), (length, length), inner);
 }
 
-fn run<T: Exponential>(line: Line<T>, tile: Tile<T>, x: &[T], g: &[T], y: &mut [T], length: usize, inner: usize) {
+/// Runs a kernel on all lines: those of `x` and `g` have `length` elements, and those of `y` as many results.
+fn run<T: Exponential>(
+    line: Line<T>,
+    tile: Tile<T>,
+    (x, g, y): (&[T], Option<&[T]>, &mut [T]),
+    (length, results): (usize, usize),
+    inner: usize,
+) {
     if y.is_empty() {
         return;
     }
     let target = Apart(y.as_mut_ptr());
     let outer = x.len() / (length * inner);
+    // SAFETY: the users of the addresses stay within the slices.
+    let at = |outer: usize, first: usize| unsafe {
+        let (from, to) = (outer * length * inner + first, outer * results * inner + first);
+        (x.as_ptr().add(from), g.map_or(x, |g| g).as_ptr().add(from), target.get().add(to))
+    };
+    let grain = |lines: usize| (GRAIN / (length * lines)).max(1);
+    if inner == 1 && length <= SHORT {
+        return parallel::for_each_range(outer.div_ceil(WIDTH), grain(WIDTH), |start, end| {
+            for first in (start..end).map(|piece| piece * WIDTH) {
+                // SAFETY: the lines lie in all slices, and lines are apart.
+                unsafe { turned(tile, at(first, 0), g.is_some(), (length, results), WIDTH.min(outer - first)) };
+            }
+        });
+    }
     if inner == 1 {
-        return parallel::for_each_range(outer, (GRAIN / length).max(1), |start, end| {
-            for at in (start..end).map(|i| i * length) {
-                // SAFETY: the line lies in all three slices, and lines are apart.
-                unsafe { line(x.as_ptr().add(at), g.as_ptr().add(at), target.get().add(at), length) };
+        return parallel::for_each_range(outer, grain(1), |start, end| {
+            for (x, g, y) in (start..end).map(|i| at(i, 0)) {
+                // SAFETY: as above.
+                unsafe { line(x, g, y, length) };
             }
         });
     }
     let across = inner.div_ceil(WIDTH);
-    parallel::for_each_range(outer * across, (GRAIN / (length * WIDTH.min(inner))).max(1), |start, end| {
+    parallel::for_each_range(outer * across, grain(WIDTH.min(inner)), |start, end| {
         for piece in start..end {
             let first = piece % across * WIDTH;
-            let at = piece / across * length * inner + first;
+            let (x, g, y) = at(piece / across, first);
             // SAFETY: as above, for stretches of lines.
-            unsafe {
-                let (x, g, y) = (x.as_ptr().add(at), g.as_ptr().add(at), target.get().add(at));
-                tile(x, g, y, length, inner, WIDTH.min(inner - first));
+            unsafe { tile(x, g, y, length, inner, WIDTH.min(inner - first)) };
+        }
+    });
+}
+
+/// Runs a kernel for lines side by side on `n` short lines that follow each other.
+///
+/// # Safety
+/// The lines are there; `g` is where it `is_given`.
+unsafe fn turned<T: Exponential>(
+    tile: Tile<T>,
+    (x, g, y): (*const T, *const T, *mut T),
+    is_given: bool,
+    (length, results): (usize, usize),
+    n: usize,
+) {
+    let size = length * WIDTH;
+    with_room(3 * size, |room: *mut T| {
+        let (from, to) = (room, room.wrapping_add(size));
+        let gradients = if is_given { room.wrapping_add(2 * size) } else { from };
+        // SAFETY: the caller's lines; each part of the room has the size of a tile.
+        unsafe {
+            transpose((x, length as isize), (from, WIDTH), (length, n));
+            if is_given {
+                transpose((g, length as isize), (gradients, WIDTH), (length, n));
             }
+            tile(from, gradients, to, length, WIDTH, n);
+            transpose((to, WIDTH as isize), (y, results), (n, results));
         }
     });
 }
@@ -240,10 +329,13 @@ mod tests {
     #[test]
     fn lines_sum_to_one_in_every_direction() {
         let x: Vec<f64> = (0..600).map(|i| ((i * 37) % 101) as f64 * 0.1 - 5.0).collect();
-        for (length, inner) in [(600, 1), (100, 1), (6, 100), (2, 3), (1, 6)] {
-            let (mut y, mut log) = (vec![0.0; 600], vec![0.0; 600]);
+        for (length, inner) in [(600, 1), (100, 1), (20, 1), (3, 1), (6, 100), (2, 3), (1, 6)] {
+            let (mut y, mut log, mut total) = (vec![0.0; 600], vec![0.0; 600], vec![0.0; 600 / length]);
             forward(Kind::Softmax, &x, &mut y, length, inner);
             forward(Kind::LogSoftmax, &x, &mut log, length, inner);
+            forward(Kind::LogSum, &x, &mut total, length, inner);
+            let of_line = |i: usize| i / (length * inner) * inner + i % inner;
+            assert!((0..600).all(|i| (x[i] - log[i] - total[of_line(i)]).abs() < 1e-13));
             assert!(y.iter().zip(&log).all(|(y, l)| (y - l.exp()).abs() < 1e-14));
             for line in 0..600 / length {
                 let at = line / inner * length * inner + line % inner;

@@ -180,6 +180,7 @@ pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
     if to_step.unsigned_abs().max(from_step.unsigned_abs()) >= FAR && target.dtype() == source.dtype() {
         let bits = match target.dtype().size() {
             1 => Some(DType::U8),
+            2 => Some(DType::I16),
             4 => Some(DType::I32),
             8 => Some(DType::I64),
             _ => None,
@@ -190,11 +191,7 @@ pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
     }
     let (to, from) = (Apart(target.data_ptr()), Apart(source.data_ptr()));
     parallel::for_each_range(target.numel(), GRAIN, |start, end| {
-        let mut at = start;
-        walk.runs(0, start, end, |to_offset, length| {
-            let within = at % walk.inner();
-            let from_offset = walk.offset(1, at - within) + from_step * within as isize;
-            at += length;
+        walk.each([0, 1], start, end, |[to_offset, from_offset], length| {
             // SAFETY: the walk stays within both tensors, whose storages are locked; ranges are disjoint.
             unsafe {
                 let (to, from) = (to.get().offset(to_offset * to_size), from.get().offset(from_offset * from_size));

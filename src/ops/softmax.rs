@@ -59,6 +59,9 @@ fn log_of_sum(x: &Tensor, plan: &Plan) -> Result<Tensor> {
         let nothing = sum::sum(x, &plan.dims, false, None)?;
         return unary::log(&super::view::reshape(&nothing, &super::view::signed(&plan.shape()))?);
     }
+    if let Some(y) = by_lines(x, plan)? {
+        return Ok(y);
+    }
     let greatest = extremum::amax(x, &plan.dims, true)?;
     let finite = compare::lt(&unary::abs(&greatest)?, f64::INFINITY)?;
     let shift = compare::where_(&finite, &greatest, 0.0)?;
@@ -69,6 +72,30 @@ fn log_of_sum(x: &Tensor, plan: &Plan) -> Result<Tensor> {
     };
     let shift = super::view::reshape(&shift, &super::view::signed(total.shape()))?;
     cast::to(&add(&unary::log(&total)?, &shift)?, x.dtype())
+}
+
+/// The longest lines whose exponentials are summed from one end to the other: longer ones in pieces, by many threads.
+const LONGEST: usize = 8192;
+
+/// As [`log_of_sum`], where the sums are over neighbouring dimensions of a tensor whose elements are there.
+fn by_lines(x: &Tensor, plan: &Plan) -> Result<Option<Tensor>> {
+    let (Some(&last), length) = (plan.dims.last(), plan.length()) else { return Ok(None) };
+    let are_lines = plan.dims.windows(2).all(|pair| pair[0] + 1 == pair[1]) && length <= LONGEST;
+    if !are_lines || x.is_pending() || !x.is_contiguous() || !matches!(x.dtype(), DType::F32 | DType::F64) {
+        return Ok(None);
+    }
+    let y = Tensor::uninitialized("logsumexp", &plan.shape(), x.dtype())?;
+    let inner = x.shape()[last as usize + 1..].iter().product();
+    let _access = Access::lock([(&**x.storage(), false)]);
+    // SAFETY: both are contiguous tensors of this type; `y` is new.
+    unsafe {
+        if x.dtype() == DType::F64 {
+            kernel::forward(Kind::LogSum, x.elements::<f64>(), y.elements_mut(), length, inner);
+        } else {
+            kernel::forward(Kind::LogSum, x.elements::<f32>(), y.elements_mut(), length, inner);
+        }
+    }
+    Ok(Some(y))
 }
 
 operation! {

@@ -8,7 +8,7 @@ use super::pack::{pack, packed_len, with_room};
 use super::{DEPTH, Product, View, ViewMut, for_each_part, library, pieces, tile, useful_threads, work};
 
 /// The multiply-adds that keep a thread busy longer than it takes to wake it: some microseconds.
-pub(super) const GRAIN: usize = if cfg!(test) { 1 << 10 } else { 400_000 };
+pub(super) const GRAIN: usize = if cfg!(test) { 1 << 10 } else { 200_000 };
 /// The multiply-adds of a block that is worth cutting smaller for the sake of threads that are held up.
 const LARGE: usize = if cfg!(test) { 1 << 12 } else { 1 << 22 };
 /// The multiply-adds after which a block may be ended: some tenths of a second.

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::tensor::dtype::{DType, UNSUPPORTED};
 use crate::tensor::scalar::Scalar;
 use order::{Turned, order_in_memory};
-use tiles::{PITCH, TILE, Tiles, turn};
+use tiles::{COLUMNS, LINE, PITCH, TILE, Tiles, turn};
 
 pub(crate) use computed::{Values, with_values};
 
@@ -196,7 +196,7 @@ unsafe fn run_as<T: Run>(
     let plan = Plan::<T>::new(op, program, numbers, inputs, params, outputs, shape)?;
     if let Some(across) = plan.across {
         let tiles = Tiles::new(&plan.walk, across);
-        parallel::for_each_range(tiles.count(), (grain(program) / (TILE * BLOCK)).max(1), |start, end| {
+        parallel::for_each_range(tiles.count(), (grain(program) / (TILE * COLUMNS)).max(1), |start, end| {
             plan.with_registers(|slots, room| {
                 // SAFETY: the caller of `run` vouches for the operands; tiles lie in the shape.
                 (start..end).for_each(|n| unsafe { plan.tile(slots, room, &tiles, n) });
@@ -355,10 +355,10 @@ impl<'a, T: Run> Plan<'a, T> {
         for (n, input) in self.inputs.iter().enumerate() {
             let Input::Array { .. } = input else { continue };
             let strides = &self.walk.strides[self.operand[n]];
-            if strides[last].unsigned_abs() < TILE {
+            if strides[last].unsigned_abs() < LINE {
                 continue;
             }
-            let near = (0..last).rev().find(|&d| strides[d] == 1 && self.walk.shape[d] >= TILE / 2);
+            let near = (0..last).rev().find(|&d| strides[d] == 1 && self.walk.shape[d] >= LINE / 2);
             if near.is_some() && (self.across.is_none() || self.across == near) {
                 self.across = near;
                 self.tiled.push(n as u8);
@@ -371,7 +371,7 @@ impl<'a, T: Run> Plan<'a, T> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let fitting = REGISTER_BYTES / (self.registers.max(1) * size_of::<T>());
         let longest = if fitting < LONG_BLOCK { fitting.next_power_of_two() / 2 } else { LONG_BLOCK };
-        self.block = longest.max(BLOCK).min(total.next_multiple_of(TILE));
+        self.block = longest.max(BLOCK).min(total.next_multiple_of(LINE));
         self.pitch = self.block + GAP / size_of::<T>();
         if !self.splats.is_empty() {
             self.number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -493,7 +493,7 @@ impl<'a, T: Run> Plan<'a, T> {
         let operand = self.operand[input];
         let (step, size) = (self.walk.inner_stride(operand), dtype.size() as isize);
         let mut target = to;
-        self.walk.runs(operand, start, end, |offset, length| {
+        self.walk.each([operand], start, end, |[offset], length| {
             // SAFETY: the walk stays within the input; the register holds a block.
             unsafe {
                 convert(data.offset(offset * size), step, target.cast(), 1, length);
@@ -526,7 +526,7 @@ impl<'a, T: Run> Plan<'a, T> {
     unsafe fn store(&self, number: usize, mut from: *const T, start: usize, end: usize) {
         let target = self.targets[number];
         let (step, size) = (self.walk.inner_stride(number), target.dtype.size() as isize);
-        self.walk.runs(number, start, end, |offset, length| {
+        self.walk.each([number], start, end, |[offset], length| {
             // SAFETY: the walk stays within the output; the register holds a block.
             unsafe {
                 (self.stores[number])(from.cast(), 1, target.data.offset(offset * size), step, length);

@@ -2,14 +2,18 @@
 
 use smallvec::SmallVec;
 
-use super::BLOCK;
 use crate::kernels::element::{Element, convert};
 use crate::kernels::gather::Walk;
+use crate::kernels::transpose::squares;
 
-/// Rows of a tile: what one line of the cache holds of most types.
-pub(super) const TILE: usize = 16;
+/// Elements that one line of the cache holds, of most types.
+pub(super) const LINE: usize = 16;
+/// Rows of a tile: some lines that follow each other, which memory gives faster than single ones.
+pub(super) const TILE: usize = 4 * LINE;
+/// Columns of a tile, which as a whole stays in the second-level cache.
+pub(super) const COLUMNS: usize = 256;
 /// Elements from one row of a tile to the next; a power of two would put all rows into the same places of the cache.
-pub(super) const PITCH: usize = BLOCK + 16;
+pub(super) const PITCH: usize = COLUMNS + LINE;
 
 /// Reads `rows` elements side by side for each of `columns` far apart, and writes them as columns.
 ///
@@ -24,17 +28,20 @@ pub(super) unsafe fn turn<S: Element, T: Element>(
     columns: usize,
 ) {
     let data = data.cast::<S>();
-    // SAFETY: the caller's.
+    // SAFETY: the caller's; elements of the same type need no conversion.
     unsafe {
-        let mut from = data.offset(offset);
+        let first = data.offset(offset);
+        let (down, across) =
+            if S::DTYPE == T::DTYPE { squares((first.cast(), step), (to, PITCH), (rows, columns)) } else { (0, 0) };
         for column in 0..columns {
-            if rows == TILE {
-                let side = from.cast::<[S; TILE]>().read_unaligned();
-                (0..TILE).for_each(|row| *to.add(row * PITCH + column) = convert(side[row]));
-            } else {
-                (0..rows).for_each(|row| *to.add(row * PITCH + column) = convert(*from.add(row)));
+            let from = first.wrapping_offset(step * column as isize);
+            let mut row = if column < across { down } else { 0 };
+            while row + LINE <= rows {
+                let line = from.add(row).cast::<[S; LINE]>().read_unaligned();
+                (0..LINE).for_each(|r| *to.add((row + r) * PITCH + column) = convert(line[r]));
+                row += LINE;
             }
-            from = from.wrapping_offset(step);
+            (row..rows).for_each(|row| *to.add(row * PITCH + column) = convert(*from.add(row)));
         }
     }
 }
@@ -59,20 +66,20 @@ impl Tiles {
 
     pub fn count(&self) -> usize {
         let others: usize = self.others.iter().map(|o| o.0).product();
-        others * self.columns.div_ceil(BLOCK) * self.rows.div_ceil(TILE)
+        others * self.columns.div_ceil(COLUMNS) * self.rows.div_ceil(TILE)
     }
 
     /// The first element of a tile, its rows and its columns. Tiles that follow each other share their columns.
     pub fn at(&self, number: usize) -> (usize, usize, usize) {
-        let (down, rest) = (self.rows.div_ceil(TILE), self.columns.div_ceil(BLOCK));
-        let (row, column) = (number % down * TILE, number / down % rest * BLOCK);
+        let (down, rest) = (self.rows.div_ceil(TILE), self.columns.div_ceil(COLUMNS));
+        let (row, column) = (number % down * TILE, number / down % rest * COLUMNS);
         let mut left = number / down / rest;
         let mut first = row * self.pitch + column;
         for &(size, step) in self.others.iter().rev() {
             first += left % size * step;
             left /= size;
         }
-        (first, TILE.min(self.rows - row), BLOCK.min(self.columns - column))
+        (first, TILE.min(self.rows - row), COLUMNS.min(self.columns - column))
     }
 }
 
