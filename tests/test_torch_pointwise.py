@@ -375,3 +375,31 @@ def test_results_lie_in_memory_as_torchs(seed):
                 np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-14)
         finally:
             fg.config.set_fusion(before is not None, before or 2)
+
+
+#: Sums of scaled terms, which both libraries round once.
+BLENDS = {
+    "add": lambda T, a, b, c: T.add(a, b, alpha=-0.01),
+    "sub": lambda T, a, b, c: T.sub(a, b, alpha=0.3),
+    "rsub": lambda T, a, b, c: T.rsub(a, b, alpha=0.3),
+    "add_": lambda T, a, b, c: a.clone().add_(b, alpha=-1e-3),
+    "sub_": lambda T, a, b, c: a.clone().sub_(b, alpha=1e-3),
+    "addcmul": lambda T, a, b, c: T.addcmul(a, b, c, value=0.1),
+    "addcmul plain": lambda T, a, b, c: T.addcmul(a, b, c),
+    "addcmul_": lambda T, a, b, c: a.clone().addcmul_(b, b, value=1 - 0.999),
+    "addcdiv": lambda T, a, b, c: T.addcdiv(a, b, c, value=-1e-3),
+    "addcdiv_": lambda T, a, b, c: a.clone().addcdiv_(b, c, value=-1e-3),
+    "lerp": lambda T, a, b, c: T.lerp(a, b, 0.3),
+    "lerp from the end": lambda T, a, b, c: T.lerp(a, b, 0.7),
+    "lerp_": lambda T, a, b, c: a.clone().lerp_(b, 1 - 0.9),
+    "lerp by tensors": lambda T, a, b, c: T.lerp(a, b, c.abs().clamp(max=1)),
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 40_000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", BLENDS)
+def test_steps_of_optimizers_have_the_same_bits(name, dtype, size):
+    operands = [np.random.default_rng(i).normal(size=size).astype(dtype) for i in range(3)]
+    ours, theirs = (BLENDS[name](T, *map(T.tensor, operands)) for T in (fg, torch))
+    assert np.array_equal(ours.numpy(), theirs.numpy())

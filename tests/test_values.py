@@ -532,3 +532,43 @@ def test_numbers_at_the_ends_of_integers():
             same(ours, theirs, dtype)
         assert x.max().item() == info.max and x.min().item() == info.min
         assert x.sum().item() == int(a.astype("int64").sum())
+
+
+def test_a_scaled_sum_is_rounded_once():
+    big, infinite = fg.tensor(3e38), fg.tensor(np.inf)
+    assert fg.add(-big, big, alpha=2).item() == big.item()
+    assert fg.sub(infinite, big, alpha=3).item() == np.inf
+    one = fg.ones(600)
+    assert fg.equal(fg.add(-one, one + 2**-23, alpha=1 + 2**-23), (one * 2**-22 + 2**-46))
+    assert fg.add(fg.tensor([2**31 - 1], dtype=fg.int32), fg.tensor([3], dtype=fg.int32), alpha=2).item() == 5 - 2**31
+
+
+def test_longest_numbers_of_numpy():
+    x, two = fg.ones(2), np.longdouble(2)
+    assert (x * two).tolist() == (two * x).tolist() == fg.full((2,), two).tolist() == [2, 2]
+    assert fg.tensor([two]).tolist() == [2] and x.clamp(two).tolist() == [2, 2] and (x < two).all()
+    x[0] = two
+    assert x.tolist() == [2, 1]
+    for call in (lambda: x + np.clongdouble(1), lambda: fg.tensor([np.clongdouble(1)]), lambda: x.fill_(np.clongdouble(1))):
+        with pytest.raises(TypeError):
+            call()
+
+
+@pytest.mark.parametrize("value", [300, -1.0, np.nan, np.inf, 1e30])
+def test_numbers_that_do_not_fit_where_a_mask_is_true(value):
+    x, mask, value = fg.tensor([7, 8], dtype=fg.uint8), fg.tensor([True, False]), fg.tensor(value)
+    for call in (lambda: x.masked_fill(mask, value), lambda: x.masked_fill_(mask, value), lambda: x.__setitem__(mask, value)):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            call()
+    assert x.tolist() == [7, 8] and x._version == 0
+
+
+def test_data_that_are_no_numbers_of_a_dtype():
+    for data in (None, [1, None], {1}, [object()]):
+        for make in (lambda data: fg.tensor(data, dtype=fg.float32), lambda data: fg.tensor(data, dtype=fg.int64), fg.Tensor):
+            with pytest.raises(TypeError):
+                make(data)
+    for data in (np.float32(1.5), [np.float32(1.5)], [fg.tensor(1.5)]):
+        with pytest.raises(TypeError, match="integer"):
+            fg.tensor(data, dtype=fg.int64)
+    assert fg.tensor([1.5, np.float64(2.5)], dtype=fg.int64).tolist() == [1, 2] and fg.tensor(np.float32(1.5), dtype=fg.bool).item()

@@ -74,6 +74,15 @@ impl<L: Real> Step<L> for MulAdd {
     }
 }
 
+struct WholeMulAdd;
+impl<L: Lane> Step<L> for WholeMulAdd {
+    const ARITY: usize = 3;
+    #[inline(always)]
+    fn eval(a: L, b: L, c: L, _d: L) -> L {
+        a * b + c
+    }
+}
+
 /// A step's arguments in the order of a call.
 macro_rules! call {
     ($name:ident, $a:ident, $b:ident,) => {
@@ -253,7 +262,10 @@ macro_rules! integers {
     ($($t:ty),*) => {$(
         impl Run for $t {
             fn instruction(op: OpCode, tier: Tier) -> Option<Loop<Self>> {
-                shared_loop(op, tier)
+                match op {
+                    OpCode::MulAdd => Some(step_loop::<Self, WholeMulAdd>(tier)),
+                    _ => shared_loop(op, tier),
+                }
             }
             const JOINS: bool = false;
             fn joined(_join: Join, _tier: Tier) -> Option<Loop<Self>> {

@@ -61,10 +61,10 @@ macro_rules! scaled {
 
 scaled! {
     /// `x + value a b`
-    ScaledProduct "addcmul" "AddcmulBackward0": |x, a, b, value| x + value * (a * b),
+    ScaledProduct "addcmul" "AddcmulBackward0": |x, a, b, value| (value * a).mul_add(b, x),
         |g| [g, g * (b * value), g * (a * value)];
     /// `x + value a / b`
-    ScaledQuotient "addcdiv" "AddcdivBackward0": |x, a, b, value| x + value * (a / b),
+    ScaledQuotient "addcdiv" "AddcdivBackward0": |x, a, b, value| x + (value * a) / b,
         |g| [g, g * (value / b), -g * (value * ((a / b) / b))];
 }
 
@@ -79,7 +79,7 @@ operation! {
 }
 impl Ternary for Addcmul {
     fn forward<L: Real>(x: L, a: L, b: L) -> L {
-        x + a * b
+        a.mul_add(b, x)
     }
     fn derivative<L: Real>(g: L, _x: L, a: L, b: L, _y: L) -> [L; 3] {
         [g, g * b, g * a]
@@ -140,7 +140,7 @@ impl Ternary for Lerp {
     fn forward<L: Real>(a: L, b: L, weight: L) -> L {
         let one = L::constant(1.0);
         let near_a = weight.abs().lt(L::constant(0.5));
-        L::select(near_a, a + weight * (b - a), b - (b - a) * (one - weight))
+        L::select(near_a, weight.mul_add(b - a, a), (a - b).mul_add(one - weight, b))
     }
     fn derivative<L: Real>(g: L, a: L, b: L, weight: L, _y: L) -> [L; 3] {
         [g * (L::constant(1.0) - weight), g * weight, g * (b - a)]

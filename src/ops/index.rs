@@ -244,7 +244,7 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
         inplace::check_writable("index_put_", x)?;
         inplace::check_apart("index_put_", x)?;
         if value.numel() == 1 {
-            let value = cast::to(&view::reshape(value, &[])?, x.dtype())?;
+            let value = mask::fitted("index_put_", &view::reshape(value, &[])?, x.dtype())?;
             let operands = [x.into(), mask.into(), (&value).into()];
             return pointwise::apply_in_place(MaskedPut::spec(), "index_put_", &operands).map(drop);
         }
@@ -283,7 +283,7 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     let mut tensors = parts.iter().filter(|part| matches!(part, Index::Tensor(_)));
     let is_one_mask = matches!((tensors.next(), tensors.next()), (Some(Index::Tensor(t)), None) if is_mask(t));
     if is_one_mask && value.numel() == 1 {
-        return write(&selection, &parsed.view, &cast::to(value, x.dtype())?, indices);
+        return write(&selection, &parsed.view, &mask::fitted("index_put_", value, x.dtype())?, indices);
     }
     write(&selection, &parsed.view, value, indices)
 }

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::formula::{Form, Operand, Rule, Ternary};
 use super::registry::{Arguments, Output, operation};
 use super::select::{self, Deed, Family, Kind, Selection};
-use super::{cast, copy, pointwise, view};
+use super::{batch, cast, copy, pointwise, view};
 use crate::error::{Error, Result};
 use crate::kernels::element::dispatch;
 use crate::kernels::lane::Real;
@@ -76,12 +76,20 @@ fn filling(a: &Arguments) -> Result<Filling> {
                 _ => value,
             }))
         }
-        Operand::Tensor(t) if t.rank() == 0 => Ok(Filling::Tensor(cast::to(t, x.dtype())?)),
+        Operand::Tensor(t) if t.rank() == 0 => Ok(Filling::Tensor(fitted(a.op, t, x.dtype())?)),
         Operand::Tensor(t) => {
             let expected = "a number or a tensor without dimensions as value";
             Err(Error::Rank { op: a.op, expected, shape: t.shape().to_vec() })
         }
     }
+}
+
+/// A tensor of one number as one of another dtype, which can hold it.
+pub(super) fn fitted(op: &'static str, t: &Tensor, dtype: DType) -> Result<Tensor> {
+    if !t.dtype().can_cast(dtype) || t.dtype().size() > dtype.size() {
+        batch::level([t]).map_or_else(|| t.item()?.check_fits(op, dtype), |_| Ok(()))?;
+    }
+    cast::to(t, dtype)
 }
 
 fn check_mask(op: &'static str, mask: &Tensor) -> Result<()> {

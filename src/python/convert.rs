@@ -35,8 +35,13 @@ pub fn number(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
         return Ok(Some(Scalar::Float(object.extract()?)));
     }
     if is_numpy_number(object) {
-        // NumPy's numbers know how to become Python's.
-        return number(&object.call_method0("item")?);
+        // NumPy's numbers know how to become Python's, but for the longest, which stay what they are.
+        let item = object.call_method0("item")?;
+        return match is_numpy_number(&item) {
+            false => number(&item),
+            true if item.getattr("dtype")?.getattr("kind")?.eq("f")? => Ok(Some(Scalar::Float(item.extract()?))),
+            true => Ok(None),
+        };
     }
     Ok(None)
 }
@@ -54,10 +59,11 @@ pub fn truth(object: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
     if object.is_instance_of::<PyBool>() {
         return Ok(Some(object.is_truthy()?));
     }
-    match is_numpy_number(object) {
-        true => truth(&object.call_method0("item")?),
-        false => Ok(None),
+    if !is_numpy_number(object) {
+        return Ok(None);
     }
+    let item = object.call_method0("item")?;
+    Ok(if item.is_instance_of::<PyBool>() { Some(item.is_truthy()?) } else { None })
 }
 
 /// An integer: an int, what has `__index__`, or the only one of a tensor.

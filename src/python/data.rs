@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyFloat, PyList, PyString, PyTuple};
 
 use super::convert::{number, ok};
 use super::error::guarded;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::memory::grow;
 use crate::ops::{cast, copy};
 use crate::tensor::Tensor;
-use crate::tensor::dtype::DType;
+use crate::tensor::dtype::{Category, DType};
 use crate::tensor::scalar::Scalar;
 
 /// The operation that messages name.
@@ -26,6 +26,8 @@ const DEEPEST: usize = 128;
 struct Data {
     numbers: Vec<Scalar>,
     shape: Vec<usize>,
+    /// The dtype that the call names.
+    asked: Option<DType>,
     /// The dtype that holds what was found so far.
     found: Option<DType>,
     /// An integer beyond int64.
@@ -47,7 +49,7 @@ pub fn tensor(object: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tenso
         let t = t.get().get().detach();
         return ok(guarded(OP, || cast::to(&copy::clone(&t)?, dtype.unwrap_or(t.dtype()))));
     }
-    if numpy::is_array(object) {
+    if numpy::is_array(object) && !matches!(number(object), Ok(Some(_))) {
         let shared = numpy::from_array(object, true)?;
         return ok(guarded(OP, || cast::to(&copy::contiguous_copy(&shared)?, dtype.unwrap_or(shared.dtype()))));
     }
@@ -55,7 +57,7 @@ pub fn tensor(object: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tenso
         let name = object.get_type().name()?;
         return Err(PyTypeError::new_err(format!("new(): invalid data type '{name}': expected numbers or sequences")));
     }
-    let mut data = Data { numbers: Vec::new(), shape: Vec::new(), found: None, large: None };
+    let mut data = Data { numbers: Vec::new(), shape: Vec::new(), asked: dtype, found: None, large: None };
     data.collect(object, 0)?;
     let dtype = dtype.or(data.found).unwrap_or_else(crate::tensor::default_dtype);
     data.check_large(dtype)?;
@@ -75,6 +77,7 @@ impl Data {
             let t = t.get().get();
             // A tensor of a single number stands for that number where one can stand.
             if t.numel() == 1 && (t.rank() == 0 || depth == self.shape.len()) {
+                self.whole(object, t.dtype())?;
                 return self.leaf(ok(guarded(OP, || t.item()))?, t.dtype(), depth);
             }
             return self.tensor(t, depth);
@@ -82,7 +85,7 @@ impl Data {
         if !object.is_instance_of::<PyString>() && numpy::is_array(object) {
             return self.tensor(&numpy::from_array(object, true)?, depth);
         }
-        self.open(length(object, depth, !self.numbers.is_empty())?, depth)?;
+        self.open(self.length(object, depth)?, depth)?;
         if let Ok(list) = object.cast::<PyList>() {
             return list.iter().try_for_each(|item| self.collect(&item, depth + 1));
         }
@@ -97,7 +100,13 @@ impl Data {
         match number(object) {
             Ok(Some(Scalar::Unsigned(_))) => {}
             Err(e) if e.is_instance_of::<PyOverflowError>(object.py()) => {}
-            found => return Ok(found?.map(|n| (n, numpy::scalar_dtype(object).unwrap_or(n.dtype())))),
+            found => {
+                let Some(n) = found? else { return Ok(None) };
+                if !object.is_instance_of::<PyFloat>() {
+                    self.whole(object, n.dtype())?;
+                }
+                return Ok(Some((n, numpy::scalar_dtype(object).unwrap_or(n.dtype()))));
+            }
         }
         let float: PyResult<f64> = object.extract();
         // The one that no float holds is the worse.
@@ -105,6 +114,16 @@ impl Data {
             self.large = Some(Large { shown: object.to_string(), is_float: float.is_ok() });
         }
         Ok(Some((Scalar::Float(float.unwrap_or(f64::INFINITY)), DType::I64)))
+    }
+
+    /// An error for floats among integers: Python's own are cut, and no others.
+    fn whole(&self, object: &Bound<'_, PyAny>, dtype: DType) -> PyResult<()> {
+        let cuts = self.asked.is_some_and(|asked| asked.category() == Category::Integer) && dtype.is_floating_point();
+        if !cuts {
+            return Ok(());
+        }
+        let name = object.get_type().name()?;
+        Err(PyTypeError::new_err(format!("{OP}: '{name}' object cannot be interpreted as an integer: {object}")))
     }
 
     /// Integers beyond int64 are numbers of floats, and true; an error where the tensor is of other numbers.
@@ -172,32 +191,34 @@ impl Data {
         }
     }
 
+    /// The length of a sequence; an error for what is none, also for text, of another class where it stands beside numbers.
+    fn length(&self, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<usize> {
+        let name = object.get_type().name()?;
+        if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
+            return Err(if !self.numbers.is_empty() {
+                PyTypeError::new_err(format!("new(): invalid data type '{name}': expected a number"))
+            } else {
+                PyValueError::new_err(format!("tensor: too many dimensions '{name}': expected numbers"))
+            });
+        }
+        // SAFETY: the object is alive.
+        let is_sequence = unsafe { ffi::PySequence_Check(object.as_ptr()) } == 1;
+        if !is_sequence {
+            let expected = "expected a number, a sequence of numbers, an array or a tensor";
+            return Err(match self.asked {
+                Some(dtype) => PyTypeError::new_err(format!("{OP}: {name} is no number of {dtype}: {expected}")),
+                None => PyRuntimeError::new_err(format!("{OP}: Could not infer dtype of {name}: {expected}")),
+            });
+        }
+        if depth >= DEEPEST {
+            return Err(PyValueError::new_err(format!(
+                "tensor: too many dimensions '{name}': the data is nested deeper than {DEEPEST} levels"
+            )));
+        }
+        object.len()
+    }
+
     fn holds(&mut self, dtype: DType) {
         self.found = Some(self.found.map_or(dtype, |d| d.promote(dtype)));
     }
-}
-
-/// The length of a sequence; an error for what is none, also for text, of another class where it stands beside numbers.
-fn length(object: &Bound<'_, PyAny>, depth: usize, beside_numbers: bool) -> PyResult<usize> {
-    let name = object.get_type().name()?;
-    if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
-        return Err(if beside_numbers {
-            PyTypeError::new_err(format!("new(): invalid data type '{name}': expected a number"))
-        } else {
-            PyValueError::new_err(format!("tensor: too many dimensions '{name}': expected numbers"))
-        });
-    }
-    // SAFETY: the object is alive.
-    let is_sequence = unsafe { ffi::PySequence_Check(object.as_ptr()) } == 1;
-    if !is_sequence {
-        return Err(PyRuntimeError::new_err(format!(
-            "tensor: Could not infer dtype of {name}: expected a number, a sequence of numbers, an array or a tensor"
-        )));
-    }
-    if depth >= DEEPEST {
-        return Err(PyValueError::new_err(format!(
-            "tensor: too many dimensions '{name}': the data is nested deeper than {DEEPEST} levels"
-        )));
-    }
-    object.len()
 }
