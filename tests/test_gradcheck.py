@@ -239,3 +239,31 @@ def test_verdicts_are_torchs():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert list(verdicts(fg, Function)) == list(verdicts(torch, torch.autograd.Function))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_functions_whose_results_change_their_look(fast):
+    x = fg.ones(1, dtype=fg.float64, requires_grad=True)
+    for what, function in (
+        ("shape", lambda x: fg.cat([x, x]) if x.item() >= 1 else x),
+        ("dtype", lambda x: x.float() if x.item() >= 1 else x),
+    ):
+        with pytest.raises(AssertionError, match=f"same {what} when inputs are perturbed"):
+            gradcheck(function, x, fast_mode=fast)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_passes_that_differ(fast):
+    class Shaky(fg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * (1 + fg.rand(grad.shape, dtype=grad.dtype) * 1e-7)
+
+    x = fg.ones(4, dtype=fg.float64, requires_grad=True)
+    with pytest.raises(RuntimeError, match="Backward is not reentrant"):
+        gradcheck(Shaky.apply, x, fast_mode=fast)
+    assert gradcheck(Shaky.apply, x, fast_mode=fast, nondet_tol=1e-5)

@@ -66,6 +66,11 @@ def difference(place: Place, source: int, direction: Tensor, eps: float, chosen:
             values.append([y.detach().clone() for y in place.evaluate() if chosen(y)])
     finally:
         memory.copy_(before)
+    for up, down in zip(*values, strict=True):
+        for what, first, second in (("shape", tuple(up.shape), tuple(down.shape)), ("dtype", up.dtype, down.dtype)):
+            assert first == second, (
+                f"Expected `func` to return outputs with the same {what} when inputs are perturbed up to eps, got {first} and {second}"
+            )
     return [_vector((up - down) / (2 * eps)) for up, down in zip(*values, strict=True)]
 
 

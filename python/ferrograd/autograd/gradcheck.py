@@ -267,6 +267,7 @@ class _Check:
         us = [draw.like(x) for x in place.sources()]
         vs = [draw.like(y) for y in place.outputs]
         passes = [_jacobian.pulled(place, n, v) for n, v in enumerate(vs)] if backward else []
+        again = [_jacobian.pulled(place, n, v) for n, v in enumerate(vs)] if backward else []
         for k, (i, u) in enumerate(zip(place.wanted, us)):
             differences = _jacobian.difference(place, i, u, self.eps, _jacobian.is_wanted)
             tangents = [] if backward else _jacobian.pushed(place, i, u)
@@ -277,6 +278,8 @@ class _Check:
                 atol = self.atol * u.sum().item() * v.sum().item()
                 if not self.close(analytical, numerical, atol):
                     self.fail_fast(backward, n, k, numerical, analytical)
+        for n, (first, second) in enumerate(zip(passes, again)):
+            self.compare_passes((k, n, pair) for k, pair in enumerate(zip(first, second)))
 
     def fail_fast(self, backward: bool, n: int, k: int, numerical: Tensor, analytical: Tensor) -> None:
         what = "Jacobian mismatch" if backward else "Jacobian computed with forward mode mismatch"
@@ -316,6 +319,11 @@ class _Check:
             try:
                 found = _ferrograd._grad(outputs, self.place.sources(), zeros, True, False, True, False)
             except RuntimeError as error:
+                warnings.warn(
+                    "Backwards compatibility: New undefined gradient support checking feature is enabled by default; "
+                    "call with check_undefined_grad=False where the function need not handle gradients that are None",
+                    stacklevel=4,
+                )
                 raise GradcheckError(
                     f"Expected backward function to handle undefined output grads (of outputs {sorted(missing)}), got: {error}"
                 ) from error
@@ -360,7 +368,7 @@ class _Check:
         for i, x in zip(self.place.wanted, self.place.sources()):
             tangents = [draw.like(x) for _ in range(2)]
             single = [_jacobian.pushed(self.place, i, t) for t in tangents]
-            level = _ferrograd._vmap_enter(2, "same")
+            level = _ferrograd._vmap_enter(2, "error")
             try:
                 found = _jacobian.pushed(self.place, i, _ferrograd._add_batch_dim(_ferrograd.stack(tangents), 0, level))
                 batched = [_ferrograd._remove_batch_dim(t, level, 2, 0) for t in found]
