@@ -224,7 +224,7 @@ pub enum Error {
     ImplicitGradient { shape: Vec<usize> },
     /// A starting gradient of another shape.
     #[error(
-        "Mismatch in shape: grad_output[{index}] has a shape of {grad:?} and output[{index}] has a shape of {output:?}"
+        "Mismatch in shape: grad_output[{index}] has a shape of torch.Size({grad:?}) and output[{index}] has a shape of torch.Size({output:?})."
     )]
     GradientShape { index: usize, grad: Vec<usize>, output: Vec<usize> },
     /// As many gradients as outputs are needed.
@@ -258,14 +258,14 @@ pub enum Error {
     InPlaceLeafView { op: &'static str },
     /// In place on a view that was made while gradients were not recorded.
     #[error(
-        "{op}: a view was created in no_grad mode and is being modified inplace with grad mode enabled; make the view where gradients are recorded, or write under no_grad()"
+        "{op}: A view was created in {mode} mode and is being modified inplace with grad mode enabled. Make the view where gradients are recorded, or write where they are not. (Of a view that came out of a custom Function: This view was created inside a custom Function, which does not tell how the view and its base depend on each other.)"
     )]
-    InPlaceUnrecordedView { op: &'static str },
+    InPlaceUnrecordedView { op: &'static str, mode: &'static str },
     /// In place on one of several outputs of one operation.
     #[error(
-        "{op}: Output {output} of {node} is a view and is being modified inplace. This view is the output of a function that returns multiple views, or it was created inside a custom Function (or because an input was returned as-is): such views cannot be modified inplace; clone() it first"
+        "{op}: Output {output} of {node} is a view and is being modified inplace. This view {origin}. Such views cannot be modified inplace; clone() it first"
     )]
-    InPlaceMultiView { op: &'static str, output: usize, node: &'static str },
+    InPlaceMultiView { op: &'static str, output: usize, node: &'static str, origin: &'static str },
     /// A hook gave a gradient where there is none.
     #[error(
         "{node}: can't replace a None gradient with a non-None value; a hook that is given None, as nothing depends on the tensor, must return None"
@@ -279,6 +279,11 @@ pub enum Error {
         "Output {output} of {node} is a view and its base or another view of its base has been modified inplace. This view was created inside a custom Function (or because an input was returned as-is), whose backward says nothing of the view as it is now; clone() the output of the custom Function"
     )]
     OutdatedView { output: usize, node: &'static str },
+    /// Differentiating a view that was made while gradients were not recorded, after its base was changed in place.
+    #[error(
+        "A view was created in {mode} mode and its base or another view of its base has been modified inplace with grad mode enabled: the history of the view is not known. Make the view where gradients are recorded, or change its base where they are not"
+    )]
+    StrayView { mode: &'static str },
     /// Keeping for backward what was made in inference mode.
     #[error(
         "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use no_grad() instead of inference_mode()."
@@ -346,6 +351,16 @@ pub enum Error {
     /// A dual tensor of a dtype without derivatives.
     #[error("Expected {what} to be floating point or complex, but got: {dtype}")]
     DualDType { what: &'static str, dtype: DType },
+    /// A tangent of another shape than its primal.
+    #[error(
+        "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. Tensor is of size {primal:?} while the given forward gradient is of size {tangent:?}."
+    )]
+    DualShape { primal: Vec<usize>, tangent: Vec<usize> },
+    /// A tangent that has a tangent itself, at the same level.
+    #[error(
+        "Trying to set a forward gradient that has a forward gradient at the same level {level} of its own: its tangent would be lost; take its primal by unpack_dual(), or enter another level"
+    )]
+    DualTangent { level: usize },
     /// Random numbers within `vmap` that was not told which.
     #[error(
         "{op}: vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags on vmap or perform the randomness operation out of vmap"

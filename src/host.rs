@@ -19,6 +19,8 @@ pub struct Host {
     pub origin: fn() -> Option<Arc<dyn Display + Send + Sync>>,
     /// Shows a warning.
     pub warn: fn(&str) -> Result<()>,
+    /// Writes to where errors are written.
+    pub report: fn(&str),
     /// Runs a closure while no other thread changes objects of the host language.
     pub attached: fn(&mut dyn FnMut()),
     /// How many references there are to an object.

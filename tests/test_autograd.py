@@ -416,3 +416,33 @@ def test_shared_arrays_are_told_apart_from_operands():
     array[:] = 100.0
     y.backward()
     assert x.grad.tolist() == [100.0, 100.0] and shared.tolist() == [100.0, 100.0]
+
+
+def test_second_derivatives_of_products_with_several_zeros_are_refused():
+    x = fg.ones(1, requires_grad=True)
+    source = fg.tensor([0.0, 0.0, 2.0], requires_grad=True)
+    places = fg.tensor([0, 0, 0])
+    y = fg.scatter_reduce(x, 0, places, source, "prod")
+    (first,) = fg.autograd.grad(y, source, create_graph=True)
+    assert first.tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(RuntimeError, match="Double backward is unsupported"):
+        first.sum().backward()
+
+
+def test_modes_of_tensors_made_in_inference_mode():
+    with fg.inference_mode():
+        x = fg.ones(1, 2)
+    assert fg.is_inference(x) and not fg.is_inference(x * 1)
+    assert not x.view(-1)._is_view() and x.view(-1)._base is None
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+        x.transpose_(0, 1)
+    with fg.autograd.set_multithreading_enabled(False):
+        assert not fg.autograd.is_multithreading_enabled()
+
+
+def test_versions_go_on_where_memory_is_replaced():
+    x = fg.ones(1)
+    x.resize_((2, 3))
+    assert x._version == 1
+    x.resize_as_(fg.ones(4))
+    assert x._version == 2

@@ -87,6 +87,19 @@ def unrecorded_view():
     view.add_(1)
 
 
+def stray_view():
+    """A view made where nothing is recorded, of what was changed since."""
+    base = leaf() * 1
+    with fg.no_grad():
+        view = base.view(-1)
+    base.mul_(2)
+    (view * 2).sum().backward()
+
+
+def tangent_of_a_tangent():
+    forward_ad.make_dual(fg.ones(1), forward_ad.make_dual(fg.ones(1), fg.ones(1)))
+
+
 def hook_gives(*results):
     y = leaf() * 2
     y.grad_fn.register_hook(lambda inputs, outputs: results)
@@ -240,6 +253,7 @@ CALLS = {
     "InPlaceUnrecordedView": (unrecorded_view, RuntimeError),
     "InPlaceMultiView": (lambda: (leaf() * 1).unbind()[0].add_(1), RuntimeError),
     "OutdatedView": (outdated_view, RuntimeError),
+    "StrayView": (stray_view, RuntimeError),
     "SavedInference": (lambda: leaf() * inference(), RuntimeError),
     "InPlaceInference": (lambda: inference().add_(1), RuntimeError),
     "InferenceGrad": (lambda: inference().requires_grad_(), RuntimeError),
@@ -257,6 +271,8 @@ CALLS = {
     "DualLevel": (lambda: within_a_level(lambda: _ferrograd._exit_dual_level(5)), RuntimeError),
     "NoDualLevel": (lambda: forward_ad.make_dual(fg.ones(1), fg.ones(1)), RuntimeError),
     "DualDType": (lambda: within_a_level(lambda: forward_ad.make_dual(fg.tensor([1]), fg.tensor([1]))), ValueError),
+    "DualShape": (lambda: within_a_level(lambda: forward_ad.make_dual(fg.ones(2), fg.ones(3))), RuntimeError),
+    "DualTangent": (lambda: within_a_level(tangent_of_a_tangent), RuntimeError),
     "InPlaceCaptured": (change_within_a_transform, RuntimeError),
     "SharedInput": (gradient_by_what_is_shared, RuntimeError),
     "GradDType": (lambda: fg.tensor([1]).requires_grad_(), RuntimeError),

@@ -321,3 +321,160 @@ def test_reentrant_to_any_depth():
     depth = fg.tensor(1000.0, requires_grad=True)
     Countdown.apply(depth).sum().backward()
     assert depth.grad.item() == 1.0
+
+
+def test_what_is_kept_is_let_go_of_where_the_class_asks_for_it():
+    class Once(Function):
+        clear_saved_tensors_on_access = True
+        reads = 1
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x.exp())
+            return x.exp()
+
+        @staticmethod
+        def backward(ctx, grad):
+            for _ in range(Once.reads):
+                (y,) = ctx.saved_tensors
+            return grad * y
+
+    x = fg.tensor([0.5], requires_grad=True)
+    Once.apply(x).backward()
+    assert x.grad.item() == pytest.approx(1.6487213)
+    y = Once.apply(x)
+    y.backward(retain_graph=True)
+    y.backward()
+    Once.reads = 2
+    with pytest.raises(RuntimeError, match="can only be accessed once"):
+        Once.apply(x).backward()
+
+
+def test_gradients_of_constant_outputs_may_stay_none():
+    seen = []
+
+    class Two(Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x * 2
+            ctx.mark_non_differentiable(y)
+            ctx._materialize_non_diff_grads = Two.zeros
+            return x * 3, y
+
+        @staticmethod
+        def backward(ctx, first, second):
+            seen.append(second)
+            return first * 3
+
+    for Two.zeros in (True, False):
+        Two.apply(fg.ones(2, requires_grad=True))[0].sum().backward()
+    assert seen[0].tolist() == [0.0, 0.0] and seen[1] is None
+
+
+def test_what_forward_asked_for_is_seen_until_the_call_ends():
+    class Marks(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            ctx.save_for_backward(x)
+            assert ctx.dirty_tensors[0] is x and ctx.to_save[0] is x
+            assert ctx.non_differentiable is None and ctx.saved_for_forward is None
+            assert ctx.materialize_grads
+            return x.mul_(2)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    y = Marks.apply(fg.ones(1, requires_grad=True) * 1)
+    assert y.grad_fn.dirty_tensors is None and y.grad_fn.to_save is None
+
+
+def test_marks_on_what_is_no_input():
+    class Stray(Function):
+        @staticmethod
+        def forward(ctx, x, view):
+            y = x * 1
+            y = y.view(-1) if view else y
+            ctx.mark_dirty(y)
+            return y
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad, None
+
+    x = fg.ones(2, requires_grad=True)
+    with pytest.warns(UserWarning, match="not an input"):
+        Stray.apply(x, False)
+    with pytest.raises(RuntimeError, match="not an input"):
+        Stray.apply(x, True)
+
+
+def test_jvp_that_leaves_the_tangent_of_a_changed_input():
+    from ferrograd.autograd import forward_ad
+
+    class Doubled(Function):
+        @staticmethod
+        def forward(ctx, x, works):
+            ctx.works = works
+            ctx.mark_dirty(x)
+            return x.mul_(2)
+
+        @staticmethod
+        def jvp(ctx, tangent, _):
+            return tangent.mul_(2) if ctx.works else tangent
+
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(fg.ones(2), fg.ones(2))
+        assert forward_ad.unpack_dual(Doubled.apply(dual, True)).tangent.tolist() == [2.0, 2.0]
+        with pytest.raises(RuntimeError, match="must modify the corresponding gradient inplace"):
+            Doubled.apply(dual, False)
+
+
+def test_jvp_sees_what_was_saved_for_it_alone():
+    class Kept(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * 1
+
+        @staticmethod
+        def jvp(ctx, tangent):
+            assert ctx.saved_tensors == ()
+            return tangent * 1
+
+    assert fg.func.jvp(Kept.apply, (fg.ones(1),), (fg.ones(1),))[1].tolist() == [1.0]
+
+
+def test_jvp_of_a_constant_output_gives_none():
+    class Constant(Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x * 1
+            ctx.mark_non_differentiable(y)
+            return y
+
+        @staticmethod
+        def jvp(ctx, tangent):
+            return tangent
+
+    with pytest.raises(RuntimeError, match="You should return None at that position"):
+        fg.func.jvp(Constant.apply, (fg.ones(1),), (fg.ones(1),))
+
+
+def test_views_that_functions_made_where_nothing_is_recorded():
+    class Whole(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x[:]
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad
+
+    x = fg.ones(2, requires_grad=True)
+    with fg.no_grad():
+        y = Whole.apply(x)
+    assert y.requires_grad == x[:].requires_grad
+    with pytest.raises(RuntimeError, match="A view was created in no_grad mode"):
+        y.zero_()

@@ -280,3 +280,40 @@ def test_one_thread():
         x = leaf(2.0)
         (x * x).backward()
     assert x.grad.item() == 4.0
+
+
+def test_a_pass_that_ends_at_a_result_runs_the_hooks_of_its_node():
+    calls = []
+    x = fg.tensor([2.0], requires_grad=True)
+    y = x * 3
+    y.grad_fn.register_prehook(lambda grads: calls.append("before"))
+    y.grad_fn.register_hook(lambda inputs, outputs: calls.append(("after", inputs[0], outputs[0].item())))
+    (y * 5).backward(inputs=[y])
+    assert calls == ["before", ("after", None, 5.0)]
+    assert y.grad.item() == 5.0 and x.grad is None
+
+
+def test_hooks_after_accumulation_share_the_first_gradient():
+    x = fg.ones(2, requires_grad=True)
+    node = (x * 1).grad_fn.next_functions[0][0]
+    x.register_post_accumulate_grad_hook(lambda leaf: (leaf.grad.add_(1), None)[1])
+    seen = []
+    node.register_hook(lambda _, grads: seen.append(grads[0].tolist()))
+    (x * 3).sum().backward()
+    assert seen == [[4.0, 4.0]] == [x.grad.tolist()]
+
+
+def test_hooks_on_the_gradient_are_listed():
+    x = fg.ones(1, requires_grad=True)
+    y = x * 2
+    assert x._backward_hooks is None and y._backward_hooks is None
+    for t in (x, y):
+        handle = t.register_hook(print)
+        assert t._backward_hooks == {handle.id: print}
+        handle.remove()
+        assert t._backward_hooks is None
+    with pytest.raises(RuntimeError, match="register_hook"):
+        x._backward_hooks = {}
+    for name in ("_backward_hooks", "_grad_fn", "data", "requires_grad"):
+        with pytest.raises(RuntimeError, match="cannot be deleted"):
+            delattr(x, name)

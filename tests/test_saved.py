@@ -198,3 +198,32 @@ def test_hooks_in_large_passes_run_on_the_thread_of_the_pass():
         y = sum(((x * i) @ x).tanh().sum() for i in range(6))
     y.backward()
     assert threads == {threading.get_ident()}
+
+
+def test_hooks_that_a_pass_enters_end_with_it():
+    seen = []
+
+    def unpack(value):
+        fg.autograd.graph.saved_tensors_hooks(lambda t: seen.append("kept") or t, lambda t: t).__enter__()
+        return value
+
+    x = fg.ones(2, requires_grad=True)
+    with fg.autograd.graph.saved_tensors_hooks(lambda t: t, unpack):
+        y = x.exp()
+    y.sum().backward()
+    x.exp()
+    assert seen == []
+
+
+def test_a_constant_that_hooks_hand_back_is_that_object():
+    x, c = fg.ones(2, requires_grad=True), fg.ones(2)
+    with fg.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        y = x * c
+    assert y.grad_fn._saved_other is c
+
+
+def test_hooks_that_are_no_pair_of_functions():
+    saved = fg.ones(1, requires_grad=True).exp().grad_fn._raw_saved_result
+    for wrong in ((print,), (1, 1), (print, None)):
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            saved.register_hooks(*wrong)

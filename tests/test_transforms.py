@@ -216,7 +216,7 @@ def test_dual_numbers():
         assert repr(dual) == "tensor([2.], tangent=tensor([1.]))"
         assert forward_ad.unpack_dual(x).tangent is None
         assert forward_ad.unpack_dual(dual.detach()).tangent is None
-        with pytest.raises(RuntimeError, match="tangent must look like"):
+        with pytest.raises(RuntimeError, match="forward gradient that has a different size"):
             forward_ad.make_dual(x, fg.ones(2))
         with pytest.raises(ValueError, match="floating point"):
             forward_ad.make_dual(fg.tensor([1]), fg.tensor([1]))
@@ -384,3 +384,18 @@ def test_a_batch_of_no_gradients_is_a_pass_of_its_own():
     x = fg.tensor([1.0, 2.0], requires_grad=True)
     with pytest.raises(RuntimeError, match="implicitly created only for scalar outputs"):
         fg.autograd.grad(x**2, x, is_grads_batched=True)
+
+
+def test_detaching_in_place_and_results_given_lose_no_tangent_silently():
+    from ferrograd.autograd import forward_ad
+
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(fg.ones(2), fg.ones(2))
+        copy = dual.clone()
+        copy.detach_()
+        assert forward_ad.unpack_dual(copy * 2).tangent is None
+        for operands, out in (((dual, dual), fg.ones(2)), ((fg.ones(2), fg.ones(2)), dual)):
+            with pytest.raises(NotImplementedError, match="out= function"):
+                fg.add(*operands, out=out)
+        with pytest.raises(ValueError, match="tangent"):
+            forward_ad.make_dual(fg.ones(2), fg.tensor([1, 2]))

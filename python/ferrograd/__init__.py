@@ -57,6 +57,7 @@ from ._functions import (
     einsum,
     equal,
     frombuffer,
+    is_inference,
     is_nonzero,
     is_same_size,
     is_tensor,

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from . import autograd as autograd, config as config, func as func, linalg as linalg, nn as nn, profiler as profiler, random as random, return_types as return_types, special as special, testing as testing, utils as utils
 from ._dtypes import finfo as finfo, iinfo as iinfo, is_complex as is_complex, is_floating_point as is_floating_point, set_default_tensor_type as set_default_tensor_type
-from ._functions import allclose as allclose, asarray as asarray, broadcast_shapes as broadcast_shapes, detach as detach, einsum as einsum, equal as equal, frombuffer as frombuffer, is_nonzero as is_nonzero, is_same_size as is_same_size, is_tensor as is_tensor, isclose as isclose, manual_seed as manual_seed, numel as numel, unravel_index as unravel_index
+from ._functions import allclose as allclose, asarray as asarray, broadcast_shapes as broadcast_shapes, detach as detach, einsum as einsum, equal as equal, frombuffer as frombuffer, is_inference as is_inference, is_nonzero as is_nonzero, is_same_size as is_same_size, is_tensor as is_tensor, isclose as isclose, manual_seed as manual_seed, numel as numel, unravel_index as unravel_index
 from ._size import Size as Size
 from ._tensor_str import set_printoptions as set_printoptions
 from .autograd.grad_mode import enable_grad as enable_grad, inference_mode as inference_mode, no_grad as no_grad, set_grad_enabled as set_grad_enabled
@@ -937,6 +937,10 @@ class Tensor:
     @property
     def _base(self) -> Tensor | None: ...
     def _is_view(self) -> _bool: ...
+    @property
+    def _backward_hooks(self) -> dict[Any, Any] | None: ...
+    @property
+    def _grad_fn(self) -> Any: ...
     @property
     def _version(self) -> _int: ...
     @property

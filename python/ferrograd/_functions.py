@@ -186,6 +186,18 @@ def unravel_index(indices: Tensor, shape) -> tuple[Tensor, ...]:
     return (counted % _ferrograd.tensor(sizes)).unbind(-1)
 
 
+def is_inference(input: Tensor) -> bool:
+    """True for tensors made in inference mode. Raises TypeError for what is no tensor.
+
+    >>> import ferrograd
+    >>> with ferrograd.inference_mode():
+    ...     x = ferrograd.ones(1)
+    >>> ferrograd.is_inference(x), ferrograd.is_inference(ferrograd.ones(1))
+    (True, False)
+    """
+    return _tensor("is_inference", "input", 1, input).is_inference()
+
+
 def is_tensor(obj: object) -> bool:
     """True for tensors.
 

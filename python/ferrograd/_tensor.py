@@ -98,6 +98,32 @@ for _name, _target in {
     setattr(Tensor, _name, _converter(_name, _target))
 
 
+def _get_hooks(self: Tensor) -> dict | None:
+    return _ferrograd._tensor_hooks(self) or self.__dict__.get("_backward_hooks")
+
+
+def _set_hooks(self: Tensor, hooks: dict | None) -> None:
+    if self.requires_grad:
+        raise RuntimeError("_backward_hooks cannot be assigned where a gradient is required: use register_hook, and remove() of its handle")
+    # No pass calls them.
+    self.__dict__["_backward_hooks"] = hooks
+
+
+def _get_grad_fn(self: Tensor):
+    return self.grad_fn
+
+
+def _undeletable(name: str):
+    def refuse(self: Tensor) -> None:
+        raise RuntimeError(f"the attribute '{name}' of a Tensor cannot be deleted")
+
+    return refuse
+
+
+Tensor._backward_hooks = property(_get_hooks, _set_hooks, _undeletable("_backward_hooks"))
+Tensor._grad_fn = property(_get_grad_fn, None, _undeletable("_grad_fn"))
+
+
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of another.
 

@@ -20,14 +20,24 @@ pub(super) fn inspected(node: &NodeRef, derive: impl FnOnce() -> Result<Gradient
         && let Some(host) = host()
     {
         let name = node.name();
-        (host.warn)(&match origin {
+        // Where warnings are errors, the error that was found is the one to raise.
+        let show = |text: &str| (host.warn)(text).unwrap_or_else(|_| (host.report)(text));
+        show(&match origin {
             Some(origin) => {
-                format!("Error detected in {name}. Traceback of forward call that caused the error:\n{origin}")
+                format!(
+                    "Error detected in {name}. Traceback of forward call that caused the error:\n{}",
+                    origin.lines()
+                )
             }
             None => format!(
                 "Error detected in {name}. No forward pass information available. Enable detect anomaly during forward pass for more information."
             ),
-        })?;
+        });
+        let mut cause = origin.and_then(anomaly::Origin::cause);
+        while let Some((node, origin)) = cause {
+            show(&anomaly::induced(node, origin));
+            cause = origin.cause();
+        }
     }
     checked
 }

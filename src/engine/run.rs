@@ -199,7 +199,7 @@ impl Run {
         let needs: SmallVec<[bool; 4]> =
             self.plan.targets[first..first + node.edges().len()].iter().map(wanted).collect();
         if !needs.contains(&true) {
-            return Ok(Gradients::new());
+            return self.hooks_alone(step, incoming);
         }
         let Some(extras) = node.extras() else {
             return self.derive(&Backward { gradients: incoming, needs: &needs, node });
@@ -211,6 +211,19 @@ impl Run {
             self.derive(&Backward { gradients: &incoming, needs: &needs, node })?
         };
         hooks::after(node, extras, found, &incoming)
+    }
+
+    /// A step that leads to nothing wanted: one that a pass was asked to end at runs its hooks, as torch's does.
+    #[inline]
+    fn hooks_alone(&self, step: &Step, incoming: &[Option<Tensor>]) -> Result<Gradients> {
+        let node = step.node();
+        match node.extras() {
+            Some(extras) if step.needed && self.plan.captures.is_none() => {
+                let incoming = hooks::before(node, extras, incoming)?;
+                hooks::after(node, extras, node.edges().iter().map(|_| None).collect(), &incoming)
+            }
+            _ => Ok(Gradients::new()),
+        }
     }
 
     #[inline]
@@ -300,14 +313,19 @@ impl Run {
             None => gradient,
             Some(extras) => hooks::before(node, extras, &[gradient])?.into_iter().next().flatten(),
         };
-        let kept = node.extras().is_some().then(|| gradient.clone());
+        // The first gradient becomes the leaf's own, and hooks see it there.
+        let first = leaf.requires_grad() && !graph::mode::is_grad_enabled() && leaf.grad().is_none();
+        let mut kept = if first || node.extras().is_none() { None } else { gradient.clone() };
         // A leaf that was frozen since gathers nothing; its hooks run.
         if let Some(gradient) = gradient.filter(|_| leaf.requires_grad()) {
             profiler::part("AccumulateGrad", || accumulate::into_leaf(leaf, gradient))?;
+            if first && node.extras().is_some() {
+                kept = leaf.grad().map(|g| g.detach());
+            }
         }
         accumulated.iter().try_for_each(|hook| hook(leaf))?;
         if let Some(extras) = self.plan.steps[target as usize].node().extras() {
-            hooks::after(self.plan.steps[target as usize].node(), extras, Gradients::new(), &[kept.flatten()])?;
+            hooks::after(self.plan.steps[target as usize].node(), extras, Gradients::new(), &[kept])?;
         }
         Ok(())
     }

@@ -12,7 +12,46 @@ use parking_lot::Mutex;
 use crate::host::host;
 
 /// Lines of a program.
-pub type Origin = Arc<dyn Display + Send + Sync>;
+type Lines = Arc<dyn Display + Send + Sync>;
+
+/// The lines that recorded a node or changed memory, and what they computed where they were of a backward pass.
+#[derive(Clone)]
+pub struct Origin {
+    lines: Lines,
+    cause: Option<Arc<Cause>>,
+}
+
+impl Origin {
+    /// The lines.
+    pub fn lines(&self) -> &dyn Display {
+        &*self.lines
+    }
+
+    /// The node whose derivative the lines computed, with the lines that recorded it.
+    pub fn cause(&self) -> Option<(&'static str, &Origin)> {
+        self.cause.as_ref().map(|cause| (cause.node, &cause.origin))
+    }
+}
+
+impl Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.lines)?;
+        let mut next = self.cause();
+        while let Some((node, origin)) = next {
+            write!(f, "\n{}", induced(node, origin))?;
+            next = origin.cause();
+        }
+        Ok(())
+    }
+}
+
+/// How the lines are shown that recorded a node whose derivative was computed.
+pub fn induced(node: &str, origin: &Origin) -> String {
+    format!(
+        "Previous calculation was induced by {node}. Traceback of forward call that induced the previous calculation:\n{}",
+        origin.lines
+    )
+}
 
 const ENABLED: u8 = 1;
 const CHECKS_NAN: u8 = 2;
@@ -52,29 +91,11 @@ struct Cause {
     origin: Origin,
 }
 
-/// Lines that a derivative was computed by, with those that recorded the node of the derivative.
-struct Induced(Origin, Cause);
-
-impl Display for Induced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cause { node, origin } = &self.1;
-        write!(
-            f,
-            "{}\nPrevious calculation was induced by {node}. Traceback of forward call that induced the previous \
-             calculation:\n{origin}",
-            self.0
-        )
-    }
-}
-
 /// The lines that are being run, and those that recorded the node whose derivative they compute.
 pub fn origin() -> Option<Origin> {
     let lines = host().and_then(|h| (h.origin)())?;
-    let cause = CAUSE.with_borrow(Option::clone);
-    Some(match cause {
-        Some(cause) => Arc::new(Induced(lines, cause)),
-        None => lines,
-    })
+    let cause = CAUSE.with_borrow(Option::clone).map(Arc::new);
+    Some(Origin { lines, cause })
 }
 
 /// Computes the derivative of a node that these lines recorded.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::anomaly::Origin;
 use super::cycles::{self, Holder, Object};
-use super::hooks::{HookHandle, Hooks, PostHook, PreHook, TensorHook};
+use super::hooks::{HeldHooks, HookHandle, Hooks, PostHook, PreHook, TensorHook};
 use crate::tensor::Tensor;
 
 /// What the host language keeps with a node.
@@ -122,6 +122,12 @@ impl Extras {
         let handle = hooks.add(hook, held);
         all.push((output, hooks));
         handle
+    }
+
+    /// Those of the hooks on the tensor that is an output which hold an object of the host language.
+    pub(crate) fn held_tensor_hooks(&self, output: u32) -> HeldHooks {
+        let all = self.tensor_hooks.lock();
+        all.iter().find(|(o, _)| *o == output).map_or_else(Vec::new, |(_, hooks)| hooks.held())
     }
 
     /// The hooks on the tensor that is an output.

@@ -163,12 +163,17 @@ pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tens
     if !primal.dtype().is_floating_point() {
         return Err(Error::DualDType { what: "primal", dtype: primal.dtype() });
     }
+    if !tangent.dtype().is_floating_point() {
+        return Err(Error::DualDType { what: "tangent", dtype: tangent.dtype() });
+    }
     if tangent.dtype() != primal.dtype() {
         return Err(Error::DTypeMismatch { op: "make_dual", left: primal.dtype(), right: tangent.dtype() });
     }
     if tangent.shape() != primal.shape() {
-        let (expected, given) = (primal.shape().to_vec(), tangent.shape().to_vec());
-        return Err(Error::Shape { op: "make_dual", what: "the tangent must look like the primal", expected, given });
+        return Err(Error::DualShape { primal: primal.shape().to_vec(), tangent: tangent.shape().to_vec() });
+    }
+    if bottom(tangent).tangent(level)?.is_some() {
+        return Err(Error::DualTangent { level });
     }
     // Changes in place of the dual and of views of it are the dual's: a view would hand them on to its base.
     let dual = if primal.is_connected() { view::alias(primal)? } else { transform::bare(primal)? };

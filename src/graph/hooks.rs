@@ -23,6 +23,9 @@ pub type PostHook = dyn Fn(&HookGradients, &HookGradients) -> Result<Option<Vec<
 /// The hooks of one kind at one moment.
 pub type All<F> = Vec<Arc<F>>;
 
+/// Hooks on a tensor with their numbers and the objects of the host language that they hold.
+pub type HeldHooks = Vec<(u64, usize, Arc<TensorHook>)>;
+
 /// Hooks of one kind, in the order of registration.
 pub struct Hooks<F: ?Sized>(Arc<List<F>>);
 
@@ -72,6 +75,13 @@ impl<F: ?Sized + Send + Sync + 'static> Hooks<F> {
     /// The hooks as they are now: one that is called may add and remove others.
     pub fn all(&self) -> All<F> {
         self.0.0.lock().iter().map(|hook| hook.call.clone()).collect()
+    }
+
+    /// The hooks as they are now that hold an object of the host language: their numbers, and these objects, which are there
+    /// as long as the hook is.
+    pub fn held(&self) -> Vec<(u64, usize, Arc<F>)> {
+        let held = |hook: &Hook<F>| (hook.held != 0).then(|| (hook.id, hook.held, hook.call.clone()));
+        self.0.0.lock().iter().filter_map(held).collect()
     }
 
     /// True where there are none.

@@ -9,7 +9,7 @@ use super::accumulator::AccumulateGrad;
 use super::arena::{NodeId, NodeRef};
 use super::cycles::{self, Object};
 use super::forward::Tangents;
-use super::hooks::{All, HookHandle, Hooks, LeafHook, TensorHook};
+use super::hooks::{All, HeldHooks, HookHandle, Hooks, LeafHook, TensorHook};
 use super::mode;
 use super::node::{Edge, Edges};
 use super::outdated::Outdated;
@@ -120,6 +120,11 @@ impl Meta {
         let state = self.state.lock();
         let rare = state.rare.as_ref()?;
         rare.tangents.iter().find(|t| t.0 == number).map(|(_, version, t)| (*version, t.clone()))
+    }
+
+    /// Removes all tangents and gives them.
+    pub(super) fn take_tangents(&self) -> Tangents {
+        self.state.lock().rare.as_mut().map(|rare| std::mem::take(&mut rare.tangents)).unwrap_or_default()
     }
 
     /// Sets or removes a tangent.
@@ -325,6 +330,8 @@ impl Tensor {
             });
         }
         if let Some(meta) = self.meta() {
+            let tangents = meta.take_tangents();
+            drop(tangents);
             let grad = meta.take_grad();
             meta.requires_grad.store(false, Ordering::Relaxed);
             // A leaf stays one, with its node.
@@ -365,16 +372,33 @@ impl Tensor {
         let Some(view) = self.view_of() else { return own.map(|(e, _)| e) };
         match own {
             Some((edge, version)) if version == self.version() => Some(edge),
-            Some((edge, _)) if view.bond == Bond::Apart => Some(self.outdated(edge)),
-            None if view.bond == Bond::Apart || !view.base.requires_grad() => None,
+            Some((edge, _)) if view.bond.is_apart() => Some(self.outdated(edge)),
+            None if view.bond.is_apart() => self.strayed().map(|mode| self.stray(mode)),
+            None if !view.base.requires_grad() => None,
             None if view.base.is_leaf() && !self.is_changed_view() => None,
             own => self.refreshed(&view.base, own.map(|(e, _)| e)),
         }
     }
 
+    /// For a view that was made where nothing is recorded, the mode that it was made in, where its base has a history and the
+    /// memory was changed since: nobody knows the history of the view.
+    pub fn strayed(&self) -> Option<&'static str> {
+        let view = self.view_of().filter(|v| v.bond.is_apart() && self.is_changed_view())?;
+        let recorded = self.meta().is_some_and(|m| m.state.lock().origin.edge().is_some());
+        let has_history = !recorded && view.base.requires_grad() && !view.base.is_leaf();
+        has_history.then_some(if view.bond == Bond::Inference { "inference" } else { "no_grad" })
+    }
+
+    /// The node behind a view that has strayed: differentiating it is an error.
+    fn stray(&self, mode: &'static str) -> Edge {
+        let outdated = Outdated { output: 0, of: "Invalid", mode: Some(mode) };
+        let edges = smallvec![self.view_of().and_then(|view| view.base.gradient_edge())];
+        Edge { node: NodeRef::new(outdated, edges, self.shape(), self.dtype()), output: 0 }
+    }
+
     /// The history of a view that cannot follow its base, which was changed in place: differentiating it is an error.
     fn outdated(&self, own: Edge) -> Edge {
-        let outdated = Outdated { output: own.output as usize, of: own.node.name() };
+        let outdated = Outdated { output: own.output as usize, of: own.node.name(), mode: None };
         let node = NodeRef::new(outdated, smallvec![Some(own)], self.shape(), self.dtype());
         self.set_history(Edge { node: node.clone(), output: 0 });
         Edge { node, output: 0 }
@@ -534,6 +558,15 @@ impl Tensor {
     pub(crate) fn leaf_hooks(&self) -> Option<(All<TensorHook>, All<LeafHook>)> {
         let state = self.meta()?.state.lock();
         state.rare.as_ref().map(|r| (r.hooks.tensor.all(), r.hooks.accumulated.all()))
+    }
+
+    /// The hooks on the gradient of the tensor that hold an object of the host language.
+    pub fn held_hooks(&self) -> HeldHooks {
+        if let Some(edge) = self.grad_fn() {
+            return edge.node.extras().map_or_else(Vec::new, |extras| extras.held_tensor_hooks(edge.output));
+        }
+        let held = |meta: &Meta| meta.state.lock().rare.as_ref().map(|rare| rare.hooks.tensor.held());
+        self.meta().and_then(held).unwrap_or_default()
     }
 
     /// True after [`Tensor::retain_grad`] on a result.

@@ -316,6 +316,31 @@ impl Snapshot {
     }
 }
 
+/// The hooks on saved values of this thread, as they are now again when this drops.
+#[must_use = "the hooks are put back when the guard drops"]
+pub struct HooksKept(Option<Stack>);
+
+impl HooksKept {
+    /// Notes the hooks.
+    #[inline]
+    pub fn new() -> HooksKept {
+        HooksKept(has(SAVED_HOOKS).then(|| HOOKS.with_borrow(Stack::clone)))
+    }
+}
+
+impl Drop for HooksKept {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.is_none() && !has(SAVED_HOOKS) {
+            return;
+        }
+        let disabled = HOOKS.with_borrow(|stack| stack.disabled.clone());
+        let before = self.0.take().unwrap_or(Stack { hooks: Vec::new(), disabled });
+        set(SAVED_HOOKS, !before.hooks.is_empty());
+        drop(HOOKS.replace(before));
+    }
+}
+
 /// Recording turned on or off until this drops.
 #[must_use = "the mode ends when the guard drops"]
 pub struct GradMode {

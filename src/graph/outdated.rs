@@ -11,6 +11,8 @@ pub(super) struct Outdated {
     pub output: usize,
     /// The name of that node.
     pub of: &'static str,
+    /// The mode that the view was made in, where no function made it.
+    pub mode: Option<&'static str>,
 }
 
 impl Derivative for Outdated {
@@ -18,7 +20,10 @@ impl Derivative for Outdated {
         self.of
     }
     fn backward(&self, _call: &Backward) -> Result<Gradients> {
-        Err(Error::OutdatedView { output: self.output, node: self.of })
+        Err(match self.mode {
+            Some(mode) => Error::StrayView { mode },
+            None => Error::OutdatedView { output: self.output, node: self.of },
+        })
     }
     fn take(&mut self, _keep: bool) -> Self {
         self.clone()

@@ -104,6 +104,11 @@ impl Saved {
         self.kind == Kind::Nothing
     }
 
+    /// True where a pass freed the value.
+    pub fn is_freed(&self) -> bool {
+        self.kind == Kind::Freed
+    }
+
     /// True where hooks took the value.
     pub fn is_packed(&self) -> bool {
         self.kind == Kind::Packed
@@ -411,6 +416,9 @@ impl Kept {
         if *given.shape() != self.shape[..] {
             let (expected, given) = (self.shape.to_vec(), given.shape().to_vec());
             return Err(Error::Unpacked { node, expected, given });
+        }
+        if self.edge.is_none() && !given.requires_grad() && given.dtype() == self.dtype {
+            return Ok(given);
         }
         let value = cast::to(&given.detach(), self.dtype)?;
         if let Some(edge) = &self.edge {

@@ -13,10 +13,10 @@ use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::mode::{is_grad_enabled, is_inference_mode_enabled};
 use crate::graph::node::Edge;
 use crate::graph::transform;
-use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout;
 use crate::tensor::scalar::Scalar;
+use crate::tensor::{Bond, Tensor, ViewOf};
 
 operation! {
     /// Writes the elements of another tensor, broadcast and converted, into this one. The gradient goes to the source.
@@ -195,14 +195,29 @@ pub(super) fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
     }
     match target.view_of() {
         None if target.is_leaf() => Err(Error::InPlaceLeaf { op }),
-        Some(view) if !view.is_writable() && target.grad_fn().is_none() => Err(Error::InPlaceUnrecordedView { op }),
+        Some(view) if !view.is_writable() => Err(unwritable(op, target, view)),
         Some(view) if view.base.is_leaf() => Err(Error::InPlaceLeafView { op }),
-        Some(view) if !view.is_writable() => {
-            let edge = target.grad_fn();
-            let (output, node) = edge.map_or((0, "a view"), |e| (e.output as usize, e.node.name()));
-            Err(Error::InPlaceMultiView { op, output, node })
-        }
         _ => Ok(()),
+    }
+}
+
+/// Why a view cannot be changed in place.
+fn unwritable(op: &'static str, target: &Tensor, view: &ViewOf) -> Error {
+    const SEVERAL: &str = "is the output of a function that returns multiple views";
+    const FUNCTION: &str = "was created inside a custom Function (or because an input was returned as-is)";
+    match target.grad_fn().filter(|_| target.strayed().is_none()) {
+        Some(edge) => {
+            let several = view.bond == Bond::Follows || edge.node.output_count() > 1;
+            let origin = if several { SEVERAL } else { FUNCTION };
+            Error::InPlaceMultiView { op, output: edge.output as usize, node: edge.node.name(), origin }
+        }
+        None if view.bond == Bond::Follows => {
+            Error::InPlaceMultiView { op, output: 0, node: "a view", origin: SEVERAL }
+        }
+        None => {
+            let mode = if view.bond == Bond::Inference { "inference" } else { "no_grad" };
+            Error::InPlaceUnrecordedView { op, mode }
+        }
     }
 }
 
@@ -212,7 +227,7 @@ pub(super) fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
 /// As [`check_history`], and for all views that cannot be rebased.
 pub(crate) fn check_recorded(op: &'static str, target: &Tensor) -> Result<()> {
     match target.view_of() {
-        Some(view) if !view.is_writable() && !target.requires_grad() => Err(Error::InPlaceUnrecordedView { op }),
+        Some(view) if !view.is_writable() && !target.requires_grad() => Err(unwritable(op, target, view)),
         _ => check_history(op, target),
     }
 }

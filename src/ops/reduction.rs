@@ -7,7 +7,9 @@ use super::registry::Arguments;
 use super::select::{self, Deed, Indices, Selection};
 use super::{arithmetic, cast, compare, copy, inplace};
 use crate::error::{Error, Result};
-use crate::graph::node::{Backward, Derivative, Gradients};
+use crate::graph::NodeRef;
+use crate::graph::meta::is_recorded;
+use crate::graph::node::{Backward, Derivative, Edge, Gradients};
 use crate::graph::saved::Saved;
 use crate::kernels::lookup::{Greatest, Least, Multiply, Put};
 use crate::tensor::Tensor;
@@ -179,6 +181,31 @@ impl Derivative for Reduction {
     }
 }
 
+/// The derivative of a gradient that has none of its own: of a product with several zeros, each of them is a factor of
+/// the other's.
+#[derive(Clone)]
+struct Once(&'static str);
+
+impl Derivative for Once {
+    fn name(&self) -> &'static str {
+        "Error"
+    }
+    fn backward(&self, _call: &Backward) -> Result<Gradients> {
+        let what = "Double backward is unsupported for a product of several zeros that go to the same position";
+        Err(Error::Invalid { op: self.0, what: what.into() })
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
+
+fn once(op: &'static str, gradient: &Tensor) -> Tensor {
+    let result = gradient.detach();
+    let node = NodeRef::new(Once(op), smallvec![gradient.gradient_edge()], result.shape(), result.dtype());
+    result.set_history(Edge { node, output: 0 });
+    result
+}
+
 /// What a derivative was given and what was kept for it.
 struct Found<'a> {
     s: &'a Selection,
@@ -222,6 +249,11 @@ impl Found<'_> {
         let others = product(&self.x, &compare::where_(&alone, 1, &self.list)?)?;
         let replaced = self.taken(&arithmetic::mul(&self.g, &others)?)?;
         let divided = arithmetic::div(&self.taken(&arithmetic::mul(&self.g, &self.y)?)?, &nonzero(&self.list)?)?;
-        Ok((dx, compare::where_(&alone, &replaced, &divided)?))
+        let dlist = compare::where_(&alone, &replaced, &divided)?;
+        let several = compare::logical_and(&zero, &compare::logical_not(&alone)?)?;
+        if is_recorded([&dlist]) && several.to_scalars()?.iter().any(|s| s.as_bool()) {
+            return Ok((dx, once(self.s.op, &dlist)));
+        }
+        Ok((dx, dlist))
     }
 }

@@ -59,6 +59,7 @@ fn resized(op: &'static str, x: &Tensor, shape: &[usize]) -> Result<Output> {
     // SAFETY: the new block is the larger one, nobody else has it, and the old one is locked.
     unsafe { std::ptr::copy_nonoverlapping(x.storage().as_ptr(), larger.as_ptr(), x.storage().bytes()) };
     x.storage().bump(x.versioning());
+    larger.count_on(x.storage());
     Ok(Output::Instead(Tensor::new(larger, layout, x.dtype(), x.versioning())))
 }
 

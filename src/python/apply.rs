@@ -1,8 +1,10 @@
 //! `apply`: the call of a function that is written in Python, from its forward to the node behind its outputs.
 
+use std::ffi::CStr;
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use smallvec::SmallVec;
@@ -99,6 +101,24 @@ fn run_forward<'py>(
     function.call_method1("forward", PyTuple::new(py, all)?)
 }
 
+/// What is wrong with the memory of the tangent of an output that lies in an input's memory, if anything is.
+fn wrong_memory(dirty: bool, is_changed: bool, of_input: &Tensor, tangent: &Tensor) -> Option<&'static str> {
+    let shares = of_input.storage().as_ptr() == tangent.storage().as_ptr();
+    match () {
+        () if dirty && !(shares && is_changed) => Some(
+            "An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is modifying an input inplace, then the jvp function must modify the corresponding gradient inplace.",
+        ),
+        () if dirty => None,
+        () if tangent.view_of().is_none() || tangent.is_same(of_input) => Some(
+            "A custom Function's forward is returning a view (or an input as-is) but the jvp is not returning a view.",
+        ),
+        () if shares => None,
+        () => Some(
+            "A custom Function is returning a view but the jvp is not returning a view of the given grad input (where that is a view: the jvp is not returning a view of the same base as the given grad input).",
+        ),
+    }
+}
+
 /// A call whose forward has run.
 struct Finishing<'a, 'py> {
     function: &'a Bound<'py, PyType>,
@@ -115,6 +135,8 @@ struct Returned {
     tensor: Tensor,
     dirty: bool,
     differentiable: bool,
+    /// False for what forward marked as without gradient, and for what has no derivatives.
+    may_move: bool,
 }
 
 impl<'py> Finishing<'_, 'py> {
@@ -177,7 +199,11 @@ impl<'py> Finishing<'_, 'py> {
         node: Option<&NodeRef>,
     ) -> PyResult<()> {
         let mut given = vec![self.context.clone().into_any().unbind()];
-        let materialize = self.context.get().state.lock().materialize;
+        let materialize = {
+            let mut state = self.context.get().state.lock();
+            state.within_jvp = true;
+            state.materialize
+        };
         for (tangent, input) in tangents.iter().zip(self.inputs) {
             given.push(match (tangent, input) {
                 (Some(t), _) => wrap(py, t.clone())?,
@@ -187,7 +213,10 @@ impl<'py> Finishing<'_, 'py> {
                 _ => py.None(),
             });
         }
-        let found = forward::outside(level, || self.function.call_method1("jvp", PyTuple::new(py, given)?))?;
+        let versions: Vec<Option<u32>> = tangents.iter().map(|t| t.as_ref().map(Tensor::version)).collect();
+        let found = forward::outside(level, || self.function.call_method1("jvp", PyTuple::new(py, given)?));
+        self.context.get().state.lock().within_jvp = false;
+        let found = found?;
         let found = match found.cast::<PyTuple>() {
             Ok(all) => all.clone(),
             _ => PyTuple::new(py, [found])?,
@@ -202,8 +231,13 @@ impl<'py> Finishing<'_, 'py> {
             if let Some(y) = output
                 && !tangent.is_none()
             {
+                if !y.may_move {
+                    return Err(PyRuntimeError::new_err(format!(
+                        "Function's jvp returned a gradient at position {n}, but the corresponding forward output is not a differentiable Tensor. You should return None at that position instead."
+                    )));
+                }
                 let tangent = checked_tangent(n, &y.tensor, &tangent)?;
-                self.check_memory(y, tangents, &tangent)?;
+                self.check_memory(y, tangents, &versions, &tangent)?;
                 match node {
                     // Backward may read the output, and its derivative then has the tangent too.
                     Some(node) => forward::carry(node, n, &y.tensor, level, tangent),
@@ -216,19 +250,22 @@ impl<'py> Finishing<'_, 'py> {
 
     /// An output in the memory of an input has its tangent in the memory of the input's: changes in place of the one
     /// are changes of the other.
-    fn check_memory(&self, y: &Returned, tangents: &[Option<Tensor>], tangent: &Tensor) -> PyResult<()> {
+    fn check_memory(
+        &self,
+        y: &Returned,
+        tangents: &[Option<Tensor>],
+        versions: &[Option<u32>],
+        tangent: &Tensor,
+    ) -> PyResult<()> {
         let shares = |a: &Tensor, b: &Tensor| a.storage().as_ptr() == b.storage().as_ptr();
-        let of_input = self.inputs.iter().zip(tangents).find_map(|(x, t)| match (x, t) {
-            (Some(x), Some(t)) if shares(x, &y.tensor) => Some(t),
+        let of_input = self.inputs.iter().zip(tangents).zip(versions).find_map(|((x, t), version)| match (x, t) {
+            (Some(x), Some(t)) if shares(x, &y.tensor) => Some((t, *version != Some(t.version()))),
             _ => None,
         });
         match of_input {
-            Some(t) if y.tensor.numel() > 0 && (y.dirty || y.tensor.view_of().is_some()) && !shares(t, tangent) => {
-                Err(PyRuntimeError::new_err(if y.dirty {
-                    "An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is modifying an input inplace, then the jvp function must modify the corresponding gradient inplace."
-                } else {
-                    "A custom Function's forward is returning a view (or an input as-is) but the jvp is not returning a view."
-                }))
+            Some((t, is_changed)) if y.tensor.numel() > 0 && (y.dirty || y.tensor.view_of().is_some()) => {
+                wrong_memory(y.dirty, is_changed, t, tangent)
+                    .map_or(Ok(()), |message| Err(PyRuntimeError::new_err(message)))
             }
             _ => Ok(()),
         }
@@ -261,7 +298,9 @@ impl<'py> Finishing<'_, 'py> {
                     "a leaf Variable that requires grad has been used in an in-place operation.",
                 ));
             }
-            if self.recorded {
+            if !is_input(d) {
+                self.warn_not_input(d)?;
+            } else if self.recorded {
                 let name = interned(type_name(self.function.as_any()));
                 ok(inplace::check(name, d).and_then(|()| inplace::check_recorded(name, d)))?;
             }
@@ -271,25 +310,43 @@ impl<'py> Finishing<'_, 'py> {
                     "Some elements marked as dirty during the forward method were not returned as output. The {which} that are modified inplace must all be outputs of the Function."
                 )));
             }
+            if self.recorded && d.view_of().is_some() && given.iter().filter(|y| tensor_of(y).is_some()).count() > 1 {
+                return Err(PyRuntimeError::new_err(
+                    "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more than one Tensor. This is not supported by the current autograd engine: make a copy with .clone() of the view first, or return the other tensors from another Function.",
+                ));
+            }
         }
         Ok(())
+    }
+
+    /// What `mark_dirty` is told of a tensor that is no input: a warning, and an error for a view, whose base would have
+    /// to be told.
+    fn warn_not_input(&self, dirty: &Tensor) -> PyResult<()> {
+        const NOT_INPUT: &CStr = c"ctx.mark_dirty() received a tensor that was not an input. Only input Tensors that have been mutated should be passed to ctx.mark_dirty().";
+        if dirty.view_of().is_some() {
+            return Err(PyRuntimeError::new_err(NOT_INPUT.to_string_lossy().into_owned()));
+        }
+        let py = self.function.py();
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), NOT_INPUT, 1)
     }
 
     /// An output as a tensor of its own: forward may return an input as it is, or a tensor with another history.
     fn returned(&self, y: Tensor, dirty: &[Tensor], constant: &[Tensor]) -> PyResult<Returned> {
         let among = |all: &[Tensor]| all.iter().any(|t| t.is_same(&y));
         let (dirty, constant) = (among(dirty), among(constant));
-        let differentiable = self.recorded && !constant && y.dtype().is_floating_point();
+        let may_move = y.dtype().is_floating_point();
+        let differentiable = self.recorded && !constant && may_move;
         let is_input = self.inputs.iter().flatten().any(|x| x.is_same(&y));
         let tensor = match () {
             // Whatever history it had is not this function's.
+            () if !is_grad_enabled() && !constant && !is_input && y.view_of().is_some() => y,
             () if !differentiable && y.requires_grad() => y.detach(),
             () if dirty => y,
             () if is_input => ok(unrecorded(|| view::alias(&y)))?,
             () if y.is_connected() => y.detach(),
             () => y,
         };
-        Ok(Returned { tensor, dirty, differentiable })
+        Ok(Returned { tensor, dirty, differentiable, may_move: !constant && may_move })
     }
 
     fn node(&self, py: Python<'py>, outputs: &[Option<Returned>]) -> PyResult<NodeRef> {
@@ -301,14 +358,21 @@ impl<'py> Finishing<'_, 'py> {
         }
         let look = |y: &Returned| (y.tensor.shape().to_vec(), y.tensor.dtype());
         let looks: Vec<Option<(Vec<usize>, DType)>> = outputs.iter().map(|y| y.as_ref().map(look)).collect();
+        let constants = self.context.get().state.lock().materialize_constant;
+        let is_moved = |y: &Option<Returned>| y.as_ref().is_some_and(|y| y.differentiable);
         let call = Call {
             context: self.context.clone().into_any().unbind(),
             name: interned(type_name(self.context.as_any())),
             arguments,
-            outputs: looks.clone(),
+            outputs: looks
+                .iter()
+                .zip(outputs)
+                .map(|(look, y)| look.clone().filter(|_| constants || is_moved(y)))
+                .collect(),
             materialize: self.context.get().state.lock().materialize,
+            reads_once: self.function.getattr("clear_saved_tensors_on_access")?.is_truthy()?,
         };
-        let derivative = PythonFunction { call: Arc::new(call), saved: self.saved(py, outputs)? };
+        let derivative = PythonFunction { call: Arc::new(call), saved: Mutex::new(self.saved(py, outputs)?) };
         let looks: Vec<(&[usize], DType)> =
             looks.iter().map(|look| look.as_ref().map_or((&[][..], DType::F32), |(s, d)| (&s[..], *d))).collect();
         ok(NodeRef::keeping(derivative, edges, &looks))

@@ -37,7 +37,13 @@ pub(super) struct State {
     pub dirty: Option<Py<PyTuple>>,
     pub non_differentiable: Option<Py<PyTuple>>,
     pub materialize: bool,
+    /// Whether backward gets zeros for outputs that were marked as without gradient.
+    pub materialize_constant: bool,
     pub needs_input_grad: Option<Py<PyTuple>>,
+    /// True while `jvp` runs, which sees what was saved for it alone.
+    pub within_jvp: bool,
+    /// True once the kept values were read of a function that lets go of them then.
+    read_once: bool,
     /// The kept values of the backward passes that are running, the innermost last.
     running: Vec<(NodeRef, Vec<Kept>)>,
     /// The node and what it holds, from when Python was given this object as the node: who has it has the graph.
@@ -55,6 +61,21 @@ impl PyContext {
         let Some(node) = self.node.get().and_then(|id| id.upgrade()) else { return Ok(None) };
         let saved = node.saved().into_iter().map(|s| (s.source != NOTHING).then_some(s)).collect();
         Ok(Some((node, saved)))
+    }
+
+    /// Whether the class of the function asks to let go of what is kept once it was read.
+    fn lets_go(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let Ok(class) = slf.getattr(pyo3::intern!(slf.py(), "_forward_cls")) else { return Ok(false) };
+        class.getattr(pyo3::intern!(slf.py(), "clear_saved_tensors_on_access"))?.is_truthy()
+    }
+
+    /// Lets go of the kept values, as far as they are this pass's.
+    fn let_go(&self) {
+        let mut state = self.state.lock();
+        state.read_once = true;
+        let kept = state.running.last_mut().map(|(_, kept)| std::mem::take(kept));
+        drop(state);
+        drop(kept);
     }
 
     /// Adds the node and what it holds, where this object keeps them.
@@ -93,7 +114,10 @@ impl PyContext {
             dirty: None,
             non_differentiable: None,
             materialize: true,
+            materialize_constant: true,
             needs_input_grad: None,
+            within_jvp: false,
+            read_once: false,
             running: Vec::new(),
             held: None,
         };
@@ -225,30 +249,164 @@ impl PyContext {
     /// >>> y.grad_fn.saved_tensors
     /// (tensor([3.], requires_grad=True),)
     #[getter]
-    fn saved_tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+    fn saved_tensors<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        let (py, this) = (slf.py(), slf.get());
+        let shown =
+            |saved: &Option<Py<PyTuple>>| saved.as_ref().map_or_else(|| PyTuple::empty(py), |t| t.bind(py).clone());
         let for_forward = {
-            let state = self.state.lock();
-            if state.running.is_empty() { state.to_save_forward.as_ref().map(|t| t.clone_ref(py)) } else { None }
+            let state = this.state.lock();
+            state.within_jvp.then(|| shown(&state.to_save_forward))
         };
         if let Some(saved) = for_forward {
-            return Ok(saved.into_bound(py));
+            return Ok(saved);
         }
-        let Some((node, kept)) = self.kept()? else {
-            let state = self.state.lock();
-            let saved = state.to_save.as_ref();
-            return Ok(saved.map_or_else(|| PyTuple::empty(py), |t| t.bind(py).clone()));
+        let once = Self::lets_go(slf)?;
+        if once && this.state.lock().read_once {
+            return Err(PyRuntimeError::new_err(
+                "saved_tensors can only be accessed once when clear_saved_tensors_on_access=True is set on the autograd.Function: access it once, or set clear_saved_tensors_on_access=False",
+            ));
+        }
+        let Some((node, kept)) = this.kept()? else {
+            return Ok(shown(&this.state.lock().to_save));
         };
         let unpacked = kept.iter().map(|saved| match saved {
             Some(saved) => wrap(py, ok(saved.unpack_with_history(&node))?),
             None => Ok(py.None()),
         });
-        PyTuple::new(py, unpacked.collect::<PyResult<Vec<_>>>()?)
+        let unpacked = PyTuple::new(py, unpacked.collect::<PyResult<Vec<_>>>()?)?;
+        if once {
+            this.let_go();
+        }
+        Ok(unpacked)
+    }
+
+    /// The tensors that forward asked to keep, until the call ends; None before and after.
+    ///
+    /// >>> class Named(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         ctx.save_for_backward(x)
+    /// ...         print(ctx.to_save)
+    /// ...         return x * 1
+    /// >>> _ = Named.apply(ferrograd.ones(1))
+    /// (tensor([1.]),)
+    #[getter]
+    fn to_save(&self, py: Python<'_>) -> Option<Py<PyTuple>> {
+        self.state.lock().to_save.as_ref().map(|t| t.clone_ref(py))
+    }
+
+    #[setter]
+    fn set_to_save(&self, tensors: Option<Py<PyTuple>>) {
+        self.state.lock().to_save = tensors;
+    }
+
+    /// The tensors that forward asked to keep for `jvp`, until the call ends; None before and after.
+    ///
+    /// >>> class Named(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         ctx.save_for_forward(x)
+    /// ...         print(ctx.saved_for_forward)
+    /// ...         return x * 1
+    /// >>> _ = Named.apply(ferrograd.ones(1))
+    /// (tensor([1.]),)
+    #[getter]
+    fn saved_for_forward(&self, py: Python<'_>) -> Option<Py<PyTuple>> {
+        self.state.lock().to_save_forward.as_ref().map(|t| t.clone_ref(py))
+    }
+
+    #[setter]
+    fn set_saved_for_forward(&self, tensors: Option<Py<PyTuple>>) {
+        self.state.lock().to_save_forward = tensors;
+    }
+
+    /// The inputs that forward said it changed, until the call ends; None before and after.
+    ///
+    /// >>> class Named(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         print(ctx.dirty_tensors)
+    /// ...         return x * 1
+    /// >>> _ = Named.apply(ferrograd.ones(1))
+    /// None
+    #[getter]
+    fn dirty_tensors(&self, py: Python<'_>) -> Option<Py<PyTuple>> {
+        self.state.lock().dirty.as_ref().map(|t| t.clone_ref(py))
+    }
+
+    #[setter]
+    fn set_dirty_tensors(&self, tensors: Option<Py<PyTuple>>) {
+        self.state.lock().dirty = tensors;
+    }
+
+    /// The outputs that forward said have no gradient, until the call ends; None before and after.
+    ///
+    /// >>> class Named(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         print(ctx.non_differentiable)
+    /// ...         return x * 1
+    /// >>> _ = Named.apply(ferrograd.ones(1))
+    /// None
+    #[getter]
+    fn non_differentiable(&self, py: Python<'_>) -> Option<Py<PyTuple>> {
+        self.state.lock().non_differentiable.as_ref().map(|t| t.clone_ref(py))
+    }
+
+    #[setter]
+    fn set_non_differentiable(&self, tensors: Option<Py<PyTuple>>) {
+        self.state.lock().non_differentiable = tensors;
+    }
+
+    /// As what `set_materialize_grads` was last told.
+    ///
+    /// >>> class Named(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         print(ctx.materialize_grads)
+    /// ...         return x * 1
+    /// >>> _ = Named.apply(ferrograd.ones(1))
+    /// True
+    #[getter]
+    fn materialize_grads(&self) -> bool {
+        self.state.lock().materialize
+    }
+
+    #[setter(materialize_grads)]
+    fn set_materialize_grads_attribute(&self, value: bool) {
+        self.state.lock().materialize = value;
+    }
+
+    #[getter]
+    fn _materialize_non_diff_grads(&self) -> bool {
+        self.state.lock().materialize_constant
+    }
+
+    #[setter(_materialize_non_diff_grads)]
+    fn set_materialize_non_diff_grads(&self, value: bool) {
+        self.state.lock().materialize_constant = value;
+    }
+
+    /// True: what requires no gradient leaves no node.
+    ///
+    /// >>> class Same(ferrograd.autograd.Function):
+    /// ...     @staticmethod
+    /// ...     def forward(ctx, x):
+    /// ...         return x * 1
+    /// >>> Same.apply(ferrograd.ones(1, requires_grad=True)).grad_fn.requires_grad
+    /// True
+    #[getter]
+    fn requires_grad(&self) -> bool {
+        true
     }
 
     /// What `save_for_backward` kept, to let hooks take it.
     #[getter]
     fn _raw_saved_tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let node = self.node()?;
+        if node.saved().iter().any(Saved::is_freed) {
+            return ok(Err(crate::Error::GraphFreed { node: node.name() }));
+        }
         let count = node.saved().len();
         PyTuple::new(py, (0..count).map(|n| Py::new(py, PySaved::new(&node, n))).collect::<PyResult<Vec<_>>>()?)
     }
@@ -364,6 +522,8 @@ pub struct Call {
     /// Shape and dtype of every output; `None` for those that are not tensors.
     pub outputs: Vec<Option<(Vec<usize>, DType)>>,
     pub materialize: bool,
+    /// Whether the values that a pass takes are let go of once backward has read them.
+    pub reads_once: bool,
 }
 
 impl Holder for Call {
@@ -373,10 +533,15 @@ impl Holder for Call {
 }
 
 /// The derivative that a class of Python defines.
-#[derive(Clone)]
 pub struct PythonFunction {
     pub call: Arc<Call>,
-    pub saved: SmallVec<[Saved; 2]>,
+    pub saved: Mutex<SmallVec<[Saved; 2]>>,
+}
+
+impl Clone for PythonFunction {
+    fn clone(&self) -> Self {
+        PythonFunction { call: self.call.clone(), saved: Mutex::new(self.saved.lock().clone()) }
+    }
 }
 
 impl Derivative for PythonFunction {
@@ -389,11 +554,14 @@ impl Derivative for PythonFunction {
     }
 
     fn take(&mut self, keep: bool) -> Self {
-        PythonFunction { call: self.call.clone(), saved: self.saved.iter_mut().map(|s| s.take(keep)).collect() }
+        PythonFunction {
+            call: self.call.clone(),
+            saved: Mutex::new(self.saved.get_mut().iter_mut().map(|s| s.take(keep)).collect()),
+        }
     }
 
     fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
-        self.saved.iter_mut().for_each(f);
+        self.saved.get_mut().iter_mut().for_each(f);
     }
 
     fn links(&mut self, to: &mut Vec<Object>) {
@@ -408,7 +576,10 @@ impl Derivative for PythonFunction {
 impl PythonFunction {
     fn run(&self, py: Python<'_>, call: &Backward) -> PyResult<Gradients> {
         let context = self.call.context.bind(py).cast::<PyContext>()?;
-        let kept = self.saved.iter().map(|s| (s.source != NOTHING).then(|| s.clone())).collect();
+        let own =
+            if self.call.reads_once { std::mem::take(&mut *self.saved.lock()) } else { self.saved.lock().clone() };
+        let kept = own.into_iter().map(|s| (s.source != NOTHING).then_some(s)).collect();
+        context.get().state.lock().read_once = false;
         context.get().state.lock().running.push((call.node.clone(), kept));
         let found = self.gradients(py, call);
         let done = context.get().state.lock().running.pop();

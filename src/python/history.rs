@@ -30,6 +30,10 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Asked<'py> {
 /// The warning for asking a result of an operation for its gradient.
 const NOT_A_LEAF: &CStr = c"The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.";
 
+fn undeletable(attribute: &str) -> PyErr {
+    PyRuntimeError::new_err(format!("the attribute '{attribute}' of a Tensor cannot be deleted"))
+}
+
 #[pymethods]
 impl PyTensor {
     /// Whether gradients flow to this tensor.
@@ -53,6 +57,11 @@ impl PyTensor {
             return ok(Err(crate::Error::NotLeaf));
         }
         ok(self.get().set_requires_grad(requires.is_true()))
+    }
+
+    #[deleter]
+    fn delete_requires_grad(&self) -> PyResult<()> {
+        Err(undeletable("requires_grad"))
     }
 
     /// Asks for gradients, or no longer.
@@ -138,6 +147,9 @@ impl PyTensor {
     #[getter]
     fn grad_fn(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let t = self.get();
+        if let Some(mode) = t.strayed() {
+            return Err(crate::Error::StrayView { mode }.into());
+        }
         let edge = if t.requires_grad() { t.grad_fn() } else { None };
         // A value that hooks kept for a node may lead to a leaf at once.
         edge.filter(|e| e.node.leaf().is_none()).map(|e| node::wrap(py, e.node)).transpose()
@@ -167,6 +179,11 @@ impl PyTensor {
         };
         PyTensor::replace(slf, ok(slf.get().get().with_data(data.get().get()))?);
         Ok(())
+    }
+
+    #[deleter]
+    fn delete_data(&self) -> PyResult<()> {
+        Err(undeletable("data"))
     }
 
     /// The same elements without history: a leaf that requires no gradient, on the same memory. A change in place of one is seen

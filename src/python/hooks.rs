@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -144,11 +144,29 @@ impl PyTensor {
         let call = move |leaf: &Tensor| {
             attached(|py| {
                 let returned = hook.bind(py).call1((wrap(py, leaf.clone())?,))?;
-                if returned.is_none() { Ok(()) } else { Err(unexpected("None", &returned)?) }
+                if returned.is_none() {
+                    return Ok(());
+                }
+                if !returned.is_instance_of::<PyTensor>() {
+                    return Err(unexpected("None", &returned)?);
+                }
+                let message = "Tensor post accumulate grad hooks should return None. One returned a Tensor";
+                Err(PyRuntimeError::new_err(message))
             })
         };
         Ok(PyHandle(ok(self.get().register_post_accumulate_grad_hook_holding(Arc::new(call), held))?))
     }
+}
+
+/// The hooks on the gradient of a tensor, by their numbers.
+#[pyfunction]
+pub fn _tensor_hooks<'py>(py: Python<'py>, tensor: &Bound<'py, PyTensor>) -> PyResult<Bound<'py, PyDict>> {
+    let all = PyDict::new(py);
+    for (id, held, _hook) in tensor.get().get().held_hooks() {
+        // SAFETY: the hook, which is here, holds the object.
+        all.set_item(id, unsafe { Bound::from_borrowed_ptr(py, held as *mut _) })?;
+    }
+    Ok(all)
 }
 
 /// Calls `hook(grad_inputs, grad_outputs)` after the node's derivative ran.

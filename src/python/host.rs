@@ -20,6 +20,7 @@ pub fn install_host() {
         is_interruptible: interrupt::is_main_thread,
         origin,
         warn,
+        report,
         attached,
         owners: gc::owners,
         links: gc::links,
@@ -47,5 +48,12 @@ fn warn(text: &str) -> Result<()> {
             py.import("warnings")?.call_method1("warn", (text, category, 2)).map(drop)
         };
         warn().map_err(|e: PyErr| host_error(py, e))
+    })
+}
+
+fn report(text: &str) {
+    Python::attach(|py| {
+        // Where there is nowhere to write, the error that is reported says the rest.
+        let _ = py.import("sys").and_then(|sys| sys.getattr("stderr")?.call_method1("write", (format!("{text}\n"),)));
     })
 }

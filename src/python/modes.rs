@@ -161,6 +161,12 @@ pub fn _set_multithreading_enabled(enabled: bool) -> bool {
     mode::set_multithreading_enabled(enabled)
 }
 
+/// Whether backward passes of this thread may use others.
+#[pyfunction]
+pub fn _is_multithreading_enabled() -> bool {
+    mode::is_multithreading_enabled()
+}
+
 /// The number of the backward pass that calls this.
 #[pyfunction]
 pub fn _current_pass() -> u32 {

@@ -9,13 +9,13 @@ use super::convert::ok;
 use super::dtype::{PyDType, object};
 use super::error::{guarded, out_of_memory, silence_errors};
 use super::function::PyContext;
-use super::hooks::PyHandle;
+use super::hooks::{self, PyHandle};
 use super::host::install_host;
 use super::node::PyNode;
 use super::signature::entries;
 use super::tensor::{PyTensor, wrap};
 use super::{
-    apply, autograd, batch, data, device, forward, functions, modes, node, numpy, profiler, random, transform,
+    apply, autograd, batch, data, device, forward, functions, modes, node, numpy, profiler, random, saved, transform,
 };
 use crate::memory;
 use crate::ops::registry::Home;
@@ -315,6 +315,9 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(modes::_current_pass, module)?,
         wrap_pyfunction!(modes::_queue_callback, module)?,
         wrap_pyfunction!(modes::_pass_reaches, module)?,
+        wrap_pyfunction!(saved::_saved_values, module)?,
+        wrap_pyfunction!(modes::_is_multithreading_enabled, module)?,
+        wrap_pyfunction!(hooks::_tensor_hooks, module)?,
         wrap_pyfunction!(modes::_pass_is_limited, module)?,
         wrap_pyfunction!(profiler::_profiler_start, module)?,
         wrap_pyfunction!(profiler::_profiler_stop, module)?,

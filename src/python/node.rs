@@ -155,6 +155,11 @@ impl PyNode {
     /// The gradients of the inputs from those of the outputs, None for zeros: the derivative alone, without hooks.
     #[pyo3(signature = (*gradients))]
     fn __call__(&self, py: Python<'_>, gradients: Vec<Option<Bound<'_, PyTensor>>>) -> PyResult<Py<PyAny>> {
+        if gradients.len() != self.0.output_count() {
+            let (expected, given) = (self.0.output_count(), gradients.len());
+            let message = format!("{}: expected {expected} arguments, got {given} instead", self.0.name());
+            return Err(pyo3::exceptions::PyTypeError::new_err(message));
+        }
         let gradients = gradients.iter().map(|g| g.as_ref().map(|g| g.get().get().clone())).collect::<Vec<_>>();
         let found = ok(self.0.apply(&gradients))?;
         let shown = found.into_iter().map(|g| g.map_or_else(|| Ok(py.None()), |g| tensor::wrap(py, g)));

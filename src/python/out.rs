@@ -1,6 +1,6 @@
 //! The argument `out`: results written into tensors that the caller gives.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
+use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
@@ -9,6 +9,7 @@ use super::convert::ok;
 use super::functions::named;
 use super::signature::{Kind, Signature};
 use super::tensor::PyTensor;
+use crate::graph::forward;
 use crate::graph::mode::is_grad_enabled;
 use crate::ops::{Output, Value, copy, inplace};
 use crate::tensor::Tensor;
@@ -73,6 +74,11 @@ pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output, class: Opt
         return Err(PyTypeError::new_err(format!("{op}(): argument 'out' must be {expected} Tensors, got {given}")));
     }
     for (target, value) in targets.iter().zip(values) {
+        if !forward::levels([target.get().get(), value]).is_empty() {
+            return Err(PyNotImplementedError::new_err(format!(
+                "Trying to use forward AD with {op} that does not support it because it is an out= function"
+            )));
+        }
         write(op, target, value)?;
     }
     match output {

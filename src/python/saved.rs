@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::convert::{ok, to_python};
 use super::modes::PythonHooks;
-use super::tensor::wrap;
+use super::tensor::{PyTensor, wrap};
 use crate::graph::NodeRef;
 use crate::graph::saved::Saved;
 use crate::ops::names;
@@ -42,8 +43,16 @@ impl PySaved {
     }
 
     /// Lets `pack_hook` take the value; backward and who looks at the value get what `unpack_hook` makes of that.
-    fn register_hooks(&self, pack_hook: Py<PyAny>, unpack_hook: Py<PyAny>, py: Python<'_>) -> PyResult<()> {
-        let hooks = PythonHooks::new(py, "register_hooks", pack_hook, unpack_hook)?;
+    #[pyo3(signature = (*hooks), text_signature = "($self, pack_hook, unpack_hook)")]
+    fn register_hooks(&self, hooks: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let both = hooks.len() == 2 && hooks.iter().all(|hook| hook.is_callable());
+        if !both {
+            return Err(PyTypeError::new_err(format!(
+                "register_hooks(): incompatible function arguments: expected two functions (pack_hook, unpack_hook), got {hooks}"
+            )));
+        }
+        let (pack, unpack) = (hooks.get_item(0)?.unbind(), hooks.get_item(1)?.unbind());
+        let hooks = PythonHooks::new(hooks.py(), "register_hooks", pack, unpack)?;
         ok(self.node.hook_saved(self.place, Arc::new(hooks)))
     }
 
@@ -69,6 +78,13 @@ impl PySaved {
         let hooks: &dyn Any = &**saved.packed()?.0;
         Some(hooks.downcast_ref::<PythonHooks>()?.unpack.clone_ref(py))
     }
+}
+
+/// The values that the node behind a tensor keeps. They hold the node.
+#[pyfunction]
+pub fn _saved_values(tensor: &Bound<'_, PyTensor>) -> Vec<PySaved> {
+    let node = tensor.get().get().grad_fn().map(|edge| edge.node);
+    node.map_or_else(Vec::new, |node| (0..node.saved().len()).map(|n| PySaved::new(&node, n)).collect())
 }
 
 /// A kept value as Python has it: a tensor, a number, or None where there is none.

@@ -9,6 +9,7 @@ use super::convert::{self, Other, ok};
 use super::dtype::{self, PyDType};
 use super::error::{guarded, of_argument};
 pub use super::object::{PyTensor, wrap, wrap_result};
+use crate::graph::mode::is_grad_enabled;
 use crate::ops::{compare, view};
 use crate::tensor::Tensor;
 use crate::tensor::scalar::Scalar;
@@ -354,7 +355,8 @@ impl PyTensor {
     /// >>> ferrograd.zeros(2)[0]._is_view()
     /// True
     fn _is_view(&self) -> bool {
-        self.get().base().is_some()
+        // What is made in inference mode is tracked by nobody.
+        self.get().base().is_some() && !self.get().is_inference()
     }
 
     /// The tensor that this is a view of, or None. Raises nothing.
@@ -364,7 +366,8 @@ impl PyTensor {
     /// True
     #[getter]
     fn _base(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        self.get().base().map(|b| wrap(py, b.clone())).transpose()
+        let base = self.get().base().filter(|_| !self.get().is_inference());
+        base.map(|b| wrap(py, b.clone())).transpose()
     }
 
     /// The only element as a Python number: a bool, an int, or a float of 64 bits.
@@ -404,7 +407,7 @@ impl PyTensor {
     #[pyo3(signature = (*, force=None), text_signature = "($self, *, force=False)")]
     fn numpy<'py>(&self, py: Python<'py>, force: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         let force = force.map_or(Ok(false), |f| take_bool("numpy", "force", f))?;
-        if !force && self.get().requires_grad() {
+        if !force && self.get().requires_grad() && is_grad_enabled() {
             return Err(crate::Error::NumpyRequiresGrad.into());
         }
         ok(self.get().readable("reading the memory of a Tensor"))?;

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use crate::error::{Error, Result};
 use crate::graph::cycles::Object;
 use crate::graph::meta::Meta;
+use crate::graph::mode;
 use crate::memory::shared::Shared;
 use dtype::DType;
 use layout::Layout;
@@ -83,6 +84,20 @@ pub enum Bond {
     Follows,
     /// Made while nothing was recorded, or by a function of the user's: the history of neither says what the other's is.
     Apart,
+    /// As `Apart`, made in inference mode.
+    Inference,
+}
+
+impl Bond {
+    /// That of views which are made now, where nothing is recorded.
+    pub(crate) fn unrecorded() -> Bond {
+        if mode::is_inference_mode_enabled() { Bond::Inference } else { Bond::Apart }
+    }
+
+    /// True where neither history follows the other.
+    pub(crate) fn is_apart(self) -> bool {
+        self >= Bond::Apart
+    }
 }
 
 impl ViewOf {
@@ -194,7 +209,7 @@ impl Tensor {
 
     /// The same elements under another layout, as a view that writes go through. Without history: `ops::view` records.
     pub(crate) fn alias(&self, layout: Layout, recorded: bool) -> Tensor {
-        self.alias_with(layout, if recorded { Bond::Both } else { Bond::Apart })
+        self.alias_with(layout, if recorded { Bond::Both } else { Bond::unrecorded() })
     }
 
     /// As [`Tensor::alias`], with a bond; the view of a view has the looser one of the two.

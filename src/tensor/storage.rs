@@ -277,6 +277,13 @@ impl Buffer {
         self.versions[counter.counter()].load(Relaxed)
     }
 
+    /// Goes on with the counts of the memory whose place this one takes.
+    pub fn count_on(&self, before: &Buffer) {
+        for (now, before) in self.versions.iter().zip(&before.versions) {
+            now.store(before.load(Relaxed), Relaxed);
+        }
+    }
+
     /// Counts a change in place.
     #[inline]
     pub fn bump(&self, counter: Versioning) {

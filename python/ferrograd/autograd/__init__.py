@@ -7,6 +7,7 @@
 (tensor([12.]),)
 """
 
+from .. import _ferrograd
 from . import anomaly_mode, forward_ad, function, grad_mode, graph, variable
 from ._grad import backward, grad
 from .anomaly_mode import detect_anomaly, set_detect_anomaly
@@ -30,12 +31,23 @@ __all__ = [
     "gradgradcheck",
     "graph",
     "inference_mode",
+    "is_multithreading_enabled",
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
     "set_multithreading_enabled",
     "variable",
 ]
+
+
+def is_multithreading_enabled() -> bool:
+    """Whether backward passes of this thread may use others.
+
+    >>> with set_multithreading_enabled(False):
+    ...     is_multithreading_enabled()
+    False
+    """
+    return _ferrograd._is_multithreading_enabled()
 
 
 def __getattr__(name: str):

@@ -88,3 +88,10 @@ class dual_level(_Mode):
 
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
+
+
+def __getattr__(name: str) -> int:
+    # What torch's programs ask for the level that was entered last, -1 outside of any.
+    if name == "_current_level":
+        return _ferrograd._current_dual_level()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,9 +34,11 @@ class FunctionCtx(_ferrograd._FunctionNode):
 
     @property
     def saved_variables(self) -> tuple:
-        """An older name of `saved_tensors`.
+        """An older name of `saved_tensors`. A DeprecationWarning says so.
 
         >>> import ferrograd
+        >>> import warnings
+        >>> warnings.simplefilter("ignore", DeprecationWarning)
         >>> class Square(Function):
         ...     @staticmethod
         ...     def forward(ctx, x):
@@ -45,6 +47,7 @@ class FunctionCtx(_ferrograd._FunctionNode):
         >>> Square.apply(ferrograd.tensor([3.0], requires_grad=True)).grad_fn.saved_variables
         (tensor([3.], requires_grad=True),)
         """
+        warnings.warn("'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2)
         return self.saved_tensors
 
     def mark_shared_storage(self, *pairs: tuple) -> None:
@@ -141,6 +144,8 @@ class Function(metaclass=FunctionMeta):
     """
 
     generate_vmap_rule = False
+    #: Lets go of the kept tensors of a pass once backward has read them; reading them again is a RuntimeError then.
+    clear_saved_tensors_on_access = False
 
     def __init__(self, *args, **kwargs) -> None:
         warnings.warn(
@@ -289,6 +294,37 @@ class InplaceFunction(Function):
         self.inplace = inplace
 
 
+class NestedIOFunction(Function):
+    """A function of and to nests of tensors in lists, tuples and dictionaries, of torch's oldest kind.
+
+    Its forward and backward were methods of an instance; such functions are no longer called, here as in torch. New ones
+    are `Function`s, and take nests apart themselves.
+
+    >>> issubclass(NestedIOFunction, Function)
+    True
+    """
+
+    def forward_extended(self, *input):
+        """What a subclass computes. NotImplementedError where it does not say.
+
+        >>> NestedIOFunction.forward_extended(None)
+        Traceback (most recent call last):
+        ...
+        NotImplementedError: NestedIOFunction: a subclass defines forward_extended
+        """
+        raise NotImplementedError("NestedIOFunction: a subclass defines forward_extended")
+
+    def backward_extended(self, *grad_output):
+        """The derivative that a subclass defines. NotImplementedError where it does not.
+
+        >>> NestedIOFunction.backward_extended(None)
+        Traceback (most recent call last):
+        ...
+        NotImplementedError: NestedIOFunction: a subclass defines backward_extended
+        """
+        raise NotImplementedError("NestedIOFunction: a subclass defines backward_extended")
+
+
 def _positional(cls: type[Function], args: tuple, kwargs: dict) -> tuple:
     """Arguments by name in the places that forward has for them."""
     given = args if cls._separate_context else (None, *args)
@@ -308,6 +344,10 @@ class _Delayed(Function):
     @staticmethod
     def backward(ctx, *grads):
         raise RuntimeError(ctx.message)
+
+
+# The node's name, as torch has it.
+_Delayed._backward_cls.__name__ = _Delayed._backward_cls.__qualname__ = "Error"
 
 
 def once_differentiable(fn):
@@ -335,13 +375,15 @@ def once_differentiable(fn):
         if not is_grad_enabled() or not any(isinstance(a, Tensor) and a.requires_grad for a in args):
             return outputs
         all = outputs if isinstance(outputs, tuple) else (outputs,)
-        tensors = [o.detach().requires_grad_() if o.is_floating_point() else o for o in all if o is not None]
+        # In the place of None stands a tensor without gradient, so that the node has an edge for each output.
+        tensors = [_ferrograd.empty(0) if o is None else o for o in all]
+        tensors = [o.detach().requires_grad_() if g is not None and o.is_floating_point() else o for o, g in zip(tensors, all)]
         message = "trying to differentiate twice a function that was marked with @once_differentiable"
-        delayed = iter(_Delayed.apply(message, *tensors))
-        found = tuple(None if o is None else next(delayed) for o in all)
+        delayed = _Delayed.apply(message, *tensors)
+        found = tuple(None if o is None else d for o, d in zip(all, delayed))
         return found if isinstance(outputs, tuple) else found[0]
 
     return once
 
 
-__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
+__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "InplaceFunction", "NestedIOFunction", "once_differentiable"]

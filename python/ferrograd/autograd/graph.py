@@ -4,6 +4,7 @@ import abc
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -103,7 +104,7 @@ class Node(abc.ABC):
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
-        return cls is Node and issubclass(other, (_ferrograd.Node, BackwardCFunction))
+        return cls is Node and (other is Node or issubclass(other, (_ferrograd.Node, BackwardCFunction)))
 
 
 def _input_metadata(self: Node) -> list[InputMetadata]:
@@ -286,6 +287,10 @@ def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
         _ferrograd._increment_version(t)
 
 
+class _Key:
+    """Stands for a copy in a graph."""
+
+
 class allow_mutation_on_saved_tensors(saved_tensors_hooks):
     """Within the block, what is kept for backward is a copy, so the tensors may be changed in place afterwards.
 
@@ -301,7 +306,37 @@ class allow_mutation_on_saved_tensors(saved_tensors_hooks):
     """
 
     def __init__(self) -> None:
-        super().__init__(lambda tensor: tensor.detach().clone(), lambda copy: copy)
+        # A graph holds its copies by keys that live as long as it does.
+        copies = self._copies = weakref.WeakKeyDictionary()
+
+        def pack(tensor: Tensor) -> _Key:
+            key = _Key()
+            copies[key] = tensor.detach().clone()
+            return key
+
+        def unpack(key: _Key) -> Tensor:
+            if key not in copies:
+                raise RuntimeError(
+                    "allow_mutation_on_saved_tensors: clear() let go of what this graph had kept; compute the outputs again"
+                )
+            return copies[key]
+
+        super().__init__(pack, unpack)
+
+    def clear(self) -> None:
+        """Let go of all copies. Graphs that were recorded in the block can no longer be differentiated: a RuntimeError.
+
+        >>> import ferrograd
+        >>> x = ferrograd.tensor([2.0], requires_grad=True)
+        >>> with allow_mutation_on_saved_tensors() as kept:
+        ...     y = x.exp()
+        ...     kept.clear()
+        ...     y.backward()
+        Traceback (most recent call last):
+        ...
+        RuntimeError: allow_mutation_on_saved_tensors: clear() let go of what this graph had kept; compute the outputs again
+        """
+        self._copies.clear()
 
     _open = threading.local()
 

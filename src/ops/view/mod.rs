@@ -494,7 +494,7 @@ fn instead(a: &Arguments, view: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Ou
     if x.batch().is_some() {
         return Err(Error::NotImplemented { op: a.op, what: "vmap over a change of a layout in place".into() });
     }
-    super::inplace::check_history(a.op, x)?;
+    super::inplace::check_writable(a.op, x)?;
     // What fails must fail before the change, and the view is one of the changed tensor.
     view(&x.detach())?;
     x.storage().bump(x.versioning());

@@ -37,7 +37,7 @@ impl Parts {
         }
         // One of several views that a node made has no history of its own to rewrite.
         let bond = match is_linked(&[x], x) {
-            _ if !is_grad_enabled() => Bond::Apart,
+            _ if !is_grad_enabled() => Bond::unrecorded(),
             true => Bond::Follows,
             false => Bond::Both,
         };
