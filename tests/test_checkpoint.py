@@ -262,3 +262,83 @@ def test_the_variant_is_to_be_named():
         checkpoint(fg.sin, x)
     with pytest.warns(UserWarning, match="Gradients will be None"):
         checkpoint(fg.sin, x.detach(), use_reentrant=True)
+
+
+def test_a_group_of_passes_computes_again_once():
+    from ferrograd.utils.checkpoint import GraphExecGroup
+
+    def run(group):
+        runs = []
+
+        def parts(x):
+            runs.append(1)
+            y = x.sin().cos()
+            return y, y.exp().sin()
+
+        x = fg.tensor([0.3], requires_grad=True)
+        y, z = checkpoint(parts, x, use_reentrant=False)
+        with GraphExecGroup() if group else warnings.catch_warnings():
+            (g,) = fg.autograd.grad(z, y)
+            (g,) = fg.autograd.grad(y, x, g)
+        return len(runs), g.item()
+
+    (few, first), (many, second) = run(True), run(False)
+    assert (few, many) == (2, 3) and first == second
+
+
+def test_passes_of_a_group_that_need_the_same_value():
+    from ferrograd.utils.checkpoint import GraphExecGroup
+
+    x = fg.tensor([0.3], requires_grad=True)
+    y = checkpoint(lambda x: x.sin().cos(), x, use_reentrant=False)
+    with GraphExecGroup():
+        y.backward(retain_graph=True)
+        with pytest.raises(RuntimeError, match="two backward calls that overlap"):
+            y.backward(retain_graph=True)
+        with pytest.raises(RuntimeError, match="cannot be nested"), GraphExecGroup():
+            pass
+    y.backward()
+
+
+
+def test_functions_that_differentiate_themselves():
+    """A checkpoint around a derivative, of a checkpoint: the second run differentiates what it computes."""
+
+    def slope(function):
+        def run(x):
+            with fg.enable_grad():
+                return fg.autograd.grad(function(x), x, create_graph=True)[0]
+
+        return run
+
+    def kept(function):
+        return lambda x: checkpoint(function, x, use_reentrant=False)
+
+    def f(x):
+        return x.sin().exp().sin()
+
+    for stop in (True, False):
+        with set_checkpoint_early_stop(stop):
+            x = fg.tensor(0.7, dtype=fg.float64, requires_grad=True)
+            expected = slope(slope(slope(f)))(x).item()
+            for run in (slope(kept(slope(slope(kept(f))))), slope(kept(slope(kept(slope(kept(f))))))):
+                assert run(x).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_a_checkpoint_held_goes_with_its_graph():
+    import weakref
+
+    class Mark:
+        pass
+
+    gc.disable()
+    try:
+        x = fg.ones(3, requires_grad=True)
+        y = checkpoint(lambda x: x.sin().exp(), x, use_reentrant=False)
+        mark = Mark()
+        seen = weakref.ref(mark)
+        (x * 1).grad_fn.next_functions[0][0].metadata["mark"] = mark
+        del x, y, mark
+        assert seen() is None
+    finally:
+        gc.enable()

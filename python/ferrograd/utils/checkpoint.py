@@ -67,6 +67,35 @@ def set_checkpoint_debug_enabled(enabled: bool | None) -> Iterator[None]:
         _settings.debug = before
 
 
+class GraphExecGroup:
+    """Several backward calls that are one pass to checkpoints: what the first of them computed again is there for the
+    others too. No two of them may need the same value: a RuntimeError says so. Groups do not nest.
+
+    >>> import ferrograd
+    >>> runs = []
+    >>> def block(x):
+    ...     runs.append("run")
+    ...     y = x.sin()
+    ...     return y, y.exp()
+    >>> x = ferrograd.tensor([0.5], requires_grad=True)
+    >>> y, z = checkpoint(block, x, use_reentrant=False)
+    >>> with GraphExecGroup():
+    ...     (g,) = ferrograd.autograd.grad(z, y)
+    ...     (g,) = ferrograd.autograd.grad(y, x, g)
+    >>> len(runs)
+    2
+    """
+
+    def __enter__(self) -> "GraphExecGroup":
+        if getattr(_settings, "group", None) is not None:
+            raise RuntimeError("GraphExecGroup contexts cannot be nested")
+        _settings.group = self
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _settings.group = None
+
+
 def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
     """Two contexts that do nothing: for the first run and for the second.
 
@@ -135,7 +164,7 @@ class CheckpointFunction(Function):
     def backward(ctx, *grads):
         if _ferrograd._pass_is_limited():
             raise RuntimeError(
-                "When use_reentrant=True, checkpoint is incompatible with .grad() or passing an `inputs` parameter to "
+                "When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() or passing an `inputs` parameter to "
                 ".backward(). To resolve this error, you can either set use_reentrant=False, or call .backward() without "
                 "passing the `inputs` argument."
             )
@@ -159,9 +188,8 @@ class _Inputs(Function):
     computed again with the rest of the outer one."""
 
     @staticmethod
-    def forward(ctx, anchor, args, kwargs, *tensors):
+    def forward(ctx, anchor, *tensors):
         ctx.save_for_backward(*tensors)
-        ctx.args, ctx.kwargs = args, kwargs
         return anchor.detach()
 
     @staticmethod
@@ -201,7 +229,7 @@ class _Frame:
         self.lines: list[str] = []
         self.lock = threading.RLock()
         #: The values of the backward pass of this number that are still to be fetched.
-        self.values: tuple[int, dict[int, Tensor]] = (0, {})
+        self.values: tuple[Any, dict[int, Tensor]] = (0, {})
 
     def pack(self, value: Tensor) -> _Slot:
         self.looks.append(_look(value))
@@ -210,10 +238,16 @@ class _Frame:
         return _Slot(len(self.looks) - 1)
 
     def unpack(self, slot: _Slot) -> Tensor:
-        number = _ferrograd._current_pass()
+        group = getattr(_settings, "group", None)
+        number = group or _ferrograd._current_pass()
         with self.lock:
             known, values = self.values
-            if number == 0 or known != number or slot.index not in values:
+            if group is not None and known is group and slot.index not in values:
+                raise RuntimeError(
+                    "Performing two backward calls that overlap (that need the same saved tensor) is not allowed within a "
+                    "GraphExecGroup: what was computed again is there for one of them"
+                )
+            if not number or known != number or slot.index not in values:
                 values = self._compute()
                 if number:
                     self.values = number, values
@@ -225,19 +259,21 @@ class _Frame:
         lines: list[str] = []
         count = len(self.looks)
 
-        def pack(value: Tensor) -> None:
+        def pack(value: Tensor) -> Tensor:
+            # The function may differentiate what it computes: it gets what it kept.
             index = len(values)
             if index >= count:
                 if self.early_stop:
                     raise _Stop
-                return
-            values[index] = value.detach()
+                return value.detach()
+            values[index] = value.detach() if value.requires_grad else value
             if self.debug:
                 lines.append(_line())
             if self.early_stop and len(values) == count:
                 raise _Stop
+            return values[index]
 
-        with saved_tensors_hooks(pack, _never), contextlib.suppress(_Stop):
+        with saved_tensors_hooks(pack, lambda value: value), contextlib.suppress(_Stop):
             self.again()
         self._check(values, lines)
         return values
@@ -267,21 +303,18 @@ class _Frame:
         """Where the two runs part, as far as it is known."""
         if not self.debug:
             return "\nPass `debug=True` to checkpoint() to see the lines that the tensors come from."
+        why = "\nYou are seeing this error because you passed `debug=True` to checkpoint, or set_checkpoint_debug_enabled(True)."
         for n in range(max(len(lines), len(self.lines))):
             first, second = (all[n] if n < len(all) else "nothing\n" for all in (self.lines, lines))
             if first != second:
-                return f"\nThe runs part at tensor {n}. In forward it came from\n{first}in recomputation from\n{second}"
-        return "\nThe lines of both runs are the same."
+                return f"{why}\nThe runs part at tensor {n}. In forward it came from\n{first}in recomputation from\n{second}"
+        return f"{why}\nThe lines of both runs are the same."
 
 
 def _line() -> str:
     """The line of the program that keeps a value."""
     frames = [f for f in traceback.extract_stack() if f.filename != __file__]
     return "".join(traceback.format_list(frames[-1:]))
-
-
-def _never(packed: None) -> Tensor:
-    raise AssertionError("the graph of a second run is not differentiated")
 
 
 def _kept_apart(function: Callable, args: tuple, kwargs: dict, preserve: bool, options: dict) -> Any:
@@ -296,11 +329,12 @@ def _kept_apart(function: Callable, args: tuple, kwargs: dict, preserve: bool, o
     names = [name for name, x in kwargs.items() if isinstance(x, Tensor)]
     state = get_rng_state() if preserve else None
     anchor = _ferrograd.empty((0,), requires_grad=True)
-    saved = _Inputs.apply(anchor, plain, named, *tensors).grad_fn
+    # Not by the node's object, which it would keep: with the graph goes all that it held.
+    saved = _ferrograd._saved_values(_Inputs.apply(anchor, *tensors))
 
     def again() -> None:
-        given = saved.saved_tensors
-        again_args, again_kwargs = list(saved.args), dict(saved.kwargs)
+        given = [value.unpack() for value in saved]
+        again_args, again_kwargs = list(plain), dict(named)
         for key, x in zip((*places, *names), given):
             (again_args if isinstance(key, int) else again_kwargs)[key] = x
         with _random_state(state), enable_grad(), contexts[1]:
@@ -428,6 +462,7 @@ def checkpoint_sequential(
 __all__ = [
     "CheckpointError",
     "CheckpointFunction",
+    "GraphExecGroup",
     "check_backward_validity",
     "checkpoint",
     "checkpoint_sequential",
