@@ -167,7 +167,7 @@ impl Pass {
     /// What derivatives raise. Gradients that were accumulated until then stay.
     pub fn run(self) -> Result<Vec<Option<Tensor>>> {
         let _mode = GradMode::set(self.options.create_graph);
-        let _hooks = mode::HooksKept::new();
+        let _hooks = mode::HooksKept::note();
         let depth = DEPTH.get();
         if depth < DEEPEST {
             return self.run_at(depth + 1);

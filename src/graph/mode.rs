@@ -323,7 +323,7 @@ pub struct HooksKept(Option<Stack>);
 impl HooksKept {
     /// Notes the hooks.
     #[inline]
-    pub fn new() -> HooksKept {
+    pub fn note() -> HooksKept {
         HooksKept(has(SAVED_HOOKS).then(|| HOOKS.with_borrow(Stack::clone)))
     }
 }
