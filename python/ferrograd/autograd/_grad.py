@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from .. import _ferrograd
 from .._ferrograd import Tensor
@@ -57,6 +57,34 @@ def backward(
     gradients = _gradients(grad_tensors, len(outputs))
     retain = create_graph if retain_graph is None else retain_graph
     _ferrograd._backward(outputs, gradients, retain, create_graph, inputs)
+
+
+@overload
+def grad(
+    outputs: _Places,
+    inputs: dict[str, Tensor],
+    grad_outputs: _Gradients = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> dict[str, Tensor]: ...
+
+
+@overload
+def grad(
+    outputs: _Places,
+    inputs: _Places,
+    grad_outputs: _Gradients = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor, ...]: ...
 
 
 def grad(

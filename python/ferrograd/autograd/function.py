@@ -3,6 +3,7 @@
 import functools
 import inspect
 import warnings
+from typing import Any
 
 from .. import _ferrograd
 from .._ferrograd import Tensor, is_grad_enabled
@@ -147,7 +148,7 @@ class Function(metaclass=FunctionMeta):
     #: Lets go of the kept tensors of a pass once backward has read them; reading them again is a RuntimeError then.
     clear_saved_tensors_on_access = False
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         warnings.warn(
             f"{type(self).__name__} should not be instantiated: its methods are static; call it by apply()",
             DeprecationWarning,
@@ -262,7 +263,7 @@ class Function(metaclass=FunctionMeta):
         )
 
     @classmethod
-    def apply(cls, *args, **kwargs):
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Call the function on these arguments.
 
         >>> import ferrograd

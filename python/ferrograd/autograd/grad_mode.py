@@ -3,6 +3,8 @@
 import functools
 import inspect
 import warnings
+from collections.abc import Callable
+from typing import Any, Self, TypeVar, overload
 
 from .._ferrograd import (
     _restore_inference_mode,
@@ -14,8 +16,14 @@ from .._ferrograd import (
 )
 
 
+#: A decorated function keeps its type.
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
 class _Mode:
     """A mode that a `with` block or a decorated function runs in."""
+
+    _before: bool
 
     def __enter__(self) -> None:
         raise NotImplementedError
@@ -26,7 +34,7 @@ class _Mode:
     def _again(self) -> "_Mode":
         return type(self)()
 
-    def __call__(self, function):
+    def __call__(self, function: _F) -> _F:
         if inspect.isclass(function):
             warnings.warn(
                 "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
@@ -48,7 +56,7 @@ class _Mode:
 
         return wrapped
 
-    def _around_coroutine(self, function):
+    def _around_coroutine(self, function: Callable[..., Any]) -> Any:
         """The mode holds while the coroutine runs, not while it waits for others."""
         driven = self._around_generator(_steps)
 
@@ -58,7 +66,7 @@ class _Mode:
 
         return wrapped
 
-    def _around_async_generator(self, function):
+    def _around_async_generator(self, function: Callable[..., Any]) -> Any:
         """The mode holds while the generator runs, not while it waits for its caller or for others."""
 
         @functools.wraps(function)
@@ -81,7 +89,7 @@ class _Mode:
 
         return wrapped
 
-    def _around_generator(self, function):
+    def _around_generator(self, function: Callable[..., Any]) -> Any:
         """The mode holds while the generator runs, not while it waits for its caller."""
 
         @functools.wraps(function)
@@ -106,7 +114,7 @@ class _Mode:
         return wrapped
 
 
-def _steps(coroutine):
+def _steps(coroutine: Any) -> Any:
     """A coroutine as a generator of what it waits for."""
     return (yield from coroutine.__await__())
 
@@ -114,17 +122,23 @@ def _steps(coroutine):
 class _Awaitable:
     """A generator that can be awaited."""
 
-    def __init__(self, generator) -> None:
+    def __init__(self, generator: Any) -> None:
         self._generator = generator
 
-    def __await__(self):
+    def __await__(self) -> Any:
         return self._generator
 
 
 class _FixedMode(_Mode):
     _enabled: bool
 
-    def __new__(cls, function=None):
+    @overload
+    def __new__(cls, function: None = None) -> Self: ...
+
+    @overload
+    def __new__(cls, function: _F) -> _F: ...
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         mode = super().__new__(cls)
         return mode if function is None else mode(function)
 
@@ -170,13 +184,20 @@ class inference_mode(_Mode):
     True
     """
 
-    def __new__(cls, mode=True):
-        if isinstance(mode, bool):
-            return super().__new__(cls)
-        return cls()(mode)
+    mode: bool
 
-    def __init__(self, mode: bool = True) -> None:
-        self.mode = mode
+    @overload
+    def __new__(cls, mode: bool = True) -> Self: ...
+
+    @overload
+    def __new__(cls, mode: _F) -> _F: ...
+
+    def __new__(cls, mode: Any = True) -> Any:
+        if not isinstance(mode, bool):
+            return cls()(mode)
+        made = super().__new__(cls)
+        made.mode = mode
+        return made
 
     def __enter__(self) -> None:
         self._before = _set_inference_mode(self.mode)
@@ -215,7 +236,7 @@ class set_grad_enabled(_Mode):
     def __repr__(self) -> str:
         return f"{type(self).__module__}.{type(self).__qualname__}(mode={self.mode})"
 
-    def __call__(self, function):
+    def __call__(self, function: _F) -> _F:
         _set_grad_enabled(self._before)
         return super().__call__(function)
 

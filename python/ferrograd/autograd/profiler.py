@@ -4,9 +4,12 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from .. import _ferrograd
+
+#: A decorated function keeps its type.
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Interval(NamedTuple):
@@ -536,13 +539,13 @@ class record_function:
     def __exit__(self, *exception: object) -> None:
         _ferrograd._profiler_mark(self.name, self._starts.pop())
 
-    def __call__(self, function: Callable) -> Callable:
+    def __call__(self, function: _F) -> _F:
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with record_function(self.name):
                 return function(*args, **kwargs)
 
-        return wrapped
+        return cast(_F, wrapped)
 
 
 __all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "Interval", "profile", "record_function"]
