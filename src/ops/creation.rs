@@ -245,9 +245,9 @@ operation! {
     /// >>> ferrograd.linspace(0, 1, 5)
     /// tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     function Noted(Numbers -> Asked), ["linspace(Number start, Number end, int steps, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
-        let steps = a.int(2)?;
-        let y = linspace(a.number(0)?.as_f64(), a.number(1)?.as_f64(), steps, a.dtype(3)?.unwrap_or_else(default_dtype))?;
-        finish(y, a, 3)
+        let dtype = a.dtype(3)?.unwrap_or_else(default_dtype);
+        let (start, end) = (a.number(0)?.wrapped("linspace", dtype)?, a.number(1)?.wrapped("linspace", dtype)?);
+        finish(linspace(start.as_f64(), end.as_f64(), a.int(2)?, dtype)?, a, 3)
     }
 }
 

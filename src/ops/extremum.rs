@@ -270,7 +270,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([True, False]).all()
     /// tensor(False)
-    function Reduced(Noted -> Noted), ["all(Tensor self)", "all(Tensor self, int[]? dim, bool keepdim=False)"], |n, a| {
+    function Reduced(Noted -> Noted), ["all(Tensor self)", "all(Tensor self, int[]? dim=None, bool keepdim=False)"], |n, a| {
         truths("all", a.tensor(0)?, if n == 0 { None } else { a.maybe_ints(1)? }, n == 1 && a.bool(2)?, End::Least).map(Output::from)
     }
 }
@@ -283,7 +283,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([True, False]).any()
     /// tensor(True)
-    function Reduced(Noted -> Noted), ["any(Tensor self)", "any(Tensor self, int[]? dim, bool keepdim=False)"], |n, a| {
+    function Reduced(Noted -> Noted), ["any(Tensor self)", "any(Tensor self, int[]? dim=None, bool keepdim=False)"], |n, a| {
         truths("any", a.tensor(0)?, if n == 0 { None } else { a.maybe_ints(1)? }, n == 1 && a.bool(2)?, End::Greatest).map(Output::from)
     }
 }

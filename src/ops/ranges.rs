@@ -67,8 +67,8 @@ operation! {
     /// tensor([  1.,  10., 100.])
     function Noted(Numbers -> Asked), ["logspace(Number start, Number end, int steps, Number base=10.0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(4)?.unwrap_or_else(default_dtype);
-        let y = logspace(a.number(0)?.as_f64(), a.number(1)?.as_f64(), a.int(2)?, a.float(3)?, dtype)?;
-        finish(y, a, 4)
+        let (start, end) = (a.number(0)?.wrapped("logspace", dtype)?, a.number(1)?.wrapped("logspace", dtype)?);
+        finish(logspace(start.as_f64(), end.as_f64(), a.int(2)?, a.float(3)?, dtype)?, a, 4)
     }
 }
 

@@ -183,6 +183,15 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
     let mut positional = given.receiver.iter().chain(given.positional).peekable();
     let receivers = usize::from(given.receiver.is_some());
     let (mut taken, mut used) = (0_usize, 0);
+    // A value that does not do is told of where all types do.
+    let mut failed = None;
+    let mut typed = |found| match found {
+        Err(Refusal::Value(error)) => {
+            failed.get_or_insert(error);
+            Ok(Value::None)
+        }
+        found => found,
+    };
     for parameter in &signature.parameters {
         let by_name = given.named.iter().find(|(name, _)| names(parameter, name));
         let mut place = Place { parameter, position: Some((taken + 1).saturating_sub(receivers)) };
@@ -201,7 +210,10 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
             match by_name {
                 Some((_, object)) => {
                     used += 1;
-                    argument(place, object, given)?
+                    if parameter.is_variadic() && is_size(object) {
+                        return Err(place.is_not(format_args!("not int")));
+                    }
+                    typed(argument(place, object, given))?
                 }
                 None => default(signature, parameter, given)?,
             }
@@ -230,7 +242,7 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
             Value::Tensors(all)
         } else if let Some(object) = positional.next() {
             taken += 1;
-            argument(place, object, given)?
+            typed(argument(place, object, given))?
         } else {
             default(signature, parameter, given)?
         };
@@ -248,7 +260,7 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
         let unknown = given.named.iter().find(|(n, _)| !known(n)).map_or("", |(n, _)| n.as_str());
         return Err(Refusal::Count(format!("got an unexpected keyword argument '{unknown}'")));
     }
-    Ok(values)
+    failed.map_or(Ok(values), |error| Err(Refusal::Value(error)))
 }
 
 /// An integer that is no truth value.
@@ -440,7 +452,7 @@ fn whole(object: &Bound<'_, PyAny>) -> PyResult<Option<isize>> {
     }
 }
 
-/// One integer, or a sequence of them.
+/// One integer, or a sequence of them, which begins with no truth value.
 fn integers(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<SmallVec<[isize; 4]>>, Refusal> {
     if object.is_instance_of::<PyBool>() {
         return Ok(None);
@@ -448,7 +460,11 @@ fn integers(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<SmallVec<[
     if let Some(i) = whole(object)? {
         return Ok(Some(smallvec::smallvec![i]));
     }
-    sequence(place, object, |item| Ok(convert::integer(item)))
+    let mut is_first = true;
+    sequence(place, object, |item| {
+        let is_truth = std::mem::take(&mut is_first) && item.is_instance_of::<PyBool>();
+        Ok(if is_truth { None } else { convert::integer(item) })
+    })
 }
 
 fn ints(place: Place, object: &Bound<'_, PyAny>) -> Result<Option<Value>, Refusal> {

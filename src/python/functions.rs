@@ -85,7 +85,10 @@ unsafe fn run(
             let tuple = Borrowed::from_ptr(py, names).cast_unchecked::<PyTuple>();
             for (i, name) in tuple.iter().enumerate() {
                 match name.cast::<PyString>()?.to_string() {
-                    name if name == "out" && !in_place => out = Some(object(count + i)).filter(|o| !o.is_none()),
+                    // Methods write into nothing but themselves.
+                    name if name == "out" && !in_place && receiver.is_none() => {
+                        out = Some(object(count + i)).filter(|o| !o.is_none())
+                    }
                     name => named.push((name, object(count + i))),
                 }
             }

@@ -77,6 +77,21 @@ impl Scalar {
         }
     }
 
+    /// The number as tensors of integers of a dtype hold it, where negative integers may wrap; itself for floats.
+    ///
+    /// # Errors
+    /// As [`Scalar::check_fits`], for integers.
+    pub(crate) fn wrapped(self, op: &'static str, dtype: DType) -> Result<Scalar> {
+        if dtype.is_floating_point() {
+            return Ok(self);
+        }
+        self.check_fits(op, dtype)?;
+        Ok(match self {
+            Scalar::Int(i) if dtype == DType::U8 => Scalar::Int(i64::from(i as u8)),
+            number => number,
+        })
+    }
+
     /// The number with the other sign; int64 wraps, and integers beyond stay beyond.
     pub(crate) fn negated(self) -> Scalar {
         match self {
