@@ -111,6 +111,16 @@ pub(crate) fn clone_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
     Ok(copy)
 }
 
+/// All bytes of the tensor's memory in new memory, also those that it does not show.
+pub(crate) fn memory(op: &'static str, x: &Tensor) -> Result<Tensor> {
+    let bytes = x.storage().bytes();
+    let copy = Tensor::uninitialized(op, &[bytes], DType::U8)?;
+    let _access = Access::lock([(&**x.storage(), false)]);
+    // SAFETY: both blocks have so many bytes, nobody else has the new one, and the old one is locked.
+    unsafe { std::ptr::copy_nonoverlapping(x.storage().as_ptr(), copy.storage().as_ptr(), bytes) };
+    Ok(copy)
+}
+
 /// The elements under the same strides from an offset on, with what lies between them in memory, without history; where
 /// strides overlap as [`clone_as`]. The offset is not behind the first element.
 pub(super) fn clone_with_gaps(x: &Tensor, offset: usize) -> Result<Tensor> {

@@ -257,16 +257,17 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
         Err(error @ Error::MaskShape { .. }) => return inplace::check_writable("index_put_", x).and(Err(error)),
         parsed => parsed?,
     };
+    if let [Index::Truth(false)] = parts {
+        // As in torch, a number that is false counts as no change, and nobody is asked whether it may be one.
+        return Ok(());
+    }
     inplace::check_writable("index_put_", x)?;
     match truth(parts, x, value)? {
-        Some(Truth { all: true, .. }) => {
+        Some(true) => {
             return inplace::copy_(&view::unsqueeze(x, 0)?, &squeezed(value, x.rank() + 1)?).map(drop);
         }
-        // As in torch, a tensor that is false counts as a change, and a number as none.
-        Some(Truth { is_tensor: true, .. }) => {
-            return write_nothing(x, &squeezed(value, x.rank() + 1)?);
-        }
-        Some(_) => return Ok(()),
+        // As in torch, a tensor that is false counts as a change.
+        Some(false) => return write_nothing(x, &squeezed(value, x.rank() + 1)?),
         None => {}
     }
     if parsed.advanced.is_empty() {
@@ -288,19 +289,13 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     write(&selection, &parsed.view, value, indices)
 }
 
-/// The only part of an index, where that is true or false: all of the tensor, or nothing.
-struct Truth {
-    all: bool,
-    is_tensor: bool,
-}
-
-/// The truth value that an index is. As a tensor it takes values of the same dtype only.
-fn truth(parts: &[Index], x: &Tensor, value: &Tensor) -> Result<Option<Truth>> {
+/// The truth value that an index is, of all of the tensor or of nothing. As a tensor it takes values of the same dtype only.
+fn truth(parts: &[Index], x: &Tensor, value: &Tensor) -> Result<Option<bool>> {
     match parts {
-        [Index::Truth(truth)] => Ok(Some(Truth { all: *truth, is_tensor: false })),
+        [Index::Truth(truth)] => Ok(Some(*truth)),
         [Index::Tensor(t)] if t.dtype() == DType::Bool && t.rank() == 0 => {
             same_dtype(x, value)?;
-            Ok(Some(Truth { all: t.truth()?, is_tensor: true }))
+            t.truth().map(Some)
         }
         _ => Ok(None),
     }
@@ -316,10 +311,7 @@ fn write_nothing(x: &Tensor, value: &Tensor) -> Result<()> {
 /// True where a value is the very view that it is assigned to: what `x[i] += 1` ends with.
 fn is_itself(view: &Tensor, value: &Tensor) -> bool {
     let base = |t: &Tensor| t.view_of().filter(|v| v.is_writable()).map(|v| v.base.clone());
-    view.layout() == value.layout()
-        && view.storage().same(value.storage())
-        && view.dtype() == value.dtype()
-        && matches!((base(view), base(value)), (Some(a), Some(b)) if a.is_same(&b))
+    view.has_elements_of(value) && matches!((base(view), base(value)), (Some(a), Some(b)) if a.is_same(&b))
 }
 
 /// An error for a value of another dtype than what it is written to.

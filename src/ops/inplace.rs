@@ -425,14 +425,9 @@ fn meets(a: &Tensor, b: &Tensor) -> bool {
     a_start < b_end && b_start < a_end
 }
 
-/// True where two tensors are element on element the same memory.
-fn coincides(a: &Tensor, b: &Tensor) -> bool {
-    a.layout() == b.layout() && a.dtype() == b.dtype() && a.storage().same(b.storage())
-}
-
 /// True where two tensors share memory otherwise than element on element.
 pub(super) fn overlaps(a: &Tensor, b: &Tensor) -> bool {
-    meets(a, b) && !coincides(a, b)
+    meets(a, b) && !a.has_elements_of(b)
 }
 
 /// What an operation reads while it writes into `target`: the tensor, or a copy where the two share memory and cannot be

@@ -157,6 +157,23 @@ impl PyTensor {
     }
 }
 
+/// A tensor on a copy of its memory, the one that `memo` has where another tensor on that memory was copied before.
+fn copied(py: Python<'_>, t: &Tensor, memo: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    if t.batch().is_some() {
+        return ok(guarded("deepcopy", || copy::clone(&t.detach())));
+    }
+    let key = ("memory of tensors", t.storage().address());
+    let known = memo.call_method1("get", (key,))?;
+    if !known.is_none() {
+        let (_, whole): (Bound<'_, PyAny>, Bound<'_, PyTensor>) = known.extract()?;
+        return Ok(whole.get().get().with_layout_of(t));
+    }
+    let whole = ok(guarded("deepcopy", || copy::memory("deepcopy", t)))?;
+    // The address stays that of this memory as long as somebody has it.
+    memo.set_item(key, (wrap(py, t.detach())?, wrap(py, whole.clone())?))?;
+    Ok(whole.with_layout_of(t))
+}
+
 /// A tensor with the Python attributes that another has.
 fn with_attributes<'py>(made: Bound<'py, PyAny>, attributes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     made.getattr("__dict__")?.call_method1("update", (attributes,))?;
@@ -178,7 +195,8 @@ impl PyTensor {
         with_attributes(wrap(slf.py(), copy)?.into_bound(slf.py()), &slf.getattr("__dict__")?)
     }
 
-    /// A leaf on memory of its own, with copies of the gradient and of the attributes: what `copy.deepcopy` gives.
+    /// A leaf on memory of its own, with copies of the gradient and of the attributes: what `copy.deepcopy` gives. Tensors
+    /// that share memory share the copy of it.
     ///
     /// Raises: RuntimeError for tensors with a history; OutOfMemoryError where there is no memory.
     ///
@@ -199,11 +217,10 @@ impl PyTensor {
         if !known.is_none() {
             return Ok(known);
         }
-        let cloned = |t: &Tensor| ok(guarded("deepcopy", || copy::clone(&t.detach())));
-        let copy = cloned(t)?;
+        let copy = copied(py, t, memo)?;
         ok(copy.set_requires_grad(t.requires_grad()))?;
         if let Some(g) = t.grad() {
-            ok(copy.set_grad(Some(cloned(&g)?)))?;
+            ok(copy.set_grad(Some(copied(py, &g, memo)?)))?;
         }
         let copy = wrap(py, copy)?.into_bound(py);
         memo.set_item(key, &copy)?;

@@ -249,6 +249,11 @@ impl Tensor {
         Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, self.0.versioning)
     }
 
+    /// This tensor's memory seen as another tensor sees its own, without history.
+    pub(crate) fn with_layout_of(&self, other: &Tensor) -> Tensor {
+        Tensor::new(self.0.storage.clone(), other.0.layout.clone(), other.0.dtype, Versioning::fresh())
+    }
+
     /// The same elements without history and with a version counter of their own: `.data`.
     pub fn data(&self) -> Tensor {
         if let Some(batch) = self.batch() {
@@ -258,11 +263,15 @@ impl Tensor {
         Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, versioning)
     }
 
-    /// This tensor's place in the graph with the elements of another tensor: what assigning `.data` makes.
+    /// This tensor's place in the graph with the elements of another tensor: what assigning `.data` makes. With its own
+    /// elements it is the tensor itself, a view as before; with others it is no view.
     ///
     /// # Errors
     /// Where the tensor requires grad and the new elements could not.
     pub fn with_data(&self, data: &Tensor) -> Result<Tensor> {
+        if self.has_elements_of(data) {
+            return Ok(self.clone());
+        }
         if self.requires_grad() && !data.dtype().is_floating_point() {
             return Err(Error::GradDType { dtype: data.dtype() });
         }
@@ -273,6 +282,24 @@ impl Tensor {
         tensor.count_from(changes);
         tensor.succeed();
         Ok(tensor)
+    }
+
+    /// True where two tensors are element on element the same memory, of one dtype.
+    pub(crate) fn has_elements_of(&self, other: &Tensor) -> bool {
+        let alike = self.layout() == other.layout() && self.dtype() == other.dtype();
+        alike && self.batch().is_none() && other.batch().is_none() && self.storage().same(other.storage())
+    }
+
+    /// The tensor, no longer a view where it is one of a tensor that nobody else has: what an operation made on its way
+    /// to a result, or a derivative to a gradient. Nobody else has the view either.
+    pub fn without_hidden_base(self) -> Tensor {
+        let hidden = |view: &Shared<ViewOf>| view.is_unique() && view.base.owners() == 1;
+        if !self.0.view.as_ref().is_some_and(hidden) || !self.0.is_unique() {
+            return self;
+        }
+        let meta = self.meta().map_or(null_mut(), |_| self.meta_or_new().into_raw());
+        let inner = &self.0;
+        Tensor::with(inner.storage.clone(), inner.layout.clone(), inner.dtype, inner.versioning, None, meta)
     }
 
     /// Sizes.

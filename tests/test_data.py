@@ -1,0 +1,175 @@
+"""`.data` that is written or assigned, and copies of tensors that share memory: what stays of views, histories and versions.
+
+Every program is told with what it gives, which torch gives too where it is installed.
+"""
+
+import copy
+
+import pytest
+
+import ferrograd as fg
+
+LIBRARIES = [fg]
+try:
+    import torch
+
+    LIBRARIES.append(torch)
+except ImportError:
+    pass
+
+
+def known(expected):
+    """A test of a program, in this library and in torch."""
+
+    def of(program):
+        @pytest.mark.parametrize("T", LIBRARIES, ids=lambda T: T.__name__)
+        def test(T):
+            assert program(T) == expected
+
+        return test
+
+    return of
+
+
+def view(T):
+    """A leaf, a result, and a view of the result."""
+    w = T.ones(3, requires_grad=True)
+    x = w * 2
+    return w, x, x[:2]
+
+
+def kind(t):
+    return t.grad_fn.name().rpartition("::")[2]
+
+
+@known(("CopySlices", "AsStridedBackward0", [6.0, 6.0, 2.0], [3.0, 3.0, 2.0], 1, 1))
+def test_a_view_whose_data_was_written_hands_changes_on_to_its_base(T):
+    w, x, v = view(T)
+    v.data -= 1
+    v.mul_(3)
+    x.sum().backward()
+    return kind(x), kind(v), w.grad.tolist(), x.tolist(), v._version, x._version
+
+
+@known(("CopySlices", [6.0, 6.0, 2.0], True))
+def test_a_view_that_is_assigned_its_own_data_stays_one(T):
+    w, x, v = view(T)
+    v.data = v.data
+    v.mul_(3)
+    x.sum().backward()
+    return kind(x), w.grad.tolist(), v._base is x
+
+
+@known(("CopySlices", [6.0, 6.0, 2.0], True))
+def test_a_base_whose_data_was_written_stays_one(T):
+    w, x, v = view(T)
+    x.data -= 1
+    v.mul_(3)
+    x.sum().backward()
+    return kind(x), w.grad.tolist(), v._base is x
+
+
+@known(("AsStridedBackward0", [6.0, 6.0, 0.0]))
+def test_a_view_whose_data_was_written_follows_its_base(T):
+    w, x, v = view(T)
+    v.data -= 1
+    x.mul_(3)
+    v.sum().backward()
+    return kind(v), w.grad.tolist()
+
+
+@known(([-1.0, -1.0], True, True, True))
+def test_a_view_without_history_whose_data_was_written_takes_one_for_its_base(T):
+    w = T.ones(2, requires_grad=True)
+    x = T.zeros(3)
+    v = x[:2]
+    v.data -= 1
+    v.mul_(w)
+    x.sum().backward()
+    return w.grad.tolist(), x.requires_grad, v._is_view(), v._base is x
+
+
+@known(("RuntimeError", "RuntimeError", True))
+def test_what_a_view_refuses_it_refuses_after_its_data_was_written(T):
+    w, _, v = view(T)
+    v.data -= 1
+    of_leaf = w[:2]
+    of_leaf.data -= 1
+    return raised(v.detach_), raised(lambda: of_leaf.mul_(2)), of_leaf._base is w
+
+
+def raised(call):
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - what it is will be compared
+        return type(error).__name__
+
+
+@known((True, True))
+def test_inference_tensors_stay_such_when_their_data_is_written(T):
+    with T.inference_mode():
+        x = T.ones(2)
+        x.data -= 1
+        v = x[:1]
+        v.data -= 1
+    return x.is_inference(), v.is_inference()
+
+
+@known(([10.0, 12.0, 0.0], [2.0, 2.0, 2.0]))
+def test_a_view_with_data_of_other_memory_keeps_its_history(T):
+    w, x, v = view(T)
+    v = w[:2]
+    v.data = T.tensor([5.0, 6.0])
+    (v * v).sum().backward()
+    return w.grad.tolist(), x.tolist()
+
+
+def test_a_view_with_data_of_other_memory_is_none():
+    """torch calls it a view still, and gives the base the history of changes that its elements do not see."""
+    w, x, v = view(fg)
+    v.data = fg.tensor([5.0, 6.0])
+    v.mul_(3)
+    assert (v._is_view(), kind(v), kind(x)) == (False, "MulBackward0", "MulBackward0")
+    assert (v.tolist(), x.tolist()) == ([15.0, 18.0], [2.0, 2.0, 2.0])
+    (x.sum() + v.sum()).backward()
+    assert w.grad.tolist() == [8.0, 8.0, 2.0]
+
+
+@known(("RuntimeError", "RuntimeError", None, "AttributeError"))
+def test_deleting_attributes(T):
+    x = T.ones(2, requires_grad=True)
+    x.sum().backward()
+    refused = raised(lambda: delattr(x, "data")), raised(lambda: delattr(x, "requires_grad"))
+    del x.grad
+    return *refused, x.grad, raised(lambda: delattr(x, "shape"))
+
+
+@known(([0.0, 0.0, 0.0], [7.0, 0.0], True, [0.0, 1.0, 2.0]))
+def test_deep_copies_of_tensors_that_share_memory_share_theirs(T):
+    b = T.arange(3.0)
+    c = copy.deepcopy([b, b[:], {"part": b[1:]}, b])
+    c[0].zero_()
+    whole = c[1].tolist()
+    c[2]["part"][0] = 7
+    return whole, c[2]["part"].tolist(), c[3] is c[0], b.tolist()
+
+
+@known(((1, 3), 1, [[1.0, 4.0], [2.0, 5.0]], 6, True, (0, 1), [8.0, 8.0]))
+def test_deep_copies_keep_their_place_in_memory(T):
+    x = T.arange(6.0).reshape(2, 3)[:, 1:].t().detach().requires_grad_()
+    y = copy.deepcopy(x)
+    spread = copy.deepcopy(T.ones(1).expand(2))
+    spread[0:1].fill_(8.0)
+    return y.stride(), y.storage_offset(), y.tolist(), len(y.detach().as_strided((6,), (1,), 0)), y.requires_grad, (
+        spread.stride() + (1,)
+    ), spread.tolist()
+
+
+@known(([2.0, 2.0], [0.0, 0.0], True, [1.0]))
+def test_deep_copies_of_gradients_share_as_the_gradients_do(T):
+    x = T.ones(2, requires_grad=True)
+    (x * 2).sum().backward()
+    y, g = copy.deepcopy((x, x.grad))
+    g.zero_()
+    empty = copy.deepcopy(T.tensor([1.0]))
+    return x.grad.tolist(), y.grad.tolist(), y.grad.data_ptr() == g.data_ptr(), empty.tolist()
