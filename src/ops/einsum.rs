@@ -3,7 +3,6 @@
 use smallvec::SmallVec;
 
 use super::registry::operation;
-use super::window::{Window, extract};
 use super::{arithmetic, contract, path, sum, view};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -207,11 +206,7 @@ fn diagonal(named: Named) -> Result<Named> {
                 "subscript {name} is repeated for an operand but the sizes don't match, {a} != {b}"
             ));
         }
-        let mut layout = x.layout().clone();
-        layout.strides[first] += layout.strides[second];
-        layout.strides.remove(second);
-        layout.shape.remove(second);
-        x = extract(&x, &Window::new(x.layout(), &layout))?;
+        x = view::movedim(&view::diagonal(&x, 0, first as isize, second as isize)?, -1, first as isize)?;
         labels.remove(second);
     }
     Ok(Named { x, labels })

@@ -39,6 +39,9 @@ impl PyTensor {
     /// Lets the object stand for another tensor.
     pub fn replace(slf: &Bound<'_, Self>, tensor: Tensor) {
         let this = slf.get();
+        if this.get().is_same(&tensor) {
+            return;
+        }
         tensor.set_host(slf.as_ptr().cast());
         this.get().set_host(null_mut());
         // SAFETY: the interpreter's lock is held and no reference to the old tensor is in use; see the impl of `Sync`.
@@ -68,10 +71,11 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// A new object for a tensor that has none.
+/// A new object for a tensor that has none. What was a view of an intermediate that is gone is none to Python.
 #[inline]
 fn make(py: Python<'_>, tensor: Tensor) -> PyResult<Py<PyAny>> {
     reserve::check(NAMELESS)?;
+    let tensor = tensor.without_hidden_base();
     // SAFETY: the class is one that `install` saw an object of. What PyO3 keeps beside the value, the pointers to a
     // dictionary and to weak references, are null at first, as the zeroed memory has them.
     unsafe {

@@ -97,8 +97,13 @@ pub(crate) fn window_node(base: &Tensor, base_edge: Edge, layout: &Layout) -> No
 /// Sizes with one -1 filled in.
 fn inferred(op: &'static str, shape: &[isize], numel: usize) -> Result<Shape> {
     let invalid = || Error::ReshapeSize { op, shape: shape.to_vec(), numel };
-    if shape.iter().any(|&s| s < -1) || shape.iter().filter(|&&s| s == -1).count() > 1 {
-        return Err(invalid());
+    if let Some(dim) = shape.iter().position(|&s| s < -1) {
+        let what = format!("invalid shape dimension {} at index {dim} of shape {shape:?}", shape[dim]);
+        return Err(Error::Invalid { op, what });
+    }
+    if shape.iter().filter(|&&s| s == -1).count() > 1 {
+        let what = format!("only one dimension can be inferred, got -1 several times in shape {shape:?}");
+        return Err(Error::Invalid { op, what });
     }
     let known = shape.iter().filter(|&&s| s >= 0).try_fold(1usize, |n, &s| n.checked_mul(s as usize));
     let known = known.ok_or_else(invalid)?;
@@ -398,20 +403,20 @@ operation! {
 }
 
 operation! {
-    /// Several tensors as views of the shape that they broadcast to together.
+    /// Several tensors as views of the shape that they broadcast to together; those that have it already as they are.
     ///
     /// >>> [t.shape for t in ferrograd.broadcast_tensors(ferrograd.zeros(2, 1), ferrograd.zeros(3))]
     /// [torch.Size([2, 3]), torch.Size([2, 3])]
     function Broadcast(Any -> Kept), ["broadcast_tensors(Tensor... tensors)"], |_, a| Ok(Output::Tensors(broadcast_tensors(a.tensors(0)?)?))
 }
 
-/// Several tensors as views of the shape that they broadcast to.
+/// Several tensors as views of the shape that they broadcast to; those that have it as they are.
 ///
 /// # Errors
 /// For shapes that do not broadcast together.
 pub fn broadcast_tensors(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
     let shape = tensors.iter().try_fold(Shape::new(), |shape, t| broadcast("broadcast_tensors", &shape, t.shape()))?;
-    tensors.iter().map(|t| expanded(t, &signed(&shape))).collect()
+    tensors.iter().map(|t| expand(t, &signed(&shape))).collect()
 }
 
 /// As [`expand`], a view of its own even where nothing is repeated.

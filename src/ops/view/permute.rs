@@ -116,7 +116,7 @@ operation! {
 /// For vectors.
 pub fn matrix_transpose(op: &'static str, x: &Tensor) -> Result<Tensor> {
     match x.rank() {
-        0 => permute(x, &[]),
+        0 => Ok(x.clone()),
         1 => Err(Error::Rank { op, expected: "a matrix or matrices", shape: x.shape().to_vec() }),
         _ => transpose(x, -2, -1),
     }
