@@ -5,30 +5,9 @@ Every program is told with what it gives, which torch gives too where it is inst
 
 import copy
 
-import pytest
+from known import known, raised
 
 import ferrograd as fg
-
-LIBRARIES = [fg]
-try:
-    import torch
-
-    LIBRARIES.append(torch)
-except ImportError:
-    pass
-
-
-def known(expected):
-    """A test of a program, in this library and in torch."""
-
-    def of(program):
-        @pytest.mark.parametrize("T", LIBRARIES, ids=lambda T: T.__name__)
-        def test(T):
-            assert program(T) == expected
-
-        return test
-
-    return of
 
 
 def view(T):
@@ -96,13 +75,6 @@ def test_what_a_view_refuses_it_refuses_after_its_data_was_written(T):
     of_leaf = w[:2]
     of_leaf.data -= 1
     return raised(v.detach_), raised(lambda: of_leaf.mul_(2)), of_leaf._base is w
-
-
-def raised(call):
-    try:
-        return call()
-    except Exception as error:  # noqa: BLE001 - what it is will be compared
-        return type(error).__name__
 
 
 @known((True, True))

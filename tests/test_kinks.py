@@ -6,17 +6,10 @@ import re
 from math import inf, nan
 
 import pytest
+from known import LIBRARIES, in_all
 
 import ferrograd as fg
 from ferrograd import _ferrograd
-
-LIBRARIES = [fg]
-try:
-    import torch
-
-    LIBRARIES.append(torch)
-except ImportError:
-    pass
 
 #: Functions of `x`, the numbers there, and the gradient of the sum.
 TABLE = [
@@ -181,7 +174,7 @@ def gradient(T, text, at):
     return T.autograd.grad(y.sum(), x)[0].tolist()
 
 
-@pytest.mark.parametrize("T", LIBRARIES, ids=lambda T: T.__name__)
+@in_all
 @pytest.mark.parametrize("text, at, expected", TABLE, ids=[f"{n}-{text}" for n, (text, *_) in enumerate(TABLE)])
 def test_subgradients(wide, T, text, at, expected):
     assert gradient(T, text, at) == pytest.approx(expected, rel=1e-10, abs=1e-10, nan_ok=True)

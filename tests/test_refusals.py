@@ -3,16 +3,9 @@
 import warnings
 
 import pytest
+from known import in_all
 
 import ferrograd as fg
-
-LIBRARIES = [fg]
-try:
-    import torch
-
-    LIBRARIES.append(torch)
-except ImportError:
-    pass
 
 #: Calls with their values, or with the errors that they are and what these say.
 TABLE = {
@@ -72,7 +65,7 @@ TABLE = {
 nan = float("nan")
 
 
-@pytest.mark.parametrize("T", LIBRARIES, ids=lambda T: T.__name__)
+@in_all
 @pytest.mark.parametrize("text", TABLE)
 def test_results_and_errors(T, text):
     expected = TABLE[text]
@@ -96,7 +89,7 @@ def test_the_most_frequent_is_a_number_where_there_is_one():
 NOTHING = {"False": True, "None, False": False, "0, False": False, "False, 0": False, "T.tensor(False)": False, "[]": False, "0:0": False}
 
 
-@pytest.mark.parametrize("T", LIBRARIES, ids=lambda T: T.__name__)
+@in_all
 @pytest.mark.parametrize("index", NOTHING)
 def test_assignment_to_nothing(T, index):
     x = T.ones(2, 2, requires_grad=True)
@@ -111,7 +104,7 @@ def test_assignment_to_nothing(T, index):
     assert (x._version, x.grad_fn, x.tolist()) == (0, None, [[1, 1], [1, 1]])
 
 
-@pytest.mark.parametrize("T", LIBRARIES, ids=lambda T: T.__name__)
+@in_all
 def test_assignment_to_false_looks_at_no_value(T):
     w = T.ones(2, requires_grad=True)
     x = w * 2
