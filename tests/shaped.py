@@ -25,7 +25,7 @@ RANGES = {
 NUMBERS = {
     "p": [2.0, 1.0, 3.0, 1.5], "ord": [2, 1, 3.0, math.inf, -math.inf], "value": [0.7, -1.3, 2], "margin": [0.0, 0.3, 1.0],
     "correction": [1, 0, 2], "scale_factor": [2.0, 1.5, 0.6], "output_ratio": [0.6, 0.8], "norm_type": [2, 1, 3.0], "lower": [0.1, 0.2],
-    "eps": [1e-5, 0.1], "momentum": [0.1, 0.0, 0.7], "max_norm": [1.0, 2.5], "upper": [0.4, 0.5], "label_smoothing": [0.2, 0.0], "dropout_p": [0.0, 0.4],
+    "eps": [1e-5, 0.1], "momentum": [0.1, 0.0, 0.7], "max_norm": [1.0, 2.5], "upper": [0.4, 0.5], "label_smoothing": [0.2, 0.0], "dropout_p": [0.0],
 }  # fmt: skip
 BETWEEN = (0.3, 1.7)
 WORD = re.compile(r"'([\w-]+)'")

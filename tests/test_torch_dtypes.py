@@ -25,7 +25,7 @@ METHODS = {
     "": "adjoint all aminmax any argmax argmin argsort argwhere bitwise_not clone contiguous corrcoef count_nonzero cov "
     "diag diagflat diagonal diff diag_embed flatten fliplr flipud max median min mean msort mode nanmedian nanmean "
     "nansum nonzero norm prod ravel sort squeeze std_mean sum t trace tril triu unbind unique unique_consecutive "
-    "var_mean zero_ trapezoid cumulative_trapezoid pdist atleast_1d nan_to_num positive signbit atleast_2d atleast_3d "
+    "var_mean zero_ trapezoid cumulative_trapezoid pdist atleast_1d nan_to_num positive conj conj_physical conj_physical_ signbit atleast_2d atleast_3d "
     "linalg.norm linalg.vector_norm linalg.matrix_norm ones_like zeros_like block_diag",
     "y": "true_divide copy_ dist expand_as reshape_as resize_as_ view_as inner linalg.vecdot tensordot kron clamp cdist "
     "max min broadcast_tensors trapezoid float_power",
@@ -99,7 +99,7 @@ CALLS = """
     x.addbmm(c.mT[:, :3, :3], c); x.clone().addbmm_(c.mT[:, :3, :3], c); c.baddbmm(c @ c.mT, c); c.clone().baddbmm_(c @ c.mT, c)
     c.bmm(c.mT); s.mm(r); s.mv(v); v.dot(w); v.vdot(w); T.outer(v, w); s.matmul(r); s @ v; c @ s; T.chain_matmul(s, r, s)
     T.linalg.multi_dot([s, r, s]); T.linalg.matrix_power(s, 3); s.matrix_power(2); T.einsum('ij,jk->ik', s, r); T.bilinear(v[None], w[None], c.new_ones(2, 4, 4))
-    T.polygamma(1, x); x.clone().polygamma_(1); T.special.zeta(x.float(), y.float())
+    T.real(x); T.mvlgamma(x, 2); x.clone().mvlgamma_(2); T.polygamma(1, x); x.clone().polygamma_(1); T.special.zeta(x.float(), y.float())
     T.cross(x.t()[:3], y.t()[:3], 0); T.linalg.cross(x.t()[:3], y.t()[:3], dim=0); T.arange(5, dtype=d); T.arange(0.5, 4, dtype=d)
     T.linspace(0, 3, 5, dtype=d); T.logspace(0, 1, 3, dtype=d); T.range(0, 3, dtype=d); T.eye(2, 3, dtype=d); T.full((2,), 3, dtype=d)
     T.ones(2, dtype=d); T.zeros(2, dtype=d); T.empty(0, dtype=d); T.empty_like(x[:0]); x.new_empty((0, 2)); x.new_empty_strided((0,), (1,)); T.empty_permuted((0, 2), (0, 1), dtype=d)

@@ -254,13 +254,26 @@ def test_errors(call):
     compare(call, numbers((2, 4, 3)))
 
 
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"scale": 0.3}, {"masked": True}])
+def test_attention_with_dropout(options):
+    """With the same seed the weights that torch leaves out."""
+    rng = np.random.default_rng(5)
+    q, k, v = (rng.normal(size=(2, 3, n, 4)) for n in (5, 6, 6))
+    mask = rng.random((5, 6)) < 0.8
+    def call(T, q, k, v):
+        T.manual_seed(3)
+        named = {name: value for name, value in options.items() if name != "masked"}
+        given = T.tensor(mask) if "masked" in options else None
+        return module(T).scaled_dot_product_attention(q, k, v, given, 0.4, **named)
+    compare(call, q, k, v, names=False, second=False, scale=20)
+
+
 def test_what_is_not_implemented_says_so():
     x = fg.zeros(2, 3)
     for call in (
         lambda: fgF.embedding(fg.tensor([0]), x, sparse=True),
         lambda: fgF.embedding_bag(fg.tensor([[0]]), x, sparse=True),
         lambda: fgF.embedding_bag(fg.tensor([[0]]), x, mode="mean", per_sample_weights=fg.ones(1, 1)),
-        lambda: fgF.scaled_dot_product_attention(x, x, x, dropout_p=0.5),
     ):
         with pytest.raises(NotImplementedError):
             call()

@@ -40,7 +40,7 @@ SEVERAL = (
 RETURNS = dict.fromkeys(SEVERAL.split(), "tuple[Tensor, ...]")
 RETURNS |= dict.fromkeys("unique unique_consecutive atleast_1d atleast_2d atleast_3d nonzero".split(), "Any")
 #: How the names begin that an operation has in another place.
-ELSEWHERE = ("package.", "nn.")
+ELSEWHERE = ("package.", "nn.", "special.")
 VARIADIC = {"size", "shape", "dims", "repeats"}
 RESULT = re.compile(r"Tensor (\w+)")
 

@@ -1,6 +1,6 @@
 """Methods of Tensor that are written in terms of others."""
 
-from . import _ferrograd
+from . import _ferrograd, _functions
 from ._ferrograd import Tensor, dtype
 
 
@@ -57,10 +57,7 @@ def _to(self: Tensor, *args, **kwargs) -> Tensor:
 
 
 def _converted(self: Tensor, target: dtype | None, copy: bool = False, memory_format=None) -> Tensor:
-    made = _cast(self, self.dtype if target is None else target, bool(copy))
-    if memory_format in (None, _ferrograd.preserve_format) or made is self:
-        return made
-    return made.contiguous(memory_format=memory_format)
+    return _cast(self, self.dtype if target is None else target, bool(copy), memory_format)
 
 
 _cast = Tensor.to
@@ -147,6 +144,42 @@ def _where(self: Tensor, condition: Tensor, other) -> Tensor:
     tensor([1., 0.])
     """
     return _ferrograd.where(condition, self, other)
+
+
+def _equal(self: Tensor, other: Tensor) -> bool:
+    """True for tensors of one shape whose elements are all equal.
+
+    Raises TypeError for what is no tensor.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1, 2]).equal(ferrograd.tensor([1.0, 2.0]))
+    True
+    """
+    return _functions.equal(self, other)
+
+
+def _isclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """`|self - other| <= atol + rtol |other|`, element by element; equal infinities are close.
+
+    Raises RuntimeError for tensors of two dtypes or of shapes that do not broadcast.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.0, 2.0]).isclose(ferrograd.tensor([1.0, 2.1]))
+    tensor([ True, False])
+    """
+    return _functions.isclose(self, other, rtol, atol, equal_nan)
+
+
+def _allclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """True where all elements are close, as `isclose` has it.
+
+    Raises RuntimeError for tensors of two dtypes or of shapes that do not broadcast.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.0, 2.0]).allclose(ferrograd.tensor([1.0, 2.0 + 1e-6]))
+    True
+    """
+    return _functions.allclose(self, other, rtol, atol, equal_nan)
 
 
 def _is_nonzero(self: Tensor) -> bool:
@@ -268,9 +301,12 @@ def _pin_memory(self: Tensor, device=None) -> Tensor:
 
 
 for _name, _method in {
+    "allclose": _allclose,
     "apply_": _apply_,
     "dim_order": _dim_order,
+    "equal": _equal,
     "is_nonzero": _is_nonzero,
+    "isclose": _isclose,
     "is_pinned": _is_pinned,
     "map2_": _map2_,
     "map_": _map_,

@@ -20,7 +20,7 @@ operation! {
     /// >>> ferrograd.add(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([11., 12.])
     binary Add, add, "AddBackward0", Rule::Promote,
-        ["add(Tensor self, Operand other, *, Number alpha=1)", "add(Number self, Tensor other, *, Number alpha=1)"],
+        ["add(Tensor self, Operand other, *, Number alpha=1)", "add(Number self, Operand other, *, Number alpha=1)"],
         |_, a| scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a)
 }
 impl Binary for Add {
@@ -39,7 +39,7 @@ operation! {
     /// >>> ferrograd.sub(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([-9., -8.])
     binary Sub, sub, "SubBackward0", Rule::Subtract,
-        ["sub(Tensor self, Operand other, *, Number alpha=1)", "sub(Number self, Tensor other, *, Number alpha=1)"; also "subtract"],
+        ["sub(Tensor self, Operand other, *, Number alpha=1)", "sub(Number self, Operand other, *, Number alpha=1)"; also "subtract"],
         |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)
 }
 impl Binary for Sub {
@@ -78,7 +78,7 @@ operation! {
     /// >>> ferrograd.mul(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([10., 20.])
     binary Mul, mul, "MulBackward0", Rule::Promote,
-        ["mul(Tensor self, Operand other)", "mul(Number self, Tensor other)"; also "multiply"]
+        ["mul(Tensor self, Operand other)", "mul(Number self, Operand other)"; also "multiply"]
 }
 impl Binary for Mul {
     const EXACT: u8 = 0b10;
@@ -99,7 +99,7 @@ operation! {
     /// >>> ferrograd.div(ferrograd.tensor([1, 2]), 2)
     /// tensor([0.5000, 1.0000])
     binary Div, div, "DivBackward0", Rule::Float,
-        ["div(Tensor self, Operand other, *, str? rounding_mode=None)", "div(Number self, Tensor other, *, str? rounding_mode=None)"; also "divide"], |_, a| scaled::rounded(a)
+        ["div(Tensor self, Operand other, *, str? rounding_mode=None)", "div(Number self, Operand other, *, str? rounding_mode=None)"; also "divide"], |_, a| scaled::rounded(a)
 }
 impl Binary for Div {
     const EXACT: u8 = 0b10;
@@ -117,7 +117,7 @@ operation! {
     ///
     /// >>> ferrograd.true_divide(ferrograd.tensor([1, 2]), 2)
     /// tensor([0.5000, 1.0000])
-    chooses Broadcast(Any -> Float), ["true_divide(Tensor self, Operand other)", "true_divide(Number self, Tensor other)"], |_, a| super::pointwise::arguments(Div::spec(), a)
+    chooses Broadcast(Any -> Float), ["true_divide(Tensor self, Operand other)", "true_divide(Number self, Operand other)"], |_, a| super::pointwise::arguments(Div::spec(), a)
 }
 
 /// The quotient `number / x` as torch computes and records it: the reciprocal of `x` times the number.
@@ -135,7 +135,7 @@ operation! {
     /// >>> ferrograd.floor_divide(ferrograd.tensor([7, -7]), 2)
     /// tensor([ 3, -4])
     binary FloorDivide, floor_divide, NOT_IMPLEMENTED, Rule::Quotient,
-        ["floor_divide(Tensor self, Operand other)", "floor_divide(Number self, Tensor other)"]
+        ["floor_divide(Tensor self, Operand other)", "floor_divide(Number self, Operand other)"]
 }
 impl Binary for FloorDivide {
     const EXACT: u8 = 0b10;

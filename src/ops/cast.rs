@@ -2,6 +2,7 @@
 
 use smallvec::smallvec;
 
+use super::copy::Format;
 use super::recorded::link;
 use super::registry::operation;
 use super::{batch, copy};
@@ -18,10 +19,12 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.7, -1.7]).to(ferrograd.int64)
     /// tensor([ 1, -1])
-    function Same(Noted -> Noted), ["Tensor.to(Tensor self, DType dtype, bool copy=False)"], |_, a| {
+    function Same(Noted -> Noted), ["Tensor.to(Tensor self, DType dtype, bool copy=False, MemoryFormat? memory_format=None)"], |_, a| {
         let x = a.tensor(0)?;
         let dtype = a.dtype(1)?.unwrap_or(x.dtype());
-        Ok(if dtype == x.dtype() && !a.bool(2)? { x.clone() } else { copied(x, dtype, true)? }.into())
+        let format = Format::named(a, 3)?.unwrap_or(Format::Preserve);
+        let stays = dtype == x.dtype() && !a.bool(2)? && format.is_suggested_by(x);
+        Ok(if stays { x.clone() } else { copied(x, dtype, format)? }.into())
     }
 }
 
@@ -33,16 +36,15 @@ pub fn to(x: &Tensor, dtype: DType) -> Result<Tensor> {
     if x.dtype() == dtype {
         return Ok(x.clone());
     }
-    copied(x, dtype, false)
+    copied(x, dtype, Format::Contiguous)
 }
 
-/// The elements in new memory: in the order that they have in memory where `alike`, else in row-major order.
-fn copied(x: &Tensor, dtype: DType, alike: bool) -> Result<Tensor> {
-    if let Some(y) = batch::unary(x, |x| copied(x, dtype, alike)) {
+/// The elements in new memory, in the order of a format.
+fn copied(x: &Tensor, dtype: DType, format: Format) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| copied(x, dtype, format)) {
         return y;
     }
-    let y = Tensor::uninitialized("to", x.shape(), dtype)?;
-    let y = if alike { copy::laid_out_as(x, y) } else { y };
+    let y = format.applied("to", Tensor::uninitialized("to", x.shape(), dtype)?, Some(x))?;
     copy::write(&y, x)?;
     link(Cast { from: x.dtype() }, &[x], &y)?;
     Ok(y)

@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::arithmetic::{mul, sub};
 use super::recorded::{Keep, Settings, record};
 use super::registry::operation;
-use super::{batch, contract, copy, creation, inplace, join, path, sum, view};
+use super::{batch, contract, copy, creation, inplace, join, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::tensor::Tensor;
@@ -148,18 +148,23 @@ fn multi_dot(op: &'static str, tensors: &[Tensor]) -> Result<Tensor> {
             return Err(Error::InnerSizes { op, left, right });
         }
     }
-    let labels: Vec<Vec<usize>> = (0..list.len()).map(|i| vec![i, i + 1]).collect();
-    let size = |l: usize| if l < list.len() { list[l].shape()[0] } else { list[l - 1].shape()[1] };
-    let order = path::cheapest(&labels, &[0, list.len()], &size);
-    let mut parts: Vec<(usize, Tensor)> = list.into_iter().enumerate().collect();
-    for (i, j) in order {
-        let (second, first) = (parts.remove(j), parts.remove(i));
-        // A product of products joins the end of the list: which comes first, its place in the chain tells.
-        let (a, b) = if first.0 < second.0 { (first, second) } else { (second, first) };
-        parts.push((a.0, contract::matmul(&a.1, &b.1)?));
+    let sizes: Vec<f64> = list.iter().map(|t| t.shape()[0]).chain([list[last].shape()[1]]).map(|n| n as f64).collect();
+    let cuts = cuts(&sizes);
+    // Stretches of the chain, each before its two parts, whose products stand in the place of their first matrices.
+    let mut stretches = vec![(0, list.len())];
+    let mut at = 0;
+    while let Some(&(from, to)) = stretches.get(at) {
+        if to - from > 1 {
+            let cut = cuts[from][to];
+            stretches.extend([(from, cut), (cut, to)]);
+        }
+        at += 1;
+    }
+    for &(from, to) in stretches.iter().rev().filter(|(from, to)| to - from > 1) {
+        list[from] = contract::matmul(&list[from], &list[cuts[from][to]])?;
     }
     let mut shape: SmallVec<[isize; 2]> = smallvec![];
-    let y = &parts[0].1;
+    let y = &list[0];
     if tensors[0].rank() == 2 {
         shape.push(y.shape()[0] as isize);
     }
@@ -167,6 +172,24 @@ fn multi_dot(op: &'static str, tensors: &[Tensor]) -> Result<Tensor> {
         shape.push(y.shape()[1] as isize);
     }
     view::reshape(y, &shape)
+}
+
+/// Where to cut each stretch of a chain of matrices in two, so that its product takes the fewest multiplications. Matrix `i`
+/// has `sizes[i]` rows and `sizes[i + 1]` columns.
+fn cuts(sizes: &[f64]) -> Vec<Vec<usize>> {
+    let count = sizes.len() - 1;
+    let mut costs = vec![vec![0.0; count + 1]; count + 1];
+    let mut cuts = vec![vec![0; count + 1]; count + 1];
+    for length in 2..=count {
+        for from in 0..=count - length {
+            let to = from + length;
+            let cost = |&cut: &usize| costs[from][cut] + costs[cut][to] + sizes[from] * sizes[cut] * sizes[to];
+            let best = (from + 1..to).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(from + 1);
+            costs[from][to] = cost(&best);
+            cuts[from][to] = best;
+        }
+    }
+    cuts
 }
 
 operation! {

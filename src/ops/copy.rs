@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::recorded::link;
-use super::registry::operation;
+use super::registry::{Arguments, operation};
 use super::{batch, inplace};
 use crate::error::{Error, Result};
 use crate::graph::node::{Backward, Derivative, Gradients};
@@ -16,7 +16,7 @@ use crate::kernels::parallel::{self, Apart};
 use crate::kernels::pointwise::{self, Input, Numbers, Output};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-use crate::tensor::layout::Layout;
+use crate::tensor::layout::{Layout, Strides, channels_last, strides_in};
 use crate::tensor::pending;
 use crate::tensor::storage::Access;
 
@@ -26,22 +26,109 @@ operation! {
     /// >>> ferrograd.clone(ferrograd.tensor([1.0, 2.0]))
     /// tensor([1., 2.])
     function Same(Any -> Kept), ["clone(Tensor self, *, MemoryFormat? memory_format=None)"], |_, a| {
-        let x = a.tensor(0)?;
-        Ok(if a.text(1)? == Some("contiguous_format") { clone_contiguous(x)? } else { clone(x)? }.into())
+        Ok(clone_in(a.tensor(0)?, Format::named(a, 1)?)?.into())
     }
 }
 
 operation! {
-    /// The tensor itself where its elements lie in row-major order without gaps, else a copy in which they do.
+    /// The tensor itself where its elements lie without gaps in row-major order, or in the order that is asked for, else a
+    /// copy in which they do.
     ///
     /// >>> ferrograd.zeros(2, 3).t().contiguous().stride()
     /// (2, 1)
     function Same(Any -> Kept), ["Tensor.contiguous(Tensor self, *, MemoryFormat? memory_format=None)"], |_, a| {
-        if a.text(1)? == Some("preserve_format") {
+        if a.text(1)? == Some("preserve_format") && !a.tensor(0)?.is_contiguous() {
             return Err(Error::Invalid { op: a.op, what: "preserve memory format is unsupported by the contiguous operator".into() });
         }
-        Ok(contiguous(a.tensor(0)?)?.into())
+        Ok(in_format(a.tensor(0)?, Format::named(a, 1)?)?.into())
     }
+}
+
+/// The order of elements that a call asks for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Format {
+    /// As they are.
+    Preserve,
+    /// Row-major.
+    Contiguous,
+    /// With the channels last: of images, with four dimensions, or volumes, with five.
+    ChannelsLast(usize),
+}
+
+impl Format {
+    /// The one that argument `n` names.
+    pub fn named(a: &Arguments, n: usize) -> Result<Option<Format>> {
+        Ok(match a.text(n)? {
+            None => None,
+            Some("contiguous_format") => Some(Format::Contiguous),
+            Some("channels_last") => Some(Format::ChannelsLast(4)),
+            Some("channels_last_3d") => Some(Format::ChannelsLast(5)),
+            Some(_) => Some(Format::Preserve),
+        })
+    }
+
+    /// A new contiguous tensor with its elements in this order, where they are preserved that of `like`, of the same shape.
+    pub fn applied(self, op: &'static str, new: Tensor, like: Option<&Tensor>) -> Result<Tensor> {
+        let Some(strides) = self.strides(op, new.shape())? else {
+            return Ok(like.filter(|_| self == Format::Preserve).map_or(new.clone(), |like| laid_out_as(like, new)));
+        };
+        let layout = Layout { shape: new.layout().shape.clone(), strides, offset: 0 };
+        Ok(Tensor::new(new.storage().clone(), layout, new.dtype(), new.versioning()))
+    }
+
+    /// The strides that a shape has with the channels last.
+    ///
+    /// # Errors
+    /// For another number of dimensions.
+    pub fn strides(self, op: &'static str, shape: &[usize]) -> Result<Option<Strides>> {
+        let Format::ChannelsLast(rank) = self else { return Ok(None) };
+        let Some(order) = channels_last(rank).filter(|_| shape.len() == rank) else {
+            let name = if rank == 4 { "channels_last" } else { "channels_last_3d" };
+            let what = format!("required rank {rank} tensor to use {name} format, got {shape:?}");
+            return Err(Error::Invalid { op, what });
+        };
+        let innermost: SmallVec<[usize; 5]> = order.iter().rev().copied().collect();
+        Ok(Some(strides_in(shape, &innermost)))
+    }
+
+    /// True where the elements lie in this order without gaps.
+    fn holds(self, x: &Tensor) -> bool {
+        match self {
+            Format::Preserve => true,
+            Format::Contiguous => x.is_contiguous(),
+            Format::ChannelsLast(rank) => x.rank() == rank && x.layout().is_channels_last(),
+        }
+    }
+
+    /// True where torch would name this order for the tensor, gaps or not.
+    pub fn is_suggested_by(self, x: &Tensor) -> bool {
+        match self {
+            Format::Preserve => true,
+            Format::Contiguous => !x.layout().suggests_channels_last(),
+            Format::ChannelsLast(rank) => x.rank() == rank && x.layout().suggests_channels_last(),
+        }
+    }
+}
+
+/// The tensor itself where it is contiguous in a format, else a copy that is.
+fn in_format(x: &Tensor, format: Option<Format>) -> Result<Tensor> {
+    let format = format.unwrap_or(Format::Contiguous);
+    if format.holds(x) { Ok(x.clone()) } else { clone_in(x, Some(format)) }
+}
+
+/// A copy in a format, recorded.
+fn clone_in(x: &Tensor, format: Option<Format>) -> Result<Tensor> {
+    let format = format.unwrap_or(Format::Preserve);
+    if format == Format::Contiguous {
+        return clone_contiguous(x);
+    }
+    if let Some(y) = batch::unary(x, |x| clone_in(x, Some(format))) {
+        return y;
+    }
+    let copy = format.applied("clone", Tensor::uninitialized("clone", x.shape(), x.dtype())?, Some(x))?;
+    write(&copy, x)?;
+    link(CloneDerivative, &[x], &copy)?;
+    Ok(copy)
 }
 
 /// The tensor itself where it is contiguous, else a copy that is.
@@ -67,12 +154,7 @@ pub(crate) fn clone_contiguous(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// Where there is no memory.
 pub fn clone(x: &Tensor) -> Result<Tensor> {
-    if let Some(y) = batch::unary(x, clone) {
-        return y;
-    }
-    let copy = clone_as(x, x)?;
-    link(CloneDerivative, &[x], &copy)?;
-    Ok(copy)
+    clone_in(x, None)
 }
 
 #[derive(Clone)]
@@ -141,7 +223,7 @@ pub(crate) fn recorded_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
 }
 
 /// A new contiguous tensor with its elements in the order that those of `like`, of the same shape, have in memory.
-pub(super) fn laid_out_as(like: &Tensor, new: Tensor) -> Tensor {
+pub(crate) fn laid_out_as(like: &Tensor, new: Tensor) -> Tensor {
     if like.layout().is_row_major() {
         return new;
     }

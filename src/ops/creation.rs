@@ -1,6 +1,7 @@
 //! Tensors from sizes and ranges.
 
 use super::batch;
+use super::copy::Format;
 use super::registry::{Arguments, Output, operation};
 use crate::error::{Error, Result};
 use crate::graph::forward;
@@ -33,8 +34,8 @@ pub(super) fn check_asked(a: &Arguments, n: usize, dtype: DType) -> Result<()> {
     if a.bool(n + 4)? && !dtype.is_floating_point() { Err(Error::GradDType { dtype }) } else { Ok(()) }
 }
 
-/// Creates what is like another tensor: its elements are in the same order in memory, unless the last argument asks for the
-/// row-major one. Where the other is an example of a batch, there is one for each example.
+/// Creates what is like another tensor: its elements are in the same order in memory, unless the last argument asks for
+/// another. Where the other is an example of a batch, there is one for each example.
 fn alike(x: &Tensor, a: &Arguments, n: usize, make: impl FnOnce(&[usize]) -> Result<Tensor>) -> Result<Output> {
     let value = forward::bottom(x);
     let y = in_order_of(value, make(value.shape())?, a, n)?;
@@ -42,8 +43,19 @@ fn alike(x: &Tensor, a: &Arguments, n: usize, make: impl FnOnce(&[usize]) -> Res
 }
 
 fn in_order_of(like: &Tensor, new: Tensor, a: &Arguments, n: usize) -> Result<Tensor> {
-    let row_major = a.text(n + 5)? == Some("contiguous_format");
-    Ok(if row_major { new } else { super::copy::laid_out_as(like, new) })
+    Format::named(a, n + 5)?.unwrap_or(Format::Preserve).applied(a.op, new, Some(like))
+}
+
+/// What was created in row-major order, in the order that argument `n` asks for where there is one.
+fn arranged(new: Tensor, a: &Arguments, n: usize) -> Result<Tensor> {
+    match Format::named(a, n)? {
+        None => Ok(new),
+        Some(Format::Preserve) => {
+            let what = "'torch.preserve_format' memory format is only supported when there is another tensor";
+            Err(Error::Invalid { op: a.op, what: what.into() })
+        }
+        Some(format) => format.applied(a.op, new, None),
+    }
 }
 
 /// A tensor with the same number everywhere, which must fit the dtype.
@@ -59,7 +71,8 @@ macro_rules! creations {
             $(#[doc = $doc])*
             function Size(Any -> Asked), [$sized], |_, a| {
                 let make: fn(&'static str, &[usize], DType) -> Result<Tensor> = $make;
-                finish(make(a.op, &sizes(a.op, a.ints(0)?)?, a.dtype(1)?.unwrap_or_else(default_dtype))?, a, 1)
+                let new = make(a.op, &sizes(a.op, a.ints(0)?)?, a.dtype(1)?.unwrap_or_else(default_dtype))?;
+                finish(arranged(new, a, 6)?, a, 1)
             }
         }
         operation! {
@@ -290,6 +303,7 @@ pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tens
         DType::F64 => fill!(f64),
         DType::F16 | DType::BF16 => return super::cast::to(&linspace(start, end, steps, DType::F32)?, dtype),
         _ => {
+            let (start, end) = (start.trunc(), end.trunc());
             let step = (end - start) / gaps as f64;
             let value = |i: usize| {
                 let first_half = i < count / 2 || count == 1;

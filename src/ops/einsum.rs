@@ -6,6 +6,7 @@ use super::registry::operation;
 use super::{arithmetic, contract, path, sum, view};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 
 const OP: &str = "einsum";
 
@@ -192,7 +193,9 @@ pub fn einsum(equation: &str, operands: &[Tensor]) -> Result<Tensor> {
         let product = contracted(a, b, &kept)?;
         all.push(product);
     }
-    finished(summed(&all[0], &|l| result.contains(&l))?, &result, &sizes)
+    // Sums of one tensor are in int64 where it has integers, products keep their dtype.
+    let dtype = if operands.len() > 1 { Some(all[0].x.dtype()) } else { None };
+    finished(summed(&all[0], &|l| result.contains(&l), dtype)?, &result, &sizes)
 }
 
 /// An operand with each label once: of a label that it has twice, the diagonal.
@@ -227,14 +230,14 @@ fn without(named: &Named, drop: impl Fn(Label, usize) -> bool) -> Result<Named> 
     Ok(Named { x: view::squeeze(&named.x, Some(&dims))?, labels })
 }
 
-/// Summed over the dimensions that are not kept.
-fn summed(named: &Named, kept: &dyn Fn(Label) -> bool) -> Result<Named> {
+/// Summed over the dimensions that are not kept, in a dtype, or as all sums.
+fn summed(named: &Named, kept: &dyn Fn(Label) -> bool, dtype: Option<DType>) -> Result<Named> {
     let dims: SmallVec<[isize; 4]> =
         (0..named.labels.len()).filter(|&i| !kept(named.labels[i])).map(|d| d as isize).collect();
     if dims.is_empty() {
         return Ok(named.clone());
     }
-    let x = sum::sum(&named.x, &dims, false, Some(named.x.dtype()))?;
+    let x = sum::sum(&named.x, &dims, false, dtype)?;
     Ok(Named { x, labels: named.labels.iter().copied().filter(|&l| kept(l)).collect() })
 }
 
@@ -256,8 +259,8 @@ fn arranged(named: &Named, order: &[Label]) -> Result<Tensor> {
 /// The product of two operands, summed over what only they have.
 fn contracted(a: Named, b: Named, kept: &dyn Fn(Label) -> bool) -> Result<Named> {
     let (in_a, in_b) = (a.labels.clone(), b.labels.clone());
-    let a = summed(&a, &|l| kept(l) || in_b.contains(&l))?;
-    let b = summed(&b, &|l| kept(l) || in_a.contains(&l))?;
+    let a = summed(&a, &|l| kept(l) || in_b.contains(&l), Some(a.x.dtype()))?;
+    let b = summed(&b, &|l| kept(l) || in_a.contains(&l), Some(b.x.dtype()))?;
     let part =
         |of: &Named, f: &dyn Fn(Label) -> bool| -> Labels { of.labels.iter().copied().filter(|&l| f(l)).collect() };
     let batch = part(&a, &|l| b.labels.contains(&l) && kept(l));

@@ -11,7 +11,7 @@ operation! {
     ///
     /// >>> ferrograd.exp2(ferrograd.tensor([0.0, 3.0]))
     /// tensor([1., 8.])
-    unary Exp2, exp2, "Exp2Backward0", Rule::Float, ["exp2(Tensor self)"]
+    unary Exp2, exp2, "Exp2Backward0", Rule::Float, ["exp2(Tensor self)"; also "special.exp2"]
 }
 impl Unary for Exp2 {
     fn forward<L: Real>(x: L) -> L {
@@ -126,7 +126,7 @@ operation! {
     /// >>> ferrograd.xlogy(ferrograd.tensor([0.0, 2.0]), ferrograd.tensor([0.0, 2.0]))
     /// tensor([0.0000, 1.3863])
     binary Xlogy, xlogy, "XlogyBackward0", Rule::Float,
-        ["xlogy(Tensor self, Operand other)", "xlogy(Number self, Tensor other)"]
+        ["xlogy(Tensor self, Operand other)", "xlogy(Number self, Tensor other)"; also "special.xlogy"]
 }
 impl Binary for Xlogy {
     const FORMS: &'static [Form] = &[Form::new(0b01, "XlogyBackward1", 0b10), Form::new(0b10, "XlogyBackward2", 0b01)];
@@ -147,7 +147,7 @@ operation! {
     ///
     /// >>> ferrograd.logit(ferrograd.tensor([0.5, 0.75]))
     /// tensor([0.0000, 1.0986])
-    unary Logit, logit, "LogitBackward0", Rule::Float, ["logit(Tensor self, Number? eps=None)"], |_, a| {
+    unary Logit, logit, "LogitBackward0", Rule::Float, ["logit(Tensor self, Number? eps=None)"; also "special.logit"], |_, a| {
         match a.maybe_number(1)? {
             Some(eps) if eps.as_f64() >= 0.0 => Ok((BoundedLogit::spec(), smallvec![a.operand(0)?, eps.as_f64().into()])),
             _ => Ok((Logit::spec(), smallvec![a.operand(0)?])),

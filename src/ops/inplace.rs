@@ -156,7 +156,7 @@ pub fn check(op: &'static str, target: &Tensor) -> Result<()> {
 ///
 /// # Errors
 /// Where some share it.
-pub(super) fn check_apart(op: &'static str, target: &Tensor) -> Result<()> {
+pub(crate) fn check_apart(op: &'static str, target: &Tensor) -> Result<()> {
     if target.layout().is_non_overlapping() { Ok(()) } else { Err(Error::Overlap { op }) }
 }
 

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::copy::Format;
 use super::recorded::{Settings, link_simple, record};
 use super::registry::{Arguments, Output, operation};
 use super::{batch, cast, copy, view};
@@ -47,6 +48,16 @@ operation! {
 /// # Errors
 /// For an empty list, sizes that differ, and a dimension out of range.
 pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
+    let all = !tensors.is_empty() && are_channels_last(tensors);
+    joined(tensors, dim, if all { Format::ChannelsLast(tensors[0].rank()) } else { Format::Contiguous })
+}
+
+fn are_channels_last(tensors: &[Tensor]) -> bool {
+    tensors.iter().all(|t| t.layout().suggests_channels_last())
+}
+
+/// As [`cat`], in an order of elements.
+fn joined(tensors: &[Tensor], dim: isize, format: Format) -> Result<Tensor> {
     const OP: &str = "cat";
     if tensors.is_empty() {
         return Err(Error::EmptyList { op: OP });
@@ -79,7 +90,7 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
         }
         shape[dim] += t.shape()[dim];
     }
-    let y = Tensor::uninitialized(OP, &shape, dtype)?;
+    let y = format.applied(OP, Tensor::uninitialized(OP, &shape, dtype)?, None)?;
     let mut start = 0;
     let mut sizes: SmallVec<[isize; 4]> = SmallVec::from_vec(reserved(OP, tensors.len())?);
     for t in tensors {
@@ -123,6 +134,22 @@ operation! {
     function Noted(Any -> Promoted), ["stack(Tensor[] tensors, int dim=0)"], |_, a| Ok(stack(a.tensors(0)?, a.int(1)?)?.into())
 }
 
+/// The value of a stack of tensors of one shape.
+fn stacked(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
+    let (d, own) = (dim as usize, tensors[0].shape());
+    if d == own.len() || !are_channels_last(tensors) {
+        let parts = gathered("stack", tensors.len(), tensors.iter().map(|t| view::unsqueeze(t, dim)))?;
+        return joined(&parts, dim, Format::Contiguous);
+    }
+    // Channels that lie last stay where they are: one tensor behind the other along the dimension that is cut then.
+    let y = cat(tensors, dim)?;
+    let mut layout = y.layout().clone();
+    layout.shape[d] = own[d];
+    layout.shape.insert(d, tensors.len());
+    layout.strides.insert(d, layout.strides[d] * own[d] as isize);
+    Ok(Tensor::new(y.storage().clone(), layout, y.dtype(), y.versioning()))
+}
+
 /// Tensors of one shape along a new dimension.
 ///
 /// # Errors
@@ -143,8 +170,7 @@ pub fn stack(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
         let (moved, level) = moved?;
         return stack(&moved, dim + 1).map(|y| Tensor::batched(&y, level));
     }
-    let parts = unrecorded(|| gathered(OP, tensors.len(), tensors.iter().map(|t| view::unsqueeze(t, dim))))?;
-    let y = unrecorded(|| cat(&parts, dim))?;
+    let y = unrecorded(|| stacked(tensors, dim))?;
     let cast = gathered(OP, tensors.len(), tensors.iter().map(|t| cast::to(t, y.dtype())))?;
     let inputs: Vec<&Tensor> = listed(cast.len(), cast.iter());
     record(

@@ -44,6 +44,7 @@ pub mod product;
 pub mod quantile;
 pub mod random;
 pub mod ranges;
+pub mod real;
 pub mod recorded;
 mod reduce;
 pub mod reduction;

@@ -127,13 +127,17 @@ operation! {
         if size.len() != order.len() {
             return Err(Error::PermuteRank { op, rank: size.len(), given: order.len() });
         }
+        if let Some(d) = order.iter().find(|d| !(0..size.len() as isize).contains(d)) {
+            let what = format!("expected dimensions between 0 and {}, got {d}", size.len() as isize - 1);
+            return Err(Error::Invalid { op, what });
+        }
         if !order.is_empty() {
             dim_mask(op, order, size.len())?;
         }
         let shape = sizes(op, size)?;
         let (mut strides, mut step): (Strides, usize) = (SmallVec::from_elem(1, size.len()), 1);
         for &d in order.iter().rev() {
-            let d = if d < 0 { d + size.len() as isize } else { d } as usize;
+            let d = d as usize;
             strides[d] = step as isize;
             step = step.saturating_mul(shape[d].max(1));
         }

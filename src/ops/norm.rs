@@ -10,6 +10,7 @@ use super::{arithmetic, batch, cast, compare, extremum, sum, unary};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
+use crate::kernels::element::Element;
 use crate::kernels::reduce::kinds::{Count, GreatestMagnitude, LeastMagnitude, Magnitudes, Squares};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -78,7 +79,12 @@ pub fn vector_norm(x: &Tensor, p: f64, dims: &[isize], keepdim: bool, dtype: Opt
         &[x],
         &keep,
         || plan.settings(p),
-        |call| Ok(smallvec![Some(gradient(&call.g, &call.saved[0], &call.saved[1], call.settings)?)]),
+        |call| {
+            // How many elements are not zero does not change with them.
+            let counts = call.settings.number == 0.0;
+            let dx = || gradient(&call.g, &call.saved[0], &call.saved[1], call.settings);
+            Ok(smallvec![if counts { None } else { Some(dx()?) }])
+        },
     )?;
     Ok(y)
 }
@@ -96,7 +102,8 @@ fn value(plan: &Plan, x: &Tensor, p: f64) -> Result<Tensor> {
     } else if p == f64::NEG_INFINITY {
         plan.run::<LeastMagnitude<A, A>>(x, None)
     } else {
-        let powers = arithmetic::pow(&unary::abs(x)?, p)?;
+        // Floats of 16 bits have no room for powers.
+        let powers = arithmetic::pow(&unary::abs(&cast::to(x, A::DTYPE)?)?, p)?;
         arithmetic::pow(&plan.run::<Magnitudes<A, A>>(&powers, None)?, 1.0 / p)
     });
     cast::to(&y?, x.dtype())

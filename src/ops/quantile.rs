@@ -97,10 +97,10 @@ fn quantile(
     if x.numel() == 0 && (dim.is_none() || x.shape().iter().product::<usize>() == 0) {
         return refused(op, "input tensor must be non-empty".into());
     }
-    let wrapped = dim.map(|d| wrap_dim(op, d, x.rank())).transpose()?;
+    // The only dimension that a number can be asked for is that of all elements.
+    let wrapped = dim.map(|d| wrap_dim(op, d, x.rank())).transpose()?.filter(|_| x.rank() > 0);
     let lines = match wrapped {
         None => view::reshape(x, &[-1])?,
-        Some(_) if x.rank() == 0 => view::reshape(x, &[-1])?,
         Some(d) if d + 1 == x.rank() => x.clone(),
         Some(d) => view::transpose(&view::unsqueeze(x, -1)?, d as isize, -1)?,
     };

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::copy::Format;
 use super::creation::{check_asked, finish, sizes};
 use super::registry::{Arguments, operation};
 use super::{batch, copy, inplace, view};
@@ -138,10 +139,15 @@ pub(super) fn drawn_as(
 
 /// A new tensor of a distribution like `x`, as argument `n`, the dtype, and those behind it ask for.
 fn drawn_like(a: &Arguments, n: usize, dtype: DType, from: &Generator, numbers: &impl Distribution) -> Result<Tensor> {
-    if a.text(n + 5)? == Some("contiguous_format") {
-        return drawn(a.op, a.tensor(0)?.shape(), dtype, from, numbers);
+    let x = a.tensor(0)?;
+    match Format::named(a, n + 5)? {
+        None | Some(Format::Preserve) => drawn_as(a.op, x, dtype, from, numbers),
+        Some(Format::Contiguous) => drawn(a.op, x.shape(), dtype, from, numbers),
+        Some(format) => {
+            let like = format.applied(a.op, Tensor::uninitialized(a.op, x.shape(), dtype)?, None)?;
+            drawn_as(a.op, &like, dtype, from, numbers)
+        }
     }
-    drawn_as(a.op, a.tensor(0)?, dtype, from, numbers)
 }
 
 const STANDARD_UNIFORM: Uniform = Uniform { low: 0.0, high: 1.0 };

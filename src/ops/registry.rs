@@ -40,7 +40,8 @@ fn leak(text: String) -> &'static str {
 fn in_place(of: &Operation) -> Option<Operation> {
     let renamed = |signature: &&'static str| leak(signature.replacen('(', "_(", 1).replace(INPLACE, ")"));
     let takes_self = |signature: &&&'static str| signature.contains("(Tensor self");
-    let aliases: Vec<&'static str> = of.aliases.iter().map(|name| leak(format!("{name}_"))).collect();
+    let named = of.aliases.iter().filter(|name| !name.starts_with("special."));
+    let aliases: Vec<&'static str> = named.map(|name| leak(format!("{name}_"))).collect();
     let signatures: Vec<&'static str> = of.signatures.iter().filter(takes_self).map(renamed).collect();
     if signatures.is_empty() {
         return None;
@@ -128,7 +129,7 @@ pub struct Operation {
     /// The calls it takes, in order of trial: `sum(Tensor self, int[]? dim=None, bool keepdim=False)`. Several results
     /// are written behind an arrow, with names where they have any: `-> (Tensor values, Tensor indices)`.
     pub signatures: &'static [&'static str],
-    /// Other names that torch has for it; those written `package.name` and `nn.name` are functions of these homes, wherever
+    /// Other names that torch has for it; those written `package.name`, `nn.name` and `special.name` are functions of these homes, wherever
     /// the operation is.
     pub aliases: &'static [&'static str],
     /// How it behaves.

@@ -1,5 +1,6 @@
 //! Tensors given another size or other memory in place: the tensor that takes the place of the old one.
 
+use super::copy::Format;
 use super::registry::{Arguments, Output, operation};
 use super::{creation, inplace, view};
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ operation! {
     /// tensor([[0, 1],
     ///         [2, 3]])
     function Noted(Any -> Kept), ["Tensor.resize_(Tensor self, int[] size, *, MemoryFormat? memory_format=None)"], |_, a| {
-        resized(a.op, a.tensor(0)?, &creation::sizes(a.op, a.ints(1)?)?)
+        resized(a.op, a.tensor(0)?, &creation::sizes(a.op, a.ints(1)?)?, Format::named(a, 2)?)
     }
 }
 
@@ -30,22 +31,34 @@ operation! {
     /// tensor([[0, 1],
     ///         [2, 3]])
     function Noted(Any -> Kept), ["resize_as_(Tensor self, Tensor the_template, *, MemoryFormat? memory_format=None)"], |_, a| {
-        resized(a.op, a.tensor(0)?, a.tensor(1)?.shape())
+        let like = a.tensor(1)?;
+        let format = match Format::named(a, 2)? {
+            Some(Format::Preserve) if like.layout().suggests_channels_last() => Some(Format::ChannelsLast(like.rank())),
+            Some(Format::Preserve) => Some(Format::Contiguous),
+            format => format,
+        };
+        resized(a.op, a.tensor(0)?, like.shape(), format)
     }
 }
 
-fn resized(op: &'static str, x: &Tensor, shape: &[usize]) -> Result<Output> {
+fn resized(op: &'static str, x: &Tensor, shape: &[usize], format: Option<Format>) -> Result<Output> {
     if x.requires_grad() {
         return Err(Error::Invalid { op, what: "cannot resize variables that require grad".into() });
     }
     if x.batch().is_some() {
         return Err(Error::NotImplemented { op, what: "vmap over a change of size in place".into() });
     }
-    if shape == x.shape() {
+    if format == Some(Format::Preserve) {
+        return Err(Error::Invalid { op, what: "Unsupported memory format preserve_format".into() });
+    }
+    if shape == x.shape() && format.is_none() {
         return Ok(Output::Instead(x.clone()));
     }
     let numel = checked_numel(op, shape, x.dtype().size())?;
-    let layout = Layout { offset: x.layout().offset, ..Layout::contiguous(shape) };
+    let mut layout = Layout { offset: x.layout().offset, ..Layout::contiguous(shape) };
+    if let Some(strides) = format.map(|format| format.strides(op, shape)).transpose()?.flatten() {
+        layout.strides = strides;
+    }
     let bytes = layout.offset.saturating_add(numel).saturating_mul(x.dtype().size());
     if bytes <= x.storage().bytes() || numel == 0 {
         x.storage().bump(x.versioning());

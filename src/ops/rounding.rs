@@ -34,7 +34,7 @@ operation! {
     /// tensor([ 0.,  2., -2.])
     /// >>> ferrograd.round(ferrograd.tensor([1.234]), decimals=1)
     /// tensor([1.2000])
-    unary Round, round, "RoundBackward0", Rule::Number, ["round(Tensor self)", "round(Tensor self, *, int decimals)"],
+    unary Round, round, "RoundBackward0", Rule::Number, ["round(Tensor self)", "round(Tensor self, *, int decimals)"; also "special.round"],
         |signature, a| if signature == 0 { Ok((Round::spec(), smallvec![a.operand(0)?])) } else { to_decimals(a) }
 }
 impl Unary for Round {

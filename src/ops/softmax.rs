@@ -24,7 +24,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1000.0, 1000.0]).logsumexp(0)
     /// tensor(1000.6932)
-    function Reduced(Any -> Float), ["logsumexp(Tensor self, int[] dim, bool keepdim=False)"], |_, a| {
+    function Reduced(Any -> Float), ["logsumexp(Tensor self, int[] dim, bool keepdim=False)"; also "special.logsumexp"], |_, a| {
         Ok(logsumexp(a.tensor(0)?, a.ints(1)?, a.bool(2)?)?.into())
     }
 }
@@ -103,7 +103,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([0.0, 0.0]).softmax(0)
     /// tensor([0.5000, 0.5000])
-    function Same(Floats -> Kept), ["softmax(Tensor self, int dim, DType? dtype=None)"], |_, a| {
+    function Same(Floats -> Kept), ["softmax(Tensor self, int dim, DType? dtype=None)"; also "special.softmax"], |_, a| {
         Ok(softmax(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
     }
 }
@@ -138,7 +138,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([0.0, 0.0]).log_softmax(0)
     /// tensor([-0.6931, -0.6931])
-    function Same(Floats -> Kept), ["log_softmax(Tensor self, int dim, DType? dtype=None)"], |_, a| {
+    function Same(Floats -> Kept), ["log_softmax(Tensor self, int dim, DType? dtype=None)"; also "special.log_softmax"], |_, a| {
         Ok(log_softmax(a.tensor(0)?, a.int(1)?, a.dtype(2)?)?.into())
     }
 }

@@ -6,9 +6,12 @@ use super::formula::{Domain, Form, Formula, OPERANDS, Operand, Pointwise, Rule, 
 use super::pointwise::{Chosen, apply};
 use super::registry::operation;
 use super::trigonometric::INSIDE;
+use super::{arithmetic, creation, inplace, sum, view};
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;
-use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::scalar::Scalar;
+use crate::tensor::{Tensor, default_dtype};
 
 /// `2 / sqrt(pi)`: the slope of the error function at zero.
 const SLOPE: f64 = std::f64::consts::FRAC_2_SQRT_PI;
@@ -19,7 +22,7 @@ operation! {
     ///
     /// >>> ferrograd.erf(ferrograd.tensor([0.0, 1.0]))
     /// tensor([0.0000, 0.8427])
-    unary Erf, erf, "ErfBackward0", Rule::Float, ["erf(Tensor self)"]
+    unary Erf, erf, "ErfBackward0", Rule::Float, ["erf(Tensor self)"; also "special.erf"]
 }
 impl Unary for Erf {
     fn forward<L: Real>(x: L) -> L {
@@ -35,7 +38,7 @@ operation! {
     ///
     /// >>> ferrograd.erfc(ferrograd.tensor([0.0, 1.0]))
     /// tensor([1.0000, 0.1573])
-    unary Erfc, erfc, "ErfcBackward0", Rule::Float, ["erfc(Tensor self)"]
+    unary Erfc, erfc, "ErfcBackward0", Rule::Float, ["erfc(Tensor self)"; also "special.erfc"]
 }
 impl Unary for Erfc {
     fn forward<L: Real>(x: L) -> L {
@@ -52,7 +55,7 @@ operation! {
     ///
     /// >>> ferrograd.erfinv(ferrograd.tensor([0.0, 0.5]))
     /// tensor([0.0000, 0.4769])
-    unary Erfinv, erfinv, "ErfinvBackward0", Rule::Float, ["erfinv(Tensor self)"]
+    unary Erfinv, erfinv, "ErfinvBackward0", Rule::Float, ["erfinv(Tensor self)"; also "special.erfinv"]
 }
 impl Unary for Erfinv {
     const DOMAIN: Domain = INSIDE;
@@ -69,7 +72,7 @@ operation! {
     ///
     /// >>> ferrograd.lgamma(ferrograd.tensor([1.0, 4.0]))
     /// tensor([0.0000, 1.7918])
-    unary Lgamma, lgamma, "LgammaBackward0", Rule::Float, ["lgamma(Tensor self)"]
+    unary Lgamma, lgamma, "LgammaBackward0", Rule::Float, ["lgamma(Tensor self)"; also "special.gammaln"]
 }
 impl Unary for Lgamma {
     const DOMAIN: Domain = Domain::POSITIVE;
@@ -87,7 +90,7 @@ operation! {
     ///
     /// >>> ferrograd.digamma(ferrograd.tensor([1.0, 2.0]))
     /// tensor([-0.5772,  0.4228])
-    unary Digamma, digamma, "DigammaBackward0", Rule::Float, ["digamma(Tensor self)"]
+    unary Digamma, digamma, "DigammaBackward0", Rule::Float, ["digamma(Tensor self)"; also "special.digamma", "special.psi"]
 }
 impl Unary for Digamma {
     const DOMAIN: Domain = Domain::POSITIVE;
@@ -187,7 +190,7 @@ operation! {
     ///
     /// >>> ferrograd.polygamma(1, ferrograd.tensor([1.0, 2.0]))
     /// tensor([1.6449, 0.6449])
-    chooses Same(Any -> Float), ["polygamma(Tensor self, int n)", "polygamma(int n, Tensor input)"], |signature, a| {
+    chooses Same(Any -> Float), ["polygamma(Tensor self, int n)", "polygamma(int n, Tensor input)"; also "special.polygamma"], |signature, a| {
         let (x, n) = if signature == 0 { (0, 1) } else { (1, 0) };
         of_order(a.int(n)?, a.operand(x)?)
     }
@@ -215,4 +218,43 @@ fn of_order(n: isize, x: Operand) -> Result<Chosen> {
 pub fn polygamma(n: isize, x: &Tensor) -> Result<Tensor> {
     let (spec, operands) = of_order(n, x.into())?;
     apply(spec, &operands)
+}
+
+operation! {
+    /// Logarithm of the multivariate gamma function of `p` dimensions, element by element:
+    /// `p (p - 1) / 4 log(pi)` and the sum of `lgamma(x - j / 2)` over `j = 0, 1, ... p - 1`.
+    ///
+    /// Raises: RuntimeError for `p` below 1.
+    ///
+    /// >>> ferrograd.mvlgamma(ferrograd.tensor([2.0, 3.0]), 2)
+    /// tensor([0.4516, 1.5502])
+    function Same(Numbers -> Float), ["mvlgamma(Tensor self, int p)"; also "special.multigammaln"],
+    in_place |_, a| {
+        let (x, p) = (a.tensor(0)?, a.int(1)?);
+        Ok(inplace::apply(a.op, x, &[], &|x| mvlgamma(x, p))?.into())
+    },
+    |_, a| Ok(mvlgamma(a.tensor(0)?, a.int(1)?)?.into())
+}
+
+/// Logarithm of the multivariate gamma function.
+///
+/// # Errors
+/// For less than one dimension, and for bool.
+pub fn mvlgamma(x: &Tensor, p: isize) -> Result<Tensor> {
+    if p < 1 {
+        return Err(Error::Invalid {
+            op: "mvlgamma",
+            what: format!("p has to be greater than or equal to 1, got {p}"),
+        });
+    }
+    if x.dtype() == DType::Bool {
+        let rule = "truth values are no numbers here";
+        return Err(Error::DTypeInvalid { op: "mvlgamma", dtype: DType::Bool, rule });
+    }
+    let dtype = if x.dtype().is_floating_point() { x.dtype() } else { default_dtype() };
+    let half = |n: isize| Scalar::Float(n as f64 / 2.0);
+    let steps = creation::arange(half(1 - p), half(1), half(1), Some(dtype))?;
+    let terms = lgamma(&arithmetic::add(&view::unsqueeze(x, -1)?, &steps)?)?;
+    let p = p as f64;
+    arithmetic::add(&sum::sum(&terms, &[-1], false, None)?, p * (p - 1.0) / 4.0 * std::f64::consts::PI.ln())
 }

@@ -188,7 +188,7 @@ operation! {
     ///
     /// >>> ferrograd.sinc(ferrograd.tensor([0.0, 0.5]))
     /// tensor([1.0000, 0.6366])
-    unary Sinc, sinc, "SincBackward0", Rule::Float, ["sinc(Tensor self)"]
+    unary Sinc, sinc, "SincBackward0", Rule::Float, ["sinc(Tensor self)"; also "special.sinc"]
 }
 impl Unary for Sinc {
     const DOMAIN: Domain = Domain::NONZERO;

@@ -26,7 +26,7 @@ operation! {
     ///
     /// >>> ferrograd.sign(ferrograd.tensor([-1.5, 0.0, 2.0]))
     /// tensor([-1.,  0.,  1.])
-    unary Sign, sign_of, "SignBackward0", Rule::Promote, ["sign(Tensor self)"]
+    unary Sign, sign_of, "SignBackward0", Rule::Promote, ["sign(Tensor self)"; also "sgn"]
 }
 impl Unary for Sign {
     fn forward<L: Real>(x: L) -> L {
@@ -65,7 +65,7 @@ operation! {
     ///
     /// >>> ferrograd.expm1(ferrograd.tensor([0.0, 1.0]))
     /// tensor([0.0000, 1.7183])
-    unary Expm1, expm1, "Expm1Backward0", Rule::Float, ["expm1(Tensor self)"]
+    unary Expm1, expm1, "Expm1Backward0", Rule::Float, ["expm1(Tensor self)"; also "special.expm1"]
 }
 impl Unary for Expm1 {
     fn forward<L: Real>(x: L) -> L {
@@ -98,7 +98,7 @@ operation! {
     ///
     /// >>> ferrograd.log1p(ferrograd.tensor([0.0, 1.0]))
     /// tensor([0.0000, 0.6931])
-    unary Log1p, log1p, "Log1PBackward0", Rule::Float, ["log1p(Tensor self)"]
+    unary Log1p, log1p, "Log1PBackward0", Rule::Float, ["log1p(Tensor self)"; also "special.log1p"]
 }
 impl Unary for Log1p {
     const DOMAIN: Domain = Domain::POSITIVE;
@@ -197,7 +197,7 @@ operation! {
     ///
     /// >>> ferrograd.sigmoid(ferrograd.tensor([0.0, 1.0]))
     /// tensor([0.5000, 0.7311])
-    unary Sigmoid, sigmoid, "SigmoidBackward0", Rule::Float, ["sigmoid(Tensor self)"; also "nn.sigmoid"]
+    unary Sigmoid, sigmoid, "SigmoidBackward0", Rule::Float, ["sigmoid(Tensor self)"; also "nn.sigmoid", "special.expit"]
 }
 impl Unary for Sigmoid {
     fn forward<L: Real>(x: L) -> L {

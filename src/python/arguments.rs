@@ -367,7 +367,7 @@ fn value(place: Place, object: &Bound<'_, PyAny>) -> Result<Value, Refusal> {
         Kind::Text => object.extract::<String>().ok().map(Value::Text),
         Kind::Device => device::check(object)?.then_some(Value::None),
         Kind::Layout => device::check_layout(object)?.then_some(Value::None),
-        Kind::MemoryFormat => device::memory_format(object)?.map(|name| Value::Text(name.into())),
+        Kind::MemoryFormat => device::memory_format(object).map(|name| Value::Text(name.into())),
         Kind::Generator => object.cast::<PyGenerator>().ok().map(|g| Value::Generator(g.get().0.clone())),
     };
     found.ok_or_else(|| place.is_not(format_args!("not {}", type_name(object))))

@@ -1,5 +1,5 @@
 //! `ferrograd.device`, `layout` and `memory_format`: what calls written for torch name. There is one device, one layout and
-//! row-major order.
+//! orders in memory by name.
 
 use pyo3::exceptions::{PyAssertionError, PyNotImplementedError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -214,13 +214,9 @@ pub fn check_layout(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
 }
 
-/// The name of a memory format, if the object is one; those for images and volumes are not implemented.
-pub fn memory_format(object: &Bound<'_, PyAny>) -> PyResult<Option<&'static str>> {
-    match object.cast::<PyMemoryFormat>() {
-        Ok(f) if matches!(f.get().0, "contiguous_format" | "preserve_format") => Ok(Some(f.get().0)),
-        Ok(f) => Err(PyNotImplementedError::new_err(format!("the memory format {} is not implemented", f.get().0))),
-        Err(_) => Ok(None),
-    }
+/// The name of a memory format, if the object is one.
+pub fn memory_format(object: &Bound<'_, PyAny>) -> Option<&'static str> {
+    object.cast::<PyMemoryFormat>().ok().map(|f| f.get().0)
 }
 
 /// Whether a tensor's elements are without gaps in the order of a memory format: channels last in those for images and
@@ -229,16 +225,14 @@ pub fn is_contiguous(t: &Tensor, format: &Bound<'_, PyAny>) -> PyResult<bool> {
     let Ok(format) = format.cast::<PyMemoryFormat>() else {
         return Err(unlike("is_contiguous", "memory_format", "torch.memory_format", format));
     };
-    let order: &[usize] = match (format.get().0, t.rank()) {
-        ("contiguous_format", _) => return Ok(t.is_contiguous()),
-        ("channels_last", 4) => &[0, 2, 3, 1],
-        ("channels_last_3d", 5) => &[0, 2, 3, 4, 1],
+    match (format.get().0, t.rank()) {
+        ("contiguous_format", _) => Ok(t.is_contiguous()),
+        ("channels_last", 4) | ("channels_last_3d", 5) => Ok(t.layout().is_channels_last()),
         ("preserve_format", _) => {
-            return Err(PyRuntimeError::new_err("preserve memory format is unsupported by is_contiguous"));
+            Err(PyRuntimeError::new_err("preserve memory format is unsupported by is_contiguous"))
         }
-        _ => return Ok(false),
-    };
-    Ok(t.layout().permute(order).is_contiguous())
+        _ => Ok(false),
+    }
 }
 
 /// Adds the classes and their objects to the module.

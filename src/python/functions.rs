@@ -188,7 +188,8 @@ pub fn install(module: &Bound<'_, PyModule>, class: &Bound<'_, PyType>) -> PyRes
         };
         for &name in std::iter::once(&operation.name).chain(operation.aliases) {
             let guest = |prefix, place| name.strip_prefix(prefix).map(|name| (place, name));
-            let elsewhere = guest("package.", module).or_else(|| guest("nn.", &nn));
+            let elsewhere =
+                guest("package.", module).or_else(|| guest("nn.", &nn)).or_else(|| guest("special.", &special));
             let (home, name) = elsewhere.unwrap_or((home, name));
             // SAFETY: the definitions live as long as the process, as CPython wants them to.
             unsafe {

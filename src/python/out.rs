@@ -91,6 +91,9 @@ pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output, class: Opt
 fn write(op: &'static str, target: &Bound<'_, PyTensor>, value: &Tensor) -> PyResult<()> {
     let held = target.get().get();
     crate::ops::cast::check_result(op, value.dtype(), held.dtype())?;
+    if held.numel() > 0 {
+        ok(inplace::check_apart(op, held))?;
+    }
     if held.shape() == value.shape() {
         ok(inplace::check(op, held))?;
         return ok(inplace::assign(held, value, inplace::Origin::Tensor("CopyBackwards")));
@@ -104,7 +107,7 @@ fn write(op: &'static str, target: &Bound<'_, PyTensor>, value: &Tensor) -> PyRe
         ))?;
         PyErr::warn(target.py(), &target.py().get_type::<PyUserWarning>(), &message, 1)?;
     }
-    let fresh = ok(Tensor::uninitialized(op, value.shape(), held.dtype()))?;
+    let fresh = copy::laid_out_as(value, ok(Tensor::uninitialized(op, value.shape(), held.dtype()))?);
     ok(copy::write(&fresh, value))?;
     PyTensor::replace(target, held.with_data(&fresh)?);
     Ok(())

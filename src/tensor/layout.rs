@@ -58,6 +58,15 @@ pub fn strides_in(shape: &[usize], order: &[usize]) -> Strides {
     strides
 }
 
+/// The dimensions from the outermost in memory to the innermost where images or volumes lie with their channels last.
+pub fn channels_last(rank: usize) -> Option<&'static [usize]> {
+    match rank {
+        4 => Some(&[0, 2, 3, 1]),
+        5 => Some(&[0, 2, 3, 4, 1]),
+        _ => None,
+    }
+}
+
 /// Elements of a shape. The product was checked when the shape was made.
 #[inline]
 pub fn numel(shape: &[usize]) -> usize {
@@ -124,8 +133,15 @@ pub fn wrap_existing_dim(op: &'static str, dim: isize, rank: usize) -> Result<us
     if rank == 0 { Err(Error::NoDimensions { op, dim }) } else { wrap_dim(op, dim, rank) }
 }
 
+/// As many dimensions as tensors may have that are reduced over some of them.
+const MOST_DIMS: usize = 64;
+
 /// Dimensions to reduce over as a mask; none given means all.
 pub fn dim_mask(op: &'static str, dims: &[isize], rank: usize) -> Result<SmallVec<[bool; 8]>> {
+    if rank > MOST_DIMS && !dims.is_empty() {
+        let what = format!("only tensors with up to {MOST_DIMS} dims are supported, got {rank}");
+        return Err(Error::Invalid { op, what });
+    }
     let mut mask = SmallVec::from_elem(dims.is_empty(), rank.max(1));
     let wrapped = dims.iter().map(|&dim| wrap_dim(op, dim, rank)).collect::<Result<SmallVec<[usize; 8]>>>()?;
     for d in wrapped {
@@ -170,6 +186,26 @@ impl Layout {
                 }
                 step = step.wrapping_mul(size as isize);
             }
+        }
+        true
+    }
+
+    /// True where the elements lie without gaps with their channels last; steps of dimensions of size 1 do not matter.
+    pub fn is_channels_last(&self) -> bool {
+        channels_last(self.rank()).is_some_and(|order| self.permute(order).is_contiguous())
+    }
+
+    /// True where the strides order the dimensions with the channels last, and could not as well be those of row-major
+    /// order: what torch takes for an image of that format.
+    pub fn suggests_channels_last(&self) -> bool {
+        let Some(order) = channels_last(self.rank()).filter(|_| self.strides[1] != 0) else { return false };
+        let mut step = 0;
+        for &d in order.iter().rev() {
+            let (size, stride) = (self.shape[d], self.strides[d]);
+            if size == 0 || stride < step || d == 0 && step == self.strides[1] {
+                return false;
+            }
+            step = stride * size as isize;
         }
         true
     }

@@ -65,12 +65,25 @@ def glu(input, dim=-1):
     return a / (1 + np.exp(-b))
 
 
+def lgamma(x):
+    """Infinite at the poles."""
+    return math.inf if x <= 0 and x == math.floor(x) else math.lgamma(x)
+
+
+def mvlgamma(self, p):
+    x = np.asarray(self, "float64")[..., None] - np.arange(p) / 2
+    return p * (p - 1) / 4 * np.log(np.pi) + np.vectorize(lgamma, otypes=[float])(x).sum(-1)
+
+
 REFERENCE = {
     "bitwise_not": lambda self: ~self,
     "clamp": clamp,
     "float_power": lambda self, exponent: np.float_power(self, exponent).astype("float64"),
     "nn.glu": glu,
     "isin": lambda elements, test_elements, assume_unique=False, invert=False: np.isin(elements, test_elements, invert=invert),
+    "conj": lambda self: self,
+    "conj_physical": lambda self: self,
+    "mvlgamma": mvlgamma,
     "nan_to_num": nan_to_num,
     "polygamma": polygamma,
     "prelu": prelu,

@@ -88,6 +88,7 @@ NUMPY = {
     "erfc": _each(math.erfc),
     "erfinv": _each(_erfinv),
     "lgamma": _each(_lgamma),
+    "angle": lambda x: np.where(np.isnan(x), x, np.where(x < 0, np.pi, 0)).astype(x.dtype),
     "digamma": _each(_digamma),
     "ceil": np.ceil,
     "round": np.round,
@@ -121,5 +122,5 @@ FUNCTIONS = {
     "positive": lambda x: x.positive() ** 2,
 }
 #: What the in-place forms take beside the tensor.
-ARGUMENTS = {"polygamma": (1,), "float_power": (1.5,)}
+ARGUMENTS = {"polygamma": (1,), "float_power": (1.5,), "mvlgamma": (lambda x: x.abs() + 2, 2)}
 WITHOUT_DERIVATIVE = {"signbit", "isin"}

@@ -9,6 +9,7 @@ use crate::graph::node::Gradients;
 use crate::ops::arithmetic::{add, mul, sub};
 use crate::ops::compare::{gt, le, where_};
 use crate::ops::contract::matmul;
+use crate::ops::dropout::ELEMENTS;
 use crate::ops::recorded::{Call, Keep, Settings, record};
 use crate::ops::registry::operation;
 use crate::ops::softmax::softmax;
@@ -27,8 +28,11 @@ operation! {
     /// `1 / sqrt(E)` where it is not given. With `enable_gqa` each head of keys and values, the third dimension from the end,
     /// serves several heads of queries.
     ///
-    /// Raises: RuntimeError for dtypes and sizes that do not fit, and for a mask beside `is_causal`;
-    /// NotImplementedError for `dropout_p`.
+    /// Weights are left out with the probability `dropout_p`, and the others divided by `1 - dropout_p`; then all of them are
+    /// there at once.
+    ///
+    /// Raises: RuntimeError for dtypes and sizes that do not fit, for what is no probability, and for a mask beside
+    /// `is_causal`.
     ///
     /// Shapes: `(..., n, k), (..., m, k), (..., m, l), (n, m) -> (..., n, l)`.
     ///
@@ -39,16 +43,16 @@ operation! {
     function Noted(Floats -> Shared), ["nn.scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, Number dropout_p=0.0, bool is_causal=False, *, Number? scale=None, bool enable_gqa=False)"],
     |_, a| {
         let (q, k, v) = (a.tensor(0)?, a.tensor(1)?, a.tensor(2)?);
-        if a.float(4)? != 0.0 {
-            return Err(Error::NotImplemented { op: a.op, what: "dropout_p".into() });
-        }
         let mask = a.maybe_tensor(3)?;
         if mask.is_some() && a.bool(5)? {
             return invalid(a.op, "Explicit attn_mask should not be set when is_causal=True".into());
         }
         let scale = a.maybe_number(6)?.map(|n| n.as_f64());
         let (k, v) = if a.bool(7)? { (&repeated(q, k)?, &repeated(q, v)?) } else { (k, v) };
-        Ok(attention(q, k, v, mask, a.bool(5)?, scale)?.into())
+        Ok(match a.float(4)? {
+            0.0 => attention(q, k, v, mask, a.bool(5)?, scale)?,
+            p => with_dropout(q, k, v, Masks { given: mask, is_causal: a.bool(5)?, scale: scaled(q, scale) }, p)?,
+        }.into())
     }
 }
 
@@ -101,9 +105,7 @@ pub fn attention(
 ) -> Result<Tensor> {
     const OP: &str = "scaled_dot_product_attention";
     check(OP, q, k, v, mask)?;
-    let size = q.shape()[q.rank() - 1] as f64;
-    // Of queries without elements there is nothing to scale.
-    let scale = scale.unwrap_or(1.0 / size.max(1.0).sqrt());
+    let scale = scaled(q, scale);
     let masks = Masks { given: mask, is_causal, scale };
     if batch::level([q, k, v].into_iter().chain(mask)).is_some() {
         return blocks(q, k, v, masks);
@@ -124,6 +126,20 @@ pub fn attention(
     let settings = || Settings { number: scale, keepdim: is_causal, ..Settings::default() };
     record("ScaledDotProductFlashAttentionForCpuBackward0", &y, &inputs, &keep, settings, of_attention)?;
     Ok(y)
+}
+
+/// The factor of the scores. Of queries without elements there is nothing to scale.
+fn scaled(q: &Tensor, scale: Option<f64>) -> f64 {
+    let size = q.shape().last().copied().unwrap_or(1);
+    scale.unwrap_or(1.0 / (size.max(1) as f64).sqrt())
+}
+
+/// Attention by weights of which each is left out with a probability.
+fn with_dropout(q: &Tensor, k: &Tensor, v: &Tensor, masks: Masks, p: f64) -> Result<Tensor> {
+    const OP: &str = "scaled_dot_product_attention";
+    check(OP, q, k, v, masks.given)?;
+    let weights = weights(q, &view::transpose(k, -1, -2)?, masks, 0)?;
+    matmul(&ELEMENTS.apply(OP, &weights, p, true, false)?, v)
 }
 
 fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<()> {

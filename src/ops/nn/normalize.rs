@@ -143,7 +143,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.layer_norm(ferrograd.tensor([[1.0, 2.0, 3.0]]), (3,))
     /// tensor([[-1.2247,  0.0000,  1.2247]])
-    function Same(Floats -> First), ["nn.layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"],
+    function Same(Floats -> First), ["nn.layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"; also "package.layer_norm"],
     |_, a| {
         let (x, weight, bias) = (a.tensor(0)?, a.maybe_tensor(2)?, a.maybe_tensor(3)?);
         Ok(layer_norm(x, a.ints(1)?, weight, bias, a.float(4)?)?.into())
@@ -199,7 +199,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.group_norm(ferrograd.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
     /// tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
-    function Noted(Floats -> First), ["nn.group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"],
+    function Noted(Floats -> First), ["nn.group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, Number eps=1e-05)"; also "package.group_norm"],
     |_, a| {
         let (x, groups, weight, bias) = (a.tensor(0)?, a.int(1)?, a.maybe_tensor(2)?, a.maybe_tensor(3)?);
         if x.rank() < 2 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::map::{Map, apply};
-use super::{Pooling, adaptive, adaptive_sizes, check_images};
+use super::{Pooling, adaptive, adaptive_sizes, check_adaptive, check_images};
 use crate::error::{Error, Result};
 use crate::kernels::mix::Matrix;
 use crate::ops::registry::{Arguments, operation};
@@ -163,7 +163,7 @@ averages! {
 
 fn adaptively(a: &Arguments, spatial: usize) -> Result<Tensor> {
     let x = a.tensor(0)?;
-    check_images(a.op, x, spatial)?;
+    check_adaptive(a, x, spatial)?;
     let sizes = adaptive_sizes(a, x, spatial)?;
     check_dtype(a.op, x, true)?;
     adaptive_mean(a.op, x, &sizes)
@@ -207,6 +207,8 @@ operation! {
     ///
     /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q)`.
     ///
+    /// Raises: ValueError where there are no more dimensions than sizes.
+    ///
     /// >>> ferrograd.nn.functional.adaptive_avg_pool2d(ferrograd.arange(6.0).reshape(1, 2, 3), (1, None))
     /// tensor([[[1.5000, 2.5000, 3.5000]]])
     function Noted(Floats -> Kept), ["nn.adaptive_avg_pool2d(Tensor input, int?[] output_size)"], |_, a| Ok(adaptively(a, 2)?.into())
@@ -217,6 +219,8 @@ operation! {
     /// they are.
     ///
     /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
+    ///
+    /// Raises: ValueError where there are no more dimensions than sizes.
     ///
     /// >>> ferrograd.nn.functional.adaptive_avg_pool3d(ferrograd.arange(8.0).reshape(1, 2, 2, 2), 1).flatten()
     /// tensor([3.5000])

@@ -3,7 +3,7 @@
 use crate::memory::reserved;
 use smallvec::{SmallVec, smallvec};
 
-use super::{Pooling, adaptive, adaptive_sizes, check_images, each};
+use super::{Pooling, adaptive, adaptive_sizes, check_adaptive, check_images, each};
 use crate::error::{Error, Result};
 use crate::graph::node::Gradients;
 use crate::kernels::element::dispatch;
@@ -209,7 +209,7 @@ fn require_floats(op: &'static str, x: &Tensor) -> Result<()> {
 /// What a call of `adaptive_max_pool2d` or its kin asks for: `input, output_size`.
 fn adaptively(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
     let x = a.tensor(0)?;
-    check_images(a.op, x, spatial)?;
+    check_adaptive(a, x, spatial)?;
     let sizes = adaptive_sizes(a, x, spatial)?;
     require_floats(a.op, x)?;
     let window = |r: std::ops::Range<usize>| Window { start: r.start, count: r.len(), step: 1 };
@@ -248,6 +248,8 @@ adaptive_maxima! {
     ///
     /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q)`.
     ///
+    /// Raises: ValueError where there are no more dimensions than sizes.
+    ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool2d(ferrograd.arange(6.0).reshape(1, 2, 3), (1, None))
     /// tensor([[[3., 4., 5.]]])
     2 "nn.adaptive_max_pool2d(Tensor input, int?[] output_size, bool return_indices=False)", |a| a.bool(2);
@@ -256,6 +258,8 @@ adaptive_maxima! {
     /// None stay as they are.
     ///
     /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q)`.
+    ///
+    /// Raises: ValueError where there are no more dimensions than sizes.
     ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool3d(ferrograd.arange(8.0).reshape(1, 2, 2, 2), 1).flatten()
     /// tensor([7.])
@@ -273,6 +277,8 @@ adaptive_maxima! {
     ///
     /// Shapes: `([N,] C, H, W) -> ([N,] C, P, Q), ([N,] C, P, Q)`.
     ///
+    /// Raises: ValueError where there are no more dimensions than sizes.
+    ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool2d_with_indices(ferrograd.ones(1, 2, 2), 1)
     /// (tensor([[[1.]]]), tensor([[[0]]]))
     2 "nn.adaptive_max_pool2d_with_indices(Tensor input, int?[] output_size, bool return_indices=False)", |_| Ok(true);
@@ -280,6 +286,8 @@ adaptive_maxima! {
     /// `adaptive_max_pool3d` with the places of the elements found.
     ///
     /// Shapes: `([N,] C, D, H, W) -> ([N,] C, O, P, Q), ([N,] C, O, P, Q)`.
+    ///
+    /// Raises: ValueError where there are no more dimensions than sizes.
     ///
     /// >>> ferrograd.nn.functional.adaptive_max_pool3d_with_indices(ferrograd.ones(1, 2, 2, 2), 1)[1].flatten()
     /// tensor([0])

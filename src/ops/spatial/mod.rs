@@ -132,6 +132,18 @@ fn adaptive(size: usize, count: usize) -> impl Iterator<Item = std::ops::Range<u
     })
 }
 
+/// As [`check_images`], for windows by the number of them: a size for each dimension that there is leaves none for the
+/// channels, which is an error of another type.
+fn check_adaptive(a: &Arguments, x: &Tensor, spatial: usize) -> Result<()> {
+    let sizes = if spatial > 1 { a.sizes(1)?.len() } else { 1 };
+    if sizes > 1 && x.rank() <= sizes {
+        let (argument, given) = ("the number of dimensions of the input", x.rank().to_string());
+        let rule = "must be greater than that of the sizes";
+        return Err(Error::Argument { op: a.op, argument, rule, given });
+    }
+    check_images(a.op, x, spatial)
+}
+
 /// The sizes that an adaptive pooling is to give; those that are None stay.
 fn adaptive_sizes(a: &Arguments, x: &Tensor, spatial: usize) -> Result<SmallVec<[usize; 3]>> {
     let Some(given) = listed(a, 1, "output_size", spatial)? else {
