@@ -194,7 +194,10 @@ pub(crate) fn clone_as(x: &Tensor, like: &Tensor) -> Result<Tensor> {
 }
 
 /// All bytes of the tensor's memory in new memory, also those that it does not show.
-pub(crate) fn memory(op: &'static str, x: &Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// Where there is no memory.
+pub fn memory(op: &'static str, x: &Tensor) -> Result<Tensor> {
     let bytes = x.storage().bytes();
     let copy = Tensor::uninitialized(op, &[bytes], DType::U8)?;
     let _access = Access::lock([(&**x.storage(), false)]);

@@ -250,7 +250,11 @@ impl Tensor {
     }
 
     /// This tensor's memory seen as another tensor sees its own, without history.
-    pub(crate) fn with_layout_of(&self, other: &Tensor) -> Tensor {
+    ///
+    /// # Panics
+    /// Where it is smaller than the other's.
+    pub fn with_layout_of(&self, other: &Tensor) -> Tensor {
+        assert!(self.0.storage.bytes() >= other.0.storage.bytes(), "a layout needs the memory that it was made for");
         Tensor::new(self.0.storage.clone(), other.0.layout.clone(), other.0.dtype, Versioning::fresh())
     }
 
