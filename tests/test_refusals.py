@@ -40,6 +40,8 @@ TABLE = {
     "T.ones(2).permute(dims=0)": (TypeError, "must be tuple of ints, not int"),
     "T.tile(T.ones(2), dims=2)": (TypeError, "must be tuple of ints, not int"),
     "T.ones(2).sum(dim=0)": 2,
+    "T.roll(T.tensor([1, 2]), 1, dims=0)": [2, 1],
+    "T.nn.functional.interpolate(T.ones(1, 1, 2), size=3)": [[[1, 1, 1]]],
     "T.ones((True, 2))": (TypeError, "found element of type bool"),
     "T.ones([True])": (TypeError, "found element of type bool"),
     "T.ones([2, True])": [[1], [1]],

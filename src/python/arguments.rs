@@ -210,7 +210,7 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
             match by_name {
                 Some((_, object)) => {
                     used += 1;
-                    if parameter.is_variadic() && is_size(object) {
+                    if parameter.is_variadic() && parameter.default == Default::Required && is_size(object) {
                         return Err(place.is_not(format_args!("not int")));
                     }
                     typed(argument(place, object, given))?
