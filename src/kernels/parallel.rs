@@ -17,6 +17,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::error::{Error, Result};
 use crate::fork;
 use crate::host::host;
+use crate::memory::reserve;
 use crate::memory::spin::Spin;
 
 use crew::Workers;
@@ -215,9 +216,15 @@ pub(crate) unsafe fn let_go() {
     unsafe { POOL.release() }
 }
 
+/// Bytes that a thread may take when it starts: its stack, and what the C library keeps for it.
+const START: usize = 8 << 20;
+
 /// New threads, all of which have started; `None` where they cannot be had. The C library ends the process where a thread
-/// finds no memory for its own variables, so nothing else is asked for until they have it.
+/// finds no memory for its own variables, so that is seen to before, and nothing else is asked for until they have it.
 fn start(threads: usize) -> Option<ThreadPool> {
+    if !reserve::has_addresses(threads.saturating_mul(START)) {
+        return None;
+    }
     let started = Arc::new(AtomicUsize::new(0));
     let count = started.clone();
     let start = move |_| {

@@ -65,6 +65,25 @@ fn probe(op: &'static str, bytes: usize) -> Result<()> {
     Ok(())
 }
 
+/// True where the system has so many bytes of addresses left: for what takes them otherwise than from this module, and ends
+/// the process where there are none. The system itself is asked: a block that comes and goes changes where the C library
+/// takes its memory.
+#[cfg(unix)]
+pub(crate) fn has_addresses(bytes: usize) -> bool {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+    // SAFETY: the mapping is new, and nobody else has its address.
+    unsafe {
+        let start = libc::mmap(null_mut(), bytes, access, kind, -1, 0);
+        start != libc::MAP_FAILED && libc::munmap(start, bytes) == 0
+    }
+}
+
+/// As above, where nothing ends the process.
+#[cfg(not(unix))]
+pub(crate) fn has_addresses(_bytes: usize) -> bool {
+    true
+}
+
 fn layout(bytes: usize) -> Layout {
     // SAFETY: the alignment is a power of two, and the sizes are far from overflow.
     unsafe { Layout::from_size_align_unchecked(bytes, 64) }
