@@ -86,16 +86,25 @@ fn by_lines(x: &Tensor, plan: &Plan) -> Result<Option<Tensor>> {
     }
     let y = Tensor::uninitialized("logsumexp", &plan.shape(), x.dtype())?;
     let inner = x.shape()[last as usize + 1..].iter().product();
+    // SAFETY: `y` is new, and has a number for each line.
+    unsafe { run_forward(Kind::LogSum, x, &y, length, inner) };
+    Ok(Some(y))
+}
+
+/// Runs a kernel on `x`, float32 or float64.
+///
+/// # Safety
+/// Both are contiguous and of one dtype; `y` has the size of the results, and nobody else has it.
+unsafe fn run_forward(kind: Kind, x: &Tensor, y: &Tensor, length: usize, inner: usize) {
     let _access = Access::lock([(&**x.storage(), false)]);
-    // SAFETY: both are contiguous tensors of this type; `y` is new.
+    // SAFETY: the caller's.
     unsafe {
         if x.dtype() == DType::F64 {
-            kernel::forward(Kind::LogSum, x.elements::<f64>(), y.elements_mut(), length, inner);
+            kernel::forward(kind, x.elements::<f64>(), y.elements_mut(), length, inner);
         } else {
-            kernel::forward(Kind::LogSum, x.elements::<f32>(), y.elements_mut(), length, inner);
+            kernel::forward(kind, x.elements::<f32>(), y.elements_mut(), length, inner);
         }
     }
-    Ok(Some(y))
 }
 
 operation! {
@@ -193,16 +202,8 @@ fn normalised(op: &'static str, kind: Kind, x: &Tensor, dim: usize) -> Result<Te
         let wide = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         let source = copy::to_contiguous(&cast::to(x, wide)?)?;
         let y = Tensor::uninitialized(op, x.shape(), wide)?;
-        let access = Access::lock([(&**source.storage(), false)]);
         // SAFETY: both are contiguous tensors of this type; `y` is new.
-        unsafe {
-            if wide == DType::F64 {
-                kernel::forward(kind, source.elements::<f64>(), y.elements_mut(), length, inner);
-            } else {
-                kernel::forward(kind, source.elements::<f32>(), y.elements_mut(), length, inner);
-            }
-        }
-        drop(access);
+        unsafe { run_forward(kind, &source, &y, length, inner) };
         cast::to(&y, x.dtype())
     })
 }

@@ -10,7 +10,8 @@ use pyo3::types::{PyTuple, PyType};
 use smallvec::SmallVec;
 
 use super::convert::ok;
-use super::function::{Call, PyContext, PythonFunction, SOMETHING, interned};
+use super::derivative::{Call, PythonFunction, SOMETHING, interned};
+use super::function::PyContext;
 use super::tensor::{PyTensor, wrap};
 use crate::graph::cycles;
 use crate::graph::forward::{self, unrecorded};
@@ -358,7 +359,12 @@ impl<'py> Finishing<'_, 'py> {
         }
         let look = |y: &Returned| (y.tensor.shape().to_vec(), y.tensor.dtype());
         let looks: Vec<Option<(Vec<usize>, DType)>> = outputs.iter().map(|y| y.as_ref().map(look)).collect();
-        let constants = self.context.get().state.lock().materialize_constant;
+        let reads_once = self.function.getattr("clear_saved_tensors_on_access")?.is_truthy()?;
+        let (constants, materialize) = {
+            let mut state = self.context.get().state.lock();
+            state.reads_once = reads_once;
+            (state.materialize_constant, state.materialize)
+        };
         let is_moved = |y: &Option<Returned>| y.as_ref().is_some_and(|y| y.differentiable);
         let call = Call {
             context: self.context.clone().into_any().unbind(),
@@ -369,8 +375,7 @@ impl<'py> Finishing<'_, 'py> {
                 .zip(outputs)
                 .map(|(look, y)| look.clone().filter(|_| constants || is_moved(y)))
                 .collect(),
-            materialize: self.context.get().state.lock().materialize,
-            reads_once: self.function.getattr("clear_saved_tensors_on_access")?.is_truthy()?,
+            materialize,
         };
         let derivative = PythonFunction { call: Arc::new(call), saved: Mutex::new(self.saved(py, outputs)?) };
         let looks: Vec<(&[usize], DType)> =

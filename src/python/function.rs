@@ -1,6 +1,5 @@
-//! `autograd.Function`: operations whose forward and derivative are written in Python.
+//! The context of an `autograd.Function`, an operation whose forward and derivative are written in Python.
 
-use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -8,20 +7,16 @@ use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
-use smallvec::SmallVec;
 
 use super::convert::ok;
-use super::hooks::{PyHandle, attached, metadata, register_hook, register_prehook};
+use super::derivative::{Call, NOTHING};
+use super::hooks::{PyHandle, metadata, register_hook, register_prehook};
 use super::node;
 use super::saved::PySaved;
-use super::tensor::{PyTensor, wrap};
-use crate::error::Result;
-use crate::graph::cycles::{Holder, Object};
-use crate::graph::node::{Backward, Derivative};
+use super::tensor::wrap;
+use crate::graph::cycles::Object;
 use crate::graph::saved::Saved;
-use crate::graph::{Gradients, NodeId, NodeRef};
-use crate::tensor::Tensor;
-use crate::tensor::dtype::DType;
+use crate::graph::{NodeId, NodeRef};
 
 /// The context that forward and backward of one call share, and the node of the call as Python sees it.
 #[pyclass(name = "_FunctionNode", module = "ferrograd._ferrograd", subclass, frozen, weakref)]
@@ -42,12 +37,14 @@ pub(super) struct State {
     pub needs_input_grad: Option<Py<PyTuple>>,
     /// True while `jvp` runs, which sees what was saved for it alone.
     pub within_jvp: bool,
-    /// True once the kept values were read of a function that lets go of them then.
-    read_once: bool,
+    /// Whether the values that a pass takes are let go of once backward has read them.
+    pub reads_once: bool,
+    /// True once they were.
+    pub read_once: bool,
     /// The kept values of the backward passes that are running, the innermost last.
-    running: Vec<(NodeRef, Vec<Kept>)>,
+    pub running: Vec<(NodeRef, Vec<Kept>)>,
     /// The node and what it holds, from when Python was given this object as the node: who has it has the graph.
-    held: Option<(NodeRef, Arc<Call>)>,
+    pub held: Option<(NodeRef, Arc<Call>)>,
 }
 
 /// A kept value; `None` where None was saved.
@@ -61,12 +58,6 @@ impl PyContext {
         let Some(node) = self.node.get().and_then(|id| id.upgrade()) else { return Ok(None) };
         let saved = node.saved().into_iter().map(|s| (s.source != NOTHING).then_some(s)).collect();
         Ok(Some((node, saved)))
-    }
-
-    /// Whether the class of the function asks to let go of what is kept once it was read.
-    fn lets_go(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        let Ok(class) = slf.getattr(pyo3::intern!(slf.py(), "_forward_cls")) else { return Ok(false) };
-        class.getattr(pyo3::intern!(slf.py(), "clear_saved_tensors_on_access"))?.is_truthy()
     }
 
     /// Lets go of the kept values, as far as they are this pass's.
@@ -117,6 +108,7 @@ impl PyContext {
             materialize_constant: true,
             needs_input_grad: None,
             within_jvp: false,
+            reads_once: false,
             read_once: false,
             running: Vec::new(),
             held: None,
@@ -260,8 +252,7 @@ impl PyContext {
         if let Some(saved) = for_forward {
             return Ok(saved);
         }
-        let once = Self::lets_go(slf)?;
-        if once && this.state.lock().read_once {
+        if this.state.lock().read_once {
             return Err(PyRuntimeError::new_err(
                 "saved_tensors can only be accessed once when clear_saved_tensors_on_access=True is set on the autograd.Function: access it once, or set clear_saved_tensors_on_access=False",
             ));
@@ -274,7 +265,7 @@ impl PyContext {
             None => Ok(py.None()),
         });
         let unpacked = PyTuple::new(py, unpacked.collect::<PyResult<Vec<_>>>()?)?;
-        if once {
+        if this.state.lock().reads_once {
             this.let_go();
         }
         Ok(unpacked)
@@ -507,156 +498,4 @@ impl PyContext {
         drop(state);
         drop((kept, rest));
     }
-}
-
-/// The mark of a place where None was saved.
-const NOTHING: u8 = 255;
-pub const SOMETHING: u8 = 0;
-
-/// What does not change from pass to pass.
-pub struct Call {
-    pub context: Py<PyAny>,
-    pub name: &'static str,
-    /// For every argument of forward, which edge it is; `None` for arguments that are not tensors.
-    pub arguments: Vec<Option<usize>>,
-    /// Shape and dtype of every output; `None` for those that are not tensors.
-    pub outputs: Vec<Option<(Vec<usize>, DType)>>,
-    pub materialize: bool,
-    /// Whether the values that a pass takes are let go of once backward has read them.
-    pub reads_once: bool,
-}
-
-impl Holder for Call {
-    fn links(&self, to: &mut Vec<Object>) {
-        to.push(Object::Host(self.context.as_ptr() as usize));
-    }
-}
-
-/// The derivative that a class of Python defines.
-pub struct PythonFunction {
-    pub call: Arc<Call>,
-    pub saved: Mutex<SmallVec<[Saved; 2]>>,
-}
-
-impl Clone for PythonFunction {
-    fn clone(&self) -> Self {
-        PythonFunction { call: self.call.clone(), saved: Mutex::new(self.saved.lock().clone()) }
-    }
-}
-
-impl Derivative for PythonFunction {
-    fn name(&self) -> &'static str {
-        self.call.name
-    }
-
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
-        attached(|py| self.run(py, call))
-    }
-
-    fn take(&mut self, keep: bool) -> Self {
-        PythonFunction {
-            call: self.call.clone(),
-            saved: Mutex::new(self.saved.get_mut().iter_mut().map(|s| s.take(keep)).collect()),
-        }
-    }
-
-    fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
-        self.saved.get_mut().iter_mut().for_each(f);
-    }
-
-    fn links(&mut self, to: &mut Vec<Object>) {
-        to.push(Object::Holder(self.call.clone()));
-        self.visit(&mut |saved| saved.links(to));
-    }
-
-    const CALLS_HOST: bool = true;
-    const TAKES_UNDEFINED: bool = true;
-}
-
-impl PythonFunction {
-    fn run(&self, py: Python<'_>, call: &Backward) -> PyResult<Gradients> {
-        let context = self.call.context.bind(py).cast::<PyContext>()?;
-        let own =
-            if self.call.reads_once { std::mem::take(&mut *self.saved.lock()) } else { self.saved.lock().clone() };
-        let kept = own.into_iter().map(|s| (s.source != NOTHING).then_some(s)).collect();
-        context.get().state.lock().read_once = false;
-        context.get().state.lock().running.push((call.node.clone(), kept));
-        let found = self.gradients(py, call);
-        let done = context.get().state.lock().running.pop();
-        drop(done);
-        found
-    }
-
-    fn gradients(&self, py: Python<'_>, call: &Backward) -> PyResult<Gradients> {
-        let mut arguments = Vec::with_capacity(call.gradients.len());
-        for (gradient, output) in call.gradients.iter().zip(&self.call.outputs) {
-            arguments.push(match (gradient, output) {
-                (Some(g), _) => wrap(py, g.clone())?,
-                (None, Some((shape, dtype))) if self.call.materialize => wrap(py, ok(Tensor::zeros(shape, *dtype))?)?,
-                _ => py.None(),
-            });
-        }
-        let found = self.call.context.bind(py).call_method1("apply", PyTuple::new(py, arguments)?)?;
-        self.collected(&found)
-    }
-
-    /// The gradients of the tensors among the arguments, from what backward returned.
-    fn collected(&self, found: &Bound<'_, PyAny>) -> PyResult<Gradients> {
-        let single = PyTuple::new(found.py(), [found])?;
-        let all = found.cast::<PyTuple>().unwrap_or(&single);
-        let (expected, name) = (self.call.arguments.len(), self.call.name);
-        if all.len() < expected || all.iter().skip(expected).any(|extra| !extra.is_none()) {
-            return Err(PyRuntimeError::new_err(format!(
-                "function {name} returned an incorrect number of gradients (expected {expected}, got {})",
-                all.len()
-            )));
-        }
-        let edges = self.call.arguments.iter().flatten().count();
-        let mut gradients: Gradients = std::iter::repeat_with(|| None).take(edges).collect();
-        for (position, (gradient, edge)) in all.iter().zip(&self.call.arguments).enumerate() {
-            match (edge, gradient.cast::<PyTensor>()) {
-                _ if gradient.is_none() => {}
-                (Some(edge), Ok(g)) => gradients[*edge] = Some(g.get().get().clone()),
-                (None, _) => {
-                    return Err(PyRuntimeError::new_err(format!(
-                        "function {name} returned a gradient different than None at position {}, but the corresponding forward input was not a Variable",
-                        position + 1
-                    )));
-                }
-                (Some(_), Err(_)) => {
-                    let given = gradient.get_type().name()?;
-                    return Err(PyRuntimeError::new_err(format!(
-                        "function {name}: expected Variable or None (got {given}) at position {}",
-                        position + 1
-                    )));
-                }
-            }
-        }
-        Ok(gradients)
-    }
-}
-
-/// The name for the lifetime of the process; there are as many as classes.
-pub fn interned(name: String) -> &'static str {
-    static NAMES: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
-    let mut names = NAMES.lock();
-    let names = names.get_or_insert_default();
-    match names.get(name.as_str()) {
-        Some(known) => known,
-        None => {
-            let name: &'static str = name.leak();
-            names.insert(name);
-            name
-        }
-    }
-}
-
-/// The context of a node whose derivative is written in Python; from now on it holds the node.
-pub fn context(py: Python<'_>, node: &NodeRef) -> Option<Py<PyAny>> {
-    let call = node.with_derivative(|f: &PythonFunction| f.call.clone())?;
-    let context = call.context.clone_ref(py);
-    if let Ok(this) = context.bind(py).cast::<PyContext>() {
-        this.get().state.lock().held.get_or_insert_with(|| (node.clone(), call));
-    }
-    Some(context)
 }

@@ -12,6 +12,7 @@ mod autograd;
 mod batch;
 mod convert;
 mod data;
+mod derivative;
 mod device;
 mod dlpack;
 mod dtype;

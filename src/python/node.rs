@@ -8,8 +8,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::convert::{ok, text, to_python};
+use super::derivative;
 use super::dtype::{self, PyDType};
-use super::function::{self, PyContext};
+use super::function::PyContext;
 use super::saved;
 use super::tensor::{self, PyTensor};
 use crate::graph::{Edge, NodeRef};
@@ -39,7 +40,7 @@ impl Drop for PyNode {
 
 /// The object that stands for a node: the one it has, or a new one.
 pub fn wrap(py: Python<'_>, node: NodeRef) -> PyResult<Py<PyAny>> {
-    if let Some(context) = function::context(py, &node) {
+    if let Some(context) = derivative::context(py, &node) {
         return Ok(context);
     }
     let known = OBJECTS.lock().as_ref().and_then(|all| all.get(&node.address()).copied());

@@ -18,6 +18,9 @@ use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::broadcast;
 
+/// The operation that messages name.
+const OP: &str = "scaled_dot_product_attention";
+
 operation! {
     /// `softmax(q k^T scale + mask) v`: queries `(..., L, E)`, keys `(..., S, E)` and values `(..., S, V)` give `(..., L, V)`;
     /// leading dimensions broadcast. Computed for a block of queries after another, in the gradient too, so that the weights
@@ -58,7 +61,6 @@ operation! {
 
 /// Keys or values with each head as often as there are heads of queries for it.
 fn repeated(q: &Tensor, t: &Tensor) -> Result<Tensor> {
-    const OP: &str = "scaled_dot_product_attention";
     let heads = |t: &Tensor| t.rank().checked_sub(3).map(|d| t.shape()[d]);
     let (Some(of_queries), Some(own)) = (heads(q), heads(t)) else {
         return invalid(OP, "enable_gqa needs heads: tensors of at least three dimensions".into());
@@ -103,7 +105,6 @@ pub fn attention(
     is_causal: bool,
     scale: Option<f64>,
 ) -> Result<Tensor> {
-    const OP: &str = "scaled_dot_product_attention";
     check(OP, q, k, v, mask)?;
     let scale = scaled(q, scale);
     let masks = Masks { given: mask, is_causal, scale };
@@ -136,7 +137,6 @@ fn scaled(q: &Tensor, scale: Option<f64>) -> f64 {
 
 /// Attention by weights of which each is left out with a probability.
 fn with_dropout(q: &Tensor, k: &Tensor, v: &Tensor, masks: Masks, p: f64) -> Result<Tensor> {
-    const OP: &str = "scaled_dot_product_attention";
     check(OP, q, k, v, masks.given)?;
     let weights = weights(q, &view::transpose(k, -1, -2)?, masks, 0)?;
     matmul(&ELEMENTS.apply(OP, &weights, p, true, false)?, v)
