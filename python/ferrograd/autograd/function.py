@@ -1,7 +1,6 @@
 """Operations whose forward and derivative are written in Python."""
 
 import functools
-import inspect
 import warnings
 from typing import Any
 
@@ -118,7 +117,8 @@ class FunctionMeta(type):
         super().__init__(name, bases, attributes)
         cls._backward_cls = type(name + "Backward", (BackwardCFunction,), {"_forward_cls": cls})
         cls._separate_context = any("setup_context" in c.__dict__ for c in cls.__mro__[:-2])
-        cls._parameters = len(inspect.signature(cls.forward).parameters)
+        code = getattr(cls.forward, "__code__", None)
+        cls._parameters = code.co_argcount if code else len(_signature(cls).parameters)
 
 
 class Function(metaclass=FunctionMeta):
@@ -326,10 +326,16 @@ class NestedIOFunction(Function):
         raise NotImplementedError("NestedIOFunction: a subclass defines backward_extended")
 
 
+def _signature(cls: type[Function]):
+    from inspect import signature  # a third of the package's import, for what few calls need
+
+    return signature(cls.forward)
+
+
 def _positional(cls: type[Function], args: tuple, kwargs: dict) -> tuple:
     """Arguments by name in the places that forward has for them."""
     given = args if cls._separate_context else (None, *args)
-    bound = inspect.signature(cls.forward).bind(*given, **kwargs)
+    bound = _signature(cls).bind(*given, **kwargs)
     bound.apply_defaults()
     return bound.args if cls._separate_context else bound.args[1:]
 

@@ -1,7 +1,6 @@
 """Whether operations are recorded: context managers that are decorators too."""
 
 import functools
-import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any, Self, TypeVar, overload
@@ -35,6 +34,8 @@ class _Mode:
         return type(self)()
 
     def __call__(self, function: _F) -> _F:
+        import inspect  # a third of the package's import, for decorators alone
+
         if inspect.isclass(function):
             warnings.warn(
                 "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
