@@ -5,6 +5,7 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 use super::function::{Function, functions};
 use super::lane::{Lane, Mask, Real};
+use super::whole::{OPERANDS, Whole};
 
 /// What one instruction does. Masks are numbers: one where they hold, else zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,6 +119,8 @@ pub struct Program {
     pub steps: Vec<Instruction>,
     /// The results, by the number of their step.
     pub outputs: Vec<u16>,
+    /// The loop that does all steps at once, and the steps that have its operands.
+    pub whole: Option<(Whole, [u16; OPERANDS])>,
 }
 
 impl Program {
@@ -126,7 +129,7 @@ impl Program {
         let outer = TAPE.with(|tape| std::mem::take(&mut *tape.borrow_mut()));
         let outputs = f().into_iter().map(|e| e.0).collect();
         let steps = TAPE.with(|tape| std::mem::replace(&mut *tape.borrow_mut(), outer));
-        Program { steps, outputs }.without_dead_steps()
+        Program { steps, outputs, whole: None }.without_dead_steps()
     }
 
     /// Leaves only the steps that the outputs need.
@@ -149,12 +152,23 @@ impl Program {
             renamed[i] = steps.len() as u16;
             steps.push(step);
         }
-        Program { steps, outputs: self.outputs.iter().map(|&o| renamed[o as usize]).collect() }
+        let whole = self.whole.map(|(whole, operands)| (whole, operands.map(|o| renamed[o as usize])));
+        Program { steps, outputs: self.outputs.iter().map(|&o| renamed[o as usize]).collect(), whole }
     }
 
     /// Whether the program reads input `n`.
     pub fn uses_input(&self, n: usize) -> bool {
         self.steps.iter().any(|s| s.op == OpCode::Input(n as u8))
+    }
+
+    /// The program with a loop that does all of it.
+    pub fn with_whole(mut self, whole: Whole) -> Program {
+        let step = |n: usize| self.steps.iter().position(|s| s.op == OpCode::Input(n as u8));
+        // What the formula does not read may be anything.
+        if let Some(any) = (0..OPERANDS).find_map(step) {
+            self.whole = Some((whole, std::array::from_fn(|n| step(n).unwrap_or(any) as u16)));
+        }
+        self
     }
 
     /// The input that the only output simply repeats, if it does.

@@ -241,14 +241,17 @@ pub trait Run: Compute {
 }
 
 macro_rules! reals {
-    ($($t:ty),*) => {$(
+    ($($t:ident),*) => {$(
         impl Run for $t {
             fn instruction(op: OpCode, tier: Tier) -> Option<Loop<Self>> {
                 shared_loop(op, tier).or_else(|| real_only_loop(op, tier))
             }
             const JOINS: bool = true;
             fn joined(join: Join, tier: Tier) -> Option<Loop<Self>> {
-                join_loop(join, tier)
+                match join {
+                    Join::Whole(whole) => Some((whole.$t)(tier)),
+                    _ => join_loop(join, tier),
+                }
             }
             fn sine_and_cosine(tier: Tier) -> Option<TwinLoop<Self>> {
                 Some(both_loop(tier))

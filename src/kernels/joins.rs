@@ -9,6 +9,7 @@ use super::element::Compute;
 use super::expr::{OpCode, Program};
 use super::instructions::{self as steps, Loop, Step, step_loop};
 use super::lane::Lane;
+use super::whole::{self, Whole};
 
 /// How steps are joined. `inner`, `outer` are sums, differences and products, `test` comparisons.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub enum Join {
     Products { outer: OpCode },
     /// `c` where `test(a, b)`, else `d`
     Choice { test: OpCode },
+    /// All steps of the program
+    Whole(Whole),
 }
 
 /// How a step of a program is done.
@@ -29,7 +32,7 @@ pub enum Join {
 pub enum Way {
     /// By its own loop.
     Alone,
-    /// By the loop of the step that reads it.
+    /// By the loop of the step that reads it, or of all steps.
     Within,
     /// By a loop that does one or two steps before it too, and reads so many of the arguments.
     Joined(Join, [u16; 4], usize),
@@ -44,11 +47,19 @@ fn is_arithmetic(op: OpCode) -> bool {
 }
 
 /// How each step of a program is done: a sum, difference or product is joined with one that only it reads, a choice with its
-/// comparison.
+/// comparison, and a formula that has a loop of its own altogether.
 pub fn ways(program: &Program) -> SmallVec<[Way; 16]> {
     let steps = &program.steps;
     let mut ways: SmallVec<[Way; 16]> = smallvec![Way::Alone; steps.len()];
     if steps.iter().filter(|s| s.op.arity() > 0).count() < 2 {
+        return ways;
+    }
+    if let (Some((body, operands)), [output]) = (program.whole, &program.outputs[..])
+        && whole::pays(program)
+    {
+        ways.fill(Way::Within);
+        operands.iter().for_each(|&o| ways[o as usize] = Way::Alone);
+        ways[*output as usize] = Way::Joined(Join::Whole(body), operands, body.arity);
         return ways;
     }
     let mut readers: SmallVec<[u16; 16]> = smallvec![0; steps.len()];
@@ -166,7 +177,7 @@ pub(super) fn join_loop<T: Compute>(join: Join, tier: Tier) -> Option<Loop<T>> {
         Join::Choice { test: OpCode::Eq } => step_loop::<T, Choice<steps::Eq>>(tier),
         Join::Choice { test: OpCode::Lt } => step_loop::<T, Choice<steps::Lt>>(tier),
         Join::Choice { test: OpCode::Le } => step_loop::<T, Choice<steps::Le>>(tier),
-        Join::Products { .. } | Join::Choice { .. } => return None,
+        Join::Products { .. } | Join::Choice { .. } | Join::Whole(_) => return None,
     })
 }
 

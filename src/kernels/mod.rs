@@ -30,4 +30,5 @@ pub mod source;
 pub mod tally;
 mod transpose;
 pub mod vector;
+pub mod whole;
 pub mod windows;

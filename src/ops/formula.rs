@@ -1,5 +1,6 @@
 //! Element-wise operations: the traits their blocks implement, and what is made of a formula.
 
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use crate::kernels::element::Element;
@@ -7,6 +8,7 @@ use crate::kernels::expr::{Expr, Program};
 use crate::kernels::lane::Real;
 use crate::kernels::pointwise::Numbers;
 use crate::kernels::single::Single;
+use crate::kernels::whole::{Body, Whole};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
@@ -142,8 +144,7 @@ pub trait Quaternary {
     fn derivative<L: Real>(g: L, a: L, b: L, c: L, d: L, y: L) -> [L; 4];
 }
 
-/// The most operands that a formula has.
-pub const OPERANDS: usize = 4;
+pub use crate::kernels::whole::OPERANDS;
 
 /// A formula of up to four elements; `operation!` makes it of the traits above.
 pub trait Formula: 'static {
@@ -304,9 +305,19 @@ pub const RESULT: usize = OPERANDS;
 /// between them.
 pub const KEPT: usize = 3;
 
+/// The value of a formula, as the kernels run it.
+struct Value<F>(PhantomData<F>);
+impl<F: Formula> Body for Value<F> {
+    const ARITY: usize = F::ARITY;
+    #[inline(always)]
+    fn eval<L: Real>(x: [L; OPERANDS]) -> L {
+        F::forward(x)
+    }
+}
+
 fn trace<F: Formula>() -> Traces {
     let operands = |from: usize| std::array::from_fn(|n| Expr::input(from + n));
-    let forward = Program::record(|| vec![F::forward(operands(0))]);
+    let forward = Program::record(|| vec![F::forward(operands(0))]).with_whole(Whole::of::<Value<F>>());
     let derivatives: Vec<Program> = (0..F::ARITY)
         .map(|n| Program::record(|| vec![F::derivative(n, Expr::input(0), operands(1), Expr::input(1 + RESULT))]))
         .collect();
@@ -435,8 +446,50 @@ impl Float for f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::KEPT;
+    use super::{KEPT, OPERANDS};
+    use crate::kernels::expr::Program;
+    use crate::kernels::pointwise::{self, Input, Numbers, Output};
     use crate::ops::registry::{BLOCKS, Kind};
+    use crate::tensor::dtype::DType;
+
+    /// Elements in a fixed disorder, with those that formulas choose by among them.
+    fn elements(operand: usize) -> Vec<f64> {
+        let special = [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+        let at = |i: usize| {
+            let n = (i + 1) * (7 + 4 * operand);
+            if n % 3 == 0 { special[n / 3 % special.len()] } else { (n as f64 * 0.618_033_988).fract() * 6.0 - 3.0 }
+        };
+        (0..300).map(at).collect()
+    }
+
+    #[test]
+    fn a_whole_formula_gives_the_bits_of_its_steps() {
+        let values: Vec<Vec<f64>> = (0..OPERANDS).map(elements).collect();
+        let strides = [1];
+        let mut compared = 0;
+        for block in BLOCKS {
+            let Kind::Pointwise(spec) = block.kind else { continue };
+            let spec = spec();
+            let steps = Program { whole: None, ..spec.traces().forward.clone() };
+            let run = |program: &Program| {
+                let mut y = vec![0.0f64; 300];
+                let input =
+                    |x: &Vec<f64>| Input::Array { data: x.as_ptr().cast(), dtype: DType::F64, strides: &strides };
+                let inputs: Vec<Input> = values[..spec.arity].iter().map(input).collect();
+                let output = Output { data: y.as_mut_ptr().cast(), dtype: DType::F64, strides: &strides };
+                let numbers = Numbers { dtype: DType::F64, exact: 0 };
+                // SAFETY: all operands hold 300 elements side by side.
+                unsafe { pointwise::run(block.name, program, numbers, &inputs, &[], &[output], &[300]) }.unwrap();
+                y
+            };
+            for (n, (found, wanted)) in run(&spec.traces().forward).iter().zip(run(&steps)).enumerate() {
+                let is_same = found.to_bits() == wanted.to_bits() || found.is_nan() && wanted.is_nan();
+                assert!(is_same, "{} of element {n}: {found} and {wanted}", block.name);
+            }
+            compared += 1;
+        }
+        assert!(compared > 100);
+    }
 
     #[test]
     fn no_formula_keeps_more_values_than_a_node_has_room_for() {

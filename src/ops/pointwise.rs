@@ -17,7 +17,7 @@ use crate::kernels::expr::Program;
 use crate::kernels::pointwise::{self, Input, Numbers};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-use crate::tensor::layout::{Layout, Shape, Strides};
+use crate::tensor::layout::{Layout, Shape};
 use crate::tensor::pending::{self, Source};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{Access, Buffer, Versioning};
@@ -205,24 +205,27 @@ pub(super) fn run(
     operands: &[Operand],
     output: &Tensor,
 ) -> Result<()> {
-    let layouts: SmallVec<[Strides; SOURCES]> = operands
-        .iter()
-        .map(|o| o.tensor().map_or_else(Strides::new, |t| t.layout().broadcast_to(output.shape()).strides))
-        .collect();
-    let inputs: SmallVec<[Input; SOURCES]> = operands
-        .iter()
-        .zip(&layouts)
-        .map(|(operand, strides)| match operand {
-            Operand::Tensor(t) => Input::Array { data: t.data_ptr(), dtype: t.dtype(), strides },
+    // Few operands have another shape than the output.
+    let mut spread = [const { None }; SOURCES];
+    for (strides, t) in spread.iter_mut().zip(operands).filter_map(|(s, o)| Some((s, o.tensor()?))) {
+        *strides = (t.shape() != output.shape()).then(|| t.layout().broadcast_to(output.shape()).strides);
+    }
+    let mut inputs = [Input::Number(Scalar::Int(0)); SOURCES];
+    for (n, operand) in operands.iter().enumerate() {
+        inputs[n] = match operand {
+            Operand::Tensor(t) => {
+                let strides = spread[n].as_deref().unwrap_or(t.strides());
+                Input::Array { data: t.data_ptr(), dtype: t.dtype(), strides }
+            }
             Operand::Number(s) => Input::Number(*s),
-        })
-        .collect();
+        };
+    }
     let target = pointwise::Output { data: output.data_ptr(), dtype: output.dtype(), strides: output.strides() };
     let reads = operands.iter().filter_map(|o| o.tensor()).map(|t| (&**t.storage() as &Buffer, false));
     let _access = Access::lock(reads.chain([(&**output.storage(), true)]));
     // SAFETY: the layouts lie in their storages, which are locked; an output that shares a storage with an operand is
     // either that operand itself or does not overlap it, which `inplace` sees to.
-    unsafe { pointwise::run(op, program, numbers, &inputs, &[], &[target], output.shape()) }
+    unsafe { pointwise::run(op, program, numbers, &inputs[..operands.len()], &[], &[target], output.shape()) }
 }
 
 /// Leaves a node behind where an operand requires a gradient.

@@ -20,6 +20,7 @@ use super::storage::{Access, Buffer, Storage, Versioning};
 use crate::error::{Error, Result};
 use crate::kernels::expr::{Instruction, OpCode, Program};
 use crate::kernels::pointwise::{self, Input, Numbers, Output, Values};
+use crate::kernels::whole::{OPERANDS, Whole};
 use crate::memory::spin::Spin;
 use crate::memory::{self, pool};
 use crate::profiler;
@@ -407,6 +408,8 @@ struct Fused {
     values: Vec<(usize, u16)>,
     /// The operations, in order.
     ops: Vec<&'static str>,
+    /// The loop of the only operation, and the steps that have its operands.
+    whole: Option<(Whole, [u16; OPERANDS])>,
 }
 
 impl Fused {
@@ -448,7 +451,9 @@ impl Fused {
             };
             renamed.push(found);
         }
-        renamed[formula.program.outputs[0] as usize]
+        let named = |step: u16| renamed[step as usize];
+        self.whole = formula.program.whole.map(|(whole, operands)| (whole, operands.map(named)));
+        named(formula.program.outputs[0])
     }
 
     /// The step that does what is asked. Negations move to the end, where many end in a difference: all of these rewritings
@@ -518,7 +523,8 @@ impl Fused {
     /// Runs a closure with the program and what it reads, locked, as is a storage that will be written.
     fn with_inputs<R>(self, written: Option<&Storage>, run: impl FnOnce(&Program, &[Input]) -> R) -> R {
         let output = self.values.last().map_or(0, |v| v.1);
-        let program = Program { steps: self.steps, outputs: vec![output] }.without_dead_steps();
+        let whole = self.whole.filter(|_| self.ops.len() == 1);
+        let program = Program { steps: self.steps, outputs: vec![output], whole }.without_dead_steps();
         let storages = self.reads.iter().filter_map(|(source, _)| match source {
             Source::Memory { storage, .. } => Some((&**storage, false)),
             Source::Number(_) => None,

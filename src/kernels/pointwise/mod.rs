@@ -1,6 +1,7 @@
 //! The one executor of element-wise programs: block by block, every instruction once a block, in the first-level cache.
 
 mod computed;
+mod flat;
 mod order;
 mod place;
 mod stream;
@@ -191,6 +192,10 @@ unsafe fn run_as<T: Run>(
 ) -> Result<()> {
     let total: usize = shape.iter().product();
     if total == 0 {
+        return Ok(());
+    }
+    // SAFETY: the caller's.
+    if unsafe { flat::run::<T>(program, numbers, inputs, params, outputs, shape) } {
         return Ok(());
     }
     let plan = Plan::<T>::new(op, program, numbers, inputs, params, outputs, shape)?;

@@ -57,8 +57,10 @@ impl<'a, T: Run> Plan<'a, T> {
         }
         program.outputs.iter().for_each(|&o| placing.last_use[o as usize] = usize::MAX);
         for (i, step) in program.steps.iter().enumerate() {
-            let splat = self.splat(op, step.op, numbers, params)?;
-            let place = if let Some(value) = splat {
+            let place = if ways[i] == Way::Within {
+                // Nobody asks for it: its reader's loop does it.
+                0
+            } else if let Some(value) = self.splat(op, step.op, numbers, params)? {
                 let register = self.fresh();
                 self.splats.push((register, value));
                 register
@@ -66,9 +68,6 @@ impl<'a, T: Run> Plan<'a, T> {
                 self.place_input(n, &mut placing)
             } else if let Some(&(_, place)) = placing.early.iter().find(|e| e.0 == i) {
                 place
-            } else if ways[i] == Way::Within {
-                // Nobody asks for it: its reader's loop does it.
-                0
             } else {
                 self.place_computed(op, program, (&ways, i), tier, &mut placing)?
             };
