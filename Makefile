@@ -5,7 +5,7 @@ PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 DEMO := "scikit-learn>=1.3" "matplotlib>=3.7" "tqdm>=4.60"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint build compare bench wheel stubs clean
+.PHONY: help demo test test-all lint build compare compare-ops bench wheel stubs clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ $(VENV)/.built: $(VENV)/bin/maturin $(shell find src python -type f -not -name '
 compare: $(VENV)/.built ## Side by side with torch, NumPy and JAX where they are installed
 	$(PIP) "matplotlib>=3.7"
 	$(PYTHON) benches/compare/run.py
+
+compare-ops: $(VENV)/.built ## Every operation beside torch, where it is installed: prints those that are slower
+	$(PYTHON) benches/compare/ops.py
 
 bench: ## Benchmarks of the Rust core
 	cargo bench
