@@ -58,17 +58,20 @@ macro_rules! tiered {
         #[inline]
         $vis fn $name<$($g: $bound,)* $(const $c: usize)?>(tier: $crate::kernels::dispatch::Tier) -> unsafe fn($($t),*) $(-> $r)? {
             #[cfg(target_arch = "x86_64")]
+            #[allow(unused_unsafe, reason = "some bodies are safe")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
             unsafe fn avx512<$($g: $bound,)* $(const $c: usize)?>($($arg: $t),*) $(-> $r)? {
                 // SAFETY: the caller of the returned pointer vouches for the arguments.
                 unsafe { $body($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
+            #[allow(unused_unsafe, reason = "as above")]
             #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
             unsafe fn avx2<$($g: $bound,)* $(const $c: usize)?>($($arg: $t),*) $(-> $r)? {
                 // SAFETY: as above.
                 unsafe { $body($($arg),*) }
             }
+            #[allow(unused_unsafe, reason = "as above")]
             unsafe fn baseline<$($g: $bound,)* $(const $c: usize)?>($($arg: $t),*) $(-> $r)? {
                 // SAFETY: as above.
                 unsafe { $body($($arg),*) }

@@ -13,7 +13,7 @@ const GRAIN: usize = 1 << 13;
 /// Lines side by side that are worked on together.
 const WIDTH: usize = 64;
 /// Partial sums that a line is summed in.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 /// The longest lines that are turned: they would leave most lanes without work.
 const SHORT: usize = LANES;
 
@@ -69,6 +69,8 @@ macro_rules! lanes {
         all[0]
     }};
 }
+
+pub(super) use lanes;
 
 /// Runs a statement for every element of a tile: `at` is its place, `i` its column.
 macro_rules! each {

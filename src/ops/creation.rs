@@ -5,7 +5,8 @@ use super::copy::Format;
 use super::registry::{Arguments, Output, operation};
 use crate::error::{Error, Result};
 use crate::graph::forward;
-use crate::kernels::element::{dispatch, number};
+use crate::kernels::element::dispatch;
+use crate::kernels::ramp;
 use crate::memory::reserved;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::Layout;
@@ -238,12 +239,10 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<DType>) ->
     dispatch!("arange", dtype, T => {
         // SAFETY: the tensor is new, contiguous and of this type.
         let out = unsafe { std::slice::from_raw_parts_mut(y.data_ptr().cast::<T>(), y.numel()) };
-        for (i, slot) in out.iter_mut().enumerate() {
-            *slot = if dtype.is_floating_point() {
-                number(Scalar::Float(s + d * i as f64))
-            } else {
-                number(Scalar::Int(start.as_i64().wrapping_add(step.as_i64().wrapping_mul(i as i64))))
-            };
+        if dtype.is_floating_point() {
+            ramp::floats(out, s, d);
+        } else {
+            ramp::whole(out, start.as_i64(), step.as_i64());
         }
     });
     Ok(y)
@@ -289,13 +288,7 @@ pub fn linspace(start: f64, end: f64, steps: isize, dtype: DType) -> Result<Tens
             let step = (last - first) / gaps as $t;
             // SAFETY: the tensor is new, contiguous and of this type.
             let out = unsafe { std::slice::from_raw_parts_mut(y.data_ptr().cast::<$t>(), count) };
-            for (i, slot) in out.iter_mut().enumerate() {
-                *slot = if i < count / 2 || count == 1 {
-                    step.mul_add(i as $t, first)
-                } else {
-                    (-step).mul_add((count - 1 - i) as $t, last)
-                };
-            }
+            ramp::linspace(out, first, last, step);
         }};
     }
     match dtype {

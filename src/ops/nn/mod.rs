@@ -14,3 +14,4 @@ pub mod pairs;
 pub mod rectifier;
 pub mod reduction;
 pub mod softmax;
+mod standard;

@@ -3,73 +3,14 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::loss::{invalid, refused};
+use super::standard::{Standardized, standardized};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::graph::node::Gradients;
 use crate::ops::arithmetic::{add, div, mul, pow, sub};
-use crate::ops::recorded::{Call, Keep, Settings, record_all};
-use crate::ops::reduce::Plan;
 use crate::ops::registry::operation;
-use crate::ops::statistics::moments;
-use crate::ops::{batch, cast, copy, exponential, inplace, join, sum, view};
+use crate::ops::{cast, copy, exponential, inplace, join, sum, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-
-/// What [`standardized`] gives: the elements less their mean over their deviation, and what they were normalised by.
-struct Standardized {
-    value: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-}
-
-/// `(x - m) r` with the mean `m` over dimensions and `r = 1 / sqrt(variance + eps)`. The dimensions count from the front.
-///
-/// Half-precision numbers are to be cast before.
-fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: f64) -> Result<Standardized> {
-    if let Some(moved) = batch::reduction(node, x, dims, true, |x, dims, _| standardized(node, x, dims, eps)) {
-        let (found, level) = moved?;
-        let out = |t: Tensor| Tensor::batched(&t, level);
-        return Ok(Standardized { value: out(found.value), mean: out(found.mean), variance: out(found.variance) });
-    }
-    let plan = Plan::new("normalisation", x, dims, true)?;
-    let (value, inverse, mean, variance) = unrecorded(|| {
-        let [variance, mean] = moments(&plan, x, 0.0)?;
-        let inverse = exponential::rsqrt(&cast::to(&add(&variance, eps)?, x.dtype())?)?;
-        let value = mul(&sub(&ordered(x, dims)?, &cast::to(&mean, x.dtype())?)?, &inverse)?;
-        Ok((value, inverse, mean, variance))
-    })?;
-    let keep = [Keep::Result(0, &value), Keep::Result(1, &inverse)];
-    let settings = || Settings { dims: dims.into(), number: plan.length() as f64, ..Settings::default() };
-    record_all(node, &[&value, &inverse], &[x], &keep, settings, of_standardized)?;
-    Ok(Standardized { value, mean, variance })
-}
-
-/// The elements in the order in which they are normalised: row-major, but for channels that lie nearest in a batch of images.
-fn ordered(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
-    let last = x.rank() as isize - 1;
-    let order: SmallVec<[isize; 8]> = std::iter::once(0).chain(2..=last).chain(std::iter::once(1)).collect();
-    let stays = x.rank() > 3 && dims.contains(&0) && !dims.contains(&1) && view::permute(x, &order)?.is_contiguous();
-    if stays { Ok(x.clone()) } else { copy::to_contiguous(x) }
-}
-
-/// `dx = r (g - mean(g) - y mean(g y)) - dr r^2 y / n` for the results `y` and `r` and their gradients `g` and `dr`.
-fn of_standardized(call: &Call) -> Result<Gradients> {
-    let (y, r, s) = (&call.saved[0], &call.saved[1], call.settings);
-    let mut total = None;
-    if let Some(g) = &call.gradients[0] {
-        let mean = |t: &Tensor| sum::mean(t, &s.dims, true, None);
-        let along = mul(y, &mean(&mul(g, y)?)?)?;
-        total = Some(mul(r, &sub(&sub(g, &mean(g)?)?, &along)?)?);
-    }
-    if let Some(g) = call.gradients.get(1).and_then(Option::as_ref) {
-        let part = mul(&mul(g, -1.0 / s.number)?, &mul(&mul(r, r)?, y)?)?;
-        total = Some(match total {
-            Some(total) => add(&total, &part)?,
-            None => part,
-        });
-    }
-    Ok(smallvec![total])
-}
 
 /// The type that a normalisation of some type computes in.
 fn wide(dtype: DType) -> DType {

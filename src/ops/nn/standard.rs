@@ -1,0 +1,155 @@
+//! What normalisations share: elements less their mean, over their deviation.
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::error::Result;
+use crate::graph::forward::{is_active, unrecorded};
+use crate::graph::mode::is_grad_enabled;
+use crate::graph::node::Gradients;
+use crate::kernels::reduce::kinds::Accumulator;
+use crate::kernels::standardize as kernel;
+use crate::ops::arithmetic::{add, mul, sub};
+use crate::ops::recorded::{Call, Keep, Settings, record_all};
+use crate::ops::reduce::Plan;
+use crate::ops::statistics::moments;
+use crate::ops::{batch, cast, copy, exponential, sum, view};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
+use crate::tensor::storage::Access;
+
+/// What [`standardized`] gives: the elements less their mean over their deviation, and what they were normalised by.
+pub(super) struct Standardized {
+    pub value: Tensor,
+    pub mean: Tensor,
+    pub variance: Tensor,
+}
+
+/// `(x - m) r` with the mean `m` over dimensions and `r = 1 / sqrt(variance + eps)`. The dimensions count from the front.
+///
+/// Half-precision numbers are to be cast before.
+pub(super) fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: f64) -> Result<Standardized> {
+    if let Some(moved) = batch::reduction(node, x, dims, true, |x, dims, _| standardized(node, x, dims, eps)) {
+        let (found, level) = moved?;
+        let out = |t: Tensor| Tensor::batched(&t, level);
+        return Ok(Standardized { value: out(found.value), mean: out(found.mean), variance: out(found.variance) });
+    }
+    let plan = Plan::new("normalisation", x, dims, true)?;
+    let (found, inverse) = unrecorded(|| {
+        if let Some(found) = by_rows(&plan, x, eps)? {
+            return Ok(found);
+        }
+        let [variance, mean] = moments(&plan, x, 0.0)?;
+        let inverse = exponential::rsqrt(&cast::to(&add(&variance, eps)?, x.dtype())?)?;
+        let value = mul(&sub(&ordered(x, dims)?, &cast::to(&mean, x.dtype())?)?, &inverse)?;
+        Ok((Standardized { value, mean, variance }, inverse))
+    })?;
+    let value = &found.value;
+    let keep = [Keep::Result(0, value), Keep::Result(1, &inverse)];
+    let settings = || Settings { dims: dims.into(), number: plan.length() as f64, ..Settings::default() };
+    record_all(node, &[value, &inverse], &[x], &keep, settings, of_standardized)?;
+    Ok(found)
+}
+
+/// The elements in the order in which they are normalised: row-major, but for channels that lie nearest in a batch of images.
+fn ordered(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
+    let last = x.rank() as isize - 1;
+    let order: SmallVec<[isize; 8]> = std::iter::once(0).chain(2..=last).chain(std::iter::once(1)).collect();
+    let stays = x.rank() > 3 && dims.contains(&0) && !dims.contains(&1) && view::permute(x, &order)?.is_contiguous();
+    if stays { Ok(x.clone()) } else { copy::to_contiguous(x) }
+}
+
+/// `dx = r (g - mean(g) - y mean(g y)) - dr r^2 y / n` for the results `y` and `r` and their gradients `g` and `dr`.
+fn of_standardized(call: &Call) -> Result<Gradients> {
+    let (y, r, s) = (&call.saved[0], &call.saved[1], call.settings);
+    let mut total = None;
+    if let Some(g) = &call.gradients[0] {
+        total = Some(match directly(g, call)? {
+            Some(dx) => dx,
+            None => of_value(g, y, r, &s.dims)?,
+        });
+    }
+    if let Some(g) = call.gradients.get(1).and_then(Option::as_ref) {
+        let part = mul(&mul(g, -1.0 / s.number)?, &mul(&mul(r, r)?, y)?)?;
+        total = Some(match total {
+            Some(total) => add(&total, &part)?,
+            None => part,
+        });
+    }
+    Ok(smallvec![total])
+}
+
+/// `r (g - mean(g) - y mean(g y))`
+fn of_value(g: &Tensor, y: &Tensor, r: &Tensor, dims: &[isize]) -> Result<Tensor> {
+    let mean = |t: &Tensor| sum::mean(t, dims, true, None);
+    let along = mul(y, &mean(&mul(g, y)?)?)?;
+    mul(r, &sub(&sub(g, &mean(g)?)?, &along)?)
+}
+
+/// The longest rows that go from one end to the other: longer ones in pieces, by many threads.
+const LONGEST: usize = 1 << 17;
+
+/// The length of the rows where the kernel takes them: the last dimensions of floats whose elements are there.
+fn row_length(x: &Tensor, dims: &[isize]) -> Option<usize> {
+    let first = x.rank() - dims.len();
+    let are_last = dims.iter().enumerate().all(|(n, &d)| d as usize == first + n);
+    let n: usize = x.shape()[first..].iter().product();
+    let fits = are_last && (1..=LONGEST).contains(&n) && x.numel() > 0;
+    (fits && matches!(x.dtype(), DType::F32 | DType::F64)).then_some(n)
+}
+
+/// The elements less their mean over their deviation, and the inverse of that, where they lie in rows.
+fn by_rows(plan: &Plan, x: &Tensor, eps: f64) -> Result<Option<(Standardized, Tensor)>> {
+    let Some(n) = row_length(x, &plan.dims) else { return Ok(None) };
+    let x = copy::to_contiguous(x)?;
+    let new = |shape: &[usize], dtype| Tensor::uninitialized("normalisation", shape, dtype);
+    let (value, inverse) = (new(x.shape(), x.dtype())?, new(&plan.kept(), x.dtype())?);
+    let (mean, variance) = (new(&plan.kept(), DType::F64)?, new(&plan.kept(), DType::F64)?);
+    let _access = Access::lock([(&**x.storage(), false)]);
+    // SAFETY: `x` is contiguous and of this type; the others are new, and have a number for each element or row.
+    unsafe {
+        let moments = (mean.elements_mut(), variance.elements_mut());
+        if x.dtype() == DType::F64 {
+            forward::<f64>(&x, &value, &inverse, moments, (n, eps));
+        } else {
+            forward::<f32>(&x, &value, &inverse, moments, (n, eps));
+        }
+    }
+    Ok(Some((Standardized { value, mean, variance }, inverse)))
+}
+
+/// Runs the kernel.
+///
+/// # Safety
+/// The tensors are contiguous and of type `T`, and nobody else has those that are written.
+unsafe fn forward<T: Accumulator>(
+    x: &Tensor,
+    value: &Tensor,
+    inverse: &Tensor,
+    (mean, variance): (&mut [f64], &mut [f64]),
+    (n, eps): (usize, f64),
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let found = kernel::Moments { inverse: inverse.elements_mut(), mean, variance };
+        kernel::forward::<T>(x.elements(), value.elements_mut(), n, eps, found);
+    }
+}
+
+/// The gradient by the kernel, where the value was made by it and nobody asks for the gradient's own.
+fn directly(g: &Tensor, call: &Call) -> Result<Option<Tensor>> {
+    let (y, r) = (&call.saved[0], &call.saved[1]);
+    let plain = !is_grad_enabled() && !is_active() && batch::level([g, y, r]).is_none() && g.dtype() == y.dtype();
+    let Some(n) = row_length(y, &call.settings.dims).filter(|_| plain && y.is_contiguous()) else { return Ok(None) };
+    let (g, r) = (copy::to_contiguous(g)?, copy::to_contiguous(r)?);
+    let dx = Tensor::uninitialized("normalisation", y.shape(), y.dtype())?;
+    let _access = Access::lock([(&**y.storage(), false), (&**g.storage(), false), (&**r.storage(), false)]);
+    // SAFETY: all are contiguous tensors of this type; `dx` is new.
+    unsafe {
+        if y.dtype() == DType::F64 {
+            kernel::backward::<f64>(y.elements(), g.elements(), dx.elements_mut(), r.elements(), n);
+        } else {
+            kernel::backward::<f32>(y.elements(), g.elements(), dx.elements_mut(), r.elements(), n);
+        }
+    }
+    Ok(Some(dx))
+}
