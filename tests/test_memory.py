@@ -203,6 +203,45 @@ for slack in (1_000_000, 24_000_000):
         assert fg.equal(row, before), name
 """
 
+MANY = """
+import resource, sys
+import ferrograd as fg
+
+F = fg.nn.functional
+fg.ones(3, requires_grad=True).mul(2).sum().backward()
+LEAVES = [fg.zeros(1, requires_grad=True) for _ in range(2_000_000)]
+alone = fg.zeros(1, requires_grad=True).sum()
+table, rows = fg.zeros(1000, 10, requires_grad=True), fg.zeros(2_000_000, dtype=fg.int64)
+bags = fg.arange(0, 2_000_000, 2)
+steps = fg.zeros(1, 400_000, 2).log_softmax(2).requires_grad_()
+labels, ones = fg.ones(400_000, 1, dtype=fg.int64), fg.ones(400_000, dtype=fg.int64)
+USES = {
+    "grad": lambda: fg.autograd.grad(alone, LEAVES, retain_graph=True, allow_unused=True),
+    "zeros": lambda: fg.autograd.grad(alone, LEAVES, retain_graph=True, materialize_grads=True),
+    "inputs": lambda: alone.backward(inputs=LEAVES, retain_graph=True),
+    "embedding_bag": lambda: F.embedding_bag(rows, table, bags).sum().backward(),
+    "bags of one size": lambda: F.embedding_bag(rows.view(1000, 2000), table).sum().backward(),
+    "greatest": lambda: F.embedding_bag(rows, table, bags, mode="max").sum().backward(),
+    "ctc_loss": lambda: F.ctc_loss(steps, labels, ones, ones).backward(),
+    "ctc_loss of a vector": lambda: F.ctc_loss(steps, labels[:, 0], ones, ones).backward(),
+}
+for slack in (1, 10, 25, 60, 150):
+    for name, use in USES.items():
+        pages = int(open("/proc/self/statm").read().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + slack * 1_000_000, resource.RLIM_INFINITY))
+        try:
+            use()
+            found = "no error" if slack == 1 else ""
+        except MemoryError:
+            found = ""
+        except BaseException as error:
+            found = f"{type(error).__name__}: {error}"
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert not found, f"{name}, {slack}: {found}"
+        table.grad = steps.grad = None
+        assert (fg.ones(3) + 1).tolist() == [2.0, 2.0, 2.0]
+"""
+
 WORKSPACE = """
 import resource
 import ferrograd as fg
@@ -251,6 +290,11 @@ def test_memory_that_runs_out_ends_no_process(size):
 @linux
 def test_lists_that_cannot_grow_end_no_process():
     run(LISTS)
+
+
+@linux
+def test_millions_of_inputs_bags_and_sequences_end_no_process():
+    run(MANY)
 
 
 @linux

@@ -18,6 +18,7 @@ use crate::graph::transform::bare;
 use crate::graph::{NodeRef, cycles};
 use crate::host::host;
 use crate::kernels::parallel;
+use crate::memory;
 use crate::ops::batch;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -92,12 +93,25 @@ impl From<&Tensor> for Place {
 /// A backward pass, checked and planned.
 pub struct Pass {
     plan: Plan,
-    roots: SmallVec<[(Edge, Tensor); 1]>,
+    roots: Roots,
     /// For every input, the batches it is in.
     levels: SmallVec<[Levels; 2]>,
     options: Options,
     /// Whether the pass was limited to what leads to some inputs.
     is_limited: bool,
+}
+
+/// Where a pass starts, and with what gradients.
+type Roots = SmallVec<[(Edge, Tensor); 1]>;
+
+/// An empty list with room for what a caller gives.
+///
+/// # Errors
+/// Where there is no memory.
+fn room<A: smallvec::Array>(count: usize) -> Result<SmallVec<A>> {
+    let mut all = SmallVec::new();
+    memory::ask("backward", count.saturating_mul(size_of::<A::Item>()), || all.try_reserve_exact(count))?;
+    Ok(all)
 }
 
 /// The batches that a tensor is in.
@@ -118,19 +132,20 @@ impl Pass {
         if !gradients.is_empty() && gradients.len() != outputs.len() {
             return Err(Error::GradientCount { outputs: outputs.len(), grads: gradients.len() });
         }
-        let mut roots: SmallVec<[(Edge, Tensor); 1]> = SmallVec::new();
+        let mut roots: Roots = room(outputs.len())?;
         for (index, output) in outputs.iter().enumerate() {
             let edge = output.edge().ok_or(Error::NoGradient { index })?;
             let given = gradients.get(index).and_then(Option::as_ref);
             let gradient = starting_gradient(index, output, given, options.create_graph)?;
             roots.push((edge, batch::peeled(&gradient, &output.levels())?));
         }
-        let mut captures: SmallVec<[Edge; 2]> = SmallVec::new();
+        let mut captures: SmallVec<[Edge; 2]> = room(inputs.unwrap_or_default().len())?;
         for (index, input) in inputs.unwrap_or_default().iter().enumerate() {
             captures.push(input.capture().ok_or(Error::InputWithoutGrad { index })?);
         }
         let plan = Plan::new(roots.iter().map(|r| &r.0), inputs.map(|_| &captures[..]))?;
-        let levels = inputs.unwrap_or_default().iter().map(Place::levels).collect();
+        let mut levels: SmallVec<[Levels; 2]> = room(inputs.unwrap_or_default().len())?;
+        levels.extend(inputs.unwrap_or_default().iter().map(Place::levels));
         Ok(Pass { plan, roots, levels, options, is_limited: inputs.is_some() })
     }
 
@@ -204,7 +219,7 @@ impl Pass {
             return Ok(found);
         }
         let dressed = |(g, levels): (Option<Tensor>, &Levels)| g.map(|g| batch::dressed(&g, levels)).transpose();
-        found.into_iter().zip(&self.levels).map(dressed).collect()
+        memory::gathered("backward", self.levels.len(), found.into_iter().zip(&self.levels).map(dressed))
     }
 }
 

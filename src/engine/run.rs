@@ -56,12 +56,18 @@ struct Run {
     /// In waves, the steps that became ready.
     ready: Vec<u32>,
     captured: Vec<Option<Tensor>>,
+    /// What is captured, by steps: the step, its output, and the place among what is captured.
+    wanted: Vec<(u32, u32, u32)>,
 }
 
 impl Run {
     fn new(plan: Plan, keep: bool) -> Run {
-        let captured = scratch(None, plan.captures.as_ref().map_or(0, Vec::len));
-        Run { plan, keep, recorded: false, late: Vec::new(), ready: Vec::new(), captured }
+        let captures = plan.captures.as_deref().unwrap_or_default();
+        let places = captures.iter().zip(0..).filter_map(|(found, at)| found.map(|(step, output)| (step, output, at)));
+        let mut wanted = listed(captures.len(), places);
+        wanted.sort_unstable();
+        let captured = scratch(None, captures.len());
+        Run { plan, keep, recorded: false, late: Vec::new(), ready: Vec::new(), captured, wanted }
     }
 
     /// One step after another, on this thread. Large kernels use the others.
@@ -176,13 +182,9 @@ impl Run {
     }
 
     fn capture(&mut self, step: u32, incoming: &[Option<Tensor>]) {
-        let Some(captures) = &self.plan.captures else { return };
-        for (slot, capture) in self.captured.iter_mut().zip(captures) {
-            if let Some((s, output)) = capture
-                && *s == step
-            {
-                *slot = incoming[*output as usize].clone();
-            }
+        let first = self.wanted.partition_point(|&(s, ..)| s < step);
+        for &(_, output, at) in self.wanted[first..].iter().take_while(|&&(s, ..)| s == step) {
+            self.captured[at as usize] = incoming[output as usize].clone();
         }
     }
 

@@ -111,7 +111,11 @@ pub(crate) fn push<T>(all: &mut Vec<T>, item: T) {
 ///
 /// # Errors
 /// [`Error::OutOfMemory`], and what the items are.
-pub(crate) fn gathered<T>(op: &'static str, count: usize, items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+pub(crate) fn gathered<T, E: From<Error>>(
+    op: &'static str,
+    count: usize,
+    items: impl Iterator<Item = std::result::Result<T, E>>,
+) -> std::result::Result<Vec<T>, E> {
     let mut all = reserved(op, count)?;
     for item in items {
         all.push(item?);

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping, PyTuple};
+use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 
 use super::convert::ok;
 use super::error::guarded;
@@ -14,6 +14,7 @@ use crate::engine::{self, Options, Pass, Place};
 use crate::error::Error;
 use crate::graph::Edge;
 use crate::kernels::parallel::{Ending, Ends};
+use crate::memory::gathered;
 use crate::tensor::Tensor;
 
 /// A gradient to start from, or None.
@@ -46,8 +47,13 @@ pub fn gradients_of_one(object: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Tensor
     if all.is_empty() { Err(Error::GradientCount { outputs: 1, grads: 0 }.into()) } else { Ok(all) }
 }
 
-fn gradients(all: &[Bound<'_, PyAny>]) -> PyResult<Vec<Option<Tensor>>> {
-    all.iter().map(gradient).collect()
+fn gradients(all: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Tensor>>> {
+    each(all, gradient)
+}
+
+/// What is made of the items of a sequence, which may be long.
+fn each<T>(all: &Bound<'_, PyAny>, make: impl Fn(&Bound<'_, PyAny>) -> PyResult<T>) -> PyResult<Vec<T>> {
+    gathered("backward", all.len()?, all.try_iter()?.map(|item| make(&item?)))
 }
 
 /// A tensor, or a pair of a node and the number of one of its outputs.
@@ -79,24 +85,28 @@ pub fn inputs(object: &Bound<'_, PyAny>) -> PyResult<Vec<Place>> {
     if let Ok(one) = place(object) {
         return Ok(vec![one]);
     }
-    let all: Vec<Bound<'_, PyAny>> = match object.cast_exact::<PyDict>() {
-        Ok(named) => named.values().iter().collect(),
+    let all = match object.cast_exact::<PyDict>() {
+        Ok(named) => named.values(),
         Err(_) if object.cast::<PyMapping>().is_ok() => {
             let given = object.get_type().name()?;
             return Err(PyTypeError::new_err(format!(
                 "`inputs` argument to `backward()` must be a dict, not {given}. Other Mapping types are not supported."
             )));
         }
-        Err(_) => object.try_iter()?.collect::<PyResult<_>>()?,
+        Err(_) => {
+            let all = PyList::empty(object.py());
+            object.try_iter()?.try_for_each(|item| all.append(item?))?;
+            all
+        }
     };
     if all.is_empty() {
         return Err(PyRuntimeError::new_err("`inputs` argument to `backward()` cannot be empty."));
     }
-    places(&all)
+    places(all.as_any())
 }
 
-fn places(all: &[Bound<'_, PyAny>]) -> PyResult<Vec<Place>> {
-    all.iter().map(place).collect()
+fn places(all: &Bound<'_, PyAny>) -> PyResult<Vec<Place>> {
+    each(all, place)
 }
 
 /// Runs a pass; a long one without the interpreter's lock, so that other threads of Python run meanwhile.
@@ -115,8 +125,8 @@ pub fn run(py: Python<'_>, pass: Pass) -> PyResult<Vec<Option<Tensor>>> {
 #[pyo3(signature = (outputs, gradients, retain_graph, create_graph, inputs))]
 pub fn _backward(
     py: Python<'_>,
-    outputs: Vec<Bound<'_, PyAny>>,
-    gradients: Vec<Bound<'_, PyAny>>,
+    outputs: Bound<'_, PyAny>,
+    gradients: Bound<'_, PyAny>,
     retain_graph: bool,
     create_graph: bool,
     inputs: Option<Bound<'_, PyAny>>,
@@ -144,21 +154,25 @@ pub fn backward(
 #[allow(clippy::too_many_arguments, reason = "the arguments of torch.autograd.grad")]
 pub fn _grad(
     py: Python<'_>,
-    outputs: Vec<Bound<'_, PyAny>>,
-    inputs: Vec<Bound<'_, PyAny>>,
-    gradients: Vec<Bound<'_, PyAny>>,
+    outputs: Bound<'_, PyAny>,
+    inputs: Bound<'_, PyAny>,
+    gradients: Bound<'_, PyAny>,
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
     materialize: bool,
-) -> PyResult<Vec<Option<Py<PyAny>>>> {
+) -> PyResult<Py<PyList>> {
     let options = Options { retain_graph, create_graph, allow_unused: allow_unused || materialize };
     let (outputs, inputs) = (places(&outputs)?, places(&inputs)?);
     let gradients = self::gradients(&gradients)?;
     ok(engine::check_shared(&outputs, &inputs))?;
     let pass = ok(guarded("grad", || Pass::new(&outputs, &gradients, Some(&inputs), options)))?;
     let found = ok(engine::check_used(run(py, pass)?, options))?;
-    found.into_iter().zip(&inputs).map(|(g, x)| found_or_zeros(py, g, x, materialize, create_graph)).collect()
+    let all = PyList::empty(py);
+    for (g, x) in found.into_iter().zip(&inputs) {
+        all.append(found_or_zeros(py, g, x, materialize, create_graph)?)?;
+    }
+    Ok(all.unbind())
 }
 
 /// A gradient as Python has it; zeros in the place of none where `materialize`.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::kernels::convert::converter;
 use crate::kernels::element::{Element, dispatch, number};
 use crate::kernels::parallel;
-use crate::memory::{listed, reserved};
+use crate::memory::{known, listed, reserved};
 
 /// Bytes from which threads share the filling of memory.
 const FILLED: usize = 1 << 17;
@@ -18,7 +18,7 @@ impl Tensor {
     /// # Panics
     /// Where there is no memory for them, as `Vec` does.
     pub fn from_slice<T: Element>(values: &[T]) -> Tensor {
-        Tensor::from_shape(values, &[values.len()]).unwrap_or_else(|e| panic!("{e}"))
+        known(Tensor::from_shape(values, &[values.len()]))
     }
 
     /// A tensor of the given shape with the numbers of a slice in row-major order.

@@ -1,11 +1,9 @@
 //! The loss of sequences whose labels are not aligned with their steps.
 
-use crate::memory::scratch;
-use smallvec::SmallVec;
-
 use super::loss::{invalid, refused};
 use super::reduction::Reduction;
 use crate::error::{Error, Result};
+use crate::memory::{listed, scratch};
 use crate::ops::arithmetic::{add, div, neg, sub};
 use crate::ops::compare::{clamp_min, gt, where_};
 use crate::ops::registry::{Arguments, operation};
@@ -37,7 +35,7 @@ operation! {
     |n, a| {
         let lengths = |at: usize, name: &str| -> Result<Vec<i64>> {
             if n > 0 {
-                return Ok(a.ints(at)?.iter().map(|&i| i as i64).collect());
+                return Ok(listed(a.ints(at)?.len(), a.ints(at)?.iter().map(|&i| i as i64)));
             }
             let given = a.tensor(at)?;
             if given.dtype() == DType::Bool || given.dtype().is_floating_point() {
@@ -72,7 +70,7 @@ fn ctc_loss(a: &Arguments, steps: &[i64], lengths: &[i64]) -> Result<Tensor> {
     let losses = where_(&gt(&losses, -NOTHING / 10.0)?, beyond, &losses)?;
     match reduction {
         Reduction::Mean => {
-            let counts: Vec<f64> = lengths.iter().map(|&n| n.max(1) as f64).collect();
+            let counts: Vec<f64> = listed(lengths.len(), lengths.iter().map(|&n| n.max(1) as f64));
             let counts = cast::to(&Tensor::from_slice(&counts), losses.dtype())?;
             Reduction::Mean.apply(&div(&losses, &counts)?)
         }
@@ -85,7 +83,8 @@ fn ctc_loss(a: &Arguments, steps: &[i64], lengths: &[i64]) -> Result<Tensor> {
 /// probabilities, as torch counts it. Where they come from `log_softmax` it goes away.
 fn unnormalized(logs: &Tensor, steps: &[i64]) -> Result<Tensor> {
     let time = logs.shape()[0];
-    let running: Vec<u8> = (0..time as i64).flat_map(|t| steps.iter().map(move |&n| u8::from(t < n))).collect();
+    let runs = (0..time as i64).flat_map(|t| steps.iter().map(move |&n| u8::from(t < n)));
+    let running: Vec<u8> = listed(time * steps.len(), runs);
     let running = cast::to(&Tensor::from_shape(&running, &[time, steps.len(), 1])?, DType::Bool)?;
     let total = sum::sum(&where_(&running, &unary::exp(logs)?, 0.0)?, &[0, 2], false, None)?;
     sub(&total, &total.detach())
@@ -138,11 +137,13 @@ impl Labels {
         if let Some(n) = lengths.iter().find(|&&n| n < 0) {
             return invalid(op, format!("Expected target_lengths to have value at least 0, but got value {n}"));
         }
-        let lengths: Vec<usize> = lengths.iter().map(|&n| n as usize).collect();
-        let rows = rows_of(op, targets, &lengths)?;
+        let lengths: Vec<usize> = listed(lengths.len(), lengths.iter().map(|&n| n as usize));
+        let values = targets.to_vec::<i64>()?;
+        let begins = begins(op, targets, &lengths)?;
         let places = 2 * lengths.iter().copied().max().unwrap_or(0) + 1;
         let (mut classes, mut skips) = (scratch(blank, places * examples), scratch(0u8, places * examples));
-        for (n, row) in rows.iter().enumerate() {
+        for (n, (&begin, &length)) in begins.iter().zip(&lengths).enumerate() {
+            let row = &values[begin..begin + length];
             for (s, &label) in row.iter().enumerate() {
                 if !(0..count as i64).contains(&label) {
                     return invalid(op, format!("labels must be classes below {count}, got {label}"));
@@ -174,7 +175,7 @@ impl Labels {
             let here = gather::gather(&view::select(logs, 0, t as isize)?, 1, &self.classes)?;
             let before = if t == 0 { start.clone() } else { self.moved(&reached, &nothing)? };
             let next = add(&before, &here)?;
-            let running: Vec<u8> = steps.iter().map(|&n| u8::from((t as i64) < n)).collect();
+            let running: Vec<u8> = listed(steps.len(), steps.iter().map(|&n| u8::from((t as i64) < n)));
             reached = if running.iter().all(|&r| r == 1) {
                 next
             } else {
@@ -198,14 +199,11 @@ impl Labels {
 
     /// The losses: the last label or the blank behind it was reached. Without a step only an empty sequence is spelled.
     fn ends(&self, reached: &Tensor, steps: &[i64]) -> Result<Tensor> {
-        let last: SmallVec<[i64; 16]> =
-            self.lengths.iter().flat_map(|&n| [2 * n as i64, (2 * n as i64 - 1).max(0)]).collect();
-        let counts: SmallVec<[u8; 16]> = self
-            .lengths
-            .iter()
-            .zip(steps)
-            .flat_map(|(&n, &t)| [u8::from(t > 0 || n == 0), u8::from(t > 0 && n > 0)])
-            .collect();
+        let lasts = self.lengths.iter().flat_map(|&n| [2 * n as i64, (2 * n as i64 - 1).max(0)]);
+        let last: Vec<i64> = listed(2 * self.lengths.len(), lasts);
+        let pairs = self.lengths.iter().zip(steps);
+        let counts = pairs.flat_map(|(&n, &t)| [u8::from(t > 0 || n == 0), u8::from(t > 0 && n > 0)]);
+        let counts: Vec<u8> = listed(2 * self.lengths.len(), counts);
         let shape = [self.lengths.len(), 2];
         let ends = gather::gather(reached, 1, &Tensor::from_shape(&last, &shape)?)?;
         let counts = cast::to(&Tensor::from_shape(&counts, &shape)?, DType::Bool)?;
@@ -213,43 +211,36 @@ impl Labels {
     }
 }
 
-/// The labels of each example, from a row each or from one vector.
-fn rows_of(op: &'static str, targets: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<i64>>> {
-    let values = targets.to_vec::<i64>()?;
+/// Where the labels of each example begin, in a row each or in one vector.
+fn begins(op: &'static str, targets: &Tensor, lengths: &[usize]) -> Result<Vec<usize>> {
     match targets.rank() {
         1 => {
             let total: usize = lengths.iter().sum();
-            if total != values.len() {
+            if total != targets.numel() {
+                let given = targets.numel();
                 return invalid(
                     op,
-                    format!(
-                        "Expected as many targets as the target_lengths add up to, {total}, but got {}",
-                        values.len()
-                    ),
+                    format!("Expected as many targets as the target_lengths add up to, {total}, but got {given}"),
                 );
             }
-            let mut rest = &values[..];
-            Ok(lengths
-                .iter()
-                .map(|&n| {
-                    let (row, others) = rest.split_at(n);
-                    rest = others;
-                    row.to_vec()
-                })
-                .collect())
+            let begin = |next: &mut usize, &n: &usize| {
+                *next += n;
+                Some(*next - n)
+            };
+            Ok(listed(lengths.len(), lengths.iter().scan(0, begin)))
         }
         2 if targets.shape()[0] == lengths.len() => {
             let width = targets.shape()[1];
-            if let Some(&n) = lengths.iter().find(|&&n| n > width) {
-                return invalid(
+            match lengths.iter().find(|&&n| n > width) {
+                Some(&n) => invalid(
                     op,
                     format!(
                         "Expected targets to have size at least {n} at dimension 1, but got size {:?}",
                         targets.shape()
                     ),
-                );
+                ),
+                None => Ok(listed(lengths.len(), (0..lengths.len()).map(|n| n * width))),
             }
-            Ok(lengths.iter().enumerate().map(|(n, &length)| values[n * width..n * width + length].to_vec()).collect())
         }
         _ => refused(op, format!("targets must be (N, S) or a vector, got shape {:?}", targets.shape())),
     }

@@ -6,6 +6,7 @@ use super::loss::{invalid, refused};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
+use crate::memory::{listed, reserved, scratch};
 use crate::ops::arithmetic::{div, mul};
 use crate::ops::compare::{clamp_min, ne, where_};
 use crate::ops::recorded::{Call, Keep, Settings, record};
@@ -266,7 +267,7 @@ struct Bags {
 impl Bags {
     fn new(op: &'static str, input: &Tensor, offsets: Option<&Tensor>, includes_last: bool) -> Result<Bags> {
         let lengths = match (input.rank(), offsets) {
-            (2, None) => vec![input.shape()[1]; input.shape()[0]],
+            (2, None) => scratch(input.shape()[1], input.shape()[0]),
             (2, Some(_)) => {
                 return refused(op, "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences".into());
             }
@@ -276,8 +277,8 @@ impl Bags {
                 return refused(op, format!("input has to be 1D or 2D Tensor, but got Tensor of dimension {rank}"));
             }
         };
-        let of: Vec<i64> =
-            lengths.iter().enumerate().flat_map(|(bag, &n)| std::iter::repeat_n(bag as i64, n)).collect();
+        let bags = lengths.iter().enumerate().flat_map(|(bag, &n)| std::iter::repeat_n(bag as i64, n));
+        let of: Vec<i64> = listed(lengths.iter().sum(), bags);
         Ok(Bags { count: lengths.len(), of: Tensor::from_slice(&of), lengths })
     }
 
@@ -298,7 +299,8 @@ impl Bags {
             return Tensor::zeros(&[self.count, width], taken.dtype());
         }
         let counts: Option<Vec<u8>> = counted.map(Tensor::to_vec).transpose()?;
-        let (mut places, mut filled) = (Vec::new(), Vec::new());
+        let room = self.count.saturating_mul(longest);
+        let (mut places, mut filled) = (reserved("embedding_bag", room)?, reserved("embedding_bag", room)?);
         let mut next = 0;
         for &length in &self.lengths {
             for n in 0..longest {
@@ -353,7 +355,7 @@ fn lengths(op: &'static str, total: usize, offsets: &Tensor, includes_last: bool
     } else {
         total as i64
     }]);
-    let mut all = Vec::new();
+    let mut all = reserved(op, begins.len())?;
     for (begin, end) in begins.iter().zip(ends) {
         match usize::try_from(end - begin) {
             Ok(length) => all.push(length),
