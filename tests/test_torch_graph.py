@@ -491,3 +491,30 @@ def test_fork_rng():
     with fg.random.fork_rng(enabled=False):
         fg.rand(100)
     assert fg.rand(3).tolist() != first
+
+
+EDGES = [0.0, -0.0, float("inf"), -float("inf"), 1.0, -1.0, float("nan"), 2.0]
+
+
+@pytest.mark.parametrize("exponent", [2, 3, 0.5, 1.5, -0.5, -1, -2, 2.5, 0.25])
+def test_powers_are_differentiated_as_powers_again_and_again(exponent):
+    """Three times, also where the second derivative is a constant, and at the edges of the numbers."""
+
+    def program(T):
+        x = T.tensor(EDGES, dtype=T.float64, requires_grad=True)
+        y, found = x**exponent, []
+        for _ in range(3):
+            (y,) = T.autograd.grad(y.sum(), x, create_graph=True)
+            found.append(y.tolist())
+        return found
+
+    expected, found = program(torch), program(fg)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    assert (np.signbit(found) | np.isnan(found)).tolist() == (np.signbit(expected) | np.isnan(expected)).tolist()
+
+
+def test_thousands_of_inputs_are_found_at_once():
+    """Each step looks for what it was asked for, not through all that was asked for: the time grows with the inputs."""
+    leaves = [fg.ones(1, requires_grad=True) for _ in range(20_000)]
+    found = fg.autograd.grad(fg.cat(leaves).sum(), [*leaves, leaves[7]])
+    assert len(found) == 20_001 and all(g.item() == 1.0 for g in found)

@@ -533,3 +533,48 @@ def test_sums_at_indices_do_not_depend_on_threads(threads):
     last = np.zeros(50, "float32")
     last[index.numpy()] = values.numpy()
     assert (put.numpy() == last).all()
+
+
+WRONG_INDICES = {
+    "no step": slice(None, None, 0), "backwards": slice(None, None, -1), "a step": slice(None, None, 2), "text": "a", "list": [0, "a"],
+    "two ellipses": (..., ...), "an index behind two": (..., ..., 0), "indices behind two": (..., ..., [0]), "before two": (0, ..., ...),
+    "a wrong index first": (9, "a"), "a slice of text behind it": (9, slice("a", None)), "text first": ("a", 9), "a float": 1.5,
+}
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3)])
+@pytest.mark.parametrize("index", WRONG_INDICES)
+def test_what_is_wrong_about_an_index_is_told_in_torchs_order(index, shape):
+    def program(T):
+        found = []
+        for use in (lambda x, i: x[i].shape, lambda x, i: x.__setitem__(i, 5.0), lambda x, i: x.__setitem__(i, T.ones(1))):
+            x = T.zeros(shape)
+            try:
+                found.append(use(x, WRONG_INDICES[index]))
+            except Exception as error:  # noqa: BLE001 - its class is compared
+                found.append(type(error))
+            found.append(x.tolist())
+        return found
+
+    assert program(fg) == program(torch)
+
+
+@pytest.mark.parametrize("index", ["T.tensor([0.0])", "T.tensor([0], dtype=T.int32)", "T.tensor([True])", "T.tensor([[0]])", "T.tensor([0, 9])"])
+def test_index_fill_looks_at_its_index_before_it_writes(index):
+    for T in (fg, torch):
+        x = T.zeros(2, 3)
+        with pytest.raises((IndexError, RuntimeError)) as error:
+            x.index_fill_(0, eval(index), 5.0)  # noqa: S307 - indices of this file
+        assert error.type is IndexError or "[[" in index
+    x = fg.zeros(2, 3)
+    with pytest.raises(IndexError):
+        x.index_fill_(0, fg.tensor([0, 9]), 5.0)
+    assert x.eq(0).all() and x._version == 0
+
+
+def test_numbers_too_large_for_integers_are_floats_where_floats_are_asked_for():
+    for T in (fg, torch):
+        assert T.nn.functional.pad(T.zeros(1), (1, 0), value=2**64).tolist() == [2.0**64, 0.0]
+        assert T.rsub(T.ones(2), 1, 2).tolist() == [-1.0, -1.0]
+        with pytest.raises(RuntimeError):
+            T.nn.functional.pad(T.zeros(1, dtype=T.int64), (1, 0), value=2**64)

@@ -92,3 +92,37 @@ def test_results_lie_in_memory_as_torchs(name):
                 continue
             found = list(tensors([list(found) if isinstance(found, tuple) else found]))
             assert strides(found) == strides(flat(expected)), (layout, which)
+
+
+def numbers_and_arrays(T):
+    """Strides where numbers, NumPy and derivatives decide."""
+    a = T.arange(24.0).reshape(2, 3, 4)
+    yield T.pow(2, a[0].t()).stride(), (2 ** a.permute(2, 0, 1)).stride(), T.pow(T.tensor(2.0), a[0].t()).stride()
+    yield [x.topk(1, 0)[0].stride() for x in (a[0].t(), a.permute(2, 0, 1), a.mT)]
+    images = a.reshape(1, 2, 3, 4).permute(0, 3, 1, 2)
+    yield T.nn.functional.pad(images, (1, 1)).stride(), T.nn.functional.pad(a[0].t(), (1, 1)).stride()
+    for shape in ((0, 3), (3, 0), (0,), (2, 0, 3)):
+        yield T.from_numpy(np.zeros(shape)).stride(), T.as_tensor(np.zeros(shape).T).stride(), T.zeros(shape).numpy().strides
+    yield T.from_numpy(np.zeros((3, 1)).T).stride(), T.from_numpy(np.zeros((4, 6))[::2, ::3]).stride()
+
+
+def test_numbers_arrays_and_images_decide_where_results_lie():
+    assert list(numbers_and_arrays(fg)) == list(numbers_and_arrays(torch))
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize(("product", "shapes"), [
+    (lambda T, a, b: a.t() @ b, [(4, 3), (4, 5)]), (lambda T, a, b: a.t() @ b.t(), [(4, 3), (5, 4)]),
+    (lambda T, a, b: a @ b, [(3, 4), (4, 5)]), (lambda T, a, b: a @ b, [(3, 4), (2, 4, 5)]), (lambda T, a, b: a @ b, [(4,), (2, 4, 5)]),
+    (lambda T, a, b: a @ b.mT, [(2, 3, 4), (2, 5, 4)]), (lambda T, a, b: T.nn.functional.linear(a, b), [(2, 3, 4), (5, 4)]),
+    (lambda T, a, b, c: T.nn.functional.linear(a, b, c), [(3, 4), (5, 4), (5,)]),
+    (lambda T, a, b, c: T.addmm(c, a.t(), b.t()), [(4, 3), (5, 4), (5,)]),
+    (lambda T, a, b, c: T.baddbmm(c, a, b), [(2, 3, 4), (2, 4, 5), (5,)]),
+])
+def test_gradients_of_products_lie_as_their_factors(product, shapes, create_graph):
+    def program(T):
+        given = [T.ones(shape, requires_grad=True) for shape in shapes]
+        y = product(T, *given)
+        return y.stride(), [g.stride() for g in T.autograd.grad(y, given, T.ones_like(y), create_graph=create_graph)]
+
+    assert program(fg) == program(torch)

@@ -133,3 +133,27 @@ def masked(T):
 
 def test_masks_of_nothing_count_as_changes():
     assert list(masked(fg)) == list(masked(torch))
+
+
+def gathered(T):
+    """Gradients of leaves: what somebody else has is copied, which counts as a change, and what nobody has is taken."""
+    for shape, use in [
+        ((3,), lambda x: x.sum().backward()), ((3,), lambda x: (x * 2).sum().backward()), ((3,), lambda x: x.clone().backward(T.ones(3))),
+        ((3,), lambda x: x.backward(T.ones(3))), ((2, 3), lambda x: x.t().clone().backward(T.ones(3, 2))),
+        ((2, 3), lambda x: x.view(-1).backward(T.ones(6))), ((1,), lambda x: x.expand(3).sum().backward()),
+        ((), lambda x: (x * x).backward()), ((3,), lambda x: (x * x + x).sum().backward()), ((300, 300), lambda x: (x * x + x).sum().backward()),
+        ((300, 300), lambda x: (x + x).sum().backward()), ((300, 300), lambda x: (x * x).sum().backward()),
+        ((3,), lambda x: (x * x).sum().backward(create_graph=True)), ((3,), lambda x: x.double().sum().backward()),
+    ]:
+        x = T.ones(shape, requires_grad=True)
+        found = []
+        for _ in range(3):
+            use(x)
+            found.append(x.grad._version)
+        yield found
+
+
+def test_gradients_count_their_changes_as_torchs_do():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert list(gathered(fg)) == list(gathered(torch))

@@ -18,6 +18,7 @@ TYPES = {
     "Tensor[]": "Sequence[Tensor]",
     "Tensor...": "Tensor",
     "Number": "_Number",
+    "float": "_Number",
     "Number[]": "_Number | Sequence[_Number]",
     "int": "_int",
     "int[]": "_int | Sequence[_int]",

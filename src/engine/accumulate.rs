@@ -46,21 +46,25 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
     ops::view::reshape(&summed, &ops::view::signed(shape))
 }
 
-/// The sum of two gradients of one output, into the first where nobody else has it.
+/// The sum of two gradients of one output, into the first where nobody else has it. What waits is not written into, and
+/// counts as changed all the same.
 #[inline]
 pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
-    if !is_grad_enabled()
+    let is_free = !is_grad_enabled()
         && !forward::is_active()
         && sum.is_unique()
         && sum.is_contiguous()
-        && gradient.batch().is_none()
-        && !sum.is_pending()
-        && !gradient.is_pending()
-    {
+        && gradient.batch().is_none();
+    if !is_free {
+        return ops::arithmetic::add(&sum, gradient);
+    }
+    if !sum.is_pending() && !gradient.is_pending() {
         ops::pointwise::add_into(&sum, gradient)?;
         return Ok(sum);
     }
-    ops::arithmetic::add(&sum, gradient)
+    let sum = ops::arithmetic::add(&sum, gradient)?;
+    sum.storage().bump(sum.versioning());
+    Ok(sum)
 }
 
 /// Adds a gradient to a leaf's. The first is taken as it is where nobody else has it; with a history it is copied, as torch
@@ -86,6 +90,7 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
 fn first(leaf: &Tensor, gradient: Tensor) -> Result<Tensor> {
     let recorded = is_grad_enabled() || forward::is_active();
     let is_laid_out = gradient.strides() == leaf.strides();
+    let is_taken = is_laid_out && gradient.owners() == 1;
     if gradient.batch().is_some() || !recorded && is_laid_out && gradient.is_unique() {
         return Ok(gradient);
     }
@@ -93,7 +98,15 @@ fn first(leaf: &Tensor, gradient: Tensor) -> Result<Tensor> {
     let is_spread = !is_laid_out && gradient.shape() != leaf.shape();
     let gradient = if is_spread { ops::view::expand(&gradient, &ops::view::signed(leaf.shape()))? } else { gradient };
     let like = if gradient.shape() == leaf.shape() { leaf } else { &gradient };
-    if recorded { ops::copy::recorded_as(&gradient, like) } else { ops::copy::clone_as(&gradient, like) }
+    if recorded {
+        return ops::copy::recorded_as(&gradient, like);
+    }
+    let copy = ops::copy::clone_as(&gradient, like)?;
+    if !is_taken {
+        // As in torch, which copies what somebody else has, and takes what only shares its memory: a copy was written once.
+        copy.storage().bump(copy.versioning());
+    }
+    Ok(copy)
 }
 
 /// Adds a gradient to the one that is kept of a result: into new memory, as torch does it. The first is copied.

@@ -126,7 +126,7 @@ impl Tensor {
             _ if view.base.version() == 0 => Ok(found.map(|(_, t)| t)),
             _ => match view.base.tangent(level)? {
                 Some(base) => {
-                    let seen = window::Window::new(view.base.layout(), self.layout());
+                    let seen = window::Window::new(view.base.as_laid_out().layout(), self.layout());
                     outside(level, || window::extract(&base, &seen)).map(Some)
                 }
                 None => Ok(None),

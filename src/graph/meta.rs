@@ -16,6 +16,7 @@ use super::outdated::Outdated;
 use crate::error::{Error, Result};
 use crate::memory::spin::{Spin, SpinGuard};
 use crate::ops::batch;
+use crate::tensor::layout::Layout;
 use crate::tensor::{Bond, Tensor};
 
 /// The autograd state of a tensor, shared by the tensors that are one variable.
@@ -71,6 +72,8 @@ struct Rare {
     tangents: Tangents,
     /// How many more changes than its memory's the tensor shows: it had other memory before.
     shift: u32,
+    /// Where the layout of the tensor was changed in place: the layout, and the address of the memory that it is one of.
+    layout: Option<(usize, Layout)>,
 }
 
 /// The hooks of a leaf: they stay when the graph goes.
@@ -135,6 +138,21 @@ impl Meta {
         all.extend(tangent.map(|t| (number, version, t)));
         drop(state);
         drop(old);
+    }
+
+    /// The layout of the tensor in the memory at an address, where it was changed in place.
+    pub(crate) fn layout(&self, memory: usize) -> Option<Layout> {
+        let state = self.state.lock();
+        let (of, layout) = state.rare.as_ref()?.layout.as_ref()?;
+        (*of == memory).then(|| layout.clone())
+    }
+
+    /// Notes the layout that the tensor has from now on in the memory at an address, or that it is that of the tensor itself.
+    pub(crate) fn lay_out(&self, layout: Option<(usize, Layout)>) {
+        let mut state = self.state.lock();
+        if layout.is_some() || state.rare.is_some() {
+            state.rare.get_or_insert_default().layout = layout;
+        }
     }
 
     /// Replaces what the tensor comes from.
@@ -318,6 +336,19 @@ impl Tensor {
         meta.replace_origin(Origin::Made(edge));
     }
 
+    /// Goes on with the history and the tangents of a view that shows all of the tensor in its new layout.
+    pub(crate) fn take_history_of(&self, view: &Tensor) {
+        let Some(meta) = view.meta() else { return };
+        let edge = meta.state.lock().origin.edge().cloned();
+        if let Some(edge) = edge {
+            self.set_history(edge);
+        }
+        let own = self.meta_or_new();
+        for (number, _, tangent) in meta.take_tangents() {
+            own.set_tangent(number, self.version(), Some(tangent));
+        }
+    }
+
     /// Cuts the tensor off from its history, in place.
     ///
     /// # Errors
@@ -376,7 +407,7 @@ impl Tensor {
             None if view.bond.is_apart() => self.strayed().map(|mode| self.stray(mode)),
             None if !view.base.requires_grad() => None,
             None if view.base.is_leaf() && !self.is_changed_view() => None,
-            own => self.refreshed(&view.base, own.map(|(e, _)| e)),
+            own => self.refreshed(&view.base.as_laid_out(), own.map(|(e, _)| e)),
         }
     }
 

@@ -2,9 +2,11 @@
 
 use smallvec::smallvec;
 
-use super::formula::{Binary, Domain, Form, Formula, NOT_IMPLEMENTED, OPERANDS, Pointwise, Rule, Special, Unary};
+use super::formula::{
+    Binary, Domain, Form, Formula, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Replay, Rule, Special, Unary,
+};
 use super::registry::operation;
-use super::{scaled, unary};
+use super::{pointwise, scaled, unary};
 use crate::error::Result;
 use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
@@ -58,7 +60,7 @@ operation! {
     /// >>> ferrograd.rsub(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([9., 8.])
     binary Rsub, rsub, "RsubBackward0", Rule::Subtract,
-        ["rsub(Tensor self, Operand other, *, Number alpha=1)"],
+        ["rsub(Tensor self, Tensor other, *, Number alpha=1)", "rsub(Tensor self, Number other, Number alpha=1)"],
         |_, a| scaled::with_alpha(Rsub::spec(), scaled::ScaledRsub::spec(), a)
 }
 impl Binary for Rsub {
@@ -183,8 +185,16 @@ operation! {
         ["pow(Tensor self, Operand exponent)", "pow(Number self, Tensor exponent)"]
 }
 impl Binary for Pow {
-    const FORMS: &'static [Form] = &[Form::new(0b10, "PowBackward0", 0b01), Form::new(0b01, "PowBackward2", 0b10)];
+    const FORMS: &'static [Form] =
+        &[Form::new(0b10, "PowBackward0", 0b01), Form::new(0b01, "PowBackward2", 0b10).in_row_major_order()];
     const SPECIAL: Option<Special> = Some(cheap_power);
+    const REPLAY: Option<Replay> = Some(|n, sources| match (n, sources[1], sources[2]) {
+        (0, _, Operand::Number(exponent)) if exponent.as_f64() != 0.0 => by_power(sources, exponent.as_f64()),
+        (1, Operand::Number(base), _) if base.as_f64() != 0.0 => {
+            mul(sources[0], &mul_within(sources[1 + RESULT], base.as_f64().ln())?).map(Some)
+        }
+        _ => Ok(None),
+    });
     const DOMAIN: [Domain; 2] = [Domain::POSITIVE, Domain::ALL];
     #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
@@ -194,9 +204,15 @@ impl Binary for Pow {
     fn derivative<L: Real>(g: L, a: L, b: L, y: L) -> [L; 2] {
         let (zero, one) = (L::constant(0.0), L::constant(1.0));
         let base = L::select(b.eq(zero), zero, g * (b * a.pow(b - one)));
-        let exponent = L::select(a.eq(zero) & b.ge(zero), zero, g * (y * a.log()));
+        let exponent = g * L::select(a.eq(zero) & b.ge(zero), zero, y * a.log());
         [base, exponent]
     }
+}
+
+/// The derivative of a power by a number as torch's graph has it, `g (n x^(n-1))`: of each order it is a power again.
+fn by_power(sources: &[Operand], exponent: f64) -> Result<Option<Tensor>> {
+    let factor = mul_within(&pow(sources[1], exponent - 1.0)?, exponent)?;
+    mul(sources[0], &factor).map(Some)
 }
 
 /// A square of quotients: unlike the quotient of a square, its derivatives are numbers at zero and at infinity.
@@ -213,7 +229,8 @@ macro_rules! cheap_powers {
             struct $name;
             impl Formula for $name {
                 const ARITY: usize = 1;
-                const STEPS: Option<&'static str> = if $exponent == 1.0 { Some("MulBackward0") } else { None };
+                const REPLAY: Option<Replay> =
+                    if $exponent == 0.0 { None } else { Some(|_, sources| by_power(sources, $exponent)) };
                 #[inline(always)]
                 fn forward<L: Real>([$x, ..]: [L; OPERANDS]) -> L {
                     $forward
@@ -252,6 +269,46 @@ cheap_powers! {
     PowerMinusTwo -2.0: |x| L::constant(1.0) / (x * x), |g| g * (L::constant(-2.0) * x.pow(L::constant(-3.0)));
 }
 
+/// Sums, differences, products and quotients of tensors and of numbers that no caller gave: derivatives are made of these.
+/// torch has nodes of their own for such numbers, without an edge for them.
+macro_rules! in_derivatives {
+    ($($(#[doc = $doc:literal])* $name:ident $function:ident $of:ident $op:literal $node:literal $rule:ident [$($form:expr),*];)*) => {$(
+        struct $name;
+        impl Formula for $name {
+            const ARITY: usize = 2;
+            const FORMS: &'static [Form] = &[$($form),*];
+            const EXACT: u8 = <$of as Formula>::EXACT;
+            #[inline(always)]
+            fn forward<L: Real>(x: [L; OPERANDS]) -> L {
+                <$of as Formula>::forward(x)
+            }
+            #[inline(always)]
+            fn derivative<L: Real>(n: usize, g: L, x: [L; OPERANDS], y: L) -> L {
+                <$of as Formula>::derivative(n, g, x, y)
+            }
+        }
+        $(#[doc = $doc])*
+        pub(super) fn $function<'a>(a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Result<Tensor> {
+            static SPEC: Pointwise = Pointwise::new::<$name>($op, $node, Rule::$rule);
+            pointwise::apply(&SPEC, &[a.into(), b.into()])
+        }
+    )*};
+}
+
+in_derivatives! {
+    /// [`add`] within a derivative.
+    AddWithin add_within Add "add" "AddBackward0" Promote
+        [Form::new(0b10, "AddBackward1", 0b01), Form::new(0b01, "AddBackward1", 0b10)];
+    /// [`sub`] within a derivative.
+    SubWithin sub_within Sub "sub" "SubBackward0" Subtract
+        [Form::new(0b10, "SubBackward1", 0b01), Form::new(0b01, "RsubBackward1", 0b10)];
+    /// [`mul`] within a derivative.
+    MulWithin mul_within Mul "mul" "MulBackward0" Promote
+        [Form::new(0b10, "MulBackward1", 0b01), Form::new(0b01, "MulBackward1", 0b10)];
+    /// [`div`] within a derivative.
+    DivWithin div_within Div "div" "DivBackward0" Float [Form::new(0b10, "DivBackward1", 0b01)];
+}
+
 operation! {
     /// Square, element by element: `y = x^2`, `dy/dx = 2x`.
     ///
@@ -269,6 +326,7 @@ operation! {
     }
 }
 impl Unary for Square {
+    const REPLAY: Option<Replay> = Some(|_, sources| by_power(sources, 2.0));
     fn forward<L: Real>(x: L) -> L {
         x * x
     }

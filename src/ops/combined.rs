@@ -43,8 +43,8 @@ const MATRICES: Kind = Kind {
     ranks: [2, 2],
     agree: &[(1, 0)],
     product: contract::matmul,
-    first: |g, _, b| contract::matmul(g, &turned(b)?),
-    second: |g, a, _| contract::matmul(&turned(a)?, g),
+    first: contract::left_gradient,
+    second: contract::right_gradient,
 };
 const BATCHES: Kind =
     Kind { op: "baddbmm", node: "BaddbmmBackward0", ranks: [3, 3], agree: &[(0, 0), (2, 1)], ..MATRICES };

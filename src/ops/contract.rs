@@ -131,7 +131,10 @@ fn matrices(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Res
 
 /// Records `c` as the product of `a` and `b`; a vector is a row on the left and a column on the right.
 fn record_product(node: &'static str, c: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
-    record(node, c, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call: &Call| -> Result<Gradients> {
+    // One matrix, or a vector, on the left of many: torch takes the transposed product.
+    let turned = b.rank() > 2 && a.requires_grad() && is_one(a, b);
+    let settings = || Settings { number: f64::from(u8::from(turned)), ..Settings::default() };
+    record(node, c, &[a, b], &[Keep::Input(a), Keep::Input(b)], settings, |call: &Call| -> Result<Gradients> {
         // da = g b^T, db = a^T g; the engine sums over broadcast batches.
         let (a, b) = (&call.saved[0], &call.saved[1]);
         let (row, column) = (a.rank() == 1, b.rank() == 1);
@@ -142,17 +145,46 @@ fn record_product(node: &'static str, c: &Tensor, a: &Tensor, b: &Tensor) -> Res
         let g = if row { &view::unsqueeze(&call.g, -2)? } else { &call.g };
         let g = if column { &view::unsqueeze(g, -1)? } else { g };
         let da = || -> Result<Tensor> {
-            let da = matrices_any(g, &view::transpose(&b, -1, -2)?)?;
+            let da = left_gradient(g, &a, &b)?;
             if row { view::squeeze(&da, Some(&[-2])) } else { Ok(da) }
         };
         let db = || -> Result<Tensor> {
             // One matrix on the right: the sum over the batch is the product of all rows.
             let (a, g) = if a.rank() > 2 && b.rank() == 2 { (&rows(&a)?, &rows(g)?) } else { (&a, g) };
-            let db = matrices_any(&view::transpose(a, -1, -2)?, g)?;
+            let db = if call.settings.number != 0.0 {
+                turn(&matrices_any(&turn(g)?, a)?)?
+            } else {
+                right_gradient(g, a, &b)?
+            };
             if column { view::squeeze(&db, Some(&[-1])) } else { Ok(db) }
         };
         Ok(smallvec![call.needs[0].then(da).transpose()?, call.needs[1].then(db).transpose()?])
     })
+}
+
+/// The gradient of `a` from that of `a b`: `g b^T`, or `(b g^T)^T` where that has the order of `a`.
+pub(super) fn left_gradient(g: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if b.rank() == 2 && is_column_major(a) { turn(&matrices_any(b, &turn(g)?)?) } else { matrices_any(g, &turn(b)?) }
+}
+
+/// The gradient of `b` from that of `a b`: `a^T g`, or `(g^T a)^T` where that has the order of `b`.
+pub(super) fn right_gradient(g: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.rank() == 2 && is_column_major(b) { turn(&matrices_any(&turn(g)?, a)?) } else { matrices_any(&turn(a)?, g) }
+}
+
+/// Matrices transposed.
+fn turn(x: &Tensor) -> Result<Tensor> {
+    if x.rank() == 2 { view::t(x) } else { view::transpose(x, -1, -2) }
+}
+
+/// True for a matrix whose columns lie one after another.
+fn is_column_major(x: &Tensor) -> bool {
+    x.rank() == 2 && x.strides()[0] == 1 && x.strides()[1] == x.shape()[0] as isize
+}
+
+/// True where what stands on the left of a product is one for all that stand on the right.
+fn is_one(a: &Tensor, b: &Tensor) -> bool {
+    a.rank() <= 2 || (a.rank(), b.rank(), a.shape()[0]) == (3, 3, 1) && b.shape()[0] != 1
 }
 
 fn matrices_any(a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -212,9 +244,19 @@ fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let dim = c.rank() - if row { 2 } else { 1 };
         c = c.alias(c.layout().select(dim, 0), false).detach();
     }
-    // torch takes the product of the transposed matrices where one on the left that is differentiated meets many.
-    let one = a.rank() == 2 || (a.rank(), b.rank(), a.shape()[0]) == (3, 3, 1) && b.shape()[0] != 1;
-    let node = if one && b.rank() > 2 && a.requires_grad() { "CloneBackward0" } else { "UnsafeViewBackward0" };
+    // torch takes the product of the transposed matrices where one on the left that is differentiated meets many, and a copy
+    // of the result in row-major order where that is another.
+    let mut node = "UnsafeViewBackward0";
+    if !row && is_one(a, b) && b.rank() > 2 && a.requires_grad() {
+        let (m, n) = (c.shape()[c.rank() - 2], c.shape()[c.rank() - 1]);
+        node = if m == 1 || n == 1 { "TransposeBackward0" } else { "CloneBackward0" };
+        if n == 1 || m == 1 {
+            let mut layout = c.layout().clone();
+            let last = layout.strides.len() - 1;
+            (layout.strides[last - 1], layout.strides[last]) = (1, m as isize);
+            c = c.alias(layout, false).detach();
+        }
+    }
     record_product(node, &c, a, b)?;
     Ok(c)
 }

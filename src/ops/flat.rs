@@ -12,6 +12,7 @@ use crate::tensor::dtype::DType;
 
 static FLAT: Family = Family {
     nodes: ["TakeBackward0", "PutBackward0", "PutBackward0"],
+    gradient: "PutBackward0",
     wraps: true,
     in_order: true,
     out_of_range: |op, index, dim, size| Error::IndexRange { op, index, dim, size },

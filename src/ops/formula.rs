@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
+use crate::error::Result;
 use crate::kernels::element::Element;
 use crate::kernels::expr::{Expr, Program};
 use crate::kernels::lane::Real;
@@ -52,12 +53,19 @@ pub struct Form {
     pub node: &'static str,
     /// Which operands the node has an edge for, in the same way.
     pub edges: u8,
+    /// Whether the result lies in row-major order, in whichever the operands do.
+    row_major: bool,
 }
 
 impl Form {
     /// The node for operands of which `numbers` are numbers.
     pub const fn new(numbers: u8, node: &'static str, edges: u8) -> Form {
-        Form { numbers, node, edges }
+        Form { numbers, node, edges, row_major: false }
+    }
+
+    /// The form, with a result in row-major order.
+    pub const fn in_row_major_order(self) -> Form {
+        Form { row_major: true, ..self }
     }
 }
 
@@ -66,6 +74,10 @@ pub const NOT_IMPLEMENTED: &str = "NotImplemented";
 
 /// Another operation that gives the same for a certain number as the second operand, at less cost.
 pub type Special = fn(f64) -> Option<&'static Pointwise>;
+
+/// What takes the place of the program of a derivative under `create_graph`, where the graph that torch leaves behind is not
+/// the formula's: the derivative of an operand, made by operations on tensors from gradient, operands and result.
+pub(super) type Replay = fn(usize, &[Operand]) -> Result<Option<Tensor>>;
 
 /// The formula of a function of one element.
 pub trait Unary {
@@ -78,6 +90,8 @@ pub trait Unary {
     /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
     /// respect to them is zero.
     const STEPS: Option<&'static str> = None;
+    /// What takes the place of the derivative under `create_graph`.
+    const REPLAY: Option<Replay> = None;
     /// `y` of `x`
     fn forward<L: Real>(x: L) -> L;
     /// The gradient of `x`, from that of `y`.
@@ -100,6 +114,8 @@ pub trait Binary {
     /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
     /// respect to them is zero.
     const STEPS: Option<&'static str> = None;
+    /// What takes the place of the derivative under `create_graph`.
+    const REPLAY: Option<Replay> = None;
     /// `y` of `a` and `b`
     fn forward<L: Real>(a: L, b: L) -> L;
     /// The gradients of `a` and `b`, from that of `y`.
@@ -121,6 +137,8 @@ pub trait Ternary {
     /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
     /// respect to them is zero.
     const STEPS: Option<&'static str> = None;
+    /// What takes the place of the derivative under `create_graph`.
+    const REPLAY: Option<Replay> = None;
     /// `y` of `a`, `b` and `c`
     fn forward<L: Real>(a: L, b: L, c: L) -> L;
     /// The gradients of `a`, `b` and `c`, from that of `y`.
@@ -138,6 +156,8 @@ pub trait Quaternary {
     /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
     /// respect to them is zero.
     const STEPS: Option<&'static str> = None;
+    /// What takes the place of the derivative under `create_graph`.
+    const REPLAY: Option<Replay> = None;
     /// `y` of `a`, `b`, `c` and `d`
     fn forward<L: Real>(a: L, b: L, c: L, d: L) -> L;
     /// The gradients of `a`, `b`, `c` and `d`, from that of `y`.
@@ -165,6 +185,8 @@ pub trait Formula: 'static {
     /// The node behind a derivative that depends on the operands by steps only, under `create_graph`: its own derivative with
     /// respect to them is zero.
     const STEPS: Option<&'static str> = None;
+    /// What takes the place of the derivative under `create_graph`.
+    const REPLAY: Option<Replay> = None;
     /// `y`; operands beyond the arity are anything.
     fn forward<L: Real>(x: [L; OPERANDS]) -> L;
     /// The gradient of operand `n`.
@@ -275,9 +297,11 @@ pub struct Pointwise {
     /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
     exact: u8,
     /// Whether the result lies in row-major order, in whichever the operands do.
-    pub(super) row_major: bool,
+    row_major: bool,
     /// The node behind a derivative that depends on the operands by steps only.
     pub(super) steps: Option<&'static str>,
+    /// What takes the place of the derivatives under `create_graph`.
+    pub(super) replay: Option<Replay>,
     /// From where tests draw.
     pub domain: [Domain; OPERANDS],
     record: fn() -> Traces,
@@ -368,6 +392,7 @@ impl Pointwise {
             exact: F::EXACT,
             row_major: F::ROW_MAJOR,
             steps: F::STEPS,
+            replay: F::REPLAY,
             domain: F::DOMAIN,
             record: trace::<F>,
             traces: OnceLock::new(),
@@ -402,6 +427,11 @@ impl Pointwise {
             0 => Form::new(0, self.node, (1 << self.arity) - 1),
             n => self.forms[n as usize - 1],
         }
+    }
+
+    /// True where the result lies in row-major order, in whichever the operands do.
+    pub(super) fn is_row_major(&self, operands: &[Operand]) -> bool {
+        self.row_major || self.form(self.form_of(operands)).row_major
     }
 
     /// The numbers to compute with in a dtype.

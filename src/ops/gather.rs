@@ -13,6 +13,7 @@ use crate::tensor::layout::{broadcast, wrap_dim};
 const fn family(wraps: bool) -> Family {
     Family {
         nodes: ["GatherBackward0", "ScatterBackward0", "ScatterAddBackward0"],
+        gradient: "ScatterAddBackward0",
         wraps,
         in_order: false,
         out_of_range: |op, index, dim, size| Error::GatherRange { op, index, dim, size },

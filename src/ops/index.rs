@@ -61,6 +61,10 @@ impl Parsed {
 
 /// Applies the basic parts of an index.
 fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
+    if let [Index::Slice { start, stop, step }] = parts {
+        // What is wrong about the slice itself comes before that there is nothing to slice.
+        view::bounded(OP, 0, *start, *stop, *step)?;
+    }
     let consumed: usize = parts.iter().map(consumes).sum();
     if consumed > 0 && x.rank() == 0 {
         return Err(Error::IndexScalar { op: OP });
@@ -69,7 +73,7 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
         return Err(Error::TooManyIndices { op: OP, rank: x.rank(), given: consumed });
     }
     let mut parsed = Parsed { view: x.clone(), advanced: Vec::new(), adjacent: true };
-    let (mut dim, mut after_gap, mut left) = (0, false, x.rank() - consumed);
+    let (mut dim, mut after_gap, left) = (0, false, x.rank() - consumed);
     for part in parts {
         let is_advanced = matches!(part, Index::Tensor(_) | Index::Truth(_));
         if is_advanced {
@@ -78,6 +82,9 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
         } else {
             // Integers count as tensors of one index where tensors stand beside them.
             after_gap |= !parsed.advanced.is_empty() && !matches!(part, Index::Int(_));
+        }
+        if dim + consumes(part) > parsed.view.rank() {
+            return Err(Error::DimRange { op: OP, dim: dim as isize, rank: parsed.view.rank() });
         }
         match part {
             Index::Int(i) => parsed.view = select(&parsed.view, dim, *i)?,
@@ -94,8 +101,8 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
                 parsed.view = view::unsqueeze(&parsed.view, dim as isize)?;
                 dim += 1;
             }
-            // As in torch a second ellipsis has nothing left to stand for.
-            Index::Ellipsis => dim += std::mem::take(&mut left),
+            // As in torch every ellipsis stands for all that is left, and behind a second one there is no dimension.
+            Index::Ellipsis => dim += left,
             Index::Truth(truth) => {
                 parsed.mask_new(dim, *truth)?;
                 dim += 1;
@@ -164,10 +171,14 @@ fn mask_positions(x: &Tensor, dim: usize, mask: &Tensor) -> Result<Vec<Tensor>> 
 /// Indexing by tensors.
 static ADVANCED: Family = Family {
     nodes: ["IndexBackward0", "IndexPutBackward0", "IndexPutBackward0"],
+    gradient: "IndexPutImplBackward0",
     wraps: true,
     in_order: true,
     out_of_range: |op, index, dim, size| Error::IndexRange { op, index, dim, size },
 };
+
+/// Elements of a dimension that a reduction chose.
+static CHOSEN: Family = Family { nodes: ["GatherBackward0", "ScatterBackward0", "ScatterBackward0"], ..ADVANCED };
 
 /// The indices of an advanced index, broadcast, and what they select of the view.
 fn selection(parsed: &Parsed) -> Result<(Selection, Indices)> {
@@ -264,7 +275,11 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
     inplace::check_writable("index_put_", x)?;
     match truth(parts, x, value)? {
         Some(true) => {
-            return inplace::copy_(&view::unsqueeze(x, 0)?, &squeezed(value, x.rank() + 1)?).map(drop);
+            let whole = view::unsqueeze(x, 0)?;
+            return match parts {
+                [Index::Truth(_)] => copy_to(&whole, value),
+                _ => inplace::copy_(&whole, &without_leading_ones(value)?).map(drop),
+            };
         }
         // As in torch, a tensor that is false counts as a change.
         Some(false) => return write_nothing(x, &squeezed(value, x.rank() + 1)?),
@@ -274,10 +289,7 @@ pub fn set(x: &Tensor, parts: &[Index], value: &Tensor) -> Result<()> {
         if is_itself(&parsed.view, value) {
             return inplace::written_already(&parsed.view, value);
         }
-        if value.rank() == 0 {
-            return inplace::fill_with(&parsed.view, value).map(drop);
-        }
-        return inplace::copy_(&parsed.view, &squeezed(value, parsed.view.rank())?).map(drop);
+        return copy_to(&parsed.view, value);
     }
     inplace::check_apart("index_put_", &parsed.view)?;
     let (selection, indices) = selection(&parsed)?;
@@ -332,8 +344,7 @@ fn check_spreads(op: &'static str, value: &Tensor, result: &[usize]) -> Result<(
 fn write(selection: &Selection, x: &Tensor, value: &Tensor, indices: Indices) -> Result<()> {
     same_dtype(x, value)?;
     let shape = selection.list_shape(&indices);
-    let ones = value.shape().iter().take_while(|&&size| size == 1).count();
-    let value = squeezed(value, value.rank() - ones)?;
+    let value = without_leading_ones(value)?;
     check_spreads("index_put_", &value, &shape)?;
     select::join(selection, x, &value, indices, Deed::Put, "IndexPutBackward0", None).map(drop)
 }
@@ -430,13 +441,33 @@ fn squeezed(value: &Tensor, rank: usize) -> Result<Tensor> {
     view::reshape(value, &view::signed(&value.shape()[extra..]))
 }
 
+/// Writes a value that broadcasts into a view: as torch does it, without leading dimensions of size 1, and expanded.
+fn copy_to(target: &Tensor, value: &Tensor) -> Result<()> {
+    if target.shape() == value.shape() {
+        return inplace::copy_(target, value).map(drop);
+    }
+    if value.rank() == 0 {
+        return inplace::fill_with(target, value).map(drop);
+    }
+    let value = without_leading_ones(value)?;
+    let spreads = broadcast("copy_", target.shape(), value.shape()).is_ok_and(|both| both[..] == *target.shape());
+    let value = if spreads { view::expand(&value, &view::signed(target.shape()))? } else { value };
+    inplace::copy_(target, &value).map(drop)
+}
+
+/// Without dimensions of size 1 in front of the others.
+fn without_leading_ones(value: &Tensor) -> Result<Tensor> {
+    let ones = value.shape().iter().take_while(|&&size| size == 1).count();
+    if ones == 0 { Ok(value.clone()) } else { view::view(value, &view::signed(&value.shape()[ones..])) }
+}
+
 /// Zeros of the given shape with `x` at the given indices of a dimension: where a reduction chose its elements.
 pub(super) fn scatter_zeros(shape: &[usize], dim: isize, indices: &Tensor, x: &Tensor) -> Result<Tensor> {
     if shape.is_empty() {
         return Ok(x.clone());
     }
     let kind = Kind::Along(wrap_dim(OP, dim, shape.len())?);
-    let selection = Selection { op: OP, family: &ADVANCED, kind, table: shape.into() };
+    let selection = Selection { op: OP, family: &CHOSEN, kind, table: shape.into() };
     select::joined(&selection, &Tensor::expanded_zero(shape, x.dtype())?, x, smallvec![indices.clone()], Deed::Add)
 }
 

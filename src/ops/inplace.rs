@@ -317,7 +317,8 @@ fn changed(target: &Tensor, value: &Tensor, origin: Origin, write: impl FnOnce()
 /// What becomes of the tangents where `value` is written into `target`: the level, the tensor that holds the tangent (for
 /// a view also its base), and the tangent.
 fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Option<Tensor>)>> {
-    let base = target.view_of().map(|v| &v.base);
+    let base = target.view_of().map(|v| v.base.as_laid_out());
+    let base = base.as_ref();
     let mut all = Vec::new();
     for level in forward::levels([target, value].into_iter().chain(base)) {
         let new = value.tangent(level)?.map(|t| forward::spread(&t, target)).transpose()?;
@@ -345,26 +346,29 @@ fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Optio
 /// Gives a tensor that was changed in place a new history; a view hands it on to its base.
 pub fn rebase(target: &Tensor, edge: Edge) {
     let Some(view) = target.view_of().filter(|v| v.is_writable()) else { return target.set_history(edge) };
-    let base = &view.base;
+    let base = &view.base.as_laid_out();
     let edges = smallvec![base.gradient_edge(), Some(edge)];
     let node = window::splice_node(base.layout(), target.layout(), edges, base.dtype());
     base.set_history(Edge { node, output: 0 });
 }
 
 /// The tensor whose history a write into `target` changes, itself or its base, and its new history.
-fn history<'a>(target: &'a Tensor, value: &Tensor, origin: Origin) -> Result<(&'a Tensor, Edge)> {
-    // The value's history as the target holds it; the engine sums the gradient over what was broadcast.
-    let value = super::cast::to(value, target.dtype())?.gradient_edge();
+fn history(target: &Tensor, value: &Tensor, origin: Origin) -> Result<(Tensor, Edge)> {
+    // The engine sums the gradient over what was broadcast, and casts it.
+    let value = match origin {
+        Origin::Target => super::cast::to(value, target.dtype())?.gradient_edge(),
+        _ => value.gradient_edge(),
+    };
     let op = match (origin, &value) {
         (Origin::Tensor(name) | Origin::Number(name), _) => name,
         (Origin::Target, edge) => edge.as_ref().map_or("copy_", |e| e.node.name()),
     };
     check_recorded(op, target)?;
     if let Some(view) = target.view_of().filter(|v| v.is_writable()) {
-        let base = &view.base;
+        let base = view.base.as_laid_out();
         let operation = value.as_ref().filter(|_| matches!(origin, Origin::Target));
         let node = match operation.filter(|o| starts_from(o, target)) {
-            Some(o) => window::applied_node(base, target.layout(), o),
+            Some(o) => window::applied_node(&base, target.layout(), o),
             None => {
                 let edges = match origin {
                     Origin::Number(_) => smallvec![base.gradient_edge()],
@@ -376,13 +380,13 @@ fn history<'a>(target: &'a Tensor, value: &Tensor, origin: Origin) -> Result<(&'
         return Ok((base, Edge { node, output: 0 }));
     }
     let (name, edges) = match (origin, value) {
-        (Origin::Target, Some(edge)) => return Ok((target, edge)),
+        (Origin::Target, Some(edge)) => return Ok((target.clone(), edge)),
         (Origin::Target, None) => ("CopyBackwards", smallvec![target.gradient_edge(), None]),
         (Origin::Tensor(name), value) => (name, smallvec![target.gradient_edge(), value]),
         (Origin::Number(name), _) => (name, smallvec![target.gradient_edge()]),
     };
     let node = NodeRef::new(window::Overwrite { name }, edges, target.shape(), target.dtype());
-    Ok((target, Edge { node, output: 0 }))
+    Ok((target.clone(), Edge { node, output: 0 }))
 }
 
 /// True where an operation's first input is `target` as it was, and any thread may run its derivative.

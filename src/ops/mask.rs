@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::formula::{Form, Operand, Rule, Ternary};
+use super::formula::{Form, Operand, Replay, Rule, Ternary};
 use super::registry::{Arguments, Output, operation};
 use super::select::{self, Deed, Family, Kind, Selection};
 use super::{batch, cast, copy, pointwise, view};
@@ -37,6 +37,10 @@ operation! {
 }
 impl Ternary for MaskedFill {
     const ROW_MAJOR: bool = true;
+    const REPLAY: Option<Replay> = Some(|n, sources| match n {
+        0 => masked_fill(sources[0], sources[2], 0.0).map(Some),
+        _ => Ok(None),
+    });
     // The mask has no edge.
     const FORMS: &'static [Form] =
         &[Form::new(0b000, "MaskedFillBackward1", 0b101), Form::new(0b100, "MaskedFillBackward0", 0b001)];
@@ -76,12 +80,18 @@ fn filling(a: &Arguments) -> Result<Filling> {
                 _ => value,
             }))
         }
+        // Beside one with dimensions it is computed with in the input's dtype, and the engine casts its gradient.
+        Operand::Tensor(t) if t.rank() == 0 && x.rank() > 0 && both_float(x, t) => Ok(Filling::Tensor(t.clone())),
         Operand::Tensor(t) if t.rank() == 0 => Ok(Filling::Tensor(fitted(a.op, t, x.dtype())?)),
         Operand::Tensor(t) => {
             let expected = "a number or a tensor without dimensions as value";
             Err(Error::Rank { op: a.op, expected, shape: t.shape().to_vec() })
         }
     }
+}
+
+fn both_float(x: &Tensor, value: &Tensor) -> bool {
+    x.dtype().is_floating_point() && value.dtype().is_floating_point()
 }
 
 /// A tensor of one number as one of another dtype, which can hold it.
@@ -107,6 +117,7 @@ fn together(op: &'static str, x: &Tensor, mask: &Tensor) -> Result<(Tensor, Tens
 
 static MASKED: Family = Family {
     nodes: ["MaskedSelectBackward0", "MaskedScatterBackward0", "MaskedScatterBackward0"],
+    gradient: "MaskedScatterBackward0",
     wraps: false,
     in_order: false,
     out_of_range: |op, index, dim, size| Error::IndexRange { op, index, dim, size },

@@ -35,6 +35,12 @@ pub fn apply(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
         Some(y) => y?,
         None => compute(spec, operands)?,
     };
+    with_history(spec, operands, y)
+}
+
+/// A result with its history and its tangents.
+#[inline]
+fn with_history(spec: &'static Pointwise, operands: &[Operand], y: Tensor) -> Result<Tensor> {
     if is_grad_enabled() && spec.is_differentiable() {
         record(spec, operands, &y)?;
     }
@@ -131,7 +137,7 @@ fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     let (compute, result) = dtypes(spec, operands)?;
     refuse(spec, compute, operands)?;
     let shape = shape(spec.name, operands)?;
-    let layout = if spec.row_major { None } else { operands::layout(operands, &shape) };
+    let layout = operands::layout(operands, &shape).filter(|_| !spec.is_row_major(operands));
     let program = &spec.traces().forward;
     if may_wait(compute, result, operands, &shape) {
         return wait(spec.name, program, (compute, result), operands, &shape, layout);
@@ -342,7 +348,11 @@ impl Derivative for PointwiseDerivative {
         }
         let g = call.gradient()?;
         let mut unpacked = [const { None }; KEPT];
-        let sources = self.sources(call.node, &g, &mut unpacked)?;
+        let mut sources = self.sources(call.node, &g, &mut unpacked)?;
+        let wide = widened(&g, &sources)?;
+        if let Some(wide) = &wide {
+            sources[0] = Operand::Tensor(wide);
+        }
         (0..self.spec.arity)
             .filter(|n| self.inputs & 1 << n != 0)
             .enumerate()
@@ -351,6 +361,16 @@ impl Derivative for PointwiseDerivative {
     }
 
     const IS_LIGHT: bool = true;
+}
+
+/// The gradient in the dtype that the operation was computed in, where its result was written into a tensor of less precision.
+fn widened(g: &Tensor, sources: &[Operand; SOURCES]) -> Result<Option<Tensor>> {
+    let is_wider = |o: &Operand| o.tensor().is_some_and(|t| t.dtype() != g.dtype() && t.dtype().is_floating_point());
+    if !sources[1..].iter().any(is_wider) {
+        return Ok(None);
+    }
+    let tensors: SmallVec<[Operand; SOURCES]> = sources.iter().filter(|o| o.tensor().is_some()).copied().collect();
+    cast::to(g, operands::promoted(&tensors)).map(Some)
 }
 
 impl PointwiseDerivative {
@@ -406,7 +426,10 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
     let has_tangents =
         || forward::is_active() && !forward::levels(sources.iter().filter_map(|o| o.tensor())).is_empty();
     if is_grad_enabled() || has_tangents() {
-        let found = replay::replay(program, sources, g)?;
+        if let Some(found) = spec.replay.map_or(Ok(None), |replay| replay(n, sources))? {
+            return Ok(found);
+        }
+        let found = replay::replay(program, sources, g, !spec.forms.is_empty())?;
         return match spec.steps {
             Some(node) => replay::by_steps(node, found, &sources[1..]),
             None => Ok(found),
@@ -477,8 +500,9 @@ pub fn apply_in_place(spec: &'static Pointwise, op: &'static str, operands: &[Op
         let snapshot = inplace::snapshot(target)?;
         let mut operands: SmallVec<[Operand; OPERANDS]> = operands.into();
         operands[0] = Operand::Tensor(&snapshot);
-        let value = apply(spec, &operands)?;
-        inplace::assign(target, &value, inplace::Origin::Target)?;
+        // The result is what the target holds of it: it has the target's dtype, and so have its gradients.
+        let value = cast::to(&self::compute(spec, &operands)?, target.dtype())?;
+        inplace::assign(target, &with_history(spec, &operands, value)?, inplace::Origin::Target)?;
         return Ok(target.clone());
     }
     inplace::counted(target, || overwrite(spec, compute, result, operands, target))?;

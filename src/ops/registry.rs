@@ -450,6 +450,7 @@ macro_rules! operation {
             const EXACT: u8 = $exact;
             const ROW_MAJOR: bool = $row_major;
             const STEPS: Option<&'static str> = <$T as $crate::ops::formula::$Trait>::STEPS;
+            const REPLAY: Option<$crate::ops::formula::Replay> = <$T as $crate::ops::formula::$Trait>::REPLAY;
             #[inline(always)]
             fn forward<L: $crate::kernels::lane::Real>(x: [L; $crate::ops::formula::OPERANDS]) -> L {
                 <$T as $crate::ops::formula::$Trait>::forward($(x[$i]),*)

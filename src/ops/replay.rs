@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::arithmetic::{self, add, div, mul, neg, pow, sub};
+use super::arithmetic::{self, add, add_within, div, div_within, mul, mul_within, neg, pow, sub, sub_within};
 use super::compare::{eq, le, logical_and, logical_not, logical_or, lt, where_};
 use super::formula::Operand;
 use super::recorded::{Settings, record};
@@ -31,8 +31,9 @@ impl Step<'_> {
     }
 }
 
-/// Runs the program on `sources`; numbers alone become tensors like `g`.
-pub(super) fn replay(program: &Program, sources: &[Operand], g: &Tensor) -> Result<Tensor> {
+/// Runs the program on `sources`; numbers alone become tensors like `g`. As in torch, numbers of the formula are no operands of
+/// nodes, and those of the caller only where the operation has a node of its own for them: where they are `settings`.
+pub(super) fn replay(program: &Program, sources: &[Operand], g: &Tensor, settings: bool) -> Result<Tensor> {
     let mut steps: Vec<Step> = Vec::with_capacity(program.steps.len());
     for step in &program.steps {
         let made = match step.op {
@@ -56,7 +57,9 @@ pub(super) fn replay(program: &Program, sources: &[Operand], g: &Tensor) -> Resu
                     }
                     other => other,
                 };
-                Step::Made(run(op, a, || arg(1), || arg(2))?)
+                let is_constant = |n: usize| matches!(program.steps[step.args[n] as usize].op, OpCode::Constant(_));
+                let within = settings || (0..op.arity()).any(is_constant);
+                Step::Made(run(op, within, a, || arg(1), || arg(2))?)
             }
         };
         steps.push(made);
@@ -94,8 +97,18 @@ pub(super) fn by_steps(node: &'static str, found: Tensor, operands: &[Operand]) 
     Ok(y)
 }
 
-fn run<'a>(op: OpCode, a: Operand<'a>, b: impl Fn() -> Operand<'a>, c: impl Fn() -> Operand<'a>) -> Result<Tensor> {
+fn run<'a>(
+    op: OpCode,
+    within: bool,
+    a: Operand<'a>,
+    b: impl Fn() -> Operand<'a>,
+    c: impl Fn() -> Operand<'a>,
+) -> Result<Tensor> {
     match op {
+        OpCode::Add if within => add_within(a, b()),
+        OpCode::Sub if within => sub_within(a, b()),
+        OpCode::Mul if within => mul_within(a, b()),
+        OpCode::Div if within => div_within(a, b()),
         OpCode::Add => add(a, b()),
         OpCode::Sub => sub(a, b()),
         OpCode::Mul => mul(a, b()),
@@ -117,7 +130,7 @@ fn run<'a>(op: OpCode, a: Operand<'a>, b: impl Fn() -> Operand<'a>, c: impl Fn()
         OpCode::And => logical_and(a, b()),
         OpCode::Or => logical_or(a, b()),
         OpCode::Not => logical_not(a),
-        OpCode::MulAdd => add(&mul(a, b())?, c()),
+        OpCode::MulAdd => add_within(&mul_within(a, b())?, c()),
         OpCode::Function(function) => call(function, a, b),
         OpCode::Floor => unary::floor(a),
         OpCode::Trunc => unary::trunc(a),

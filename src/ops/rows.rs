@@ -19,6 +19,7 @@ const NODES: [&str; 3] = ["IndexSelectBackward0", "IndexCopyBackward0", "IndexAd
 /// `index_select`, `index_copy` and `index_reduce`.
 static ROWS: Family = Family {
     nodes: NODES,
+    gradient: "IndexAddBackward0",
     wraps: false,
     in_order: false,
     out_of_range: |op, index, dim, size| Error::IndexRange { op, index, dim, size },
@@ -26,6 +27,7 @@ static ROWS: Family = Family {
 /// `index_add`.
 static ADDED: Family = Family {
     nodes: NODES,
+    gradient: "IndexAddBackward0",
     wraps: false,
     in_order: false,
     out_of_range: |op, index, dim, size| Error::GatherRange { op, index, dim, size },
@@ -33,6 +35,7 @@ static ADDED: Family = Family {
 /// `index_fill`.
 static FILLED: Family = Family {
     nodes: ["IndexSelectBackward0", "IndexFillBackward0", "IndexAddBackward0"],
+    gradient: "IndexAddBackward0",
     wraps: true,
     in_order: true,
     out_of_range: |op, index, dim, size| Error::IndexRange { op, index, dim, size },
@@ -47,6 +50,9 @@ fn rows(
     index: &Tensor,
 ) -> Result<(Selection, Indices)> {
     let dim = wrap_dim(op, dim, x.rank())?;
+    if std::ptr::eq(family, &FILLED) && index.dtype() != DType::I64 {
+        return Err(Error::IndexDType { op, dtype: index.dtype() });
+    }
     if index.rank() > 1 {
         let (what, expected, given) = ("the index must be a vector", vec![index.numel()], index.shape().to_vec());
         return Err(if std::ptr::eq(family, &FILLED) {

@@ -26,6 +26,8 @@ pub(super) type Indices = SmallVec<[Tensor; 1]>;
 pub(super) struct Family {
     /// torch's names of the nodes: of taking, of replacing, and of adding.
     pub nodes: [&'static str; 3],
+    /// torch's name of the node that the gradient of taking has.
+    pub gradient: &'static str,
     /// Whether negative indices count from the end.
     pub wraps: bool,
     /// Whether what is taken, and copies of tables, lie in the order of the table; else in row-major order.
@@ -283,7 +285,7 @@ impl Derivative for Selected {
         let (s, g) = (&*self.selection, call.gradient()?);
         if self.deed == Deed::Take {
             let zeros = Tensor::expanded_zero(&s.table, g.dtype())?;
-            return Ok(smallvec![Some(joined(s, &zeros, &g, indices, Deed::Add)?)]);
+            return Ok(smallvec![Some(joined_as(s, &zeros, &g, indices, Deed::Add, s.family.gradient, None)?)]);
         }
         let dx = match self.deed {
             _ if !call.needs(0) => None,

@@ -68,7 +68,7 @@ impl Lines {
         if y.rank() < 2 || self.dim + 1 == y.rank() {
             return Ok(y.clone());
         }
-        unrecorded(|| copy::to_contiguous(&view::movedim(y, -1, self.dim as isize)?))
+        unrecorded(|| copy::contiguous_copy(&view::movedim(y, -1, self.dim as isize)?))
     }
 }
 

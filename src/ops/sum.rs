@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use smallvec::SmallVec;
 
-use super::recorded::{Call, Keep, record, restored};
+use super::recorded::{Call, Keep, TensorFormula, record, restored};
 use super::reduce::{Plan, readable_as, total_dtype, wide};
 use super::registry::operation;
 use super::{arithmetic, batch, cast, compare, view};
@@ -141,17 +141,12 @@ fn averaged(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, nam
         super::pointwise::finish(spec, &[(&y).into(), count.into()], &y)?;
         cast::to(&y, target)
     })?;
-    record(
-        name,
-        &y,
-        &[x],
-        &[],
-        || plan.settings(count),
-        |call| {
-            // dx = g / n, divided last: so each element has memory of its own.
-            Ok(smallvec![Some(arithmetic::div(&expanded(call)?, call.settings.number)?)])
-        },
-    )?;
+    // dx = g / n, divided last: so each element has memory of its own.
+    let formula: TensorFormula = match dims {
+        [] => |call| Ok(smallvec![Some(arithmetic::div(&expanded(call)?, call.settings.number)?)]),
+        _ => |call| Ok(smallvec![Some(arithmetic::div_within(&expanded(call)?, call.settings.number)?)]),
+    };
+    record(name, &y, &[x], &[], || plan.settings(count), formula)?;
     Ok(y)
 }
 

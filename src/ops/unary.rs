@@ -1,8 +1,11 @@
 //! Functions of one element.
 
-use super::formula::{Domain, Rule, Unary};
+use super::formula::{Domain, Formula, OPERANDS, Operand, Pointwise, RESULT, Replay, Rule, Unary};
+use super::pointwise;
 use super::registry::operation;
+use crate::error::Result;
 use crate::kernels::lane::Real;
+use crate::tensor::Tensor;
 
 operation! {
     /// Absolute value, element by element: `y = |x|`, `dy/dx = sign(x)`, zero at zero.
@@ -184,6 +187,7 @@ operation! {
     unary Tanh, tanh, "TanhBackward0", Rule::Float, ["tanh(Tensor self)"; also "nn.tanh"]
 }
 impl Unary for Tanh {
+    const REPLAY: Option<Replay> = Some(|_, sources| TanhGradient::of(sources));
     fn forward<L: Real>(x: L) -> L {
         x.tanh()
     }
@@ -200,12 +204,44 @@ operation! {
     unary Sigmoid, sigmoid, "SigmoidBackward0", Rule::Float, ["sigmoid(Tensor self)"; also "nn.sigmoid", "special.expit"]
 }
 impl Unary for Sigmoid {
+    const REPLAY: Option<Replay> = Some(|_, sources| SigmoidGradient::of(sources));
     fn forward<L: Real>(x: L) -> L {
         x.sigmoid()
     }
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         g * (y * (L::constant(1.0) - y))
     }
+}
+
+/// Derivatives that are operations of their own under `create_graph`, as in torch: one node of the gradient and the result,
+/// with the derivative by the result.
+macro_rules! gradients {
+    ($($name:ident $of:ident $node:literal: |$g:ident, $gradient:ident, $y:ident| $by_result:expr;)*) => {$(
+        struct $name;
+        impl $name {
+            fn of(sources: &[Operand]) -> Result<Option<Tensor>> {
+                static SPEC: Pointwise = Pointwise::new::<$name>($node, $node, Rule::Real);
+                pointwise::apply(&SPEC, &[sources[0], sources[1 + RESULT]]).map(Some)
+            }
+        }
+        impl Formula for $name {
+            const ARITY: usize = 2;
+            #[inline(always)]
+            fn forward<L: Real>([$gradient, $y, ..]: [L; OPERANDS]) -> L {
+                <$of as Unary>::derivative($gradient, $y, $y)
+            }
+            #[inline(always)]
+            fn derivative<L: Real>(n: usize, $g: L, [$gradient, $y, ..]: [L; OPERANDS], _y: L) -> L {
+                if n == 0 { <$of as Unary>::derivative($g, $y, $y) } else { $by_result }
+            }
+        }
+    )*};
+}
+
+gradients! {
+    TanhGradient Tanh "TanhBackwardBackward0": |g, gradient, y| g * (gradient * (L::constant(-2.0) * y));
+    SigmoidGradient Sigmoid "SigmoidBackwardBackward0":
+        |g, gradient, y| g * (gradient * (L::constant(1.0) - (y + y)));
 }
 
 operation! {

@@ -93,7 +93,12 @@ impl Window {
 
 /// `x` set into zeros of the outer layout: the derivative of [`extract`].
 pub(crate) fn embed(x: &Tensor, window: &Window) -> Result<Tensor> {
-    if let Some(y) = batch::unary(x, |x| embed(x, &window.batched(x.shape()[0]))) {
+    embed_as("AsStridedScatterBackward0", x, window)
+}
+
+/// As [`embed`], recorded under a name.
+pub(super) fn embed_as(name: &'static str, x: &Tensor, window: &Window) -> Result<Tensor> {
+    if let Some(y) = batch::unary(x, |x| embed_as(name, x, &window.batched(x.shape()[0]))) {
         return y;
     }
     let y = if window.inner.is_non_overlapping() {
@@ -101,7 +106,7 @@ pub(crate) fn embed(x: &Tensor, window: &Window) -> Result<Tensor> {
     } else {
         accumulate(x, window)?
     };
-    link(Embed { window: window.clone() }, &[x], &y)?;
+    link(Embed { name, window: window.clone() }, &[x], &y)?;
     Ok(y)
 }
 
@@ -137,12 +142,13 @@ pub(crate) fn extract(x: &Tensor, window: &Window) -> Result<Tensor> {
 
 #[derive(Clone)]
 struct Embed {
+    name: &'static str,
     window: Window,
 }
 
 impl Derivative for Embed {
     fn name(&self) -> &'static str {
-        "AsStridedScatterBackward0"
+        self.name
     }
     fn backward(&self, call: &Backward) -> Result<Gradients> {
         Ok(smallvec![Some(extract(&call.gradient()?, &self.window)?)])

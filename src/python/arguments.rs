@@ -320,6 +320,15 @@ fn argument(place: Place, object: &Bound<'_, PyAny>, given: &Given) -> Result<Va
     }
 }
 
+/// A number, or a tensor of one that nobody differentiates.
+fn argument_number(object: &Bound<'_, PyAny>) -> Result<Option<Scalar>, Refusal> {
+    if let Some(n) = convert::number(object)? {
+        return Ok(Some(n));
+    }
+    let tensor = object.cast::<PyTensor>().ok().map(|t| t.get().get()).filter(|t| t.rank() == 0 && !t.requires_grad());
+    Ok(tensor.map(crate::tensor::Tensor::item).transpose()?)
+}
+
 /// An argument as the parameter takes it, or why it does not.
 fn value(place: Place, object: &Bound<'_, PyAny>) -> Result<Value, Refusal> {
     let parameter = place.parameter;
@@ -340,15 +349,11 @@ fn value(place: Place, object: &Bound<'_, PyAny>) -> Result<Value, Refusal> {
         },
         Kind::Tensors => tensors(place, object)?,
         Kind::ManyTensors => None,
-        Kind::Number => match convert::number(object)? {
-            Some(n) => Some(Value::Number(n)),
-            None => match object.cast::<PyTensor>() {
-                Ok(t) if t.get().get().rank() == 0 && !t.get().get().requires_grad() => {
-                    Some(Value::Number(t.get().get().item()?))
-                }
-                _ => None,
-            },
-        },
+        Kind::Number => argument_number(object)?.map(Value::Number),
+        Kind::Float if object.is_instance_of::<PyInt>() && !object.is_instance_of::<PyBool>() => {
+            Some(Value::Number(Scalar::Float(object.extract()?)))
+        }
+        Kind::Float => argument_number(object)?.map(|n| Value::Number(Scalar::Float(n.as_f64()))),
         Kind::Int if object.is_instance_of::<PyBool>() || has_dimensions(object) => None,
         Kind::Int => whole(object)?.map(|i| Value::Number(Scalar::Int(i as i64))),
         Kind::Ints if parameter.is_variadic() && is_large(object) => return Err(place.holds(object, 1)),
@@ -380,6 +385,7 @@ pub fn expected(kind: Kind) -> &'static str {
         Kind::Operand => "Tensor or Number",
         Kind::Tensors | Kind::ManyTensors => "tuple of Tensors",
         Kind::Number => "Number",
+        Kind::Float => "float",
         Kind::Int => "int",
         Kind::Ints | Kind::Size => "tuple of ints",
         Kind::MaybeInts => "tuple of ints or None",

@@ -97,13 +97,27 @@ fn parts(op: &'static str, x: &Tensor, object: &Bound<'_, PyAny>) -> PyResult<Ve
     let all: Vec<Bound<'_, PyAny>> = match (object.cast::<PyTuple>(), object.cast::<PyList>()) {
         (Ok(tuple), _) => tuple.iter().collect(),
         (_, Ok(list)) if stands_for_a_tuple(list) => list.iter().collect(),
-        _ => return Ok(vec![part(object)?]),
+        _ if object.is_instance_of::<PySlice>() || object.is_instance_of::<PyInt>() => return Ok(vec![part(object)?]),
+        _ => vec![object.clone()],
     };
     let given = all.iter().map(dimensions).sum::<usize>();
     if given > x.rank() {
         return Err(Error::TooManyIndices { op, rank: x.rank(), given }.into());
     }
-    let mut parts: Vec<Index> = all.iter().map(part).collect::<PyResult<_>>()?;
+    let mut parts: Vec<Index> = Vec::with_capacity(all.len());
+    for object in &all {
+        match part(object) {
+            Ok(part) => parts.push(part),
+            Err(error) => {
+                // The parts before are applied before this one is read.
+                let is_basic = |part: &Index| !matches!(part, Index::Tensor(_) | Index::Truth(_));
+                if parts.iter().all(is_basic) && x.batch().is_none() {
+                    ok(index::get(&x.detach(), &parts))?;
+                }
+                return Err(error);
+            }
+        }
+    }
     if object.is_instance_of::<PyTuple>() && matches!(parts[..], [Index::Slice { .. }]) {
         // A slice alone is a slice also where it has all; in a tuple it is left out then.
         parts.push(Index::Ellipsis);

@@ -95,10 +95,11 @@ pub fn from_array(object: &Bound<'_, PyAny>, copy_odd: bool) -> PyResult<Tensor>
     let shape: Vec<usize> = field("shape")?.extract()?;
     let (address, read_only): (usize, bool) = field("data")?.extract()?;
     let size = dtype.size();
-    let strides: Strides = match interface.get_item("strides")?.filter(|s| !s.is_none()) {
+    // The interface leaves out those of arrays without gaps; the array has them also where nothing is read by them.
+    let strides = interface.get_item("strides")?.filter(|s| !s.is_none()).or_else(|| object.getattr("strides").ok());
+    let strides: Strides = match strides.and_then(|s| s.extract::<Vec<isize>>().ok()) {
         None => crate::tensor::layout::contiguous_strides(&shape),
-        Some(s) => {
-            let bytes: Vec<isize> = s.extract()?;
+        Some(bytes) => {
             if let Some(why) = odd(&bytes, size) {
                 return if copy_odd {
                     from_array(&object.call_method0("copy")?, false)
@@ -145,7 +146,9 @@ pub fn to_array<'py>(py: Python<'py>, t: &Tensor) -> PyResult<Bound<'py, PyAny>>
     let text = type_string(t.dtype()).ok_or_else(|| {
         PyTypeError::new_err(format!("Got unsupported ScalarType {}: NumPy has no such type", t.dtype()))
     })?;
-    let strides: Vec<isize> = t.strides().iter().map(|s| s.wrapping_mul(size as isize)).collect();
+    // As in torch, an array without elements has no strides.
+    let step = if t.numel() == 0 { 0 } else { size as isize };
+    let strides: Vec<isize> = t.strides().iter().map(|s| s.wrapping_mul(step)).collect();
     let interface = PyDict::new(py);
     interface.set_item("version", 3)?;
     interface.set_item("shape", PyTuple::new(py, t.shape())?)?;

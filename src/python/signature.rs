@@ -18,6 +18,8 @@ pub enum Kind {
     ManyTensors,
     /// A number.
     Number,
+    /// A number, as a float.
+    Float,
     /// An integer.
     Int,
     /// Integers: one, a sequence, or, where nothing else can follow, the arguments themselves.
@@ -142,6 +144,7 @@ fn kind(text: &str) -> (Kind, bool) {
         "Tensor[]" => Kind::Tensors,
         "Tensor..." => Kind::ManyTensors,
         "Number" => Kind::Number,
+        "float" => Kind::Float,
         "Number[]" => Kind::Numbers,
         "int" => Kind::Int,
         "int[]" => Kind::Ints,

@@ -223,22 +223,32 @@ impl Tensor {
     }
 
     /// The tensor that takes the place of this one when its layout is changed in place to that of `view`, a view of it.
-    /// A history or tangents go on through the view, and a gradient is kept.
+    /// It is the same variable: history, tangents and gradient go on, and views of what it was are views of it. A view of
+    /// another tensor goes on as that view.
     pub(crate) fn relaid(&self, view: &Tensor) -> Tensor {
-        if view.meta().is_some() {
+        if self.0.view.is_some() && view.meta().is_some() {
             view.take_gradient_of(self);
             return view.clone();
         }
-        let meta = self.meta().map_or(null_mut(), |_| self.meta_or_new().into_raw());
-        let inner = &self.0;
-        Tensor::with(
-            inner.storage.clone(),
-            view.0.layout.clone(),
-            inner.dtype,
-            inner.versioning,
-            inner.view.clone(),
-            meta,
-        )
+        let tensor = self.with_layout(view.0.layout.clone());
+        if self.0.view.is_none() {
+            tensor.meta_or_new().lay_out(Some((tensor.0.storage.as_ptr() as usize, view.layout().clone())));
+            tensor.take_history_of(view);
+        }
+        tensor
+    }
+
+    /// The same variable under another layout.
+    fn with_layout(&self, layout: Layout) -> Tensor {
+        let (inner, meta) = (&self.0, self.meta_or_new().into_raw());
+        Tensor::with(inner.storage.clone(), layout, inner.dtype, inner.versioning, inner.view.clone(), meta)
+    }
+
+    /// The tensor under the layout that it has now: its layout may have been changed in place since a view was made of it.
+    pub(crate) fn as_laid_out(&self) -> Tensor {
+        let memory = self.0.storage.as_ptr() as usize;
+        let changed = self.meta().and_then(|meta| meta.layout(memory)).filter(|layout| layout != self.layout());
+        changed.map_or_else(|| self.clone(), |layout| self.with_layout(layout))
     }
 
     /// The same elements without history, sharing memory and versions: `detach()`.
@@ -279,7 +289,9 @@ impl Tensor {
         if self.requires_grad() && !data.dtype().is_floating_point() {
             return Err(Error::GradDType { dtype: data.dtype() });
         }
-        let meta = self.meta_or_new().clone().into_raw();
+        let meta = self.meta_or_new();
+        meta.lay_out(None);
+        let meta = meta.clone().into_raw();
         let d = &data.0;
         let changes = self.changes();
         let tensor = Tensor::with(d.storage.clone(), d.layout.clone(), d.dtype, Versioning::Tracked, None, meta);

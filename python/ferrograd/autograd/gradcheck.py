@@ -191,7 +191,7 @@ def _check_inputs(inputs: tuple) -> None:
                 f"This check will likely fail: {x.dtype} has too few digits for the default eps.",
                 stacklevel=3,
             )
-        if any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape)):
+        if x.numel() and any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape)):
             raise RuntimeError(
                 f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping: "
                 "moving one element moves all that share its memory. Call .contiguous() on the input first."

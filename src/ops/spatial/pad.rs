@@ -9,6 +9,7 @@ use super::map::{Map, apply};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::mix::Matrix;
+use crate::ops::copy::Format;
 use crate::ops::recorded::link_linear;
 use crate::ops::registry::operation;
 use crate::ops::{batch, copy, creation};
@@ -36,7 +37,7 @@ operation! {
     /// >>> ferrograd.nn.functional.pad(ferrograd.tensor([[1, 2, 3]]), (-1, 1, 1, 0), value=9)
     /// tensor([[9, 9, 9],
     ///         [2, 3, 9]])
-    function Noted(Any -> Kept), ["nn.pad(Tensor input, int[] pad, str mode='constant', Number? value=None)"], |_, a| {
+    function Noted(Any -> Kept), ["nn.pad(Tensor input, int[] pad, str mode='constant', float? value=None)"], |_, a| {
         let (x, pads, value) = (a.tensor(0)?, a.ints(1)?, a.maybe_number(3)?);
         let mode = a.text(2)?.unwrap_or("constant");
         if mode == "constant" {
@@ -105,7 +106,9 @@ pub fn constant(x: &Tensor, pads: &[isize], value: Scalar) -> Result<Tensor> {
         return y;
     }
     let y = unrecorded(|| {
-        let y = creation::full(&shape, value, x.dtype())?;
+        let format =
+            if x.layout().suggests_channels_last() { Format::ChannelsLast(x.rank()) } else { Format::Contiguous };
+        let y = format.applied(OP, creation::full(&shape, value, x.dtype())?, None)?;
         let (mut from, mut to) = (x.layout().clone(), y.layout().clone());
         for (i, pair) in pads.chunks(2).enumerate() {
             let d = x.rank() - 1 - i;

@@ -30,12 +30,16 @@ use crate::tensor::layout::{Layout, Shape, broadcast, wrap_dim};
 enum Back {
     /// The input's sizes.
     Reshape(Shape),
-    /// The inverse order of dimensions.
-    Permute(SmallVec<[u8; 8]>),
+    /// A dimension of size 1 that goes away again.
+    Squeeze(u8),
+    /// Dimensions of size 1 that come back, in order.
+    Unsqueeze(SmallVec<[u8; 8]>),
+    /// The inverse order of dimensions, and the name that its node has.
+    Permute(SmallVec<[u8; 8]>, &'static str),
     /// The engine sums over what was expanded.
     Expand,
-    /// Zeros around it.
-    Embed(Box<Window>),
+    /// Zeros around it, and the name that their node has.
+    Embed(Box<Window>, &'static str),
     /// The same where the input has elements that are one in memory: they share its gradient.
     Share(Box<Window>),
 }
@@ -55,9 +59,11 @@ impl Derivative for ViewDerivative {
         let g = call.gradient()?;
         let found = match &self.back {
             Back::Reshape(shape) => reshape(&g, &signed(shape))?,
-            Back::Permute(dims) => permute(&g, &dims.iter().map(|&d| d as isize).collect::<Vec<_>>())?,
+            Back::Squeeze(dim) => squeezed(&g, Some(&[*dim as isize]), "SqueezeBackward1")?,
+            Back::Unsqueeze(dims) => dims.iter().try_fold(g, |g, &dim| unsqueeze(&g, dim as isize))?,
+            Back::Permute(dims, name) => permute::ordered(&g, dims, name)?,
             Back::Expand => g,
-            Back::Embed(window) => window::embed(&g, window)?,
+            Back::Embed(window, name) => window::embed_as(name, &g, window)?,
             Back::Share(window) => mul(&window::embed(&g, window)?, &window::parts(window, g.dtype())?)?,
         };
         Ok(smallvec![Some(found)])
@@ -85,8 +91,8 @@ fn recorded(x: &Tensor, layout: Layout, name: &'static str, back: impl FnOnce(&L
 }
 
 /// The gradient of a window on `x`: as if `x` were row-major, since only its shape matters to a gradient.
-fn embedding(x: &Tensor, window: impl Fn(&Layout) -> Layout) -> Back {
-    Back::Embed(Box::new(Window::of(x.shape(), window)))
+fn embedding(x: &Tensor, name: &'static str, window: impl Fn(&Layout) -> Layout) -> Back {
+    Back::Embed(Box::new(Window::of(x.shape(), window)), name)
 }
 
 /// The node of a view whose base was changed in place since the view was made.
@@ -482,14 +488,15 @@ operation! {
     /// >>> ferrograd.zeros(1, 3, 1).squeeze().shape
     /// torch.Size([3])
     function View(Any -> Kept), ["squeeze(Tensor self)", "squeeze(Tensor self, int dim)", "squeeze(Tensor self, int[] dim)"],
-    in_place |n, a| instead(a, |x| called_squeeze(n, a, x)), |n, a| Ok(called_squeeze(n, a, a.tensor(0)?)?.into())
+    in_place |n, a| instead(a, |x| called_squeeze(n, a, x, ["SqueezeBackward3", "SqueezeBackward4", "SqueezeBackward5"])),
+    |n, a| Ok(called_squeeze(n, a, a.tensor(0)?, ["SqueezeBackward0", "SqueezeBackward1", "SqueezeBackward2"])?.into())
 }
 
-fn called_squeeze(n: usize, a: &Arguments, x: &Tensor) -> Result<Tensor> {
+fn called_squeeze(n: usize, a: &Arguments, x: &Tensor, names: [&'static str; 3]) -> Result<Tensor> {
     match n {
-        0 => squeeze(x, None),
-        1 => squeezed(x, Some(&[a.int(1)?]), "SqueezeBackward1"),
-        _ => squeeze(x, Some(a.ints(1)?)),
+        0 => squeezed(x, None, names[0]),
+        1 => squeezed(x, Some(&[a.int(1)?]), names[1]),
+        _ => squeezed(x, Some(a.ints(1)?), names[2]),
     }
 }
 
@@ -527,15 +534,15 @@ pub(super) fn squeezed(x: &Tensor, dims: Option<&[isize]>, name: &'static str) -
     if let Some(y) = batch::unary(x, rule) {
         return y;
     }
-    let layout = match dims {
-        None => x.layout().squeeze(|_| true),
-        Some([]) => x.layout().clone(),
-        Some(dims) => {
-            let mask = crate::tensor::layout::dim_mask("squeeze", dims, x.rank())?;
-            x.layout().squeeze(|d| mask[d])
-        }
+    let mask = match dims {
+        None => None,
+        Some([]) => Some(SmallVec::from_elem(false, x.rank())),
+        Some(dims) => Some(crate::tensor::layout::dim_mask("squeeze", dims, x.rank())?),
     };
-    recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone()))
+    let goes = |d: usize| x.shape()[d] == 1 && mask.as_ref().is_none_or(|mask| mask[d]);
+    recorded(x, x.layout().squeeze(goes), name, |_| {
+        Back::Unsqueeze((0..x.rank()).filter(|&d| goes(d)).map(|d| d as u8).collect())
+    })
 }
 
 operation! {
@@ -562,6 +569,5 @@ fn unsqueezed(x: &Tensor, dim: isize, name: &'static str) -> Result<Tensor> {
     if let Some(y) = batch::unary(x, |x| unsqueezed(x, dim as isize + 1, name)) {
         return y;
     }
-    let layout = x.layout().unsqueeze(dim);
-    recorded(x, layout, name, |_| Back::Reshape(x.layout().shape.clone()))
+    recorded(x, x.layout().unsqueeze(dim), name, |_| Back::Squeeze(dim as u8))
 }

@@ -37,7 +37,9 @@ pub fn select(x: &Tensor, dim: isize, index: isize) -> Result<Tensor> {
     if let Some(y) = batch::unary(x, |x| select(x, dim as isize + 1, wrapped)) {
         return y;
     }
-    recorded(x, x.layout().select(dim, at), "SelectBackward0", |_| embedding(x, |l| l.select(dim, at)))
+    recorded(x, x.layout().select(dim, at), "SelectBackward0", |_| {
+        embedding(x, "SelectBackwardBackward0", |l| l.select(dim, at))
+    })
 }
 
 /// `count` elements of a dimension from `start`, every `step`-th. The caller has bounded them.
@@ -46,7 +48,9 @@ pub(crate) fn slice(x: &Tensor, dim: usize, start: usize, count: usize, step: us
         return Ok(Tensor::batched(&slice(&batch.value, dim + 1, start, count, step)?, batch.level));
     }
     let layout = x.layout().slice(dim, start, count, step);
-    recorded(x, layout, "SliceBackward0", |_| embedding(x, |l| l.slice(dim, start, count, step)))
+    recorded(x, layout, "SliceBackward0", |_| {
+        embedding(x, "SliceBackwardBackward0", |l| l.slice(dim, start, count, step))
+    })
 }
 
 /// The first index and the number of indices of a slice of a dimension of `size` elements: as in Python bounds count from
@@ -178,7 +182,9 @@ fn diagonal_named(x: &Tensor, offset: isize, dim1: isize, dim2: isize, name: &'s
     if let Some(y) = batch::unary(x, |x| diagonal_named(x, offset, a as isize + 1, b as isize + 1, name)) {
         return y;
     }
-    recorded(x, x.layout().diagonal(offset, a, b), name, |_| embedding(x, |l| l.diagonal(offset, a, b)))
+    recorded(x, x.layout().diagonal(offset, a, b), name, |_| {
+        embedding(x, "DiagonalBackwardBackward0", |l| l.diagonal(offset, a, b))
+    })
 }
 
 /// Two different dimensions of a rank.
@@ -231,7 +237,7 @@ pub fn unfold(x: &Tensor, dim: isize, size: isize, step: isize) -> Result<Tensor
         return y;
     }
     let window = |l: &Layout| l.unfold(dim, size as usize, step as usize);
-    recorded(x, window(x.layout()), "UnfoldBackward0", |_| embedding(x, window))
+    recorded(x, window(x.layout()), "UnfoldBackward0", |_| embedding(x, "UnfoldBackwardBackward0", window))
 }
 
 operation! {
@@ -279,7 +285,11 @@ fn as_strided_named(
     let layout = strided_layout("as_strided", x, size, stride, offset)?;
     recorded(x, layout, name, |inner| {
         let window = Box::new(Window::new(x.layout(), inner));
-        if x.layout().is_non_overlapping() { Back::Embed(window) } else { Back::Share(window) }
+        if x.layout().is_non_overlapping() {
+            Back::Embed(window, "AsStridedScatterBackward0")
+        } else {
+            Back::Share(window)
+        }
     })
 }
 

@@ -9,6 +9,8 @@ use crate::ops::registry::operation;
 use crate::tensor::Tensor;
 use crate::tensor::layout::wrap_dim;
 
+const TRANSPOSE: &str = "TransposeBackward0";
+
 operation! {
     /// Dimensions in another order, as a view.
     ///
@@ -25,10 +27,16 @@ operation! {
 /// # Errors
 /// Where `dims` is not a permutation of the dimensions.
 pub fn permute(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
-    permuted(x, dims, "PermuteBackward0")
+    permuted(x, dims, ["PermuteBackward0"; 2])
 }
 
-fn permuted(x: &Tensor, dims: &[isize], name: &'static str) -> Result<Tensor> {
+/// Dimensions in an order that is known to be one, under the name of its node.
+pub(super) fn ordered(x: &Tensor, dims: &[u8], name: &'static str) -> Result<Tensor> {
+    permuted(x, &dims.iter().map(|&d| d as isize).collect::<SmallVec<[isize; 8]>>(), [name; 2])
+}
+
+/// Dimensions in another order, with the names of the node and of its gradient's.
+fn permuted(x: &Tensor, dims: &[isize], names: [&'static str; 2]) -> Result<Tensor> {
     if dims.len() != x.rank() {
         return Err(Error::PermuteRank { op: "permute", rank: x.rank(), given: dims.len() });
     }
@@ -40,10 +48,10 @@ fn permuted(x: &Tensor, dims: &[isize], name: &'static str) -> Result<Tensor> {
             return Err(Error::DimRepeated { op: "permute", dim: d });
         }
     }
-    if let Some(y) = batch::unary(x, |x| permuted(x, &batch::moved(&wrapped), name)) {
+    if let Some(y) = batch::unary(x, |x| permuted(x, &batch::moved(&wrapped), names)) {
         return y;
     }
-    recorded(x, x.layout().permute(&order), name, |_| Back::Permute(inverse))
+    recorded(x, x.layout().permute(&order), names[0], |_| Back::Permute(inverse, names[1]))
 }
 
 operation! {
@@ -54,7 +62,7 @@ operation! {
     /// >>> ferrograd.zeros(2, 3).transpose(0, 1).shape
     /// torch.Size([3, 2])
     function View(Any -> Kept), ["transpose(Tensor self, int dim0, int dim1)"],
-    in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, "TransposeBackward1")),
+    in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, ["TransposeBackward1", TRANSPOSE])),
     |_, a| Ok(transpose(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
 }
 
@@ -66,7 +74,7 @@ operation! {
     /// >>> ferrograd.zeros(2, 3).swapaxes(0, 1).shape
     /// torch.Size([3, 2])
     function View(Any -> Kept), ["swapaxes(Tensor self, int axis0, int axis1)"],
-    in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, "TransposeBackward1")),
+    in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, ["TransposeBackward1", TRANSPOSE])),
     |_, a| Ok(transpose(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
 }
 
@@ -78,7 +86,7 @@ operation! {
     /// >>> ferrograd.zeros(2, 3).swapdims(0, 1).shape
     /// torch.Size([3, 2])
     function View(Any -> Kept), ["swapdims(Tensor self, int dim0, int dim1)"],
-    in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, "TransposeBackward1")),
+    in_place |_, a| instead(a, |x| swapped(x, a.int(1)?, a.int(2)?, ["TransposeBackward1", TRANSPOSE])),
     |_, a| Ok(transpose(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
 }
 
@@ -87,16 +95,16 @@ operation! {
 /// # Errors
 /// For dimensions out of range.
 pub fn transpose(x: &Tensor, a: isize, b: isize) -> Result<Tensor> {
-    swapped(x, a, b, "TransposeBackward0")
+    swapped(x, a, b, [TRANSPOSE; 2])
 }
 
-fn swapped(x: &Tensor, a: isize, b: isize, name: &'static str) -> Result<Tensor> {
+fn swapped(x: &Tensor, a: isize, b: isize, names: [&'static str; 2]) -> Result<Tensor> {
     let (a, b) = (wrap_dim("transpose", a, x.rank())?, wrap_dim("transpose", b, x.rank())?);
     let mut order: SmallVec<[isize; 8]> = (0..x.rank() as isize).collect();
     if x.rank() > 0 {
         order.swap(a, b);
     }
-    permuted(x, &order, name)
+    permuted(x, &order, names)
 }
 
 operation! {
@@ -201,7 +209,7 @@ operation! {
     /// >>> ferrograd.tensor([[1, 2], [3, 4]]).t()
     /// tensor([[1, 3],
     ///         [2, 4]])
-    function View(Any -> Kept), ["t(Tensor self)"], in_place |_, a| instead(a, |x| flipped(x, "TBackward1")),
+    function View(Any -> Kept), ["t(Tensor self)"], in_place |_, a| instead(a, |x| flipped(x, ["TBackward1", "TBackward0"])),
     |_, a| Ok(t(a.tensor(0)?)?.into())
 }
 
@@ -210,14 +218,14 @@ operation! {
 /// # Errors
 /// For more than two dimensions.
 pub fn t(x: &Tensor) -> Result<Tensor> {
-    flipped(x, "TBackward0")
+    flipped(x, ["TBackward0"; 2])
 }
 
-fn flipped(x: &Tensor, name: &'static str) -> Result<Tensor> {
+fn flipped(x: &Tensor, names: [&'static str; 2]) -> Result<Tensor> {
     match x.rank() {
         0 | 1 if x.batch().is_some() => Ok(x.clone()),
-        0 | 1 => recorded(x, x.layout().clone(), name, |_| Back::Expand),
-        2 => swapped(x, 0, 1, name),
+        0 | 1 => recorded(x, x.layout().clone(), names[0], |_| Back::Expand),
+        2 => swapped(x, 0, 1, names),
         _ => Err(Error::Rank { op: "t", expected: "a tensor of at most 2 dimensions", shape: x.shape().to_vec() }),
     }
 }
