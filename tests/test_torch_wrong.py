@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 
 #: What a kind of parameter takes; an empty name stands for all other kinds.
 GOOD = {
-    "Operand": "T.ones(2,3)", "Tensor[]": "[T.ones(2,3),T.ones(2,3)]", "Number": "1.5", "Number[]": "[1.5]", "int": "0",
+    "Operand": "T.ones(2,3)", "Tensor[]": "[T.ones(2,3),T.ones(2,3)]", "Number": "1.5", "float": "1.5", "Number[]": "[1.5]", "int": "0",
     "int[]": "[0]", "Size": "[2,3]", "int?[]": "[2,2]", "int[][]": "[[0],[1]]", "Order": "2", "bool": "True",
     "DType": "T.float32", "str": "'mean'", "Device": "'cpu'", "Layout": "T.strided", "Generator": "T.Generator()",
     "MemoryFormat": "T.contiguous_format", "": "T.ones(2,3)",

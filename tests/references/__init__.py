@@ -59,6 +59,7 @@ def _fits(kind, value):
         "Tensor": isinstance(value, np.ndarray),
         "Operand": isinstance(value, np.ndarray) or number,
         "Number": number,
+        "float": number,
         "Order": number or isinstance(value, str),
         "int": isinstance(value, WHOLE) and not isinstance(value, bool),
         "bool": isinstance(value, bool),
