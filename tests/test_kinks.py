@@ -13,6 +13,14 @@ from ferrograd import _ferrograd
 
 #: Functions of `x`, the numbers there, and the gradient of the sum.
 TABLE = [
+    ('x.max().sqrt()', [0.0, -2.0, -3.0], [inf, 0.0, 0.0]),
+    ('x.min().log() + x.sum()', [0.0, 5.0, 2.0], [inf, 1.0, 1.0]),
+    ('x.median().log()', [0.0, 5.0, -2.0], [inf, 0.0, 0.0]),
+    ('x.amax().sqrt()', [0.0, -2.0], [inf, nan]),
+    ('x.floor().sqrt()', [0.3], [0.0]),
+    ('x.sign().sqrt()', [0.0], [0.0]),
+    ('x.round().log()', [0.3], [0.0]),
+    ('x[0].prod()', [inf], [1.0]),
     ('x.abs()', [0.0, -0.0, -2.0, 3.0], [0.0, 0.0, -1.0, 1.0]),
     ('x.relu()', [0.0, -1.0, 2.0], [0.0, 0.0, 1.0]),
     ('F.relu6(x)', [0.0, 6.0, 3.0, 7.0], [0.0, 0.0, 1.0, 0.0]),

@@ -62,7 +62,8 @@ fn shared(op: &'static str, node: &'static str, x: &Tensor, dims: &[isize], keep
     Ok(y)
 }
 
-/// dx = g [x = y] / (number of elements equal to y)
+/// dx = g / (number of elements equal to y) at those. As in torch, only the extreme of all elements has zeros elsewhere whatever
+/// g is; along dimensions zeros are g times 0.
 fn among_ties(call: &Call) -> Result<Gradients> {
     Ok(smallvec![Some(to_ties(&call.g, &call.saved[0], &call.saved[1], call.settings)?)])
 }
@@ -76,7 +77,8 @@ fn to_ties(g: &Tensor, x: &Tensor, y: &Tensor, settings: &Settings) -> Result<Te
     }
     let ties = cast::to(&same, g.dtype())?;
     let count = if settings.dims.is_empty() { ties.clone() } else { sum::sum(&ties, &settings.dims, true, None)? };
-    arithmetic::mul(&arithmetic::div(&g, &count)?, &ties)
+    let share = arithmetic::div(&g, &count)?;
+    if settings.number != 0.0 { compare::where_(&same, &share, 0.0) } else { arithmetic::mul(&share, &ties) }
 }
 
 /// Greatest or least elements along one dimension, with their indices.

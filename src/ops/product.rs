@@ -59,6 +59,9 @@ fn others(call: &Call, all: bool) -> Result<Gradients> {
     let (x, s) = (&cast::to(&call.saved[0], call.g.dtype())?, call.settings);
     let g = restored(&call.g, s)?;
     let y = restored(&call.saved[1], s)?;
+    if x.rank() == 0 {
+        return Ok(smallvec![Some(g)]);
+    }
     if batch::level([&g, x, &y]).is_none() {
         let zeros = sum(&compare::eq(&x.detach(), 0.0)?, &[], false, None)?.item()?.as_i64();
         if zeros == 0 {

@@ -83,6 +83,11 @@ fn leading<'a>(spec: &Pointwise, operands: &[Operand<'a>]) -> Option<&'a Tensor>
     if operands.iter().any(|o| matches!(o, Operand::Number(Scalar::Bool(_)))) {
         return None;
     }
+    // Bounds that do not fit are errors; what is one at all of float32 is rare enough to go the long way.
+    let fits = |n: &Scalar| n.check_fits(spec.name, DType::F32).is_ok();
+    if spec.rule == Rule::Bounds && operands.iter().any(|o| matches!(o, Operand::Number(n) if !fits(n))) {
+        return None;
+    }
     let mut leading: Option<&Tensor> = None;
     for t in operands.iter().filter_map(|o| o.tensor()) {
         let n = t.numel();

@@ -340,9 +340,10 @@ fn middle_of_all(
 fn among_equals(call: &Call) -> Result<Gradients> {
     let (x, y) = (&call.saved[0], &call.saved[1]);
     let both_nan = compare::logical_and(&compare::ne(x, x)?, &compare::ne(y, y)?)?;
-    let equal = cast::to(&compare::logical_or(&compare::eq(x, y)?, &both_nan)?, call.g.dtype())?;
-    let share = arithmetic::div(&restored(&call.g, call.settings)?, &sum::sum(&equal, &[], false, None)?)?;
-    Ok(smallvec![Some(arithmetic::mul(&share, &equal)?)])
+    let equal = compare::logical_or(&compare::eq(x, y)?, &both_nan)?;
+    let count = sum::sum(&cast::to(&equal, call.g.dtype())?, &[], false, None)?;
+    let share = arithmetic::div(&restored(&call.g, call.settings)?, &count)?;
+    Ok(smallvec![Some(compare::where_(&equal, &share, 0.0)?)])
 }
 
 operation! {

@@ -35,8 +35,8 @@ impl Unary for Sign {
     fn forward<L: Real>(x: L) -> L {
         sign(x)
     }
-    fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
-        g * L::constant(0.0)
+    fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
+        L::constant(0.0)
     }
 }
 
@@ -272,8 +272,8 @@ impl Unary for Floor {
     fn forward<L: Real>(x: L) -> L {
         x.floor()
     }
-    fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
-        g * L::constant(0.0)
+    fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
+        L::constant(0.0)
     }
 }
 
@@ -288,7 +288,7 @@ impl Unary for Trunc {
     fn forward<L: Real>(x: L) -> L {
         x.trunc()
     }
-    fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
-        g * L::constant(0.0)
+    fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
+        L::constant(0.0)
     }
 }

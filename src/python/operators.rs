@@ -4,6 +4,7 @@
 use pyo3::basic::CompareOp;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyFloat, PyInt};
 
 use super::convert::{self, Other, ok};
 use super::error::{guarded, of_argument};
@@ -25,6 +26,11 @@ fn beside<'py>(op: &str, x: &Tensor, object: &Bound<'py, PyAny>) -> PyResult<Opt
         Some(Other::Made(t)) => Ok(Some(Other::Made(convert::operand(t, || x.requires_grad())?))),
         found => Ok(found),
     }
+}
+
+/// True for Python's numbers, of which there are no matrix products.
+fn is_number(object: &Bound<'_, PyAny>) -> bool {
+    object.is_instance_of::<PyInt>() || object.is_instance_of::<PyFloat>()
 }
 
 /// An element-wise operation of a tensor and what stands to the right of it.
@@ -154,6 +160,9 @@ binary_methods! {
 #[pymethods]
 impl PyTensor {
     fn __matmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        if is_number(other) {
+            return Ok(not_implemented(slf.py()));
+        }
         match beside("matmul", slf.get().get(), other)? {
             Some(Other::Tensor(t)) => product(slf.py(), slf.get().get(), t.get().get()),
             Some(Other::Made(t)) => mixed_product(slf.py(), slf.get().get(), &t),
@@ -162,6 +171,9 @@ impl PyTensor {
     }
 
     fn __rmatmul__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        if is_number(other) {
+            return Ok(not_implemented(slf.py()));
+        }
         match beside("matmul", slf.get().get(), other)? {
             Some(Other::Made(t)) => mixed_product(slf.py(), &t, slf.get().get()),
             _ => Ok(not_implemented(slf.py())),

@@ -35,7 +35,6 @@ NUMPY = {
     "cos": np.cos,
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "softsign": lambda x: x / (1 + np.abs(x)),
     "relu": lambda x: np.where(x < 0, x.dtype.type(0), x),
     "floor": np.floor,
     "trunc": np.trunc,
