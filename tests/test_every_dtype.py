@@ -229,7 +229,7 @@ def labels(name, numbered):
 
 def moves(name):
     """True where each element of the result is one of an operand, whichever its value, or one that is in none."""
-    if "Any" != TABLE[name]["takes"] or TABLE[name]["gives"] not in ("Kept", "Shared", "Promoted", "First"):
+    if "Any" != TABLE[name]["takes"] or TABLE[name]["gives"] not in ("Kept", "Like", "Shared", "Promoted", "First"):
         return False
     try:
         up = labels(name, fg.tensor)

@@ -47,7 +47,7 @@ def as_numpy(value):
 
 def float_dtype(name, given):
     """The dtype of floats that an operation gives of these tensors."""
-    if TABLE[name]["gives"] in ("Kept", "First", "Indexed", "AskedLike", "Sum"):
+    if TABLE[name]["gives"] in ("Kept", "Like", "First", "Indexed", "AskedLike", "Sum"):
         given = given[:1]
     floats = [as_numpy(t.dtype) for t in given if t.is_floating_point()]
     return np.result_type(*floats) if floats else np.dtype("float32")
@@ -64,7 +64,7 @@ def result_dtype(name, theirs, values):
     if theirs.dtype.kind == "f":
         return float_dtype(name, given)
     # NumPy's sums are wider, and those of uint8 are of uint64.
-    return as_numpy(given[0].dtype) if gives == "Shared" else np.dtype("int64") if theirs.dtype == "uint64" else theirs.dtype
+    return as_numpy(given[0].dtype) if gives == "Shared" and name != "einsum" else np.dtype("int64") if theirs.dtype == "uint64" else theirs.dtype
 
 
 def compare(name, ours, theirs, dtype):

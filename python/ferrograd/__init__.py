@@ -66,12 +66,13 @@ from ._functions import (
     numel,
     unravel_index,
 )
+from ._sampled import gradient, histogramdd
 from .utils.dlpack import from_dlpack
 from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None
 
-_LAZY_MODULES = {"func", "nn", "profiler", "random", "return_types", "testing"}
+_LAZY_MODULES = {"func", "nn", "profiler", "random", "return_types", "signal", "testing"}
 _LAZY_NAMES = {name: "random" for name in ("get_rng_state", "initial_seed", "seed", "set_rng_state")}
 _LAZY_NAMES["vmap"] = "func"
 

@@ -300,7 +300,18 @@ def _pin_memory(self: Tensor, device=None) -> Tensor:
     raise RuntimeError("pin_memory: there is no accelerator to pin memory for; this library computes on the CPU only")
 
 
+def _rdiv(self: Tensor, other) -> Tensor:
+    """`other / self` under its older name.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([2.0]).__rdiv__(1)
+    tensor([0.5000])
+    """
+    return other / self
+
+
 for _name, _method in {
+    "__rdiv__": _rdiv,
     "allclose": _allclose,
     "apply_": _apply_,
     "dim_order": _dim_order,

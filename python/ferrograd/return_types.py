@@ -31,6 +31,9 @@ def _class(name: str, fields: list[str]) -> type:
     return cls
 
 
+#: Those of functions that are written in Python.
+histogramdd = _class("histogramdd", ["hist", "bin_edges"])
+
 for _row in _operations():
     for _signature in _row["signatures"]:
         if _fields := re.findall(r"Tensor (\w+)", _signature.partition(" -> ")[2]):

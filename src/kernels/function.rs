@@ -57,12 +57,22 @@ macro_rules! functions {
             Lgamma lgamma();
             /// Derivative of the logarithm of the gamma function.
             Digamma digamma();
+            /// `e^(x^2) (1 - erf x)`
+            Erfcx erfcx();
+            /// Modified Bessel function of the first kind of order 0, times `e^-|x|`.
+            I0e i0e();
+            /// Modified Bessel function of the first kind of order 1, times `e^-|x|`.
+            I1e i1e();
             /// Angle of the point `(other, x)`.
             Atan2 atan2(other);
             /// `sqrt(x^2 + other^2)` without overflow.
             Hypot hypot(other);
             /// Hurwitz's zeta function: the sum of `(other + k)^-x`.
             Zeta zeta(other);
+            /// Lower regularized incomplete gamma function: the part of the gamma function of `x` below `other`.
+            Igamma igamma(other);
+            /// Upper regularized incomplete gamma function.
+            Igammac igammac(other);
             /// The size of `x` with the sign of `other`.
             Copysign copysign(other);
             /// The number next to `x` on the way to `other`.

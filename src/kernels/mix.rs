@@ -134,6 +134,24 @@ pub fn mix<T: Float + Element>(matrix: &Matrix, x: &[T], y: &mut [T], inner: usi
     });
 }
 
+/// `y[o][r][i] = sum over c of matrix[r][c] x[o][c][i]` of bytes, `i` below `inner`, rounded to bytes: the weights count whole
+/// parts of a power of two, the greatest that 16 bits hold them with.
+pub fn mix_bytes(matrix: &Matrix, x: &[u8], y: &mut [u8], inner: usize) {
+    let greatest = matrix.weights.iter().copied().fold(0.0, f64::max);
+    let is_held = |bits: &u32| (0.5 + greatest * f64::from(1u32 << (bits + 1))) as i64 >= 1 << 15;
+    let bits = (0..22).find(is_held).unwrap_or(22);
+    let weights: Vec<i64> = matrix.weights.iter().map(|w| (w * f64::from(1u32 << bits)).round() as i64).collect();
+    let (rows, columns) = (matrix.rows(), matrix.columns);
+    each_row(rows, inner, y, |outer, row, to| {
+        for (i, to) in to.iter_mut().enumerate() {
+            let entries = matrix.starts[row]..matrix.starts[row + 1];
+            let term = |e: usize| weights[e] * i64::from(x[(outer * columns + matrix.places[e]) * inner + i]);
+            let sum: i64 = entries.map(term).sum();
+            *to = ((sum + (1 << bits >> 1)) >> bits).clamp(0, 255) as u8;
+        }
+    });
+}
+
 tiered! {
     fn lines<T: Float>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) = line::<T>;
 }
@@ -184,6 +202,16 @@ mod tests {
         mix(&example(), &[1.0, 2.0, 10.0, 20.0, 100.0, 200.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], &mut wide, 2);
         assert_eq!(wide[..8], [200.5, 401.0, 0.0, 0.0, 10.0, 20.0, -100.0, -200.0]);
         assert_eq!(wide[8..], [2.5, 2.5, 0.0, 0.0, 1.0, 1.0, -1.0, -1.0]);
+    }
+
+    #[test]
+    fn bytes_are_rounded() {
+        let matrix = Matrix::new(2, [vec![(0, 0.5), (1, 0.5)], vec![(0, 1.5), (1, -0.5)]]);
+        let mut y = [0; 4];
+        mix_bytes(&matrix, &[10, 21, 200, 0], &mut y, 1);
+        assert_eq!(y, [16, 5, 100, 255]);
+        mix_bytes(&matrix, &[10, 21, 200, 0], &mut y, 2);
+        assert_eq!(y, [105, 11, 0, 32]);
     }
 
     #[test]

@@ -278,7 +278,7 @@ operation! {
     /// >>> ferrograd.matrix_power(ferrograd.tensor([[1.0, 1.0], [0.0, 1.0]]), 5)
     /// tensor([[1., 5.],
     ///         [0., 1.]])
-    function Noted(Numbers -> Kept), ["matrix_power(Tensor self, int n)"], |_, a| Ok(matrix_power(a.tensor(0)?, a.int(1)?)?.into())
+    function Noted(Numbers -> Like), ["matrix_power(Tensor self, int n)"], |_, a| Ok(matrix_power(a.tensor(0)?, a.int(1)?)?.into())
 }
 
 operation! {
@@ -289,7 +289,7 @@ operation! {
     /// >>> ferrograd.linalg.matrix_power(ferrograd.tensor([[2.0, 0.0], [0.0, 1.0]]), 3)
     /// tensor([[8., 0.],
     ///         [0., 1.]])
-    function Noted(Numbers -> Kept), ["linalg.matrix_power(Tensor input, int n)"], |_, a| Ok(matrix_power(a.tensor(0)?, a.int(1)?)?.into())
+    function Noted(Numbers -> Like), ["linalg.matrix_power(Tensor input, int n)"], |_, a| Ok(matrix_power(a.tensor(0)?, a.int(1)?)?.into())
 }
 
 /// A matrix, or each of a batch, multiplied with itself.

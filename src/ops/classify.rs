@@ -2,12 +2,15 @@
 
 use smallvec::smallvec;
 
+use super::arithmetic::{mul, neg};
 use super::formula::{Binary, Form, Formula, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, Rule, Unary};
 use super::pointwise::{Chosen, arguments};
+use super::recorded::link_linear;
 use super::registry::{Arguments, operation};
-use super::{cast, compare, extremum, flat, histogram, select, sort, view};
+use super::{cast, compare, copy, exponential, extremum, flat, histogram, select, sort, view};
 use crate::error::{Error, Result};
 use crate::kernels::lane::Real;
+use crate::memory::reserved;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType, Promotion};
 use crate::tensor::scalar::Scalar;
@@ -324,4 +327,47 @@ fn without_nan(sorted: &Tensor) -> Result<Tensor> {
     let nan = compare::isnan(sorted)?;
     let numbers = compare::where_(&nan, &view::select(sorted, 0, 0)?, sorted)?;
     compare::where_(&nan, &extremum::amax(&numbers, &[0], false)?, sorted)
+}
+
+operation! {
+    /// Mantissa and exponent, element by element: `x = m 2^e` with `0.5 <= |m| < 1`, as C's `frexp`; `dm/dx = 2^-e`. Zeros,
+    /// infinities and NaN are their own mantissa, with exponent 0.
+    ///
+    /// Dtypes: floating-point, kept; the exponent is int32.
+    ///
+    /// >>> ferrograd.frexp(ferrograd.tensor([3.0, -0.25])).exponent
+    /// tensor([ 2, -1], dtype=torch.int32)
+    function Same(Floats -> Noted), ["frexp(Tensor self) -> (Tensor mantissa, Tensor exponent)"], |_, a| Ok(frexp(a.tensor(0)?)?.into())
+}
+
+/// Mantissa and exponent.
+///
+/// # Errors
+/// For integers.
+pub fn frexp(x: &Tensor) -> Result<[Tensor; 2]> {
+    if let Some(batch) = x.batch() {
+        return Ok(frexp(&batch.value)?.map(|t| Tensor::batched(&t, batch.level)));
+    }
+    if !x.dtype().is_floating_point() {
+        let rule = "expected floating-point numbers";
+        return Err(Error::DTypeInvalid { op: "frexp", dtype: x.dtype(), rule });
+    }
+    let numbers = x.detach().to_vec::<f64>()?;
+    let (mut mantissas, mut exponents) = (reserved("frexp", numbers.len())?, reserved("frexp", numbers.len())?);
+    for number in numbers {
+        let (mantissa, exponent) = libm::frexp(number);
+        mantissas.push(mantissa);
+        exponents.push(if mantissa.is_finite() { exponent } else { 0 });
+    }
+    let ordered = |row_major: Tensor, dtype: DType| {
+        let y = copy::laid_out_as(x, Tensor::uninitialized("frexp", x.shape(), dtype)?);
+        copy::write(&y, &row_major).map(|()| y)
+    };
+    let mantissa = ordered(Tensor::from_shape(&mantissas, x.shape())?, x.dtype())?;
+    let exponent = ordered(Tensor::from_shape(&exponents, x.shape())?, DType::I32)?;
+    let by = exponent.clone();
+    link_linear("FrexpBackward0", x, &mantissa, move |g| {
+        mul(g, &exponential::exp2(&cast::to(&neg(&by)?, g.dtype())?)?)
+    })?;
+    Ok([mantissa, exponent])
 }

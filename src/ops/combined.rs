@@ -229,6 +229,6 @@ operation! {
     /// >>> ferrograd.addr(ferrograd.zeros(2, 2), ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
     /// tensor([[3., 4.],
     ///         [6., 8.]])
-    function Noted(Any -> Shared), ["addr(Tensor self, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1)"],
+    function Noted(Any -> Like), ["addr(Tensor self, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1)"],
     in_place |_, a| OUTER.in_place(a), |_, a| OUTER.called(a)
 }

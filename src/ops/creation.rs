@@ -2,6 +2,7 @@
 
 use super::batch;
 use super::copy::Format;
+use super::formula::Operand;
 use super::registry::{Arguments, Output, operation};
 use crate::error::{Error, Result};
 use crate::graph::forward;
@@ -256,10 +257,22 @@ operation! {
     ///
     /// >>> ferrograd.linspace(0, 1, 5)
     /// tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
-    function Noted(Numbers -> Asked), ["linspace(Number start, Number end, int steps, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
+    function Noted(Numbers -> Asked), ["linspace(Operand start, Operand end, int steps, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(3)?.unwrap_or_else(default_dtype);
-        let (start, end) = (a.number(0)?.wrapped("linspace", dtype)?, a.number(1)?.wrapped("linspace", dtype)?);
+        let (start, end) = (bound(a, 0)?.wrapped("linspace", dtype)?, bound(a, 1)?.wrapped("linspace", dtype)?);
         finish(linspace(start.as_f64(), end.as_f64(), a.int(2)?, dtype)?, a, 3)
+    }
+}
+
+/// The number at one end of a space, which may be that of a tensor without dimensions.
+pub(super) fn bound(a: &Arguments, n: usize) -> Result<Scalar> {
+    match a.operand(n)? {
+        Operand::Number(number) => Ok(number),
+        Operand::Tensor(t) if t.rank() == 0 => t.item(),
+        Operand::Tensor(t) => {
+            let expected = "tensors without dimensions as start and end";
+            Err(Error::Rank { op: a.op, expected, shape: t.shape().to_vec() })
+        }
     }
 }
 

@@ -43,7 +43,7 @@ operation! {
     ///
     /// >>> _ = ferrograd.manual_seed(0); ferrograd.bernoulli(ferrograd.tensor([0.5, 0.5, 1.0, 0.0]))
     /// tensor([1., 0., 1., 0.])
-    function Same(Floats -> Kept), [
+    function Same(Floats -> Like), [
         "bernoulli(Tensor self, *, Generator? generator=None)",
         "bernoulli(Tensor self, Number p, *, Generator? generator=None)"
     ],

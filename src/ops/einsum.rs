@@ -190,7 +190,7 @@ pub fn einsum(equation: &str, operands: &[Tensor]) -> Result<Tensor> {
         let b = all.remove(j);
         let a = all.remove(i);
         let kept = |l: Label| result.contains(&l) || all.iter().any(|n| n.labels.contains(&l));
-        let product = contracted(a, b, &kept)?;
+        let product = contracted(a, b, &kept, operands.len() == 2)?;
         all.push(product);
     }
     // Sums of one tensor are in int64 where it has integers, products keep their dtype.
@@ -256,11 +256,15 @@ fn arranged(named: &Named, order: &[Label]) -> Result<Tensor> {
     if dims.iter().enumerate().all(|(i, &d)| i as isize == d) { Ok(x) } else { view::permute(&x, &dims) }
 }
 
-/// The product of two operands, summed over what only they have.
-fn contracted(a: Named, b: Named, kept: &dyn Fn(Label) -> bool) -> Result<Named> {
+/// The product of two operands, summed over what only they have. Where it `widens`, what only one of them is summed over is in
+/// int64 where it has integers, as all sums, unless the product is a sum too, whose operands have one dtype.
+fn contracted(a: Named, b: Named, kept: &dyn Fn(Label) -> bool, widens: bool) -> Result<Named> {
+    contract::same_dtype(OP, &a.x, &b.x)?;
     let (in_a, in_b) = (a.labels.clone(), b.labels.clone());
-    let a = summed(&a, &|l| kept(l) || in_b.contains(&l), Some(a.x.dtype()))?;
-    let b = summed(&b, &|l| kept(l) || in_a.contains(&l), Some(b.x.dtype()))?;
+    let is_sum = in_a.iter().any(|&l| in_b.contains(&l) && !kept(l));
+    let dtype = Some(a.x.dtype()).filter(|_| is_sum || !widens);
+    let a = summed(&a, &|l| kept(l) || in_b.contains(&l), dtype)?;
+    let b = summed(&b, &|l| kept(l) || in_a.contains(&l), dtype)?;
     let part =
         |of: &Named, f: &dyn Fn(Label) -> bool| -> Labels { of.labels.iter().copied().filter(|&l| f(l)).collect() };
     let batch = part(&a, &|l| b.labels.contains(&l) && kept(l));
@@ -269,7 +273,6 @@ fn contracted(a: Named, b: Named, kept: &dyn Fn(Label) -> bool) -> Result<Named>
     let right = part(&b, &|l| !a.labels.contains(&l));
     let labels: Labels = batch.iter().chain(&left).chain(&right).copied().collect();
     if inner.is_empty() {
-        contract::same_dtype(OP, &a.x, &b.x)?;
         let order: Labels = labels.clone();
         return Ok(Named { x: arithmetic::mul(&arranged(&a, &order)?, &arranged(&b, &order)?)?, labels });
     }
@@ -367,7 +370,7 @@ pub fn tensordot(a: &Tensor, b: &Tensor, first: &[isize], second: &[isize]) -> R
     lb.retain(|l| *l >= 1000);
     let result: Labels = la.iter().chain(&lb).copied().collect();
     let [a, b] = all.map(|n| without(&n, |l, size| size == 1 && sizes.of(l) != 1));
-    finished(contracted(a?, b?, &|l| result.contains(&l))?, &result, &sizes)
+    finished(contracted(a?, b?, &|l| result.contains(&l), false)?, &result, &sizes)
 }
 
 operation! {
@@ -377,7 +380,7 @@ operation! {
     ///
     /// >>> ferrograd.inner(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
     /// tensor(11.)
-    function Noted(Numbers -> Shared), ["inner(Tensor self, Tensor other)"], |_, a| {
+    function Noted(Numbers -> Like), ["inner(Tensor self, Tensor other)"], |_, a| {
         let (x, y) = (a.tensor(0)?, a.tensor(1)?);
         if x.rank() == 0 || y.rank() == 0 {
             return Ok(arithmetic::mul(x, y)?.into());

@@ -142,6 +142,48 @@ impl Binary for Xlogy {
 }
 
 operation! {
+    /// `a log(1 + b)`, element by element, and 0 where `a` is: `dy/da = log(1 + b)`, `dy/db = a / (1 + b)`. The first
+    /// derivative is 0 where `a = 0` and `b <= -1`.
+    ///
+    /// >>> ferrograd.special.xlog1py(ferrograd.tensor([0.0, 2.0]), ferrograd.tensor([-1.0, 1.0]))
+    /// tensor([0.0000, 1.3863])
+    binary Xlog1py, xlog1py, "SpecialXlog1PyBackward0", Rule::Float,
+        ["special.xlog1py(Tensor input, Operand other)", "special.xlog1py(Number input, Tensor other)"]
+}
+impl Binary for Xlog1py {
+    const FORMS: &'static [Form] =
+        &[Form::new(0b01, "SpecialXlog1PyBackward1", 0b10), Form::new(0b10, "SpecialXlog1PyBackward2", 0b01)];
+    const DOMAIN: [Domain; 2] = [Domain::NONZERO, Domain::POSITIVE];
+    fn forward<L: Real>(a: L, b: L) -> L {
+        let zero = L::constant(0.0);
+        L::select(b.is_nan(), b, L::select(a.eq(zero), zero, a * b.log1p()))
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
+        let (zero, one) = (L::constant(0.0), L::constant(1.0));
+        [g * L::select(a.eq(zero) & b.le(-one), zero, b.log1p()), g * (a / (b + one))]
+    }
+}
+
+operation! {
+    /// Entropy, element by element: `-x log(x)`, 0 at 0 and minus infinity below; `dy/dx = -1 - log(x)`.
+    ///
+    /// >>> ferrograd.special.entr(ferrograd.tensor([0.0, 0.5, 2.0]))
+    /// tensor([ 0.0000,  0.3466, -1.3863])
+    unary Entr, entr, "SpecialEntrBackward0", Rule::Float, ["special.entr(Tensor input)"]
+}
+impl Unary for Entr {
+    const DOMAIN: Domain = Domain::POSITIVE;
+    fn forward<L: Real>(x: L) -> L {
+        let zero = L::constant(0.0);
+        let below = L::select(x.lt(zero), L::constant(f64::NEG_INFINITY), x);
+        L::select(x.gt(zero), -x * x.log(), L::select(x.eq(zero), zero, below))
+    }
+    fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
+        g * (L::constant(-1.0) - x.log())
+    }
+}
+
+operation! {
     /// Logarithm of the odds, element by element: `y = log(x / (1 - x))`, `dy/dx = 1 / (x (1 - x))`; NaN beyond 0 and 1. With
     /// `eps`, `x` is first bounded by `eps` and `1 - eps`, and the gradient is zero beyond.
     ///

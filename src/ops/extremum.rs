@@ -132,7 +132,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 5.0], [7.0, 2.0]]).min(1).indices
     /// tensor([0, 1])
-    function Reduced(Any -> Kept), ["min(Tensor self)", "min(Tensor self, Tensor other)", "min(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
+    function Reduced(Any -> Indexed), ["min(Tensor self)", "min(Tensor self, Tensor other)", "min(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"],
     |n, a| match n {
         0 => Ok(shared("min", "MinBackward1", a.tensor(0)?, &[], false, End::Least)?.into()),
         1 => Ok(arithmetic::minimum(a.tensor(0)?, a.tensor(1)?)?.into()),

@@ -140,12 +140,12 @@ fn numbers(x: &Tensor) -> Result<Tensor> {
     unrecorded(|| copy::to_contiguous(&cast::to(&x.detach(), dtype)?))
 }
 
-/// The bounds of a histogram: as asked for, else of the numbers; equal ones are moved apart by `room`
-/// each.
+/// The bounds of a histogram: as asked for, else of the numbers, or 0 and 1 where there are none; equal ones are moved apart
+/// by `room` each.
 fn bounds(op: &'static str, x: &Tensor, asked: Option<(f64, f64)>, room: f64) -> Result<(f64, f64)> {
     let (low, high) = match asked {
         Some(bounds) => bounds,
-        None => extremes::<f64>(x)?.unwrap_or((0.0, 0.0)),
+        None => extremes::<f64>(x)?.unwrap_or((0.0, 1.0)),
     };
     if !low.is_finite() || !high.is_finite() {
         return refused(op, format!("range of [{low}, {high}] is not finite"));

@@ -4,6 +4,7 @@
 pub mod arithmetic;
 pub mod arrange;
 pub mod batch;
+pub mod bessel;
 pub mod bitwise;
 pub mod blend;
 pub mod cast;
@@ -28,6 +29,7 @@ pub mod flat;
 pub mod formula;
 pub mod gather;
 pub mod histogram;
+pub mod incomplete;
 pub mod index;
 pub mod inplace;
 pub mod join;
@@ -72,5 +74,6 @@ pub mod unary;
 pub mod unique;
 pub mod view;
 pub mod window;
+pub mod windows;
 
 pub use registry::{Arguments, Operation, Output, Value, operations};

@@ -1,6 +1,6 @@
 //! Sequences of numbers and their powers.
 
-use super::creation::{finish, inconsistent};
+use super::creation::{bound, finish, inconsistent};
 use super::registry::operation;
 use super::{arrange, cast, join, scan, view};
 use crate::error::{Error, Result};
@@ -65,9 +65,9 @@ operation! {
     ///
     /// >>> ferrograd.logspace(0, 2, 3)
     /// tensor([  1.,  10., 100.])
-    function Noted(Numbers -> Asked), ["logspace(Number start, Number end, int steps, Number base=10.0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
+    function Noted(Numbers -> Asked), ["logspace(Operand start, Operand end, int steps, Number base=10.0, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| {
         let dtype = a.dtype(4)?.unwrap_or_else(default_dtype);
-        let (start, end) = (a.number(0)?.wrapped("logspace", dtype)?, a.number(1)?.wrapped("logspace", dtype)?);
+        let (start, end) = (bound(a, 0)?.wrapped("logspace", dtype)?, bound(a, 1)?.wrapped("logspace", dtype)?);
         finish(logspace(start.as_f64(), end.as_f64(), a.int(2)?, a.float(3)?, dtype)?, a, 4)
     }
 }
@@ -111,6 +111,34 @@ operation! {
     ///         [9, 3, 1]])
     function Noted(Any -> Sum), ["vander(Tensor x, int? N=None, bool increasing=False)"], |_, a| {
         Ok(vander(a.tensor(0)?, a.maybe_int(1)?, a.bool(2)?)?.into())
+    }
+}
+
+operation! {
+    /// The powers 0, 1, ... `N - 1` of the elements of vectors as the columns of matrices; as many as there are elements where
+    /// `N` is not given.
+    ///
+    /// Shapes: `(..., n) -> (..., n, N)`.
+    /// Raises: RuntimeError for a tensor without dimensions and for `N` below 2.
+    ///
+    /// >>> ferrograd.linalg.vander(ferrograd.tensor([2, 3]))
+    /// tensor([[1, 2],
+    ///         [1, 3]])
+    function Noted(Any -> Sum), ["linalg.vander(Tensor x, *, int? N=None)"], |_, a| {
+        let x = a.tensor(0)?;
+        if x.rank() == 0 {
+            return Err(Error::Rank { op: a.op, expected: "at least one dimension", shape: vec![] });
+        }
+        let count = a.maybe_int(1)?.unwrap_or(x.shape()[x.rank() - 1] as isize);
+        if count < 2 {
+            return Err(Error::Invalid { op: a.op, what: format!("N must be greater than 1, but got {count}") });
+        }
+        let x = view::unsqueeze(&cast::to(x, x.dtype().promote(DType::I64))?, -1)?;
+        let mut shape = view::signed(x.shape());
+        let last = shape.len() - 1;
+        shape[last] = count - 1;
+        let first = Tensor::ones(x.shape(), x.dtype())?;
+        Ok(join::cat(&[first, scan::cumprod(&view::expand(&x, &shape)?, -1, None)?], -1)?.into())
     }
 }
 

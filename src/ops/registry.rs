@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 use linkme::distributed_slice;
 use smallvec::SmallVec;
 
+use super::copy;
 use super::formula::Pointwise;
-use super::terms::{Terms, docstring};
+use super::terms::{Made, Shapes, Terms, docstring};
 use crate::error::{Error, Result};
 use crate::random::{self, Generator};
 use crate::tensor::Tensor;
@@ -21,8 +22,9 @@ pub static BLOCKS: [Operation];
 pub fn operations() -> &'static [Operation] {
     static ALL: OnceLock<Vec<Operation>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let told = |of: &Operation| Operation { doc: leak(docstring(of, None)), ..*of };
-        let mut all: Vec<Operation> = BLOCKS.iter().map(told).chain(BLOCKS.iter().filter_map(in_place)).collect();
+        let told = |of: &Operation| Operation { doc: leak(docstring(of, Made::Written)), ..*of };
+        let made = BLOCKS.iter().filter_map(in_place).chain(BLOCKS.iter().filter_map(copied));
+        let mut all: Vec<Operation> = BLOCKS.iter().map(told).chain(made).collect();
         all.sort_by_key(|o| o.name);
         all
     })
@@ -54,7 +56,35 @@ fn in_place(of: &Operation) -> Option<Operation> {
         in_place: None,
         ..*of
     };
-    operation.doc = leak(docstring(&operation, Some(of.name)));
+    operation.doc = leak(docstring(&operation, Made::InPlace(of.name)));
+    Some(operation)
+}
+
+/// The views of which torch has copies.
+const COPIED: &str =
+    "as_strided diagonal expand permute select split split_with_sizes squeeze t transpose unbind unfold unsqueeze view";
+
+/// The function that gives a copy of what a view shows: `permute_copy` of `permute`.
+fn copied(of: &Operation) -> Option<Operation> {
+    let is_of_tensors = matches!(of.home(), Home::Package | Home::Tensor);
+    if !is_of_tensors || !COPIED.split(' ').any(|name| name == of.name) {
+        return None;
+    }
+    let renamed = |signature: &&'static str| {
+        let call = signature.trim_start_matches("Tensor.").replacen('(', "_copy(", 1);
+        leak(call.replace("(Tensor self", "(Tensor input"))
+    };
+    let signatures: Vec<&'static str> = of.signatures.iter().map(renamed).collect();
+    let mut operation = Operation {
+        name: leak(format!("{}_copy", of.name)),
+        signatures: Box::leak(signatures.into_boxed_slice()),
+        aliases: &[],
+        in_place: None,
+        copies: true,
+        kind: Kind::Function(Terms { shapes: Shapes::Noted, ..of.terms() }),
+        ..*of
+    };
+    operation.doc = leak(docstring(&operation, Made::Copy(of.name)));
     Some(operation)
 }
 
@@ -138,6 +168,8 @@ pub struct Operation {
     pub call: Run,
     /// Runs it into its first operand, where there is such a form.
     pub in_place: Option<Run>,
+    /// Whether what it gives are copies of what `call` gives, which are views.
+    pub copies: bool,
 }
 
 /// Where an operation is found.
@@ -166,6 +198,7 @@ impl Operation {
             (Some(run), Some(Value::Number(Scalar::Bool(true)))) if self.signatures[signature].ends_with(INPLACE) => {
                 run(signature, arguments)
             }
+            _ if self.copies => copy::of_views((self.call)(signature, arguments)?),
             _ => (self.call)(signature, arguments),
         }
     }
@@ -545,6 +578,7 @@ macro_rules! operation {
                 kind: $kind,
                 call: $call,
                 in_place: $in_place,
+                copies: false,
             };
         };
     };

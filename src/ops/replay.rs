@@ -6,7 +6,7 @@ use super::arithmetic::{self, add, add_within, div, div_within, mul, mul_within,
 use super::compare::{eq, le, logical_and, logical_not, logical_or, lt, where_};
 use super::formula::Operand;
 use super::recorded::{Settings, record};
-use super::{bitwise, classify};
+use super::{bessel, bitwise, classify, incomplete};
 use super::{exponential, rounding, scaled, special, trigonometric, unary};
 use crate::error::Result;
 use crate::graph::mode::is_grad_enabled;
@@ -175,9 +175,14 @@ fn call<'a>(function: Function, a: Operand<'a>, b: impl Fn() -> Operand<'a>) -> 
         Function::Erfinv => special::erfinv(a),
         Function::Lgamma => special::lgamma(a),
         Function::Digamma => special::digamma(a),
+        Function::Erfcx => special::erfcx(a),
+        Function::I0e => bessel::i0e(a),
+        Function::I1e => bessel::i1e(a),
         Function::Atan2 => trigonometric::atan2(a, b()),
         Function::Hypot => trigonometric::hypot(a, b()),
         Function::Zeta => special::zeta(a, b()),
+        Function::Igamma => incomplete::igamma(a, b()),
+        Function::Igammac => incomplete::igammac(a, b()),
         Function::Copysign => classify::copysign(a, b()),
         Function::Nextafter => classify::nextafter(a, b()),
     }

@@ -9,6 +9,7 @@ use super::registry::{Arguments, operation};
 use super::select::{self, Deed, Family, Indices, Kind, Selection};
 use super::{batch, view};
 use crate::error::{Error, Result};
+use crate::graph::forward;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::wrap_dim;
@@ -205,7 +206,8 @@ operation! {
 fn filling(a: &Arguments, x: &Tensor, indices: &mut Indices) -> Result<(Tensor, &'static str)> {
     match a.operand(3)? {
         Operand::Tensor(t) if t.rank() == 0 => {
-            if t.requires_grad() && indices[0].batch().is_none() && indices[0].rank() == 1 {
+            let is_differentiated = t.requires_grad() || !forward::levels([t]).is_empty();
+            if is_differentiated && indices[0].batch().is_none() && indices[0].rank() == 1 {
                 let size = x.shape()[wrap_dim(a.op, a.int(1)?, x.rank())?] as i64;
                 let mut all = indices[0].to_vec::<i64>()?;
                 all.iter_mut().filter(|i| **i < 0).for_each(|i| *i += size);

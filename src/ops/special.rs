@@ -1,5 +1,7 @@
 //! The error function, the gamma function, and their kin.
 
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+
 use smallvec::smallvec;
 
 use super::formula::{Domain, Form, Formula, OPERANDS, Operand, Pointwise, Rule, Unary};
@@ -14,7 +16,7 @@ use crate::tensor::scalar::Scalar;
 use crate::tensor::{Tensor, default_dtype};
 
 /// `2 / sqrt(pi)`: the slope of the error function at zero.
-const SLOPE: f64 = std::f64::consts::FRAC_2_SQRT_PI;
+const SLOPE: f64 = FRAC_2_SQRT_PI;
 
 operation! {
     /// Error function, element by element: `y = 2/sqrt(pi)` times the integral of `e^(-t^2)` from 0 to `x`,
@@ -46,6 +48,58 @@ impl Unary for Erfc {
     }
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         L::constant(-SLOPE) * (-(x * x)).exp() * g
+    }
+}
+
+operation! {
+    /// `e^(x^2) erfc(x)`, element by element, which does not vanish for large `x`: `dy/dx = 2 x y - 2/sqrt(pi)`.
+    ///
+    /// >>> ferrograd.special.erfcx(ferrograd.tensor([0.0, 1.0]))
+    /// tensor([1.0000, 0.4276])
+    unary Erfcx, erfcx, "SpecialErfcxBackward0", Rule::Float, ["special.erfcx(Tensor input)"]
+}
+impl Unary for Erfcx {
+    fn forward<L: Real>(x: L) -> L {
+        x.erfcx()
+    }
+    fn derivative<L: Real>(g: L, x: L, y: L) -> L {
+        g * (L::constant(2.0) * x * y - L::constant(SLOPE))
+    }
+}
+
+operation! {
+    /// Distribution function of the standard normal distribution, element by element: `y = erfc(-x / sqrt(2)) / 2`,
+    /// `dy/dx = e^(-x^2 / 2) / sqrt(2 pi)`.
+    ///
+    /// >>> ferrograd.special.ndtr(ferrograd.tensor([0.0, 1.0]))
+    /// tensor([0.5000, 0.8413])
+    unary Ndtr, ndtr, "SpecialNdtrBackward0", Rule::Float, ["special.ndtr(Tensor input)"]
+}
+impl Unary for Ndtr {
+    fn forward<L: Real>(x: L) -> L {
+        L::constant(0.5) * (x * L::constant(-FRAC_1_SQRT_2)).erfc()
+    }
+    fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
+        L::constant(SLOPE * FRAC_1_SQRT_2 / 2.0) * (x * x * L::constant(-0.5)).exp() * g
+    }
+}
+
+operation! {
+    /// Logarithm of [`ndtr`], element by element, exact far below zero too:
+    /// `dy/dx = sqrt(2 / pi) / erfcx(-x / sqrt(2))`.
+    ///
+    /// >>> ferrograd.special.log_ndtr(ferrograd.tensor([-30.0, 0.0]))
+    /// tensor([-454.3213,   -0.6931])
+    unary LogNdtr, log_ndtr, "SpecialLogNdtrBackward0", Rule::Float, ["special.log_ndtr(Tensor input)"]
+}
+impl Unary for LogNdtr {
+    fn forward<L: Real>(x: L) -> L {
+        let (half, z) = (L::constant(0.5), x * L::constant(FRAC_1_SQRT_2));
+        let above = (z.erfc() * -half).log1p();
+        L::select(x.lt(L::constant(-1.0)), ((-z).erfcx() * half).log() - z * z, above)
+    }
+    fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
+        g * (L::constant(SLOPE * FRAC_1_SQRT_2) / (x * L::constant(-FRAC_1_SQRT_2)).erfcx())
     }
 }
 

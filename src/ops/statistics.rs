@@ -77,7 +77,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.0, 2.0, 3.0, 4.0]).var()
     /// tensor(1.6667)
-    function Reduced(Floats -> Kept), ["var(Tensor self, bool unbiased)", "var(Tensor self, int[]? dim=None, *, Number? correction=1, bool keepdim=False)", "var(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
+    function Reduced(Floats -> Like), ["var(Tensor self, bool unbiased)", "var(Tensor self, int[]? dim=None, *, Number? correction=1, bool keepdim=False)", "var(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
     |n, a| {
         let (dims, correction, keepdim) = arguments(n, a)?;
         Ok(var(a.tensor(0)?, dims, correction, keepdim)?.into())
@@ -112,7 +112,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.0, 2.0, 3.0, 4.0]).std()
     /// tensor(1.2910)
-    function Reduced(Floats -> Kept), ["std(Tensor self, bool unbiased)", "std(Tensor self, int[]? dim=None, *, Number? correction=1, bool keepdim=False)", "std(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
+    function Reduced(Floats -> Like), ["std(Tensor self, bool unbiased)", "std(Tensor self, int[]? dim=None, *, Number? correction=1, bool keepdim=False)", "std(Tensor self, int[]? dim, bool unbiased=True, bool keepdim=False)"],
     |n, a| {
         let (dims, correction, keepdim) = arguments(n, a)?;
         Ok(std(a.tensor(0)?, dims, correction, keepdim)?.into())
@@ -150,7 +150,7 @@ operation! {
     ///
     /// >>> ferrograd.var_mean(ferrograd.tensor([1.0, 2.0, 3.0]))
     /// (tensor(1.), tensor(2.))
-    function Reduced(Floats -> Kept), ["var_mean(Tensor input, bool unbiased) -> (Tensor, Tensor)", "var_mean(Tensor input, int[]? dim=None, *, Number? correction=1, bool keepdim=False) -> (Tensor, Tensor)", "var_mean(Tensor input, int[]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)"],
+    function Reduced(Floats -> Like), ["var_mean(Tensor input, bool unbiased) -> (Tensor, Tensor)", "var_mean(Tensor input, int[]? dim=None, *, Number? correction=1, bool keepdim=False) -> (Tensor, Tensor)", "var_mean(Tensor input, int[]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)"],
     |n, a| {
         let (dims, correction, keepdim) = arguments(n, a)?;
         Ok(spread_and_mean("var_mean", a.tensor(0)?, dims, correction, keepdim)?.into())
@@ -162,7 +162,7 @@ operation! {
     ///
     /// >>> ferrograd.std_mean(ferrograd.tensor([1.0, 2.0, 3.0]))
     /// (tensor(1.), tensor(2.))
-    function Reduced(Floats -> Kept), ["std_mean(Tensor input, bool unbiased) -> (Tensor, Tensor)", "std_mean(Tensor input, int[]? dim=None, *, Number? correction=1, bool keepdim=False) -> (Tensor, Tensor)", "std_mean(Tensor input, int[]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)"],
+    function Reduced(Floats -> Like), ["std_mean(Tensor input, bool unbiased) -> (Tensor, Tensor)", "std_mean(Tensor input, int[]? dim=None, *, Number? correction=1, bool keepdim=False) -> (Tensor, Tensor)", "std_mean(Tensor input, int[]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)"],
     |n, a| {
         let (dims, correction, keepdim) = arguments(n, a)?;
         Ok(spread_and_mean("std_mean", a.tensor(0)?, dims, correction, keepdim)?.into())

@@ -108,7 +108,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]]).mean()
     /// tensor(2.5000)
-    function Reduced(Floats -> Kept), ["mean(Tensor self, *, DType? dtype=None)", "mean(Tensor self, int[]? dim, bool keepdim=False, *, DType? dtype=None)"],
+    function Reduced(Floats -> Like), ["mean(Tensor self, *, DType? dtype=None)", "mean(Tensor self, int[]? dim, bool keepdim=False, *, DType? dtype=None)"],
     |n, a| Ok(match n {
         0 => mean(a.tensor(0)?, &[], false, a.dtype(1)?)?,
         _ => averaged(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?, "MeanBackward1")?,
@@ -198,7 +198,7 @@ operation! {
     ///
     /// >>> ferrograd.tensor([1.0, float("nan"), 2.0]).nanmean()
     /// tensor(1.5000)
-    function Reduced(Floats -> Kept), ["nanmean(Tensor self, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
+    function Reduced(Floats -> Like), ["nanmean(Tensor self, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
         Ok(nanmean(a.tensor(0)?, a.ints(1)?, a.bool(2)?, a.dtype(3)?)?.into())
     }
 }

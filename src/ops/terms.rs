@@ -54,6 +54,8 @@ pub enum Takes {
 pub enum Gives {
     /// That of the operand.
     Kept,
+    /// That of the operand; a tensor that results are written into may have another.
+    Like,
     /// The one that all operands must have.
     Shared,
     /// That of the first operand, whatever the others have.
@@ -165,6 +167,22 @@ impl Operation {
         }
     }
 
+    /// True where each of so many results is written into tensors of its own dtype only; else it is cast, as far as it can be.
+    pub fn fixes_dtype(&self, results: usize) -> bool {
+        match self.kind {
+            Kind::Pointwise(spec) => match spec().rule {
+                Rule::Where => true,
+                Rule::Promote | Rule::Signed | Rule::Real | Rule::Compare => spec().arity == 1,
+                _ => false,
+            },
+            Kind::Function(terms) => match terms.gives {
+                Gives::Bool | Gives::Index | Gives::Shared | Gives::Kept | Gives::Asked => true,
+                Gives::Indexed => results > 1,
+                _ => false,
+            },
+        }
+    }
+
     /// How many tensors it takes, where any other number than one is two.
     fn tensors(&self) -> usize {
         let inside =
@@ -205,7 +223,7 @@ fn dtypes(terms: Terms, tensors: usize) -> String {
     let gives = match terms.gives {
         Gives::Promoted if tensors > 1 => promoted.into(),
         Gives::Shared if tensors > 1 => ", one for all, kept".into(),
-        Gives::Kept | Gives::Promoted | Gives::Shared => ", kept".into(),
+        Gives::Kept | Gives::Like | Gives::Promoted | Gives::Shared => ", kept".into(),
         Gives::First => "; the result has the first one's".into(),
         Gives::Float => format!("{promoted}; {whole} give the default float"),
         Gives::Sum => format!("; {whole} give int64"),
@@ -300,9 +318,33 @@ fn wrapped(text: &str) -> String {
     lines
 }
 
+/// The example of a view, with the function that copies in the place of the method.
+fn copied(example: &str, name: &str) -> String {
+    let method = format!(".{name}(");
+    let lines = example.lines().map(|line| match line.strip_prefix(">>> ").and_then(|l| l.split_once(&method)) {
+        Some(("ferrograd", rest)) => format!(">>> ferrograd.{name}_copy({rest}"),
+        Some((x, rest)) => {
+            let comma = if rest.starts_with(')') { "" } else { ", " };
+            format!(">>> ferrograd.{name}_copy({x}{comma}{rest}")
+        }
+        None => line.to_string(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Where an operation comes from: a block, or the operation of a name.
+pub(super) enum Made<'a> {
+    /// A block.
+    Written,
+    /// It writes into its first operand.
+    InPlace(&'a str),
+    /// It gives copies of views.
+    Copy(&'a str),
+}
+
 /// The docstring of an operation: the prose of its block, what it takes, gives and raises, and the example. An operation that
-/// writes into its first operand has the documentation of the one it is made of, whose name is given.
-pub(super) fn docstring(operation: &Operation, in_place_of: Option<&str>) -> String {
+/// is made of another has the documentation of that one.
+pub(super) fn docstring(operation: &Operation, made: Made) -> String {
     let parts = Parts::of(operation.doc);
     let (terms, tensors) = (operation.terms(), operation.tensors());
     let point = |text: &str| text.trim_end_matches('.').to_string();
@@ -310,7 +352,10 @@ pub(super) fn docstring(operation: &Operation, in_place_of: Option<&str>) -> Str
     let mut shape = parts.shapes.as_deref().map_or_else(|| shapes(terms, tensors).into(), point);
     let mut dtype = if noted.is_empty() { dtypes(terms, tensors) } else { point(&noted) };
     let mut text = String::new();
-    if let Some(name) = in_place_of {
+    if let Made::Copy(name) = made {
+        text = format!("`{name}` as a copy, in row-major order.\n\n");
+    }
+    if let Made::InPlace(name) = made {
         text = format!("`{name}` in place.\n\n");
         dtype = format!("those of `{name}`; the tensor keeps its own");
         if terms.shapes != Shapes::View {
@@ -321,5 +366,9 @@ pub(super) fn docstring(operation: &Operation, in_place_of: Option<&str>) -> Str
     text.push_str(&wrapped(&format!("Shapes: {shape}.")));
     text.push_str(&wrapped(&format!("Dtypes: {dtype}.")));
     text.push_str(&wrapped(&format!("Raises: {}.", raises(operation, &parts, &noted))));
-    format!("{text}\n{}\n", parts.example)
+    let example = match made {
+        Made::Copy(name) => copied(&parts.example, name),
+        _ => parts.example,
+    };
+    format!("{text}\n{example}\n")
 }

@@ -97,7 +97,7 @@ unsafe fn run(
     };
     let (signature, mut values) = bind(entry, &Given { receiver, positional: &positional, named: &named })?;
     if let Some(out) = &out {
-        out::take_dtype(&entry.signatures[signature], &mut values, out);
+        out::take_dtype(operation, &entry.signatures[signature], &mut values, out);
         out::refuse_gradients(operation.name, &values, out)?;
     }
     let call = || operation.run(signature, &Arguments { op: operation.name, values: &values });
@@ -105,7 +105,7 @@ unsafe fn run(
     let output = profiler::called(operation.name, &values, run)?;
     let class = entry.signatures[signature].names_results.then_some(operation.name);
     if let Some(out) = out {
-        return out::fill(operation.name, &out, output, class);
+        return out::fill(operation, &out, output, class);
     }
     if let (Output::Instead(new), [Value::Tensor(old), ..]) = (&output, &values[..]) {
         let object = tensor::wrap(py, old.clone())?;

@@ -11,7 +11,8 @@ use super::signature::{Kind, Signature};
 use super::tensor::PyTensor;
 use crate::graph::forward;
 use crate::graph::mode::is_grad_enabled;
-use crate::ops::{Output, Value, copy, inplace};
+use crate::ops::terms::Gives;
+use crate::ops::{Operation, Output, Value, copy, inplace};
 use crate::tensor::Tensor;
 
 /// The tensors that `out` names: one, or as many as there are results.
@@ -52,8 +53,9 @@ pub fn refuse_gradients(op: &str, values: &[Value], out: &Bound<'_, PyAny>) -> P
 }
 
 /// What is made of sizes and numbers is made in the dtype of `out`, where none is given.
-pub fn take_dtype(signature: &Signature, values: &mut [Value], out: &Bound<'_, PyAny>) {
-    let makes_all = !values.iter().any(|v| matches!(v, Value::Tensor(_) | Value::Tensors(_)));
+pub fn take_dtype(operation: &Operation, signature: &Signature, values: &mut [Value], out: &Bound<'_, PyAny>) {
+    let is_of_tensors = values.iter().any(|v| matches!(v, Value::Tensor(_) | Value::Tensors(_)));
+    let makes_all = !is_of_tensors || operation.terms().gives == Gives::Asked;
     let Some(target) = out.cast::<PyTensor>().ok().filter(|_| makes_all) else { return };
     for (parameter, value) in signature.parameters.iter().zip(values) {
         if parameter.kind == Kind::DType && matches!(value, Value::None) {
@@ -63,7 +65,8 @@ pub fn take_dtype(signature: &Signature, values: &mut [Value], out: &Bound<'_, P
 }
 
 /// Writes the results into `out` and gives it back: for several results as they would have been returned.
-pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output, class: Option<&str>) -> PyResult<Py<PyAny>> {
+pub fn fill(operation: &Operation, out: &Bound<'_, PyAny>, output: Output, class: Option<&str>) -> PyResult<Py<PyAny>> {
+    let op = operation.name;
     let targets = targets(op, out)?;
     let values = match &output {
         Output::Tensor(t) | Output::Instead(t) => std::slice::from_ref(t),
@@ -78,6 +81,11 @@ pub fn fill(op: &'static str, out: &Bound<'_, PyAny>, output: Output, class: Opt
             return Err(PyNotImplementedError::new_err(format!(
                 "Trying to use forward AD with {op} that does not support it because it is an out= function"
             )));
+        }
+        let (wanted, given) = (value.dtype(), target.get().get().dtype());
+        if wanted != given && operation.fixes_dtype(values.len()) {
+            let what = format!("{op}: Expected out tensor to have dtype {wanted}, but got {given} instead");
+            return Err(PyRuntimeError::new_err(what));
         }
         write(op, target, value)?;
     }

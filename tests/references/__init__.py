@@ -48,7 +48,11 @@ def _numpys(name):
 
 
 def reference(name):
-    """The function of an operation; None where there is none."""
+    """The function of an operation; None where there is none. Copies of views have those of the views."""
+    view = name.removesuffix("_copy")
+    if view != name and name not in REFERENCE and view in TABLE:
+        shown = reference(view)
+        return lambda input, **named: shown(self=input, **named)
     return REFERENCE.get(name) or _numpys(name)
 
 

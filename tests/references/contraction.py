@@ -113,6 +113,21 @@ def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False,
     return weights / np.where(total == 0, 1, total) @ value
 
 
+def widens(equation, operands):
+    """Whether integers are summed in int64: those of one operand, or of one of two whose product is no sum."""
+    terms, arrow, result = equation.replace(" ", "").partition("->")
+    if len(operands) > 2 or "..." in terms:
+        return False
+    result = result if arrow else [letter for letter in terms if terms.count(letter) == 1]
+    letters = [{letter for letter, n in zip(term, x.shape) if n != 1} - set(result) for term, x in zip(terms.split(","), operands)]
+    return bool(letters[0]) if len(operands) == 1 else bool(letters[0] ^ letters[1]) and not letters[0] & letters[1]
+
+
+def einsum(equation, operands):
+    found = np.einsum(equation, *operands)
+    return found.astype("int64") if found.dtype.kind in "iu" and widens(equation, operands) else found
+
+
 REFERENCE = {
     "addbmm": lambda self, batch1, batch2, beta=1, alpha=1: plus(self, (batch1 @ batch2).sum(0), beta, alpha),
     "addmm": lambda self, mat1, mat2, beta=1, alpha=1: plus(self, mat1 @ mat2, beta, alpha),
@@ -126,7 +141,7 @@ REFERENCE = {
     "linalg.cross": lambda input, other, dim=-1: cross(input, other, dim),
     "cross": cross,
     "dist": lambda self, other, p=2: vector_norm(self - other, p),
-    "einsum": lambda equation, operands: np.einsum(equation, *operands),
+    "einsum": einsum,
     "kron": lambda self, other: np.kron(self, other),
     "nn.linear": linear,
     "linalg.matrix_norm": matrix_norm,

@@ -43,8 +43,43 @@ def like(a, value, dtype, size=None):
     return np.full(a.shape if size is None else size, value).astype(dtype or a.dtype)
 
 
+def weighted(length, periodic, dtype, weight):
+    """A window of these weights of places from 0 to 1."""
+    places = np.arange(length, dtype=np.longdouble) / max(length if periodic else length - 1, 1)
+    return (weight(places) if length > 1 else np.ones(length)).astype(dtype or "float32")
+
+
+def turns(x):
+    return np.cos(2 * np.pi * np.longdouble(x))
+
+
+def hann(window_length, periodic=True, dtype=None):
+    return weighted(window_length, periodic, dtype, lambda x: 0.5 - 0.5 * turns(x))
+
+
+def hamming(window_length, periodic=True, alpha=0.54, beta=0.46, dtype=None):
+    return weighted(window_length, periodic, dtype, lambda x: alpha - beta * turns(x))
+
+
+def blackman(window_length, periodic=True, dtype=None):
+    return weighted(window_length, periodic, dtype, lambda x: 0.42 - 0.5 * turns(x) + 0.08 * turns(2 * x))
+
+
+def bartlett(window_length, periodic=True, dtype=None):
+    return weighted(window_length, periodic, dtype, lambda x: 1 - np.abs(2 * x - 1))
+
+
+def kaiser(window_length, periodic=True, beta=12.0, dtype=None):
+    return weighted(window_length, periodic, dtype, lambda x: np.i0(np.float64(beta * np.sqrt(np.maximum(1 - (2 * x - 1) ** 2, 0)))) / np.i0(beta))
+
+
 REFERENCE = {
     "arange": arange,
+    "bartlett_window": bartlett,
+    "blackman_window": blackman,
+    "hamming_window": hamming,
+    "hann_window": hann,
+    "kaiser_window": kaiser,
     "empty": lambda size, dtype=None: full(size, 0.0, dtype),
     "empty_like": lambda input, dtype=None: like(input, 0, dtype),
     "eye": lambda n, m=None, dtype=None: np.eye(n, m, dtype=dtype or "float32"),

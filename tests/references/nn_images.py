@@ -62,9 +62,12 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
     if mode == "area":
         return windows(input, adaptive(sizes, size), lambda part, *_: part.mean(-1))
     found = input
-    for d in range(n):
+    for d in reversed(range(n)):
         m = matrix(sizes[d], size[d], factors[d], mode, align_corners, antialias)
         found = np.moveaxis(np.tensordot(m, found, (1, 2 + d)), 0, 2 + d)
+        if input.dtype.kind in "iu":
+            # Images of bytes are rounded after each dimension.
+            found = np.clip(np.floor(found + 0.5), 0, 255)
     return found.astype(input.dtype) if input.dtype.kind in "iu" else found
 
 

@@ -63,10 +63,34 @@ def local_response_norm(input, size, alpha=0.0001, beta=0.75, k=1.0):
     for c in range(input.shape[1]):
         first = c - size // 2
         total[:, c] = (input[:, max(0, first) : max(0, first + size)] ** 2).sum(1)
-    return input / (k + np.longdouble(alpha) * total / size) ** np.longdouble(beta)
+    mean = total / size if input.dtype.kind == "f" else total // size
+    return input / (k + np.longdouble(alpha) * mean) ** np.longdouble(beta)
+
+
+def statistics(x, dims, eps, keepdims=False):
+    """The mean and the inverse deviation."""
+    return x.mean(dims, keepdims=keepdims), 1 / np.sqrt(x.var(dims, keepdims=keepdims) + np.longdouble(eps))
+
+
+def native_layer_norm(input, normalized_shape, weight, bias, eps):
+    return layer_norm(input, normalized_shape, weight, bias, eps), *statistics(input, last(input, normalized_shape), eps, True)
+
+
+def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
+    grouped = input.reshape(N, group, -1 if input.size else 0)
+    return group_norm(input, group, weight, bias, eps), *statistics(grouped, 2, eps)
+
+
+def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+    y = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    beside = tuple(d for d in range(input.ndim) if d != 1)
+    return y, *(statistics(input, beside, eps) if training else (input[:0, 0].reshape(-1)[:0],) * 2)
 
 
 REFERENCE = {
+    "native_batch_norm": native_batch_norm,
+    "native_group_norm": native_group_norm,
+    "native_layer_norm": native_layer_norm,
     "nn.batch_norm": batch_norm,
     "nn.group_norm": group_norm,
     "nn.instance_norm": instance_norm,

@@ -1,6 +1,7 @@
 """What is element by element, but chosen by its arguments or made of other operations."""
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -75,11 +76,26 @@ def mvlgamma(self, p):
     return p * (p - 1) / 4 * np.log(np.pi) + np.vectorize(lgamma, otypes=[float])(x).sum(-1)
 
 
+@partial(np.vectorize, otypes=[np.longdouble])
+def _igamma(a, x):
+    """The power series in `x`, whose terms are all positive."""
+    a, x = np.longdouble(a), np.longdouble(x)
+    if not (a >= 0 and x >= 0) or a == x == 0:
+        return np.longdouble(np.nan)
+    if a == 0 or x == 0:
+        return np.longdouble(a == 0)
+    steps = x / (a + np.arange(1, 400 + int(4 * x), dtype=np.longdouble))
+    return np.exp(a * np.log(x) - x - np.longdouble(math.lgamma(a + 1))) * (1 + np.cumprod(steps).sum())
+
+
 REFERENCE = {
     "bitwise_not": lambda self: ~self,
     "clamp": clamp,
     "float_power": lambda self, exponent: np.float_power(self, exponent).astype("float64"),
     "nn.glu": glu,
+    "frexp": lambda self: tuple(part.astype(kind) for part, kind in zip(np.frexp(self), (self.dtype, "int32"))),
+    "igamma": lambda self, other: _igamma(self, other),
+    "igammac": lambda self, other: 1 - _igamma(self, other),
     "isin": lambda elements, test_elements, assume_unique=False, invert=False: np.isin(elements, test_elements, invert=invert),
     "conj": lambda self: self,
     "conj_physical": lambda self: self,

@@ -221,6 +221,8 @@ REFERENCE = {
     "constant_pad_nd": lambda self, pad, value=0: globals()["pad"](self, pad, "constant", value),
     "contiguous": lambda self, memory_format=None: self,
     "diag_embed": diag_embed,
+    "linalg.diagonal": lambda A, offset=0, dim1=-2, dim2=-1: A.diagonal(offset, dim1, dim2),
+    "linalg.vander": lambda x, N=None: np.cumprod(np.stack([x * 0 + 1] + [x] * ((N or x.shape[-1]) - 1), -1), -1),
     "diagonal_scatter": lambda self, src, offset=0, dim1=0, dim2=1: written(self, src, lambda a: a.diagonal(offset, dim1, dim2)),
     "expand": lambda self, size, implicit=False: np.broadcast_to(self, sizes(self.shape, size)),
     "expand_as": lambda self, other: np.broadcast_to(self, other.shape),

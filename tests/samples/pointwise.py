@@ -19,6 +19,42 @@ def _each(function):
     return of_arrays
 
 
+def _bessel(x: float, order: int) -> float:
+    """The modified Bessel function of the first kind, scaled: by its power series, or by the asymptotic one."""
+    if abs(x) <= 30:
+        series = ((x / 2) ** (2 * k + order) / (math.factorial(k) * math.factorial(k + order)) for k in range(80))
+        return math.copysign(math.fsum(series) * math.exp(-abs(x)), x if order else 1)
+    term = total = 1.0
+    for k in range(1, 25):
+        term *= ((2 * k - 1) ** 2 - 4 * order**2) / (8 * k * abs(x))
+        total += term
+    return math.copysign(total / math.sqrt(2 * math.pi) / math.sqrt(abs(x)), x if order else 1)
+
+
+def _unscaled(x: float, order: int) -> float:
+    scaled = _bessel(x, order)
+    if abs(x) > 1400:
+        return math.copysign(math.inf, scaled)
+    half = math.exp(abs(x) / 2)
+    return half * scaled * half
+
+
+def _erfcx(x: float) -> float:
+    """By the error function near zero, else by the continued fraction."""
+    if x < 2:
+        return math.inf if x < -26.6 else math.exp(x * x) * math.erfc(x)
+    value = x
+    for k in range(200, 0, -1):
+        value = x + k / 2 / value
+    return 1 / value / math.sqrt(math.pi)
+
+
+def _log_ndtr(x: float) -> float:
+    if x < -1:
+        return math.log(_erfcx(-x / math.sqrt(2)) / 2) - x * x / 2 if x > -1e150 else -math.inf
+    return math.log1p(-math.erfc(x / math.sqrt(2)) / 2)
+
+
 def _digamma(x: float) -> float:
     """By the recurrence up to 50 and Stirling's series, below zero by reflection."""
     if x == 0:
@@ -90,6 +126,15 @@ NUMPY = {
     "lgamma": _each(_lgamma),
     "angle": lambda x: np.where(np.isnan(x), x, np.where(x < 0, np.pi, 0)).astype(x.dtype),
     "digamma": _each(_digamma),
+    "i0": _each(lambda x: _unscaled(x, 0)),
+    "i0e": _each(lambda x: _bessel(x, 0)),
+    "i1": _each(lambda x: _unscaled(x, 1)),
+    "i1e": _each(lambda x: _bessel(x, 1)),
+    "erfcx": _each(_erfcx),
+    "ndtr": _each(lambda x: math.erfc(-x / math.sqrt(2)) / 2),
+    "log_ndtr": _each(_log_ndtr),
+    "xlog1py": lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log1p(b)),
+    "entr": lambda x: np.where(x < 0, -np.inf, np.where(x == 0, 0, -x * np.log(x))).astype(x.dtype),
     "ceil": np.ceil,
     "round": np.round,
     "frac": lambda x: x - np.trunc(x),
@@ -116,11 +161,17 @@ NUMPY = {
 #: Functions that are chosen by their arguments, as calls on a tensor of shape (3, 4).
 FUNCTIONS = {
     "zeta": lambda x: fg.special.zeta(3.0, x * x + 0.5),
+    "igamma": lambda x: fg.igamma(1.5 + 0 * x.detach(), x * x + 0.5),
+    "igammac": lambda x: fg.igammac(1.5 + 0 * x.detach(), x * x + 0.5),
+    "frexp": lambda x: x.frexp()[0] ** 2,
     "polygamma": lambda x: (x * x + 0.5).polygamma(2),
     "nan_to_num": lambda x: x.nan_to_num() ** 2,
     "float_power": lambda x: (x * x + 0.5).float_power(1.5),
     "positive": lambda x: x.positive() ** 2,
 }
 #: What the in-place forms take beside the tensor.
-ARGUMENTS = {"polygamma": (1,), "float_power": (1.5,), "mvlgamma": (lambda x: x.abs() + 2, 2)}
+GAMMA = (lambda x: x.abs() + 0.5, fg.tensor([[0.5, 1.5], [2.5, 3.0]], dtype=fg.float64))
+ARGUMENTS = {"igamma": GAMMA, "igammac": GAMMA, "polygamma": (1,), "float_power": (1.5,), "mvlgamma": (lambda x: x.abs() + 2, 2)}
+#: The gradient of the first argument is not known.
+PREPARED = dict.fromkeys(("igamma", "igammac"), lambda a, x: (a.detach() * 0 + 1.5, x))
 WITHOUT_DERIVATIVE = {"signbit", "isin"}

@@ -96,7 +96,8 @@ FUNCTIONS = {
 #: Functions without a derivative: indices, truths, tensors from nothing, and the in-place forms.
 WITHOUT_DERIVATIVE = {
     "nonzero", "argwhere", "tril_indices", "triu_indices", "new_zeros", "new_ones", "new_empty", "new_full",
-    "new_empty_strided", "empty_strided", "empty_permuted", "range", "logspace",
+    "new_empty_strided", "empty_strided", "empty_permuted", "range", "logspace", "hann_window", "hamming_window",
+    "blackman_window", "bartlett_window", "kaiser_window",
     "nonzero_static", "scalar_tensor",
 }
 

@@ -57,7 +57,7 @@ FUNCTIONS = {
     "nn.max_unpool1d": lambda x: F.max_unpool1d(x[:2, :2], fg.tensor([[1, 2], [0, 3]]), 2) ** 2,
     "nn.max_unpool2d": lambda x: F.max_unpool2d(x[:2, :2][None], _INDEX, 2) ** 2,
     "nn.max_unpool3d": lambda x: F.max_unpool3d(x[:2, :2][None, None], _INDEX[None] * 3, 2) ** 2,
-    "nn.interpolate": lambda x: F.interpolate(image(x), (3, 2), mode="bicubic") ** 2 + F.interpolate(image(x), (3, 2), mode="nearest") ** 2,
+    "nn.interpolate": lambda x: F.interpolate(x[None], 5, mode="linear").sum() * F.interpolate(image(x), (3, 2), mode="bicubic") ** 2 + F.interpolate(image(x), (3, 2), mode="nearest") ** 2,
     "nn.upsample": lambda x: F.upsample(x[None], 5, mode="linear") ** 2,
     "nn.upsample_nearest": lambda x: F.upsample_nearest(x[None], 5) ** 2,
     "nn.upsample_bilinear": lambda x: F.upsample_bilinear(image(x), 3) ** 2,

@@ -39,5 +39,5 @@ macro_rules! widened {
 }
 widened! {
     tan() asin() acos() atan() sinh() cosh() asinh() acosh() atanh() log2() log10() exp2() erf() erfc() erfinv() lgamma()
-    digamma() atan2(other) hypot(other) zeta(other)
+    digamma() erfcx() i0e() i1e() atan2(other) hypot(other) zeta(other) igamma(other) igammac(other)
 }

@@ -8,7 +8,9 @@ pub mod trigonometric;
 
 pub use super::division::{floor_divide_f64 as floor_divide, remainder_f64 as remainder};
 pub use super::neighbours::{copysign_f64 as copysign, nextafter_f64 as nextafter};
-pub use super::special::{acos, asin, atan, atan2, digamma, erf, erfc, erfinv, hypot, lgamma, tan, zeta};
+pub use super::special::{
+    acos, asin, atan, atan2, digamma, erf, erfc, erfcx, erfinv, hypot, i0e, i1e, igamma, igammac, lgamma, tan, zeta,
+};
 pub use exponential::{exp, expm1, sigmoid, tanh};
 pub use hyperbolic::{acosh, asinh, atanh, cosh, exp2, log2, log10, sinh};
 pub use logarithm::{log, log1p};

@@ -11,9 +11,11 @@
 //! digits, for the relative error of the whole function, with the coefficients rounded from the lowest order up and the
 //! rest fitted again after each.
 
+mod bessel;
 mod division;
 pub mod f32;
 pub mod f64;
+mod incomplete;
 mod neighbours;
 mod special;
 

@@ -3,6 +3,7 @@
 
 use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 
+use super::{bessel, incomplete};
 use crate::kernels::vector::Vector;
 
 macro_rules! lanes {
@@ -44,6 +45,12 @@ lanes! {
     lgamma = libm::lgamma;
     /// Derivative of the logarithm of the gamma function.
     digamma = psi;
+    /// `e^(x^2) (1 - erf x)`.
+    erfcx = bessel::scaled_erfc;
+    /// Modified Bessel function of the first kind of order 0, times `e^-|x|`.
+    i0e = bessel::bessel_0;
+    /// Modified Bessel function of the first kind of order 1, times `e^-|x|`.
+    i1e = bessel::bessel_1;
 }
 
 lanes_of_two! {
@@ -53,6 +60,10 @@ lanes_of_two! {
     hypot = libm::hypot;
     /// Hurwitz's zeta function of `x` and `other`.
     zeta = hurwitz;
+    /// Lower regularized incomplete gamma function of `x` and `other`.
+    igamma = incomplete::lower;
+    /// Upper regularized incomplete gamma function of `x` and `other`.
+    igammac = incomplete::upper;
 }
 
 /// The inverse of `erf`: Winitzki's approximation (2008) and three steps of Halley's method, each of which triples the

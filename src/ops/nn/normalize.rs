@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::ops::arithmetic::{add, div, mul, pow, sub};
 use crate::ops::registry::operation;
-use crate::ops::{cast, copy, exponential, inplace, join, sum, view};
+use crate::ops::{cast, copy, exponential, inplace, join, scaled, sum, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -102,10 +102,39 @@ pub fn layer_norm(
     bias: Option<&Tensor>,
     eps: f64,
 ) -> Result<Tensor> {
-    let dims = last_dims("layer_norm", x, sizes, &[("weight", weight), ("bias", bias)])?;
+    by_layer("layer_norm", x, sizes, weight, bias, eps).map(|found| found.0)
+}
+
+/// [`layer_norm`], and what was normalised by.
+fn by_layer(
+    op: &'static str,
+    x: &Tensor,
+    sizes: &[isize],
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<(Tensor, Standardized)> {
+    let dims = last_dims(op, x, sizes, &[("weight", weight), ("bias", bias)])?;
     let wide = cast::to(x, wide(x.dtype()))?;
-    let y = standardized("NativeLayerNormBackward0", &wide, &dims, eps)?.value;
-    cast::to(&scaled(y, weight, bias)?, x.dtype())
+    let found = standardized("NativeLayerNormBackward0", &wide, &dims, eps)?;
+    Ok((cast::to(&scaled(found.value.clone(), weight, bias)?, x.dtype())?, found))
+}
+
+operation! {
+    /// [`layer_norm`], and the mean and the inverse deviation `1 / sqrt(v + eps)` that it normalised by, without history.
+    ///
+    /// Shapes: the first is that of the input; the others have size 1 in the last dimensions.
+    /// Raises: RuntimeError for sizes that do not fit.
+    ///
+    /// >>> ferrograd.native_layer_norm(ferrograd.tensor([[1.0, 2.0, 3.0]]), (3,), None, None, 1e-5)[1]
+    /// tensor([[2.]])
+    function Noted(Floats -> First), ["native_layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, Number eps) -> (Tensor, Tensor, Tensor)"],
+    |_, a| {
+        let (x, weight, bias) = (a.tensor(0)?, a.maybe_tensor(2)?, a.maybe_tensor(3)?);
+        let (y, found) = by_layer(a.op, x, a.ints(1)?, weight, bias, a.float(4)?)?;
+        let [mean, inverse] = found.statistics(x.dtype())?;
+        Ok([y, mean, inverse].into())
+    }
 }
 
 operation! {
@@ -151,17 +180,63 @@ operation! {
         if groups > 0 && x.numel() > 0 && elements * channels == groups as usize {
             return refused(a.op, format!("Expected more than 1 value per channel when training, got input size {:?}", x.shape()));
         }
-        if groups <= 0 || channels % groups as usize != 0 {
-            return invalid(a.op, format!("Expected number of channels in input to be divisible by num_groups, but got input of shape {:?} and num_groups={groups}", x.shape()));
+        Ok(by_group(a.op, x, groups, weight, bias, a.float(4)?)?.0.into())
+    }
+}
+
+/// Normalisation over the channels of each group, and what was normalised by.
+fn by_group(
+    op: &'static str,
+    x: &Tensor,
+    groups: isize,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<(Tensor, Standardized)> {
+    let channels = x.shape()[1];
+    if groups <= 0 || channels % groups as usize != 0 {
+        return invalid(
+            op,
+            format!(
+                "Expected number of channels in input to be divisible by num_groups, but got input of shape {:?} and num_groups={groups}",
+                x.shape()
+            ),
+        );
+    }
+    check_channels(op, channels, &[("weight", weight), ("bias", bias)])?;
+    check_float(op, x)?;
+    let wide = cast::to(x, wide(x.dtype()))?;
+    let length = channels / groups as usize * x.shape()[2..].iter().product::<usize>();
+    let shape = [x.shape()[0] as isize, groups, length as isize];
+    let found = standardized("NativeGroupNormBackward0", &view::reshape(&wide, &shape)?, &[2], eps)?;
+    let y = view::reshape(&found.value, &view::signed(x.shape()))?;
+    let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
+    Ok((cast::to(&scaled(y, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())?, found))
+}
+
+operation! {
+    /// [`group_norm`] of an input of `N` examples, `C` channels and `HxW` elements in each, and the mean and the inverse deviation
+    /// `1 / sqrt(v + eps)` of each group, without history.
+    ///
+    /// Shapes: `(N, C, ...), (C,), (C,) -> (N, C, ...), (N, G), (N, G)`.
+    /// Raises: RuntimeError for sizes that do not fit.
+    ///
+    /// >>> x = ferrograd.tensor([[1.0, 3.0, 10.0, 30.0]])
+    /// >>> ferrograd.native_group_norm(x, None, None, 1, 4, 1, 2, 1e-5)[1]
+    /// tensor([[ 2., 20.]])
+    function Noted(Floats -> First), ["native_group_norm(Tensor input, Tensor? weight, Tensor? bias, int N, int C, int HxW, int group, Number eps) -> (Tensor, Tensor, Tensor)"],
+    |_, a| {
+        let (x, weight, bias, groups) = (a.tensor(0)?, a.maybe_tensor(1)?, a.maybe_tensor(2)?, a.int(6)?);
+        let (n, channels) = (a.int(3)?, a.int(4)?);
+        let sizes = [n, channels, a.int(5)?];
+        let fits = x.rank() >= 2 && view::signed(x.shape())[..2] == sizes[..2] && x.numel() as isize == sizes.iter().product::<isize>();
+        if !fits {
+            return invalid(a.op, format!("Expected an input of N={n}, C={channels} and HxW={}, but got shape {:?}", sizes[2], x.shape()));
         }
-        check_channels(a.op, channels, &[("weight", weight), ("bias", bias)])?;
-        check_float(a.op, x)?;
-        let wide = cast::to(x, wide(x.dtype()))?;
-        let shape = [x.shape()[0] as isize, groups, (channels / groups as usize * x.shape()[2..].iter().product::<usize>()) as isize];
-        let y = standardized("NativeGroupNormBackward0", &view::reshape(&wide, &shape)?, &[2], a.float(4)?)?.value;
-        let y = view::reshape(&y, &view::signed(x.shape()))?;
-        let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
-        Ok(cast::to(&scaled(y, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())?.into())
+        let (y, found) = by_group(a.op, x, groups, weight, bias, a.float(7)?)?;
+        let [mean, inverse] = found.statistics(x.dtype())?;
+        let each = |t: &Tensor| view::reshape(t, &[n, groups]);
+        Ok([y, each(&mean)?, each(&inverse)?].into())
     }
 }
 
@@ -239,9 +314,35 @@ operation! {
         let x = a.tensor(0)?;
         let [mean, variance, weight, bias] = [1, 2, 3, 4].map(|n| a.maybe_tensor(n));
         let running = Running { mean: mean?, variance: variance?, momentum: a.float(6)? };
-        Ok(batch_norm(a.op, x, &running, weight?, bias?, a.bool(5)?, a.float(7)?)?.into())
+        Ok(batch_norm(a.op, x, &running, weight?, bias?, a.bool(5)?, a.float(7)?)?.0.into())
     }
 }
+
+operation! {
+    /// [`batch_norm`], and the mean and the inverse deviation `1 / sqrt(v + eps)` of each channel of the batch, without history;
+    /// without `training` these are empty.
+    ///
+    /// Shapes: `(N, C, ...), (C,), (C,), (C,), (C,) -> (N, C, ...), (C,), (C,)`.
+    /// Raises: RuntimeError for sizes that do not fit; ValueError where a channel has one element.
+    ///
+    /// >>> x = ferrograd.tensor([[1.0, 10.0], [3.0, 30.0]])
+    /// >>> ferrograd.native_batch_norm(x, None, None, None, None, True, 0.1, 1e-5)[1]
+    /// tensor([ 2., 20.])
+    function Noted(Floats -> First), ["native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, Number momentum, Number eps) -> (Tensor, Tensor, Tensor)"],
+    |_, a| {
+        let x = a.tensor(0)?;
+        let [weight, bias, mean, variance] = [1, 2, 3, 4].map(|n| a.maybe_tensor(n));
+        let running = Running { mean: mean?, variance: variance?, momentum: a.float(6)? };
+        let (y, found) = batch_norm(a.op, x, &running, weight?, bias?, a.bool(5)?, a.float(7)?)?;
+        let Some(found) = found else {
+            return Ok([y, Tensor::zeros(&[0], x.dtype())?, Tensor::zeros(&[0], x.dtype())?].into());
+        };
+        let [mean, inverse] = found.statistics(x.dtype())?;
+        Ok([y, view::reshape(&mean, &[-1])?, view::reshape(&inverse, &[-1])?].into())
+    }
+}
+
+/// The result, and what it was normalised by where that are statistics of the batch.
 
 fn batch_norm(
     op: &'static str,
@@ -251,9 +352,9 @@ fn batch_norm(
     bias: Option<&Tensor>,
     training: bool,
     eps: f64,
-) -> Result<Tensor> {
+) -> Result<(Tensor, Option<Standardized>)> {
     if x.rank() == 1 && x.numel() == 0 {
-        return copy::clone(x);
+        return Ok((copy::clone(x)?, None));
     }
     if x.rank() < 2 {
         return Err(Error::Rank { op, expected: "at least two dimensions", shape: x.shape().to_vec() });
@@ -270,17 +371,17 @@ fn batch_norm(
     check_channels(op, channels, &all)?;
     check_float(op, x)?;
     let wide = cast::to(x, wide(x.dtype()))?;
-    let y = match (training, running.mean, running.variance) {
+    let (y, found) = match (training, running.mean, running.variance) {
         (true, ..) => {
             let found = standardized("NativeBatchNormBackward0", &wide, &beside_channels(x), eps)?;
             running.update(&found, n as f64, &|t| view::reshape(t, &[channels as isize]))?;
-            found.value
+            (found.value.clone(), Some(found))
         }
-        (false, Some(mean), Some(variance)) => by_given(&wide, mean, variance, eps)?,
+        (false, Some(mean), Some(variance)) => (by_given(&wide, mean, variance, eps)?, None),
         _ => return invalid(op, "Expected running_mean and running_var to be defined when training=False".into()),
     };
     let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
-    cast::to(&scaled(y, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())
+    Ok((cast::to(&scaled(y, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())?, found))
 }
 
 operation! {
@@ -302,7 +403,7 @@ operation! {
         let running = Running { mean: mean?, variance: variance?, momentum: a.float(6)? };
         let (weight, bias, eps) = (weight?, bias?, a.float(7)?);
         if !a.bool(5)? {
-            return Ok(batch_norm(a.op, x, &running, weight, bias, false, eps)?.into());
+            return Ok(batch_norm(a.op, x, &running, weight, bias, false, eps)?.0.into());
         }
         if x.rank() < 2 {
             return Err(Error::Rank { op: a.op, expected: "at least two dimensions", shape: x.shape().to_vec() });
@@ -329,7 +430,7 @@ operation! {
 
 operation! {
     /// `x / (k + alpha mean(x^2))^beta`, where the mean is over `size` neighbouring channels, the second dimension, with zeros
-    /// beyond the ends.
+    /// beyond the ends. Means of integers are rounded towards zero.
     ///
     /// Raises: ValueError for fewer than three dimensions.
     ///
@@ -338,13 +439,15 @@ operation! {
     /// >>> ferrograd.nn.functional.local_response_norm(ferrograd.ones(1, 2, 2), 2, alpha=1.0)
     /// tensor([[[0.7378, 0.7378],
     ///          [0.5946, 0.5946]]])
-    function Noted(Floats -> Kept), ["nn.local_response_norm(Tensor input, int size, Number alpha=0.0001, Number beta=0.75, Number k=1.0)"],
+    function Noted(Averaged -> Float), ["nn.local_response_norm(Tensor input, int size, Number alpha=0.0001, Number beta=0.75, Number k=1.0)"],
     |_, a| {
         let (x, size) = (a.tensor(0)?, a.int(1)?);
         if x.rank() < 3 {
             return refused(a.op, format!("Expected 3D or higher dimensionality input (got {} dimensions)", x.rank()));
         }
-        check_float(a.op, x)?;
+        if x.dtype() != DType::I64 {
+            check_float(a.op, x)?;
+        }
         if size < 1 {
             return invalid(a.op, format!("size must be positive, got {size}"));
         }
@@ -357,7 +460,12 @@ operation! {
             Tensor::zeros(&shape, x.dtype())
         };
         let padded = join::cat(&[zeros(size / 2)?, mul(x, x)?, zeros((size - 1) / 2)?], 1)?;
-        let mean = sum::mean(&view::unfold(&padded, 1, size, 1)?, &[-1], false, None)?;
+        let windows = view::unfold(&padded, 1, size, 1)?;
+        // Means of integers are integers, as those that windows are pooled by.
+        let mean = match x.dtype() {
+            DType::I64 => scaled::cut_quotient((&sum::sum(&windows, &[-1], false, None)?).into(), (size as i64).into())?,
+            _ => sum::mean(&windows, &[-1], false, None)?,
+        };
         let divisor = pow(&add(&mul(&mean, a.float(2)?)?, a.float(4)?)?, a.float(3)?)?;
         Ok(div(x, &divisor)?.into())
     }

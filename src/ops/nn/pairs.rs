@@ -19,7 +19,7 @@ operation! {
     ///
     /// >>> ferrograd.nn.functional.normalize(ferrograd.tensor([[3.0, 4.0]]))
     /// tensor([[0.6000, 0.8000]])
-    function Same(Floats -> Kept), ["nn.normalize(Tensor input, Number p=2.0, int[] dim=(1,), Number eps=1e-12)"], |_, a| {
+    function Same(Floats -> Like), ["nn.normalize(Tensor input, Number p=2.0, int[] dim=(1,), Number eps=1e-12)"], |_, a| {
         let dims = if a.is_none(2) { &[1][..] } else { a.ints(2)? };
         Ok(normalize(a.tensor(0)?, a.float(1)?, dims, a.float(3)?)?.into())
     }

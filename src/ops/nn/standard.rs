@@ -22,6 +22,17 @@ pub(super) struct Standardized {
     pub value: Tensor,
     pub mean: Tensor,
     pub variance: Tensor,
+    pub eps: f64,
+}
+
+impl Standardized {
+    /// The mean and the inverse deviation in a dtype, without history.
+    pub fn statistics(&self, dtype: DType) -> Result<[Tensor; 2]> {
+        unrecorded(|| {
+            let inverse = exponential::rsqrt(&add(&self.variance, self.eps)?)?;
+            Ok([cast::to(&self.mean.detach(), dtype)?, cast::to(&inverse, dtype)?])
+        })
+    }
 }
 
 /// `(x - m) r` with the mean `m` over dimensions and `r = 1 / sqrt(variance + eps)`. The dimensions count from the front.
@@ -31,7 +42,7 @@ pub(super) fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: 
     if let Some(moved) = batch::reduction(node, x, dims, true, |x, dims, _| standardized(node, x, dims, eps)) {
         let (found, level) = moved?;
         let out = |t: Tensor| Tensor::batched(&t, level);
-        return Ok(Standardized { value: out(found.value), mean: out(found.mean), variance: out(found.variance) });
+        return Ok(Standardized { value: out(found.value), mean: out(found.mean), variance: out(found.variance), eps });
     }
     let plan = Plan::new("normalisation", x, dims, true)?;
     let (found, inverse) = unrecorded(|| {
@@ -41,7 +52,7 @@ pub(super) fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: 
         let [variance, mean] = moments(&plan, x, 0.0)?;
         let inverse = exponential::rsqrt(&cast::to(&add(&variance, eps)?, x.dtype())?)?;
         let value = mul(&sub(&ordered(x, dims)?, &cast::to(&mean, x.dtype())?)?, &inverse)?;
-        Ok((Standardized { value, mean, variance }, inverse))
+        Ok((Standardized { value, mean, variance, eps }, inverse))
     })?;
     let value = &found.value;
     let keep = [Keep::Result(0, value), Keep::Result(1, &inverse)];
@@ -114,7 +125,7 @@ fn by_rows(plan: &Plan, x: &Tensor, eps: f64) -> Result<Option<(Standardized, Te
             forward::<f32>(&x, &value, &inverse, moments, (n, eps));
         }
     }
-    Ok(Some((Standardized { value, mean, variance }, inverse)))
+    Ok(Some((Standardized { value, mean, variance, eps }, inverse)))
 }
 
 /// Runs the kernel.

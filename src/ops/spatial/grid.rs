@@ -96,7 +96,12 @@ fn taps(mode: Mode, axis: Axis, place: &Tensor) -> Result<Vec<Tap>> {
         Ok(Tap { index, inside, weight })
     };
     if mode == Mode::Nearest {
-        return Ok(vec![tap(&rounding::round(&axis.within(&place.detach())?)?, None)?]);
+        // The gradient of the grid is zero everywhere, and not none.
+        let weight = match place.requires_grad() {
+            true => Some(compare::where_(&Tensor::ones(place.shape(), DType::Bool)?, 1.0, place)?),
+            false => None,
+        };
+        return Ok(vec![tap(&rounding::round(&axis.within(&place.detach())?)?, weight)?]);
     }
     if mode == Mode::Linear {
         let place = axis.within(place)?;

@@ -86,6 +86,8 @@ struct Resize {
     corners: bool,
     /// Whether places are computed in float32, as those of narrow elements are.
     single: bool,
+    /// Whether the results are bytes.
+    bytes: bool,
 }
 
 impl Resize {
@@ -113,13 +115,13 @@ impl Resize {
     }
 
     fn matrix(&self, mode: Mode, antialias: bool) -> Matrix {
-        let rows = (0..self.to).map(|i| match mode {
+        let row = |i: usize| match mode {
             _ if antialias => self.filtered(i, mode),
             Mode::Linear => self.linear(i),
             Mode::Cubic => self.cubic(i),
             exact => self.nearest(i, exact == Mode::NearestExact),
-        });
-        Matrix::new(self.from, rows)
+        };
+        Matrix::new(self.from, (0..self.to).map(|i| if self.bytes { merged(row(i)) } else { row(i) }))
     }
 
     fn nearest(&self, i: usize, exact: bool) -> Vec<(usize, f64)> {
@@ -162,6 +164,18 @@ impl Resize {
         let share = |at: usize| if total == 0.0 { weight(at) } else { weight(at) / total };
         (start..end).map(|at| (at, share(at))).collect()
     }
+}
+
+/// A row with one entry for each element: weights are rounded once.
+fn merged(row: Vec<(usize, f64)>) -> Vec<(usize, f64)> {
+    let mut all: Vec<(usize, f64)> = Vec::with_capacity(row.len());
+    for (at, weight) in row {
+        match all.last_mut() {
+            Some((last, sum)) if *last == at => *sum += weight,
+            _ => all.push((at, weight)),
+        }
+    }
+    all
 }
 
 /// The cubic convolution kernel.
@@ -240,8 +254,8 @@ fn interpolate(a: &Arguments, wanted: &Wanted) -> Result<Tensor> {
             format!("input and output sizes should be greater than 0, but got {:?} and {sizes:?}", &x.shape()[2..]);
         return Err(Error::Invalid { op, what });
     }
-    let takes =
-        x.dtype().is_floating_point() || x.dtype() == DType::U8 && matches!(mode, Mode::Nearest | Mode::NearestExact);
+    let takes_bytes = matches!(mode, Mode::Nearest | Mode::NearestExact) || spatial == 2 && mode != Mode::Area;
+    let takes = x.dtype().is_floating_point() || x.dtype() == DType::U8 && takes_bytes;
     if !takes {
         return Err(Error::NotImplemented { op, what: format!("{}: convert to a float dtype first; this", x.dtype()) });
     }
@@ -256,13 +270,15 @@ fn interpolate(a: &Arguments, wanted: &Wanted) -> Result<Tensor> {
     }
     super::check_room(op, &sizes.iter().map(|&s| s as usize).collect::<SmallVec<[usize; 3]>>())?;
     let mut map = Map::default();
+    let bytes = x.dtype() == DType::U8 && matches!(mode, Mode::Linear | Mode::Cubic);
     for d in 0..spatial {
         let resize = Resize {
             from: x.shape()[2 + d],
             to: sizes[d] as usize,
             factor: factors[d],
             corners: wanted.corners == Some(true),
-            single: x.dtype() != DType::F64,
+            single: x.dtype() != DType::F64 && !bytes,
+            bytes,
         };
         map.parts.push((spatial - d, resize.matrix(mode, wanted.antialias)));
     }
@@ -285,10 +301,11 @@ operation! {
     ///
     /// Elements are thought of as areas; with `align_corners` as points, of which the outermost stay where they are. The
     /// step is 1 / `scale_factor` where that is given, unless `recompute_scale_factor`, and else the quotient of the sizes.
-    /// `antialias` widens the filters of 'bilinear' and 'bicubic' where the result is smaller.
+    /// `antialias` widens the filters of 'bilinear' and 'bicubic' where the result is smaller. Images of uint8 are rounded
+    /// to uint8 after each dimension.
     ///
     /// Shapes: `(N, C, L) -> (N, C, K)`, `(N, C, H, W) -> (N, C, P, Q)` or `(N, C, D, H, W) -> (N, C, O, P, Q)`.
-    /// Dtypes: floating-point, kept; uint8 too for the modes of nearest elements.
+    /// Dtypes: floating-point, kept; uint8 too for the modes of nearest elements and for images.
     /// Raises: ValueError for arguments that do not go together; NotImplementedError for other dtypes and numbers of
     /// dimensions; RuntimeError for sizes that are not positive.
     ///
@@ -308,7 +325,7 @@ operation! {
     /// `interpolate` under its older name.
     ///
     /// Shapes: `(N, C, L) -> (N, C, K)`, `(N, C, H, W) -> (N, C, P, Q)` or `(N, C, D, H, W) -> (N, C, O, P, Q)`.
-    /// Dtypes: floating-point, kept; uint8 too for the modes of nearest elements.
+    /// Dtypes: floating-point, kept; uint8 too for the modes of nearest elements and for images.
     ///
     /// >>> ferrograd.nn.functional.upsample(ferrograd.tensor([[[1.0, 2.0]]]), scale_factor=2)
     /// tensor([[[1., 1., 2., 2.]]])
@@ -335,10 +352,11 @@ operation! {
     /// `interpolate` with mode 'bilinear' and `align_corners`.
     ///
     /// Shapes: `(N, C, H, W) -> (N, C, P, Q)`.
+    /// Dtypes: floating-point and uint8, kept.
     ///
     /// >>> ferrograd.nn.functional.upsample_bilinear(ferrograd.tensor([[[[1.0, 2.0]]]]), (1, 3))
     /// tensor([[[[1.0000, 1.5000, 2.0000]]]])
-    function Noted(Floats -> Kept), ["nn.upsample_bilinear(Tensor input, int[]? size=None, Number[]? scale_factor=None)"], |_, a| {
+    function Noted(Noted -> Noted), ["nn.upsample_bilinear(Tensor input, int[]? size=None, Number[]? scale_factor=None)"], |_, a| {
         Ok(interpolate(a, &Wanted { mode: "bilinear", corners: Some(true), recompute: None, antialias: false })?.into())
     }
 }

@@ -38,6 +38,27 @@ impl Map {
         self.before.is_none() && self.after.is_none() && self.parts.iter().all(|(_, m)| m.picks())
     }
 
+    /// The numbers of images of bytes: rows before columns, each pass rounded to bytes.
+    pub fn bytes(&self, op: &'static str, x: &Tensor) -> Result<Tensor> {
+        let mut y = copy::to_contiguous(&x.detach())?;
+        let mut order: Vec<&(usize, Matrix)> = self.parts.iter().filter(|(_, m)| m.rows() != m.columns()).collect();
+        order.sort_by_key(|(d, _)| *d);
+        for (dim, matrix) in order {
+            let mut shape = y.layout().shape.clone();
+            let at = shape.len() - dim;
+            shape[at] = matrix.rows();
+            let inner = shape[at + 1..].iter().product();
+            let next = Tensor::uninitialized(op, &shape, DType::U8)?;
+            let access = Access::lock([(&**y.storage(), false)]);
+            // SAFETY: both are contiguous tensors of bytes, `y` is locked and `next` new.
+            let (from, to) = unsafe { (y.elements::<u8>(), next.elements_mut::<u8>()) };
+            mix::mix_bytes(matrix, from, to, inner);
+            drop(access);
+            y = next;
+        }
+        Ok(y)
+    }
+
     /// The numbers, without history.
     pub fn numbers(&self, op: &'static str, x: &Tensor) -> Result<Tensor> {
         let dtype = x.dtype();
@@ -100,7 +121,10 @@ pub(super) fn apply(op: &'static str, names: [&'static str; 2], map: &Arc<Map>, 
     if let Some(y) = batch::unary(x, |x| apply(op, names, map, x)) {
         return y;
     }
-    let y = unrecorded(|| map.numbers(op, x))?;
+    let y = unrecorded(|| match x.dtype() {
+        DType::U8 if !map.picks() => map.bytes(op, x),
+        _ => map.numbers(op, x),
+    })?;
     let map = map.clone();
     link_linear(names[0], x, &y, move |g| apply(op, [names[1], names[0]], &Arc::new(map.transposed()), g))?;
     Ok(y)

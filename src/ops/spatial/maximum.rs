@@ -308,8 +308,10 @@ operation! {
 fn starts(sample: f64, size: usize, count: usize, kernel: usize, single: bool) -> Vec<usize> {
     let rounded = |x: f64| if single { x as f32 as f64 } else { x };
     let alpha = rounded((size - kernel) as f64 / (count - 1).max(1) as f64);
-    let at = |i: usize| rounded(rounded(i as f64 + sample) * alpha) as usize;
-    let mut all: Vec<usize> = (0..count - 1).map(|i| at(i) - at(0)).collect();
+    // Samples may be negative: what is cut off is the fraction, on either side of zero.
+    let at = |i: usize| rounded(rounded(i as f64 + sample) * alpha) as isize;
+    let start = |i: usize| (at(i) - at(0)).clamp(0, (size - kernel) as isize) as usize;
+    let mut all: Vec<usize> = (0..count - 1).map(start).collect();
     all.push(size - kernel);
     all
 }

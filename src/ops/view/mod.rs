@@ -185,7 +185,7 @@ operation! {
     ///
     /// Shapes: any of as many elements as `size`, which the result has.
     ///
-    /// >>> ferrograd.arange(6).view(3, 2)
+    /// >>> ferrograd.arange(6).view((3, 2))
     /// tensor([[0, 1],
     ///         [2, 3],
     ///         [4, 5]])
@@ -377,7 +377,7 @@ operation! {
     ///
     /// Shapes: any that broadcasts to `size`, which the result has.
     ///
-    /// >>> ferrograd.tensor([[1], [2]]).expand(2, 3)
+    /// >>> ferrograd.tensor([[1], [2]]).expand((2, 3))
     /// tensor([[1, 1, 1],
     ///         [2, 2, 2]])
     function View(Any -> Kept), ["Tensor.expand(Tensor self, int[] size, *, bool implicit=False)"], |_, a| {

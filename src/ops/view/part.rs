@@ -169,6 +169,18 @@ operation! {
     }
 }
 
+operation! {
+    /// [`diagonal`] of the last two dimensions.
+    ///
+    /// Shapes: any of at least two dimensions; `dim1` and `dim2` give one that is the last.
+    ///
+    /// >>> ferrograd.linalg.diagonal(ferrograd.tensor([[1, 2], [3, 4]]))
+    /// tensor([1, 4])
+    function View(Any -> Kept), ["linalg.diagonal(Tensor A, *, int offset=0, int dim1=-2, int dim2=-1)"], |_, a| {
+        Ok(diagonal(a.tensor(0)?, a.int(1)?, a.int(2)?, a.int(3)?)?.into())
+    }
+}
+
 /// The diagonal of two dimensions.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ operation! {
     /// Shapes: any; the same sizes in the order of `dims`.
     /// Raises: IndexError for dimensions that there are not; RuntimeError for another number of them.
     ///
-    /// >>> ferrograd.zeros(2, 3, 4).permute(2, 0, 1).shape
+    /// >>> ferrograd.zeros(2, 3, 4).permute((2, 0, 1)).shape
     /// torch.Size([4, 2, 3])
     function View(Any -> Kept), ["permute(Tensor self, int[] dims)"], |_, a| Ok(permute(a.tensor(0)?, a.ints(1)?)?.into())
 }

@@ -48,11 +48,12 @@ macro_rules! specials {
 specials! {
     tan 1.5 false; asin 1.5 false; acos 1.5 false; atan 1.5 false; sinh 1.5 false; cosh 1.5 false; asinh 1.5 false;
     acosh 1.5 false; atanh 1.5 false; log2 1.5 false; log10 1.5 false; exp2 1.5 false; erf 1.5 false; erfc 1.5 false;
-    erfinv 3.0 false; lgamma 4.0 true; digamma 8.0 true;
+    erfinv 3.0 false; lgamma 4.0 true; digamma 8.0 true; erfcx 6.0 false;
+    i0e 8.0 false; i1e 8.0 false;
 }
 
 /// Functions of two numbers, which have tests of their own.
-const OF_TWO: [&str; 5] = ["atan2", "hypot", "zeta", "copysign", "nextafter"];
+const OF_TWO: [&str; 7] = ["atan2", "hypot", "zeta", "igamma", "igammac", "copysign", "nextafter"];
 
 #[test]
 fn every_function_has_a_bound() {
@@ -126,6 +127,20 @@ fn zeta_is_right() {
     }
     println!("zeta: {worst:?}");
     assert!(worst.0 < 4e-15, "{worst:?}");
+}
+
+/// `(a, x, P(a, x), Q(a, x))`
+const IGAMMA: &[(f64, f64, f64, f64)] = &include!("igamma_cases.in");
+
+#[test]
+fn incomplete_gamma_functions_are_right() {
+    for &(a, x, below, above) in IGAMMA {
+        let found = [double::igamma(Vector([a]), Vector([x])).0[0], double::igammac(Vector([a]), Vector([x])).0[0]];
+        for (found, exact) in found.into_iter().zip([below, above]) {
+            let error = (found - exact).abs() / exact.max(0.01);
+            assert!(error < 2e-14, "({a}, {x}): {found:e}, not {exact:e}");
+        }
+    }
 }
 
 #[test]

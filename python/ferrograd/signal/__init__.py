@@ -1,0 +1,5 @@
+"""Functions for signals."""
+
+from . import windows
+
+__all__ = ["windows"]

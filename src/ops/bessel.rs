@@ -1,0 +1,93 @@
+//! Modified Bessel functions of the first kind. Those scaled by `exp(-|x|)`, which do not overflow, are what the others are
+//! made of.
+
+use super::formula::{Rule, Unary};
+use super::registry::operation;
+use crate::kernels::lane::Real;
+
+/// `e^|x|` times a scaled function: in two halves, as the exponential overflows before the product does. Where they do too,
+/// the function is infinite, though it may vanish when it is scaled.
+#[inline(always)]
+fn unscaled<L: Real>(x: L, scaled: L) -> L {
+    let half = (x.abs() * L::constant(0.5)).exp();
+    L::select(half.eq(L::constant(f64::INFINITY)), half.copysign(scaled), half * scaled * half)
+}
+
+/// `y` with the sign of `x`, zero where that is zero.
+#[inline(always)]
+fn signed<L: Real>(x: L, y: L) -> L {
+    let zero = L::constant(0.0);
+    L::select(x.eq(zero), x, L::select(x.lt(zero), -y, y))
+}
+
+/// The derivative of a function of order 1 from that of order 0 less what is divided by `x`: a half at zero.
+#[inline(always)]
+fn beside_zero<L: Real>(x: L, elsewhere: L) -> L {
+    L::select(x.eq(L::constant(0.0)), L::constant(0.5), elsewhere)
+}
+
+operation! {
+    /// Modified Bessel function of the first kind of order 0, element by element: `y = I0(x)`, the sum of
+    /// `(x / 2)^(2k) / (k!)^2` over `k = 0, 1, ...`; `dy/dx = I1(x)`.
+    ///
+    /// >>> ferrograd.i0(ferrograd.tensor([0.0, 1.0]))
+    /// tensor([1.0000, 1.2661])
+    unary I0, i0, "I0Backward0", Rule::Float, ["i0(Tensor self)"; also "special.i0"]
+}
+impl Unary for I0 {
+    fn forward<L: Real>(x: L) -> L {
+        unscaled(x, x.i0e())
+    }
+    fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
+        g * unscaled(x, x.i1e())
+    }
+}
+
+operation! {
+    /// `e^-|x| I0(x)`, element by element: `dy/dx = e^-|x| I1(x) - sign(x) y`.
+    ///
+    /// >>> ferrograd.special.i0e(ferrograd.tensor([0.0, 1.0]))
+    /// tensor([1.0000, 0.4658])
+    unary I0e, i0e, "SpecialI0EBackward0", Rule::Float, ["special.i0e(Tensor input)"]
+}
+impl Unary for I0e {
+    fn forward<L: Real>(x: L) -> L {
+        x.i0e()
+    }
+    fn derivative<L: Real>(g: L, x: L, y: L) -> L {
+        g * (x.i1e() - signed(x, y))
+    }
+}
+
+operation! {
+    /// Modified Bessel function of the first kind of order 1, element by element: `y = I1(x)`, the derivative of `I0`;
+    /// `dy/dx = I0(x) - I1(x) / x`.
+    ///
+    /// >>> ferrograd.special.i1(ferrograd.tensor([0.0, 1.0]))
+    /// tensor([0.0000, 0.5652])
+    unary I1, i1, "SpecialI1Backward0", Rule::Float, ["special.i1(Tensor input)"]
+}
+impl Unary for I1 {
+    fn forward<L: Real>(x: L) -> L {
+        unscaled(x, x.i1e())
+    }
+    fn derivative<L: Real>(g: L, x: L, y: L) -> L {
+        g * beside_zero(x, unscaled(x, x.i0e()) - y / x)
+    }
+}
+
+operation! {
+    /// `e^-|x| I1(x)`, element by element: `dy/dx = e^-|x| I0(x) - y (sign(x) + 1 / x)`.
+    ///
+    /// >>> ferrograd.special.i1e(ferrograd.tensor([0.0, 1.0]))
+    /// tensor([0.0000, 0.2079])
+    unary I1e, i1e, "SpecialI1EBackward0", Rule::Float, ["special.i1e(Tensor input)"]
+}
+impl Unary for I1e {
+    fn forward<L: Real>(x: L) -> L {
+        x.i1e()
+    }
+    fn derivative<L: Real>(g: L, x: L, y: L) -> L {
+        g * beside_zero(x, x.i0e() - signed(x, y) - y / x)
+    }
+}
