@@ -1,5 +1,6 @@
 //! The loops behind a program's instructions: one operation over a block of elements, for each dtype and tier.
 
+use super::careful::{self, careful_loop, zeta_loop};
 use super::dispatch::{Tier, tiered};
 use super::element::Compute;
 use super::expr::OpCode;
@@ -93,10 +94,12 @@ macro_rules! call {
     };
 }
 
-/// The step of a function of real numbers; sine and cosine have loops of their own.
+/// The step of a function of real numbers; some have loops of their own.
 macro_rules! real_step {
     (Sin, $($rest:tt)*) => {};
     (Cos, $($rest:tt)*) => {};
+    (Tan, $($rest:tt)*) => {};
+    (Zeta, $($rest:tt)*) => {};
     ($Name:ident, $name:ident, $($other:ident)?) => {
         struct $Name;
         impl<L: Real> Step<L> for $Name {
@@ -110,12 +113,18 @@ macro_rules! real_step {
     };
 }
 
-macro_rules! real_loop {
+macro_rules! loop_of {
     (Sin, $T:ident, $tier:ident) => {
         sine_loop::<$T, 0>($tier)
     };
     (Cos, $T:ident, $tier:ident) => {
         sine_loop::<$T, 1>($tier)
+    };
+    (Tan, $T:ident, $tier:ident) => {
+        careful_loop::<$T, careful::Tangent>($tier)
+    };
+    (Zeta, $T:ident, $tier:ident) => {
+        zeta_loop::<$T>($tier)
     };
     ($Name:ident, $T:ident, $tier:ident) => {
         step_loop::<$T, $Name>($tier)
@@ -129,7 +138,7 @@ macro_rules! real_steps {
         /// The loop of a function of real numbers.
         fn function_loop<T: RealCompute>(function: Function, tier: Tier) -> Loop<T> {
             match function {
-                $(Function::$Name => real_loop!($Name, T, tier),)*
+                $(Function::$Name => loop_of!($Name, T, tier),)*
             }
         }
     };
@@ -220,9 +229,13 @@ fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
     })
 }
 
-fn real_only_loop<T: RealCompute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
+/// The loop of an instruction that only real numbers have, or have another way than integers.
+fn real_loop<T: RealCompute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
     match op {
         OpCode::MulAdd => Some(step_loop::<T, MulAdd>(tier)),
+        OpCode::Fmod => Some(careful_loop::<T, careful::Fmod>(tier)),
+        OpCode::Remainder => Some(careful_loop::<T, careful::Remainder>(tier)),
+        OpCode::FloorDivide => Some(careful_loop::<T, careful::FloorDivide>(tier)),
         OpCode::Function(function) => Some(function_loop(function, tier)),
         _ => None,
     }
@@ -244,7 +257,7 @@ macro_rules! reals {
     ($($t:ident),*) => {$(
         impl Run for $t {
             fn instruction(op: OpCode, tier: Tier) -> Option<Loop<Self>> {
-                shared_loop(op, tier).or_else(|| real_only_loop(op, tier))
+                real_loop(op, tier).or_else(|| shared_loop(op, tier))
             }
             const JOINS: bool = true;
             fn joined(join: Join, tier: Tier) -> Option<Loop<Self>> {

@@ -1,5 +1,6 @@
 //! Loops over slices and numbers. Nothing here knows a tensor, a graph or Python.
 
+mod careful;
 pub mod convert;
 pub mod convolve;
 pub mod dispatch;

@@ -1,14 +1,15 @@
 //! The loops of sine and cosine, and of both at once: what they share is most of the work.
 
+use super::careful::{Careful, FloorDivide, Fmod, Remainder, Tangent, ZetaCompute};
 use super::dispatch::tiered;
 use super::element::Compute;
 use super::lane::{Lane, Real};
 use super::math;
 
 /// A compute type with the functions of real numbers.
-pub(super) trait RealCompute: Compute<V: Real, One: Real> {
-    /// True where the sine needs care for this one argument.
-    fn is_far(self) -> bool;
+pub(super) trait RealCompute:
+    ZetaCompute + Compute<V: Real, One: Real> + Careful<Tangent> + Careful<Fmod> + Careful<Remainder> + Careful<FloorDivide>
+{
     /// The sine so many quarter turns on, of an argument that is not far.
     fn near_sine(self, turn: u32) -> Self;
 }
@@ -16,10 +17,6 @@ pub(super) trait RealCompute: Compute<V: Real, One: Real> {
 macro_rules! real_computes {
     ($($t:ident),*) => {$(
         impl RealCompute for $t {
-            #[inline(always)]
-            fn is_far(self) -> bool {
-                math::$t::trigonometric::is_far(self)
-            }
             #[inline(always)]
             fn near_sine(self, turn: u32) -> $t {
                 math::$t::trigonometric::near_sine(self, turn)
@@ -52,13 +49,13 @@ unsafe fn sine<T: RealCompute, const TURN: usize>(
     }
 }
 
-/// True where some element is far.
+/// True where some element is far: an angle that needs care for the tangent does for the sine.
 #[inline(always)]
 unsafe fn has_far<T: RealCompute>(a: *const T, n: usize) -> bool {
     let mut has_far = false;
     for i in 0..n {
         // SAFETY: the caller vouches for the block.
-        has_far |= unsafe { *a.add(i) }.is_far();
+        has_far |= Careful::<Tangent>::is_far(unsafe { *a.add(i) }, T::from_f64(0.0));
     }
     has_far
 }

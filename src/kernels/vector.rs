@@ -341,7 +341,7 @@ macro_rules! float_lanes {
             #[inline(always)]
             fn round(self) -> Self { self.map(<$t>::round_ties_even) }
             #[inline(always)]
-            fn fmod(self, other: Self) -> Self { self.zip(other, |a, b| a % b) }
+            fn fmod(self, other: Self) -> Self { math::$t::fmod(self, other) }
             #[inline(always)]
             fn gcd(self, other: Self) -> Self {
                 self.zip(other, |a, b| {

@@ -67,7 +67,9 @@ pub(super) fn pays(program: &Program) -> bool {
 fn goes_by_vectors(op: OpCode) -> bool {
     use Function::*;
     match op {
-        OpCode::Function(function) => matches!(function, Sqrt | Exp | Log | Expm1 | Log1p | Tanh | Sigmoid | Copysign),
+        OpCode::Function(function) => {
+            matches!(function, Sqrt | Exp | Log | Expm1 | Log1p | Tanh | Sigmoid | Copysign | Erf | Erfc)
+        }
         OpCode::Pow | OpCode::FloorDivide | OpCode::Remainder | OpCode::Fmod | OpCode::Gcd => false,
         OpCode::ShiftLeft | OpCode::ShiftRight => false,
         _ => true,

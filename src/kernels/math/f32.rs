@@ -1,16 +1,24 @@
 //! Functions of float32 vectors, within 1 ULP.
 
+mod angles;
+mod error;
 mod exponential;
+mod hyperbolic;
 mod logarithm;
 mod power;
 pub mod trigonometric;
+mod wide;
 
-pub use super::division::{floor_divide_f32 as floor_divide, remainder_f32 as remainder};
+pub use super::division::of_f32 as division;
 pub use super::neighbours::{copysign_f32 as copysign, nextafter_f32 as nextafter};
-pub use exponential::{exp, expm1, sigmoid, tanh};
-pub use logarithm::{log, log1p};
-pub use power::pow;
-pub use trigonometric::{cos, sin};
+pub use angles::{acos, asin, atan, atan2};
+pub use division::{floor_divide, fmod, remainder};
+pub use error::{erf, erfc, erfinv};
+pub use exponential::{exp, exp2, expm1, sigmoid, tanh};
+pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh};
+pub use logarithm::{log, log1p, log2, log10};
+pub use power::{hypot, pow};
+pub use trigonometric::{cos, sin, tan};
 
 use crate::kernels::vector::Vector;
 
@@ -37,7 +45,28 @@ macro_rules! widened {
         }
     )*};
 }
-widened! {
-    tan() asin() acos() atan() sinh() cosh() asinh() acosh() atanh() log2() log10() exp2() erf() erfc() erfinv() lgamma()
-    digamma() erfcx() i0e() i1e() atan2(other) hypot(other) zeta(other) igamma(other) igammac(other)
+widened! { lgamma() digamma() erfcx() i0e() i1e() igamma(other) igammac(other) }
+
+/// Hurwitz's zeta function of a small whole exponent and `q > 0`, in float64 with as many terms as float32 asks for.
+#[inline(always)]
+pub fn zeta_of<const S: usize>(q: f32) -> f32 {
+    super::special::of_whole::<S, 6>(q.into()) as f32
+}
+
+/// The exponent as a number, where it is one that [`zeta_of`] is meant for.
+#[inline(always)]
+pub fn whole(s: f32) -> usize {
+    super::special::whole(s.into())
+}
+
+/// Hurwitz's zeta function of `x` and `other`.
+#[inline(always)]
+pub fn zeta<const N: usize>(x: V<N>, other: V<N>) -> V<N> {
+    x.zip(other, |s, q| match whole(s) {
+        2 if q > 0.0 => zeta_of::<2>(q),
+        3 if q > 0.0 => zeta_of::<3>(q),
+        4 if q > 0.0 => zeta_of::<4>(q),
+        5 if q > 0.0 => zeta_of::<5>(q),
+        _ => super::f64::zeta(Vector([f64::from(s)]), Vector([f64::from(q)])).0[0] as f32,
+    })
 }

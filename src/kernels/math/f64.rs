@@ -1,21 +1,26 @@
 //! Functions of float64 vectors, within 1.5 ULP.
 
+mod angles;
+mod error;
 mod exponential;
+mod gamma;
 mod hyperbolic;
 mod logarithm;
 mod power;
 pub mod trigonometric;
 
-pub use super::division::{floor_divide_f64 as floor_divide, remainder_f64 as remainder};
+pub use super::division::of_f64 as division;
 pub use super::neighbours::{copysign_f64 as copysign, nextafter_f64 as nextafter};
-pub use super::special::{
-    acos, asin, atan, atan2, digamma, erf, erfc, erfcx, erfinv, hypot, i0e, i1e, igamma, igammac, lgamma, tan, zeta,
-};
+pub use super::special::{erfcx, i0e, i1e, igamma, igammac, lgamma, whole, zeta, zeta_of};
+pub use angles::{acos, asin, atan, atan2};
+pub use division::{floor_divide, fmod, remainder};
+pub use error::{erf, erfc, erfinv};
 pub use exponential::{exp, expm1, sigmoid, tanh};
+pub use gamma::digamma;
 pub use hyperbolic::{acosh, asinh, atanh, cosh, exp2, log2, log10, sinh};
 pub use logarithm::{log, log1p};
-pub use power::pow;
-pub use trigonometric::{cos, sin};
+pub use power::{hypot, pow};
+pub use trigonometric::{cos, sin, tan};
 
 use crate::kernels::vector::Vector;
 

@@ -1,6 +1,7 @@
 //! Transcendental functions on vectors, with stated and tested error bounds: at most 1 ULP in float32, 1.5 in float64.
 //!
-//! What has no vector kernel goes number by number ([`special`]), in float32 as float64 rounded.
+//! `lgamma` and the zeta function of exponents that are no small whole numbers go number by number ([`special`]). What is
+//! rare, or would lose digits in float32, goes through float64 there, to as many digits as the result asks for.
 //!
 //! Only `+ - * /`, fused multiply-add, operations on bits and selects on every lane: a function gives the same bits for
 //! every width of vector and every instruction set. Each reduces its argument to a short interval, evaluates a
@@ -11,6 +12,7 @@
 //! digits, for the relative error of the whole function, with the coefficients rounded from the lowest order up and the
 //! rest fitted again after each.
 
+mod angle;
 mod bessel;
 mod division;
 pub mod f32;
@@ -42,6 +44,14 @@ fn polynomial<L: Real>(x: L, coefficients: &[core::primitive::f64]) -> L {
 fn fast_two_sum<L: Lane>(a: L, b: L) -> (L, L) {
     let sum = a + b;
     (sum, b - (sum - a))
+}
+
+/// `a + b` and what its rounding lost (Knuth 1969).
+#[inline(always)]
+fn two_sum<L: Lane>(a: L, b: L) -> (L, L) {
+    let sum = a + b;
+    let of_b = sum - a;
+    (sum, (a - (sum - of_b)) + (b - of_b))
 }
 
 /// `a * b` and what its rounding lost.

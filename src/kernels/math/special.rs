@@ -1,7 +1,4 @@
-//! Functions of float64 numbers one by one: those that no vector kernel is written for, by the crate `libm`, which gives
-//! the same bits on every machine, and special functions.
-
-use std::f64::consts::{FRAC_2_SQRT_PI, PI};
+//! Functions of float64 numbers one by one, by the crate `libm`, which gives the same bits on every machine.
 
 use super::{bessel, incomplete};
 use crate::kernels::vector::Vector;
@@ -27,24 +24,8 @@ macro_rules! lanes_of_two {
 }
 
 lanes! {
-    /// Tangent of an angle in radians.
-    tan = libm::tan;
-    /// Inverse sine.
-    asin = libm::asin;
-    /// Inverse cosine.
-    acos = libm::acos;
-    /// Inverse tangent.
-    atan = libm::atan;
-    /// Error function.
-    erf = libm::erf;
-    /// `1 - erf x`, exact for large `x`.
-    erfc = libm::erfc;
-    /// Inverse of the error function.
-    erfinv = inverse_erf;
     /// Logarithm of the absolute value of the gamma function.
     lgamma = libm::lgamma;
-    /// Derivative of the logarithm of the gamma function.
-    digamma = psi;
     /// `e^(x^2) (1 - erf x)`.
     erfcx = bessel::scaled_erfc;
     /// Modified Bessel function of the first kind of order 0, times `e^-|x|`.
@@ -54,64 +35,12 @@ lanes! {
 }
 
 lanes_of_two! {
-    /// Angle of the point `(other, x)`.
-    atan2 = libm::atan2;
-    /// `sqrt(x^2 + other^2)` without overflow.
-    hypot = libm::hypot;
     /// Hurwitz's zeta function of `x` and `other`.
     zeta = hurwitz;
     /// Lower regularized incomplete gamma function of `x` and `other`.
     igamma = incomplete::lower;
     /// Upper regularized incomplete gamma function of `x` and `other`.
     igammac = incomplete::upper;
-}
-
-/// The inverse of `erf`: Winitzki's approximation (2008) and three steps of Halley's method, each of which triples the
-/// right digits.
-fn inverse_erf(x: f64) -> f64 {
-    let a = x.abs();
-    if a.is_nan() || a >= 1.0 {
-        return if a == 1.0 { f64::INFINITY.copysign(x) } else { f64::NAN };
-    }
-    if a < 1e-9 {
-        return x / FRAC_2_SQRT_PI;
-    }
-    const SHAPE: f64 = 0.147;
-    let log = libm::log1p(-a * a);
-    let half = 2.0 / (PI * SHAPE) + 0.5 * log;
-    let mut y = ((half * half - log / SHAPE).sqrt() - half).sqrt();
-    for _ in 0..3 {
-        // The difference of two numbers that are known to all digits.
-        let off = if a < 0.5 { libm::erf(y) - a } else { (1.0 - a) - libm::erfc(y) };
-        let step = off / (FRAC_2_SQRT_PI * libm::exp(-y * y));
-        y -= step / (1.0 + y * step);
-    }
-    y.copysign(x)
-}
-
-/// The digamma function: the recurrence up to 10, then Stirling's series; reflected for negative numbers.
-fn psi(x: f64) -> f64 {
-    if x == 0.0 {
-        return f64::INFINITY.copysign(-x);
-    }
-    if x < 0.0 {
-        let off = x - x.round();
-        return if off == 0.0 || x.is_infinite() { f64::NAN } else { psi(1.0 - x) - PI / libm::tan(PI * off) };
-    }
-    if x == f64::INFINITY {
-        return x;
-    }
-    /// `B_2n / 2n`
-    const SERIES: [f64; 7] =
-        [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32760.0, 1.0 / 12.0];
-    let (mut x, mut sum) = (x, 0.0);
-    while x < 10.0 {
-        sum += 1.0 / x;
-        x += 1.0;
-    }
-    let z = 1.0 / (x * x);
-    let series = SERIES.iter().rev().fold(0.0, |s, c| (s + c) * z);
-    libm::log(x) - 0.5 / x - series - sum
 }
 
 /// The sum of `(q + k)^-s` over `k >= 0`: infinite at its poles, NaN for `s < 1` and for a power of negative numbers that
@@ -135,22 +64,79 @@ fn hurwitz(s: f64, q: f64) -> f64 {
     hurwitz_of_positive(s, q - q.floor()) + sign * left
 }
 
+/// `B_2n / (2n)!`
+const SERIES: [f64; 8] = [
+    1.0 / 12.0,
+    -1.0 / 720.0,
+    1.0 / 30240.0,
+    -1.0 / 1209600.0,
+    1.0 / 47900160.0,
+    -691.0 / 1307674368000.0,
+    1.0 / 74724249600.0,
+    -3617.0 / 10670622842880000.0,
+];
+
+/// What the sum of Euler and Maclaurin has of the whole exponent `S`: [`SERIES`] times `S (S + 1) ... (S + 2n - 2)`.
+const fn series_of<const S: usize>() -> [f64; 8] {
+    let (mut series, mut factor, mut n) = (SERIES, S as f64, 0);
+    while n < 8 {
+        series[n] *= factor;
+        let k = (S + 2 * n) as f64;
+        factor *= (k + 1.0) * (k + 2.0);
+        n += 1;
+    }
+    series
+}
+
+/// The exponent as a number, where it is one that [`of_whole`] is meant for.
+#[inline(always)]
+pub fn whole(s: f64) -> usize {
+    if s == 2.0 || s == 3.0 || s == 4.0 || s == 5.0 { s as usize } else { 0 }
+}
+
+/// Hurwitz's zeta function of a small whole exponent and `q > 0`: so many terms as one fraction, and the sum of Euler and
+/// Maclaurin for the rest. Terms that `q` has no need of are not taken.
+#[inline(always)]
+pub fn of_whole<const S: usize, const TERMS: usize>(q: f64) -> f64 {
+    let power = |w: f64| (1..S).fold(w, |p, _| p * w);
+    let (mut w, mut n, mut d) = (q, 0.0, 1.0);
+    for _ in 0..TERMS {
+        let is_low = w < TERMS as f64;
+        let p = power(w);
+        (n, d) = if is_low { (n * p + d, d * p) } else { (n, d) };
+        w = if is_low { w + 1.0 } else { w };
+    }
+    let inverse = 1.0 / w;
+    let z = inverse * inverse;
+    let series = const { series_of::<S>() }.iter().rev().fold(0.0, |sum: f64, &c| sum.mul_add(z, c));
+    let rest = inverse.mul_add(inverse.mul_add(series, 0.5), 1.0 / (S - 1) as f64);
+    n / d + (1..S).fold(rest, |p, _| p * inverse)
+}
+
+/// [`of_whole`] with as many terms as float64 asks for.
+#[inline(always)]
+pub fn zeta_of<const S: usize>(q: f64) -> f64 {
+    // Not an expression in S: such are no constants yet.
+    match S {
+        2 => of_whole::<S, 14>(q),
+        3 => of_whole::<S, 16>(q),
+        4 => of_whole::<S, 18>(q),
+        _ => of_whole::<S, 20>(q),
+    }
+}
+
 /// [`hurwitz`] for `s > 1` and `q > 0`: terms one by one until the sum of Euler and Maclaurin is exact for the rest.
 fn hurwitz_of_positive(s: f64, q: f64) -> f64 {
+    match whole(s) {
+        2 => return zeta_of::<2>(q),
+        3 => return zeta_of::<3>(q),
+        4 => return zeta_of::<4>(q),
+        5 => return zeta_of::<5>(q),
+        _ => {}
+    }
     if q == f64::INFINITY {
         return 0.0;
     }
-    /// `B_2n / (2n)!`
-    const SERIES: [f64; 8] = [
-        1.0 / 12.0,
-        -1.0 / 720.0,
-        1.0 / 30240.0,
-        -1.0 / 1209600.0,
-        1.0 / 47900160.0,
-        -691.0 / 1307674368000.0,
-        1.0 / 74724249600.0,
-        -3617.0 / 10670622842880000.0,
-    ];
     let (mut w, mut sum) = (q, 0.0);
     while w < 10.0 + 2.0 * s {
         let term = libm::pow(w, -s);

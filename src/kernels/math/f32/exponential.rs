@@ -1,4 +1,4 @@
-//! `exp`, `expm1`, `tanh` and `sigmoid`: one reduction, one polynomial.
+//! `exp`, `expm1`, `tanh` and `sigmoid`: one reduction, one polynomial; and powers of two.
 
 use super::{V, all};
 use crate::kernels::lane::{Lane, Real};
@@ -108,4 +108,31 @@ pub fn sigmoid<const N: usize>(x: V<N>) -> V<N> {
     let left_over = (-q).mul_add(d_low, (-q).mul_add(d, top)) + top_low;
     let y = left_over.mul_add(inverse, q);
     y * Vector::blend(left, a, one) * Vector::blend(left, b, one)
+}
+
+/// `(2^r - 1) / r` for `|r| <= 1/2`; the error of `2^r` is below `2^-28` of it (minimax).
+const OF_TWO: [f64; 6] = [0.6931472, 0.24022648, 0.05550359, 0.009618492, 0.0013391299, 0.00015332625];
+
+/// `2^x` as bits whose low part is `n + BIAS`, and `2^r`, where `x = n + r`.
+#[inline(always)]
+fn two_to<const N: usize, const BIAS: u32>(x: V<N>) -> (Vector<u32, N>, V<N>) {
+    let rounder = all(ROUNDER + BIAS as f32);
+    let shifted = x + rounder;
+    let r = x - (shifted - rounder);
+    (shifted.map(f32::to_bits), r.mul_add(polynomial(r, &OF_TWO), all(1.0)))
+}
+
+/// `2^x`
+#[inline(always)]
+pub fn exp2<const N: usize>(x: V<N>) -> V<N> {
+    let (biased, p) = two_to::<N, 254>(at_most(at_least(x, -151.0), 129.0));
+    let (a, b) = two_powers(biased);
+    p * a * b
+}
+
+/// `2^x` as a power of two and a factor near 1, for `-126 <= x <= 127`.
+#[inline(always)]
+pub(super) fn power_of_two_of<const N: usize>(x: V<N>) -> (V<N>, V<N>) {
+    let (biased, p) = two_to::<N, 127>(x);
+    (power_of_two(biased), p)
 }

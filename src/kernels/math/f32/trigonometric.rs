@@ -1,5 +1,6 @@
-//! `sin` and `cos`: the argument less the nearest multiple of pi/2, and two polynomials.
+//! `sin`, `cos` and `tan`: the argument less the nearest multiple of pi/2, and polynomials.
 
+use super::wide::wide;
 use super::{V, all};
 use crate::kernels::lane::{Lane, Real};
 use crate::kernels::math::{f64 as double, fast_two_sum, polynomial, two_product};
@@ -69,6 +70,37 @@ fn far_lanes<const N: usize>(x: V<N>, mut y: V<N>, turn: u32) -> V<N> {
     y
 }
 
+/// `(tan(r)/r - 1) / z` with `z = r^2`, for `|r| <= pi/4`; the error of the tangent is below `2^-29` of it (minimax).
+const TANGENT: [f64; 7] = [
+    0.33333349723666317,
+    0.1333266445627128,
+    0.05405980501283804,
+    0.02128267291838419,
+    0.010834758595581497,
+    9.065551909465666e-05,
+    0.004375812976002598,
+];
+
+/// pi/2 in two parts of float64.
+const WIDE_HALF_PI: [f64; 2] = [std::f64::consts::FRAC_PI_2, 6.123233995736766e-17];
+
+/// 1.5 * 2^52, as [`ROUNDER`] for float64.
+const WIDE_ROUNDER: f64 = 6_755_399_441_055_744.0;
+
+/// The tangent of an argument that is not far, in float64: for odd multiples of pi/2, `-1 / tan r`.
+#[inline(always)]
+pub fn near_tangent(x: f32) -> f32 {
+    let x = wide::<1>(x.into());
+    let shifted = x.mul_add(wide(std::f64::consts::FRAC_2_PI), wide(WIDE_ROUNDER));
+    let n = shifted - wide(WIDE_ROUNDER);
+    let r = (-n).mul_add(wide(WIDE_HALF_PI[1]), (-n).mul_add(wide(WIDE_HALF_PI[0]), x));
+    let z = r * r;
+    let t = (r * z).mul_add(polynomial(z, &TANGENT), r).0[0];
+    let odd = (shifted.0[0].to_bits() & 1).wrapping_neg();
+    let select = |yes: f64, no: f64| f64::from_bits(yes.to_bits() & odd | no.to_bits() & !odd);
+    (select(-1.0, t) / select(t, 1.0)) as f32
+}
+
 /// True beyond [`FAR`], and for what is not a number.
 #[inline(always)]
 pub fn is_far(x: f32) -> bool {
@@ -94,4 +126,21 @@ pub fn sin<const N: usize>(x: V<N>) -> V<N> {
 #[inline(always)]
 pub fn cos<const N: usize>(x: V<N>) -> V<N> {
     sine(x, 1)
+}
+
+/// Tangent of an angle in radians.
+#[inline(always)]
+pub fn tan<const N: usize>(x: V<N>) -> V<N> {
+    let y = x.map(near_tangent);
+    let is_far = x.0.iter().any(|&x| is_far(x));
+    if is_far { far_tangents(x, y) } else { y }
+}
+
+#[cold]
+#[inline(never)]
+fn far_tangents<const N: usize>(x: V<N>, mut y: V<N>) -> V<N> {
+    for i in (0..N).filter(|&i| is_far(x.0[i])) {
+        y.0[i] = double::tan(Vector([f64::from(x.0[i])])).0[0] as f32;
+    }
+    y
 }

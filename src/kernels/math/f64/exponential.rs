@@ -2,7 +2,7 @@
 
 use super::{ROUNDER, V, all};
 use crate::kernels::lane::{Lane, Real};
-use crate::kernels::math::{at_least, at_most, fast_two_sum, polynomial};
+use crate::kernels::math::{at_least, at_most, fast_two_sum, polynomial, two_product};
 use crate::kernels::vector::Vector;
 
 /// `ln 2` to 53 bits, and the rest.
@@ -55,6 +55,17 @@ pub(super) fn exp_sum<const N: usize>(x: V<N>, more: V<N>) -> V<N> {
     let p = all(1.0) + (high + (r * r).mul_add(polynomial(r, &SERIES), low));
     let (a, b) = two_powers(biased);
     p * a * b
+}
+
+/// `e^(-a^2)` as `(1 + u + u_low) first second` with `|u| < 1/2`, where the last two are powers of two; for `|a| < 28`.
+#[inline(always)]
+pub(super) fn squared_power<const N: usize>(a: V<N>) -> (V<N>, V<N>, V<N>, V<N>) {
+    let (square, lost) = two_product(a, a);
+    let (biased, high, low) = reduced::<N, 2046>(-square, -lost);
+    let r = high + low;
+    let (u, u_low) = fast_two_sum(high, (r * r).mul_add(polynomial(r, &SERIES), low));
+    let (first, second) = two_powers(biased);
+    (u, u_low, first, second)
 }
 
 /// `e^x`: `e^r` from a polynomial, times `2^n`, where `x = n ln 2 + r`.

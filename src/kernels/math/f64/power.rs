@@ -1,10 +1,10 @@
-//! `pow`: `e^(y log x)` with the logarithm in two parts, and the special cases of IEEE 754.
+//! `hypot`, and `pow`: `e^(y log x)` with the logarithm in two parts, and the special cases of IEEE 754.
 
 use super::exponential::exp_sum;
 use super::logarithm::log_in_two;
 use super::{V, all};
 use crate::kernels::lane::{Lane, Real};
-use crate::kernels::math::two_product;
+use crate::kernels::math::{fast_two_sum, two_product};
 use crate::kernels::vector::Vector;
 
 /// `x` to the power `y`, as IEEE 754-2019, 9.2.1 defines it: `pow(x, 0) = pow(1, y) = 1`, a negative base has whole
@@ -27,4 +27,26 @@ pub fn pow<const N: usize>(x: V<N>, y: V<N>) -> V<N> {
     let out_of_domain = x.lt(all(0.0)) & !is_whole & x.ne(all(f64::NEG_INFINITY));
     let power = Vector::blend(out_of_domain, all(f64::NAN), power.zip(sign, f64::copysign));
     Vector::blend(y.eq(all(2.0)), x * x, power)
+}
+
+/// `sqrt(x^2 + other^2)` with the squares in two parts, scaled by a power of two to where they neither overflow nor vanish.
+#[inline(always)]
+pub fn hypot<const N: usize>(x: V<N>, other: V<N>) -> V<N> {
+    let (a, b) = (x.abs(), other.abs());
+    let is_less = a.lt(b);
+    let (large, small) = (Vector::blend(is_less, b, a), Vector::blend(is_less, a, b));
+    let (is_huge, is_tiny) = (all(1e150).lt(large), large.lt(all(1e-140)));
+    let up = Vector::blend(is_tiny, all(2f64.powi(600)), all(1.0));
+    let scale = Vector::blend(is_huge, all(2f64.powi(-600)), up);
+    let down = Vector::blend(is_tiny, all(2f64.powi(-600)), all(1.0));
+    let back = Vector::blend(is_huge, all(2f64.powi(600)), down);
+    let (large, small) = (large * scale, small * scale);
+    let (square, square_low) = two_product(large, large);
+    let (other_square, other_low) = two_product(small, small);
+    let (sum, lost) = fast_two_sum(square, other_square);
+    let root = sum.sqrt();
+    let rest = (-root).mul_add(root, sum) + (lost + (square_low + other_low));
+    let y = Vector::blend(sum.eq(all(0.0)), sum, rest / (root + root) + root) * back;
+    let infinite = a.eq(all(f64::INFINITY)) | b.eq(all(f64::INFINITY));
+    Vector::blend(infinite, all(f64::INFINITY), y)
 }

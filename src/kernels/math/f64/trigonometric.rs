@@ -1,4 +1,4 @@
-//! `sin` and `cos`: the argument less the nearest multiple of pi/2, and two polynomials.
+//! `sin`, `cos` and `tan`: the argument less the nearest multiple of pi/2, and polynomials.
 
 use super::{ROUNDER, V, all};
 use crate::kernels::lane::{Lane, Real};
@@ -31,6 +31,25 @@ const COSINE: [f64; 6] = [
     -1.1361131064285104e-11,
 ];
 
+/// `(tan(r)/r - 1) / z` with `z = r^2`, for `|r| <= pi/4`; the error of the tangent is below `2^-59` of it (minimax).
+const TANGENT: [f64; 15] = [
+    0.33333333333333376,
+    0.13333333333326092,
+    0.05396825397252933,
+    0.021869488409001603,
+    0.008863237771384275,
+    0.0035921024178449264,
+    0.0014560348308454104,
+    0.0005889172822366398,
+    0.00024356551991674207,
+    8.402879617856435e-05,
+    6.637322301531455e-05,
+    -2.456729379813289e-05,
+    4.775022284358934e-05,
+    -2.3837039714262236e-05,
+    9.702145081010644e-06,
+];
+
 /// The sine of `n` quarter turns and `r + low`: the two polynomials are chosen by the quadrant.
 #[inline(always)]
 fn of_parts(n: u64, r: V<1>, low: V<1>) -> V<1> {
@@ -46,9 +65,24 @@ fn of_parts(n: u64, r: V<1>, low: V<1>) -> V<1> {
     Vector([f64::from_bits(value.to_bits() ^ ((n & 2) << 62))])
 }
 
-/// The sine of `x` turned by `turn` quarter turns, for `|x| <= FAR`.
+/// The tangent of `n` quarter turns and `r + low`: for odd `n`, `-1 / tan(r + low)`, with one step of correction.
 #[inline(always)]
-fn near(x: V<1>, turn: u64) -> V<1> {
+fn tangent_of_parts(n: u64, r: V<1>, low: V<1>) -> V<1> {
+    let z = r * r;
+    // tan(r + low) = tan r + low (1 + tan^2 r), for which few digits will do.
+    let slope = z.mul_add(z.mul_add(all(2.0 / 3.0), all(1.0)), all(1.0));
+    let (t, t_low) = fast_two_sum(r, (z * r).mul_add(polynomial(z, &TANGENT), low * slope));
+    let q = all::<1>(-1.0) / t;
+    let rest = q.mul_add(t_low, q.mul_add(t, all(1.0)));
+    let inverse = q.mul_add(rest, q);
+    let odd = (n & 1).wrapping_neg();
+    Vector([f64::from_bits(inverse.0[0].to_bits() & odd | t.0[0].to_bits() & !odd)])
+}
+
+/// `x` as quarter turns, whose number stands in the low bits of the first part of the result, and a rest in two parts, for
+/// `|x| <= FAR`.
+#[inline(always)]
+fn reduced(x: V<1>) -> (u64, V<1>, V<1>) {
     let shifted = x.mul_add(all(std::f64::consts::FRAC_2_PI), all(ROUNDER));
     let n = shifted - all(ROUNDER);
     // Exact: both terms are multiples of 2^-54, and their difference is below 1.
@@ -57,7 +91,14 @@ fn near(x: V<1>, turn: u64) -> V<1> {
     let (second, second_low) = two_product(-n, all(HALF_PI[1]));
     let (r, lost) = fast_two_sum(first, second);
     let low = (-n).mul_add(all(HALF_PI[2]), lost + second_low);
-    of_parts(shifted.0[0].to_bits().wrapping_add(turn), r, low)
+    (shifted.0[0].to_bits(), r, low)
+}
+
+/// The sine of `x` turned by `turn` quarter turns, for `|x| <= FAR`.
+#[inline(always)]
+fn near(x: V<1>, turn: u64) -> V<1> {
+    let (n, r, low) = reduced(x);
+    of_parts(n.wrapping_add(turn), r, low)
 }
 
 /// [`near`] on every lane, and [`far`] where it is needed. A loop over lanes: the compiler makes better vectors of it
@@ -161,6 +202,15 @@ pub fn near_sine(x: f64, turn: u32) -> f64 {
     if turn == 0 && x == 0.0 { x } else { value }
 }
 
+/// The tangent of an argument that is not far.
+#[inline(always)]
+pub fn near_tangent(x: f64) -> f64 {
+    let (n, r, low) = reduced(Vector([x]));
+    let value = tangent_of_parts(n, r, low).0[0];
+    // Keeps the sign of zero, which the reduction loses.
+    if x == 0.0 { x } else { value }
+}
+
 /// Sine of an angle in radians.
 #[inline(always)]
 pub fn sin<const N: usize>(x: V<N>) -> V<N> {
@@ -172,4 +222,22 @@ pub fn sin<const N: usize>(x: V<N>) -> V<N> {
 #[inline(always)]
 pub fn cos<const N: usize>(x: V<N>) -> V<N> {
     sine(x, 1)
+}
+
+/// Tangent of an angle in radians.
+#[inline(always)]
+pub fn tan<const N: usize>(x: V<N>) -> V<N> {
+    let y = x.map(near_tangent);
+    let is_far = x.0.iter().any(|&x| is_far(x));
+    if is_far { far_tangents(x, y) } else { y }
+}
+
+#[cold]
+#[inline(never)]
+fn far_tangents<const N: usize>(x: V<N>, mut y: V<N>) -> V<N> {
+    for i in (0..N).filter(|&i| is_far(x.0[i])) {
+        let (n, r, low) = far(x.0[i]);
+        y.0[i] = tangent_of_parts(n, Vector([r]), Vector([low])).0[0];
+    }
+    y
 }

@@ -1,8 +1,10 @@
-//! Functions that go through others or number by number: against numbers rounded from 70 digits.
+//! Functions beyond the exponential and its kin: in float64 against numbers rounded from 70 digits, in float32 against
+//! float64.
 
 use super::{Draws, ROWS, double, single, ulps};
 use crate::kernels::dispatch::{Tier, tiered, widest};
 use crate::kernels::function::Function;
+use crate::kernels::lane::Lane;
 use crate::kernels::vector::Vector;
 
 /// A function, compiled for every tier in both precisions, and its bound in units in the last place of the result, or of
@@ -55,6 +57,11 @@ specials! {
 /// Functions of two numbers, which have tests of their own.
 const OF_TWO: [&str; 7] = ["atan2", "hypot", "zeta", "igamma", "igammac", "copysign", "nextafter"];
 
+/// True for a function that has its tests here.
+pub fn is_tested(name: &str) -> bool {
+    SPECIALS.iter().map(|s| s.name).chain(OF_TWO).any(|n| n == name)
+}
+
 #[test]
 fn every_function_has_a_bound() {
     for function in Function::ALL {
@@ -79,18 +86,40 @@ fn special_functions_are_within_their_bounds() {
             if error > worst || error.is_nan() {
                 (worst, at) = (error, x);
             }
-            let narrow = (s.narrow)(Tier::Baseline, [x as f32; 8])[0];
-            let expected = (s.wide)(Tier::Baseline, [x as f32 as f64; 8])[0];
-            let error = ulps(narrow, expected);
-            assert!(
-                error <= 0.51 || (narrow as f64 - expected).abs() < 1e-44,
-                "{}({x}): {error} ULP in float32",
-                s.name
-            );
         }
         println!("{}: {worst:.4} ULP at {at:e}", s.name);
         assert!(count >= 60 && worst <= s.bound, "{}({at:e}): {worst} ULP", s.name);
     }
+}
+
+/// Every `step`-th float32, against the function of float64.
+fn check_narrow(step: u32) {
+    let tier = crate::kernels::dispatch::tier();
+    for s in SPECIALS {
+        let (mut worst, mut at) = (0.0, 0.0);
+        for first in (0..=u32::MAX).step_by(8 * step as usize) {
+            let x: [f32; 8] = std::array::from_fn(|i| f32::from_bits(first.wrapping_add(i as u32 * step)));
+            for ((x, found), exact) in x.into_iter().zip((s.narrow)(tier, x)).zip((s.wide)(tier, x.map(f64::from))) {
+                let error = ulps(found, exact);
+                if error > worst {
+                    (worst, at) = (error, x);
+                }
+            }
+        }
+        println!("{}: {worst:.4} ULP at {at:e} in float32", s.name);
+        assert!(worst <= 1.0, "{}({at:e}): {worst} ULP in float32", s.name);
+    }
+}
+
+#[test]
+fn special_functions_are_within_one_ulp_in_float32_on_a_sample() {
+    check_narrow(4099);
+}
+
+#[test]
+#[ignore = "all 2^32 numbers take minutes"]
+fn special_functions_are_within_one_ulp_in_float32_everywhere() {
+    check_narrow(1);
 }
 
 #[test]
@@ -105,6 +134,10 @@ fn special_functions_have_the_same_bits_on_every_instruction_set() {
             let x: [f64; 8] = std::array::from_fn(|_| mixed(&mut draws));
             for s in SPECIALS {
                 for ((a, b), x) in (s.wide)(tier, x).into_iter().zip((s.wide)(Tier::Baseline, x)).zip(x) {
+                    assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{}({x:e}): {a:e} {b:e}", s.name);
+                }
+                let x = x.map(|x| if draws.bits() % 2 == 0 { x as f32 } else { f32::from_bits(draws.bits() as u32) });
+                for ((a, b), x) in (s.narrow)(tier, x).into_iter().zip((s.narrow)(Tier::Baseline, x)).zip(x) {
                     assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{}({x:e}): {a:e} {b:e}", s.name);
                 }
             }
@@ -161,3 +194,62 @@ fn functions_of_two_numbers_are_the_systems() {
         assert!(ulps(single::hypot(Vector([x]), Vector([y])).0[0], (x as f64).hypot(y as f64)) <= 0.51);
     }
 }
+
+#[test]
+fn the_corners_of_functions_of_two_numbers_are_the_systems() {
+    const CORNERS: [f64; 8] = [0.0, 1.0, 0.5, 1e-310, 1e-45, 1e300, f64::INFINITY, f64::NAN];
+    let signed = || CORNERS.into_iter().flat_map(|x| [x, -x]);
+    for (x, y) in signed().flat_map(|x| signed().map(move |y| (x, y))) {
+        let same = |found: f64, expected: f64| {
+            let is_close = (found - expected).abs() <= expected.abs().next_up() - expected.abs();
+            let has_sign = found.is_sign_negative() == expected.is_sign_negative();
+            found == expected && has_sign || is_close && has_sign || found.is_nan() && expected.is_nan()
+        };
+        let (vx, vy) = (Vector([x]), Vector([y]));
+        assert!(same(double::atan2(vx, vy).0[0], x.atan2(y)), "atan2({x}, {y})");
+        assert!(same(double::hypot(vx, vy).0[0], x.hypot(y)), "hypot({x}, {y})");
+        let (x, y) = (x as f32, y as f32);
+        let (vx, vy) = (Vector([x]), Vector([y]));
+        let rounded = |y: f64| f64::from(y as f32);
+        assert!(same(single::atan2(vx, vy).0[0].into(), rounded((x as f64).atan2(y.into()))), "atan2({x}, {y})");
+        assert!(same(single::hypot(vx, vy).0[0].into(), rounded((x as f64).hypot(y.into()))), "hypot({x}, {y})");
+    }
+}
+
+/// Pairs of numbers of one type: whose quotients have few digits, any bits, and corners.
+macro_rules! check_remainders {
+    ($t:ident $module:ident $name:ident) => {
+        #[test]
+        fn $name() {
+            const CORNERS: [$t; 8] = [0.0, 1.0, 3.0, $t::MIN_POSITIVE, 1e-40, $t::MAX, $t::INFINITY, $t::NAN];
+            let (mut draws, mut near) = (Draws(29), 0);
+            for i in 0..200_000 {
+                let mut any = || match i % 3 {
+                    0 => (draws.unit() * 20.0 - 10.0).exp() as $t * draws.sign() as $t,
+                    1 => $t::from_bits(draws.bits() as _),
+                    _ => CORNERS[draws.bits() as usize % CORNERS.len()] * draws.sign() as $t,
+                };
+                let a = any();
+                // Multiples too, and their neighbours.
+                let b = if i % 2 == 0 { any() } else { a / (draws.bits() % 1000) as $t };
+                let same = |found: $t, expected: $t| {
+                    assert!(
+                        found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(),
+                        "{a:e} and {b:e}: {found:e}, not {expected:e}"
+                    );
+                };
+                if !$module::division::is_far(a, b) {
+                    near += 1;
+                    same($module::division::near_fmod(a, b), a % b);
+                }
+                let (va, vb) = (Vector([a]), Vector([b]));
+                same(va.fmod(vb).0[0], a % b);
+                let rest = a % b;
+                same(va.remainder(vb).0[0], if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest });
+            }
+            assert!(near > 50_000);
+        }
+    };
+}
+check_remainders! { f32 single remainders_of_float32_are_exact }
+check_remainders! { f64 double remainders_of_float64_are_exact }
