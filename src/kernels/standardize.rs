@@ -108,9 +108,9 @@ pub fn backward<T: Accumulator>(y: &[T], g: &[T], dx: &mut [T], inverse: &[T], n
     let row = backward_of::<T>(tier());
     let dx = Apart(dx.as_mut_ptr());
     parallel::for_each_range(inverse.len(), (GRAIN / n).max(1), |start, end| {
-        for i in start..end {
+        for (i, &inverse) in (start..end).zip(&inverse[start..end]) {
             // SAFETY: row `i` lies in all slices, and rows are apart.
-            unsafe { row(y.as_ptr().add(i * n), g.as_ptr().add(i * n), dx.get().add(i * n), n, inverse[i]) };
+            unsafe { row(y.as_ptr().add(i * n), g.as_ptr().add(i * n), dx.get().add(i * n), n, inverse) };
         }
     });
 }

@@ -487,7 +487,11 @@ mod tests {
         let special = [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
         let at = |i: usize| {
             let n = (i + 1) * (7 + 4 * operand);
-            if n % 3 == 0 { special[n / 3 % special.len()] } else { (n as f64 * 0.618_033_988).fract() * 6.0 - 3.0 }
+            if n.is_multiple_of(3) {
+                special[n / 3 % special.len()]
+            } else {
+                (n as f64 * 0.618_033_988).fract() * 6.0 - 3.0
+            }
         };
         (0..300).map(at).collect()
     }

@@ -194,7 +194,7 @@ fn by_group(
     eps: f64,
 ) -> Result<(Tensor, Standardized)> {
     let channels = x.shape()[1];
-    if groups <= 0 || channels % groups as usize != 0 {
+    if groups <= 0 || !channels.is_multiple_of(groups as usize) {
         return invalid(
             op,
             format!(
@@ -343,7 +343,6 @@ operation! {
 }
 
 /// The result, and what it was normalised by where that are statistics of the batch.
-
 fn batch_norm(
     op: &'static str,
     x: &Tensor,

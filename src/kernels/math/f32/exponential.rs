@@ -111,7 +111,7 @@ pub fn sigmoid<const N: usize>(x: V<N>) -> V<N> {
 }
 
 /// `(2^r - 1) / r` for `|r| <= 1/2`; the error of `2^r` is below `2^-28` of it (minimax).
-const OF_TWO: [f64; 6] = [0.6931472, 0.24022648, 0.05550359, 0.009618492, 0.0013391299, 0.00015332625];
+const OF_TWO: [f64; 6] = [std::f64::consts::LN_2, 0.24022648, 0.05550359, 0.009618492, 0.0013391299, 0.00015332625];
 
 /// `2^x` as bits whose low part is `n + BIAS`, and `2^r`, where `x = n + r`.
 #[inline(always)]
