@@ -92,6 +92,18 @@ FUNCTIONS = {
     "fill": lambda x: x.fill(x[0, 0]) * x,
     "sum_to_size": lambda x: x.sum_to_size(3, 1) * x.sum_to_size(4),
     "vander": lambda x: fg.vander(x[0], 3),
+    "linalg.vander": lambda x: fg.linalg.vander(x, N=3),
+    "linalg.diagonal": lambda x: fg.linalg.diagonal(x, offset=1) ** 2,
+    "as_strided_copy": lambda x: fg.as_strided_copy(x * x, (2, 3), (2, 1), 1) ** 2,
+    "diagonal_copy": lambda x: fg.diagonal_copy(x, 1) ** 2,
+    "expand_copy": lambda x: fg.expand_copy(x[:, :1], (2, 3, 5)) ** 2,
+    "select_copy": lambda x: fg.select_copy(x, 1, -1) ** 2,
+    "split_copy": lambda x: fg.split_copy(x, 2)[1] ** 2,
+    "split_with_sizes_copy": lambda x: fg.split_with_sizes_copy(x, [1, 2])[1] ** 2,
+    "t_copy": lambda x: fg.t_copy(x) ** 2,
+    "unbind_copy": lambda x: fg.unbind_copy(x, 1)[2] ** 2,
+    "unfold_copy": lambda x: fg.unfold_copy(x, 1, 2, 1) ** 2,
+    "view_copy": lambda x: fg.view_copy(x, (2, 6)) ** 2,
 }
 #: Functions without a derivative: indices, truths, tensors from nothing, and the in-place forms.
 WITHOUT_DERIVATIVE = {
