@@ -238,7 +238,6 @@ CALLS = {
     "unbind_copy": "T.unbind_copy(series)",
     "unfold_copy": "T.unfold_copy(v, 0, 1, 1)",
     "unsqueeze_copy": "T.unsqueeze_copy(x, 1)",
-    "view_copy": "T.view_copy(v, (r, c))",
     # Copies in another order, and joins.
     "flip": "T.flip(x, (0, 1))",
     "roll": "T.roll(x, 3, 1)",

@@ -62,7 +62,7 @@ fn in_place(of: &Operation) -> Option<Operation> {
 
 /// The views of which torch has copies.
 const COPIED: &str =
-    "as_strided diagonal expand permute select split split_with_sizes squeeze t transpose unbind unfold unsqueeze view";
+    "as_strided diagonal expand permute select split split_with_sizes squeeze t transpose unbind unfold unsqueeze";
 
 /// The function that gives a copy of what a view shows: `permute_copy` of `permute`.
 fn copied(of: &Operation) -> Option<Operation> {

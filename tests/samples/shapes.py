@@ -103,7 +103,6 @@ FUNCTIONS = {
     "t_copy": lambda x: fg.t_copy(x) ** 2,
     "unbind_copy": lambda x: fg.unbind_copy(x, 1)[2] ** 2,
     "unfold_copy": lambda x: fg.unfold_copy(x, 1, 2, 1) ** 2,
-    "view_copy": lambda x: fg.view_copy(x, (2, 6)) ** 2,
 }
 #: Functions without a derivative: indices, truths, tensors from nothing, and the in-place forms.
 WITHOUT_DERIVATIVE = {
