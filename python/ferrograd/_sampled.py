@@ -65,8 +65,8 @@ def gradient(
     `edge_order=2` that of the parabola through three numbers. `spacing` is the distance of the samples, or one for each
     dimension, or for each a vector of the samples' places.
 
-    Raises RuntimeError for dimensions of `edge_order` elements or fewer, dimensions named twice, a `spacing` that does not fit
-    and uint8; IndexError for dimensions that there are not.
+    Raises RuntimeError for dimensions of `edge_order` elements or fewer, dimensions named twice, a `spacing` that does not fit,
+    uint8 and bool; IndexError for dimensions that there are not.
 
     >>> import ferrograd
     >>> gradient(ferrograd.tensor([1.0, 4.0, 9.0, 16.0]))
@@ -75,8 +75,8 @@ def gradient(
     (tensor([2., 4., 8.]),)
     """
     x = _tensor("gradient", "input", 1, input)
-    if x.dtype == _ferrograd.uint8:
-        _refuse("gradient", "uint8 input is not supported")
+    if x.dtype in (_ferrograd.uint8, _ferrograd.bool):
+        _refuse("gradient", f"{x.dtype}: it takes signed numbers only")
     if edge_order not in (1, 2):
         _refuse("gradient", f"edge_order must be 1 or 2, got {edge_order}")
     named = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else dim

@@ -229,7 +229,8 @@ operation! {
         let (x, weight, bias, groups) = (a.tensor(0)?, a.maybe_tensor(1)?, a.maybe_tensor(2)?, a.int(6)?);
         let (n, channels) = (a.int(3)?, a.int(4)?);
         let sizes = [n, channels, a.int(5)?];
-        let fits = x.rank() >= 2 && view::signed(x.shape())[..2] == sizes[..2] && x.numel() as isize == sizes.iter().product::<isize>();
+        let count = sizes.iter().try_fold(1isize, |n, &size| n.checked_mul(size));
+        let fits = x.rank() >= 2 && view::signed(x.shape())[..2] == sizes[..2] && count == Some(x.numel() as isize);
         if !fits {
             return invalid(a.op, format!("Expected an input of N={n}, C={channels} and HxW={}, but got shape {:?}", sizes[2], x.shape()));
         }
