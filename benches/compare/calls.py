@@ -309,7 +309,7 @@ CALLS = {
     "zeta": "T.special.zeta(p + 1.1, q)",
     "renorm": "T.renorm(x, 2, 0, 1.0)",
     "relu": "T.relu(x)",
-    **{name: f"F.{name}(x)" for name in ("relu6", "softsign", "tanhshrink", "rrelu", "glu")},
+    **{name: f"F.{name}(x)" for name in ("relu6", "softsign", "tanhshrink", "rrelu")},
     "glu": "F.glu(T.cat([x, y], 1))",
     **{name: f"F.{name}(x, 1)" for name in ("softmax", "log_softmax", "softmin")},
     "normalize": "F.normalize(x)",

@@ -134,13 +134,11 @@ unsafe fn zetas<T: ZetaCompute>(dst: *mut T, a: *const T, b: *const T, _c: *cons
         for i in 0..n {
             is_quick &= (*a.add(i) == exponent) & (*b.add(i) > T::from_f64(0.0));
         }
-        match if is_quick { exponent.whole() } else { 0 } {
-            2 => of_whole::<T, 2>(dst, b, n),
-            3 => of_whole::<T, 3>(dst, b, n),
-            4 => of_whole::<T, 4>(dst, b, n),
-            5 => of_whole::<T, 5>(dst, b, n),
-            _ => (0..n).for_each(|i| dst.add(i).write((*a.add(i)).zeta(*b.add(i)))),
-        }
+        math::for_exponent!(
+            if is_quick { exponent.whole() } else { 0 },
+            S => of_whole::<T, S>(dst, b, n),
+            (0..n).for_each(|i| dst.add(i).write((*a.add(i)).zeta(*b.add(i))))
+        )
     }
 }
 

@@ -249,8 +249,9 @@ fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut node = "UnsafeViewBackward0";
     if !row && is_one(a, b) && b.rank() > 2 && a.requires_grad() {
         let (m, n) = (c.shape()[c.rank() - 2], c.shape()[c.rank() - 1]);
-        node = if m == 1 || n == 1 { "TransposeBackward0" } else { "CloneBackward0" };
-        if n == 1 || m == 1 {
+        node = "CloneBackward0";
+        if m == 1 || n == 1 {
+            node = "TransposeBackward0";
             let mut layout = c.layout().clone();
             let last = layout.strides.len() - 1;
             (layout.strides[last - 1], layout.strides[last]) = (1, m as isize);

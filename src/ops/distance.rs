@@ -3,12 +3,11 @@
 use smallvec::smallvec;
 
 use super::arithmetic::{div, mul, sub};
-use super::recorded::{Call, Keep, Settings, record};
+use super::recorded::{Call, Keep, Settings, is_plain, record};
 use super::registry::operation;
 use super::{batch, cast, compare, contract, copy, index, norm, sum, unary, view};
 use crate::error::{Error, Result};
-use crate::graph::forward::{self, unrecorded};
-use crate::graph::mode::is_grad_enabled;
+use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
 use crate::kernels::distance::{self as kernel, Of, Rows, metric};
 use crate::memory::listed;
@@ -157,7 +156,7 @@ fn distances(a: &Tensor, b: &Tensor, p: f64) -> Result<Tensor> {
 /// The gradient of the rows of `a` from the distances `y` and their gradients: by a kernel, and where the gradient's own
 /// gradient is wanted by the differences of all rows.
 fn of_rows(g: &Tensor, a: &Tensor, b: &Tensor, y: &Tensor, p: f64) -> Result<Tensor> {
-    if is_grad_enabled() || forward::is_active() || batch::level([g, a, b, y]).is_some() {
+    if !is_plain([g, a, b, y]) {
         let apart = sub(&view::unsqueeze(a, -2)?, &view::unsqueeze(b, -3)?)?;
         let last = Settings { dims: smallvec![apart.rank() as isize - 1], number: p, ..Settings::default() };
         // Equal rows have no slope: what stands for their differences has no part in the result.

@@ -6,9 +6,11 @@ use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::is_recorded;
+use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Edge, Edges, Gradients, Label};
 use crate::graph::saved::Saved;
 use crate::memory::ask;
+use crate::ops::batch;
 use crate::tensor::Tensor;
 use crate::tensor::layout::Shape;
 
@@ -24,6 +26,12 @@ pub(super) struct Call<'a> {
     pub settings: &'a Settings,
     /// Which inputs' gradients are wanted.
     pub needs: &'a [bool],
+}
+
+/// True where nobody asks for the derivative of what is made of these tensors, and none stands for many examples: a kernel
+/// may make it.
+pub(super) fn is_plain<const N: usize>(tensors: [&Tensor; N]) -> bool {
+    !is_grad_enabled() && !forward::is_active() && batch::level(tensors).is_none()
 }
 
 /// The settings of a call that its derivative needs.

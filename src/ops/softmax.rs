@@ -3,13 +3,12 @@
 use smallvec::smallvec;
 
 use super::arithmetic::{add, mul, sub};
-use super::recorded::{Call, Keep, Settings, record, restored};
+use super::recorded::{Call, Keep, Settings, is_plain, record, restored};
 use super::reduce::Plan;
 use super::registry::operation;
 use super::{batch, cast, compare, copy, extremum, sum, unary};
 use crate::error::{Error, Result};
-use crate::graph::forward::{self, unrecorded};
-use crate::graph::mode::is_grad_enabled;
+use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
 use crate::kernels::reduce::kinds::Exponentials;
 use crate::kernels::softmax::{self as kernel, Kind};
@@ -211,8 +210,7 @@ fn normalised(op: &'static str, kind: Kind, x: &Tensor, dim: usize) -> Result<Te
 /// The gradient by the kernel, where nobody asks for the gradient's own.
 fn direct(kind: Kind, call: &Call) -> Result<Option<Gradients>> {
     let (g, y) = (&call.g, &call.saved[0]);
-    let plain = !is_grad_enabled() && !forward::is_active() && batch::level([g, y]).is_none();
-    if !plain || !matches!(y.dtype(), DType::F32 | DType::F64) || g.dtype() != y.dtype() {
+    if !is_plain([g, y]) || !matches!(y.dtype(), DType::F32 | DType::F64) || g.dtype() != y.dtype() {
         return Ok(None);
     }
     let (length, inner) = sizes(y, call.settings.dims[0] as usize);

@@ -20,6 +20,7 @@ pub use logarithm::{log, log1p, log2, log10};
 pub use power::{hypot, pow};
 pub use trigonometric::{cos, sin, tan};
 
+use super::special::for_exponent;
 use crate::kernels::vector::Vector;
 
 type V<const N: usize> = Vector<f32, N>;
@@ -62,11 +63,6 @@ pub fn whole(s: f32) -> usize {
 /// Hurwitz's zeta function of `x` and `other`.
 #[inline(always)]
 pub fn zeta<const N: usize>(x: V<N>, other: V<N>) -> V<N> {
-    x.zip(other, |s, q| match whole(s) {
-        2 if q > 0.0 => zeta_of::<2>(q),
-        3 if q > 0.0 => zeta_of::<3>(q),
-        4 if q > 0.0 => zeta_of::<4>(q),
-        5 if q > 0.0 => zeta_of::<5>(q),
-        _ => super::f64::zeta(Vector([f64::from(s)]), Vector([f64::from(q)])).0[0] as f32,
-    })
+    let of_any = |s: f32, q: f32| super::f64::zeta(Vector([f64::from(s)]), Vector([f64::from(q)])).0[0] as f32;
+    x.zip(other, |s, q| for_exponent!(if q > 0.0 { whole(s) } else { 0 }, S => zeta_of::<S>(q), of_any(s, q)))
 }

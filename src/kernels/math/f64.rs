@@ -32,7 +32,7 @@ fn all<const N: usize>(value: f64) -> V<N> {
 }
 
 /// 1.5 * 2^52: adding it rounds a float64 below 2^51 to a whole number, which then stands in the low bits.
-const ROUNDER: f64 = 6_755_399_441_055_744.0;
+pub(super) const ROUNDER: f64 = 6_755_399_441_055_744.0;
 
 /// Square root.
 #[inline(always)]

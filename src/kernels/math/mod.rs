@@ -24,7 +24,10 @@ mod special;
 #[cfg(test)]
 mod tests;
 
+pub(super) use special::for_exponent;
+
 use crate::kernels::lane::{Lane, Real};
+use crate::kernels::vector::Vector;
 
 /// `coefficients[0] + coefficients[1] x + ...`: Horner's rule in `x^2` for the even and the odd powers at once, a chain of
 /// half the length. The first coefficient comes last, so that it meets one rounding only.
@@ -73,4 +76,19 @@ fn at_most<L: Lane>(x: L, bound: core::primitive::f64) -> L {
 fn at_least<L: Lane>(x: L, bound: core::primitive::f64) -> L {
     let bound = L::constant(bound);
     L::select(x.lt(bound), bound, x)
+}
+
+/// `y` with the values of other functions of `x` in the few lanes that are far.
+#[cold]
+#[inline(never)]
+fn patched<T: Copy, const N: usize>(
+    x: Vector<T, N>,
+    mut y: Vector<T, N>,
+    is_far: impl Fn(T) -> bool,
+    of_far: impl Fn(T) -> T,
+) -> Vector<T, N> {
+    for i in (0..N).filter(|&i| is_far(x.0[i])) {
+        y.0[i] = of_far(x.0[i]);
+    }
+    y
 }

@@ -94,6 +94,23 @@ pub fn whole(s: f64) -> usize {
     if s == 2.0 || s == 3.0 || s == 4.0 || s == 5.0 { s as usize } else { 0 }
 }
 
+/// Evaluates the first expression with the constant `$S` for an exponent that [`whole`] gave, else the second.
+macro_rules! for_exponent {
+    ($s:expr, $S:ident => $of_whole:expr, $of_any:expr) => {
+        $crate::kernels::math::for_exponent!(@arms $s, $S => $of_whole, $of_any, 2 3 4 5)
+    };
+    (@arms $s:expr, $S:ident => $of_whole:expr, $of_any:expr, $($exponent:literal)*) => {
+        match $s {
+            $($exponent => {
+                const $S: usize = $exponent;
+                $of_whole
+            })*
+            _ => $of_any,
+        }
+    };
+}
+pub(in crate::kernels) use for_exponent;
+
 /// Hurwitz's zeta function of a small whole exponent and `q > 0`: so many terms as one fraction, and the sum of Euler and
 /// Maclaurin for the rest. Terms that `q` has no need of are not taken.
 #[inline(always)]
@@ -127,13 +144,11 @@ pub fn zeta_of<const S: usize>(q: f64) -> f64 {
 
 /// [`hurwitz`] for `s > 1` and `q > 0`: terms one by one until the sum of Euler and Maclaurin is exact for the rest.
 fn hurwitz_of_positive(s: f64, q: f64) -> f64 {
-    match whole(s) {
-        2 => return zeta_of::<2>(q),
-        3 => return zeta_of::<3>(q),
-        4 => return zeta_of::<4>(q),
-        5 => return zeta_of::<5>(q),
-        _ => {}
-    }
+    for_exponent!(whole(s), S => zeta_of::<S>(q), hurwitz_by_terms(s, q))
+}
+
+/// As above, for any exponent.
+fn hurwitz_by_terms(s: f64, q: f64) -> f64 {
     if q == f64::INFINITY {
         return 0.0;
     }

@@ -10,7 +10,7 @@ use crate::kernels::expr::{OpCode, Program};
 use crate::kernels::instructions::{Loop, Run};
 use crate::kernels::joins::{Way, ways};
 
-/// Steps that a program has at most: longer ones gain from joined steps and registers that are used again.
+/// Steps that a program has at most: longer ones gain from registers that are used again.
 const STEPS: usize = 12;
 
 /// Where the value of a step comes from.

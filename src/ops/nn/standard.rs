@@ -3,13 +3,12 @@
 use smallvec::{SmallVec, smallvec};
 
 use crate::error::Result;
-use crate::graph::forward::{is_active, unrecorded};
-use crate::graph::mode::is_grad_enabled;
+use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
 use crate::kernels::reduce::kinds::Accumulator;
 use crate::kernels::standardize as kernel;
 use crate::ops::arithmetic::{add, mul, sub};
-use crate::ops::recorded::{Call, Keep, Settings, record_all};
+use crate::ops::recorded::{Call, Keep, Settings, is_plain, record_all};
 use crate::ops::reduce::Plan;
 use crate::ops::statistics::moments;
 use crate::ops::{batch, cast, copy, exponential, sum, view};
@@ -112,44 +111,35 @@ fn row_length(x: &Tensor, dims: &[isize]) -> Option<usize> {
 fn by_rows(plan: &Plan, x: &Tensor, eps: f64) -> Result<Option<(Standardized, Tensor)>> {
     let Some(n) = row_length(x, &plan.dims) else { return Ok(None) };
     let x = copy::to_contiguous(x)?;
-    let new = |shape: &[usize], dtype| Tensor::uninitialized("normalisation", shape, dtype);
-    let (value, inverse) = (new(x.shape(), x.dtype())?, new(&plan.kept(), x.dtype())?);
-    let (mean, variance) = (new(&plan.kept(), DType::F64)?, new(&plan.kept(), DType::F64)?);
-    let _access = Access::lock([(&**x.storage(), false)]);
-    // SAFETY: `x` is contiguous and of this type; the others are new, and have a number for each element or row.
-    unsafe {
-        let moments = (mean.elements_mut(), variance.elements_mut());
-        if x.dtype() == DType::F64 {
-            forward::<f64>(&x, &value, &inverse, moments, (n, eps));
-        } else {
-            forward::<f32>(&x, &value, &inverse, moments, (n, eps));
-        }
-    }
-    Ok(Some((Standardized { value, mean, variance, eps }, inverse)))
+    // SAFETY: the rows are contiguous, and of these types.
+    let found = unsafe {
+        if x.dtype() == DType::F64 { rows_of::<f64>(plan, &x, n, eps) } else { rows_of::<f32>(plan, &x, n, eps) }
+    };
+    found.map(Some)
 }
 
-/// Runs the kernel.
+/// Runs the kernel on rows of `n` elements.
 ///
 /// # Safety
-/// The tensors are contiguous and of type `T`, and nobody else has those that are written.
-unsafe fn forward<T: Accumulator>(
-    x: &Tensor,
-    value: &Tensor,
-    inverse: &Tensor,
-    (mean, variance): (&mut [f64], &mut [f64]),
-    (n, eps): (usize, f64),
-) {
-    // SAFETY: the caller's.
+/// `x` is contiguous and of type `T`.
+unsafe fn rows_of<T: Accumulator>(plan: &Plan, x: &Tensor, n: usize, eps: f64) -> Result<(Standardized, Tensor)> {
+    let new = |shape: &[usize], dtype| Tensor::uninitialized("normalisation", shape, dtype);
+    let (value, inverse) = (new(x.shape(), T::DTYPE)?, new(&plan.kept(), T::DTYPE)?);
+    let (mean, variance) = (new(&plan.kept(), DType::F64)?, new(&plan.kept(), DType::F64)?);
+    let _access = Access::lock([(&**x.storage(), false)]);
+    // SAFETY: the caller's for `x`; the others are new, and have a number for each element or row.
     unsafe {
+        let (mean, variance) = (mean.elements_mut(), variance.elements_mut());
         let found = kernel::Moments { inverse: inverse.elements_mut(), mean, variance };
         kernel::forward::<T>(x.elements(), value.elements_mut(), n, eps, found);
     }
+    Ok((Standardized { value, mean, variance, eps }, inverse))
 }
 
 /// The gradient by the kernel, where the value was made by it and nobody asks for the gradient's own.
 fn directly(g: &Tensor, call: &Call) -> Result<Option<Tensor>> {
     let (y, r) = (&call.saved[0], &call.saved[1]);
-    let plain = !is_grad_enabled() && !is_active() && batch::level([g, y, r]).is_none() && g.dtype() == y.dtype();
+    let plain = is_plain([g, y, r]) && g.dtype() == y.dtype();
     let Some(n) = row_length(y, &call.settings.dims).filter(|_| plain && y.is_contiguous()) else { return Ok(None) };
     let (g, r) = (copy::to_contiguous(g)?, copy::to_contiguous(r)?);
     let dx = Tensor::uninitialized("normalisation", y.shape(), y.dtype())?;

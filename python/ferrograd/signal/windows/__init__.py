@@ -35,10 +35,16 @@ def _window(name: str, M: int, sym: bool, dtype: Any, layout: Any, device: Any, 
     return result.requires_grad_(requires_grad)
 
 
-def _cosines(n: Tensor, last: int, a: Sequence[float]) -> Tensor:
-    """The sum of `(-1)^k a[k] cos(2 pi k n / last)`."""
-    terms = [(-1) ** k * factor * (2 * pi * k / last * n).cos() for k, factor in enumerate(a)]
-    return sum(terms[1:], terms[0])
+def _cosines(
+    name: str, M: int, sym: bool, dtype: Any, layout: Any, device: Any, requires_grad: bool, a: Sequence[float]
+) -> Tensor:
+    """A window whose weights are `a[0] - a[1] cos(2 pi n / N) + a[2] cos(4 pi n / N) - ...`."""
+
+    def weights(n: Tensor, last: int) -> Tensor:
+        terms = [(-1) ** k * factor * (2 * pi * k / last * n).cos() for k, factor in enumerate(a)]
+        return sum(terms[1:], terms[0])
+
+    return _window(name, M, sym, dtype, layout, device, requires_grad, weights)
 
 
 def bartlett(
@@ -72,11 +78,7 @@ def blackman(
     >>> ferrograd.signal.windows.blackman(3).round(decimals=4).abs()
     tensor([0., 1., 0.])
     """
-
-    def weights(n: Tensor, last: int) -> Tensor:
-        return _cosines(n, last, (0.42, 0.5, 0.08))
-
-    return _window("blackman", M, sym, dtype, layout, device, requires_grad, weights)
+    return _cosines("blackman", M, sym, dtype, layout, device, requires_grad, (0.42, 0.5, 0.08))
 
 
 def cosine(
@@ -159,11 +161,7 @@ def general_cosine(
     factors = list(a)
     if not factors:
         raise ValueError("Coefficients cannot be empty")
-
-    def weights(n: Tensor, last: int) -> Tensor:
-        return _cosines(n, last, factors)
-
-    return _window("general_cosine", M, sym, dtype, layout, device, requires_grad, weights)
+    return _cosines("general_cosine", M, sym, dtype, layout, device, requires_grad, factors)
 
 
 def general_hamming(
@@ -178,11 +176,7 @@ def general_hamming(
     >>> ferrograd.signal.windows.general_hamming(3, alpha=0.75)
     tensor([0.5000, 1.0000, 0.5000])
     """
-
-    def weights(n: Tensor, last: int) -> Tensor:
-        return _cosines(n, last, (alpha, 1 - alpha))
-
-    return _window("general_hamming", M, sym, dtype, layout, device, requires_grad, weights)
+    return _cosines("general_hamming", M, sym, dtype, layout, device, requires_grad, (alpha, 1 - alpha))
 
 
 def hamming(
@@ -197,11 +191,7 @@ def hamming(
     >>> ferrograd.signal.windows.hamming(3)
     tensor([0.0800, 1.0000, 0.0800])
     """
-
-    def weights(n: Tensor, last: int) -> Tensor:
-        return _cosines(n, last, (0.54, 0.46))
-
-    return _window("hamming", M, sym, dtype, layout, device, requires_grad, weights)
+    return _cosines("hamming", M, sym, dtype, layout, device, requires_grad, (0.54, 0.46))
 
 
 def hann(
@@ -216,11 +206,7 @@ def hann(
     >>> ferrograd.signal.windows.hann(3)
     tensor([0., 1., 0.])
     """
-
-    def weights(n: Tensor, last: int) -> Tensor:
-        return _cosines(n, last, (0.5, 0.5))
-
-    return _window("hann", M, sym, dtype, layout, device, requires_grad, weights)
+    return _cosines("hann", M, sym, dtype, layout, device, requires_grad, (0.5, 0.5))
 
 
 def kaiser(
@@ -257,8 +243,4 @@ def nuttall(
     >>> ferrograd.signal.windows.nuttall(3)
     tensor([3.6280e-04, 1.0000e+00, 3.6280e-04])
     """
-
-    def weights(n: Tensor, last: int) -> Tensor:
-        return _cosines(n, last, (0.3635819, 0.4891775, 0.1365995, 0.0106411))
-
-    return _window("nuttall", M, sym, dtype, layout, device, requires_grad, weights)
+    return _cosines("nuttall", M, sym, dtype, layout, device, requires_grad, (0.3635819, 0.4891775, 0.1365995, 0.0106411))

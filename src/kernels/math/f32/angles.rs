@@ -1,16 +1,12 @@
 //! The inverses of sine, cosine and tangent: a polynomial near zero, and for what is left the complement to a quarter or
 //! half turn.
 
+use super::V;
 use super::wide::wide;
-use super::{V, all};
 use crate::kernels::lane::{Lane, Real};
-use crate::kernels::math::{angle, fast_two_sum, polynomial};
-use crate::kernels::vector::{Vector, VectorMask};
-
-/// pi/2 in two parts.
-const QUARTER: (f32, f32) = (std::f32::consts::FRAC_PI_2, -4.371_139e-8);
-/// pi in two parts.
-const HALF: (f32, f32) = (std::f32::consts::PI, -8.742_278e-8);
+use crate::kernels::math::angle::{self, Arc};
+use crate::kernels::math::polynomial;
+use crate::kernels::vector::Vector;
 
 /// `(atan(q)/q - 1) / z` with `z = q^2`, for `q <= 1`; the error of the angle is below `2^-31` of it (minimax).
 const ATAN: [f64; 10] = [
@@ -51,40 +47,20 @@ pub fn atan2<const N: usize>(x: V<N>, other: V<N>) -> V<N> {
     angle::of_point(x.map(f64::from), other.map(f64::from), ratio).map(|y| y as f32)
 }
 
-/// For `a = |x|` up to 1/2 what `asin a` is the sum of; beyond, the same for the root of `(1 - a) / 2`, whose inverse sine
-/// is half of `acos a`.
-#[inline(always)]
-fn arc<const N: usize>(a: V<N>) -> (VectorMask<N>, V<N>, V<N>) {
-    let is_large = all(0.5).lt(a);
-    let z = Vector::blend(is_large, (all(1.0) - a) * all(0.5), a * a);
-    let root = z.sqrt();
-    // What the rounding of the root lost; where it is zero, nothing.
-    let root_low = (-root).mul_add(root, z) / (root + root + all(f32::MIN_POSITIVE));
-    let s = Vector::blend(is_large, root, a);
-    let low = Vector::blend(is_large, root_low, all(0.0));
-    (is_large, s, (s * z).mul_add(polynomial(z, &ASIN), low))
-}
+const ARC: Arc = Arc {
+    quarter: (std::f32::consts::FRAC_PI_2 as f64, -4.371_139e-8_f32 as f64),
+    series: &ASIN,
+    least: f32::MIN_POSITIVE as f64,
+};
 
 /// Inverse sine; NaN beyond 1.
 #[inline(always)]
 pub fn asin<const N: usize>(x: V<N>) -> V<N> {
-    let (is_large, s, rest) = arc(x.abs());
-    let (high, lost) = fast_two_sum(all(QUARTER.0), -(s + s));
-    let large = high + ((lost + all(QUARTER.1)) - (rest + rest));
-    Vector::blend(is_large, large, s + rest).zip(x, f32::copysign)
+    ARC.asin(x)
 }
 
 /// Inverse cosine; NaN beyond 1.
 #[inline(always)]
 pub fn acos<const N: usize>(x: V<N>) -> V<N> {
-    let (is_large, s, rest) = arc(x.abs());
-    let is_left = x.lt(all(0.0));
-    // Twice the arc of a large argument, on the left from half a turn; else a quarter turn less the arc with its sign.
-    let start = Vector::blend(is_left, all(HALF.0), all(0.0));
-    let start = Vector::blend(is_large, start, all(QUARTER.0));
-    let start_low = Vector::blend(is_left, all(HALF.1), all(0.0));
-    let start_low = Vector::blend(is_large, start_low, all(QUARTER.1));
-    let factor = Vector::blend(is_large, all(2.0), all(-1.0)) * Vector::blend(is_left, all(-1.0), all(1.0));
-    let (high, lost) = fast_two_sum(start, factor * s);
-    high + factor.mul_add(rest, lost + start_low)
+    ARC.acos(x)
 }

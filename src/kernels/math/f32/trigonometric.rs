@@ -3,7 +3,8 @@
 use super::wide::wide;
 use super::{V, all};
 use crate::kernels::lane::{Lane, Real};
-use crate::kernels::math::{f64 as double, fast_two_sum, polynomial, two_product};
+use crate::kernels::math::angle::QUARTER;
+use crate::kernels::math::{f64 as double, fast_two_sum, patched, polynomial, two_product};
 use crate::kernels::vector::Vector;
 
 /// pi/2 in three parts (Cody and Waite), each the rounding of what the ones before left.
@@ -57,17 +58,11 @@ fn sine<const N: usize>(x: V<N>, turn: u32) -> V<N> {
         y.0[i] = near(Vector([x.0[i]]), turn).0[0];
         largest = largest.max(x.0[i].abs().to_bits());
     }
-    if largest > FAR.to_bits() { far_lanes(x, y, turn) } else { y }
-}
-
-#[cold]
-#[inline(never)]
-fn far_lanes<const N: usize>(x: V<N>, mut y: V<N>, turn: u32) -> V<N> {
-    for i in (0..N).filter(|&i| x.0[i].abs() > FAR) {
-        let wide = Vector([f64::from(x.0[i])]);
-        y.0[i] = if turn == 0 { double::sin(wide) } else { double::cos(wide) }.0[0] as f32;
-    }
-    y
+    let far = |x: f32| {
+        let wide = Vector([f64::from(x)]);
+        if turn == 0 { double::sin(wide) } else { double::cos(wide) }.0[0] as f32
+    };
+    if largest > FAR.to_bits() { patched(x, y, |x| x.abs() > FAR, far) } else { y }
 }
 
 /// `(tan(r)/r - 1) / z` with `z = r^2`, for `|r| <= pi/4`; the error of the tangent is below `2^-29` of it (minimax).
@@ -81,19 +76,13 @@ const TANGENT: [f64; 7] = [
     0.004375812976002598,
 ];
 
-/// pi/2 in two parts of float64.
-const WIDE_HALF_PI: [f64; 2] = [std::f64::consts::FRAC_PI_2, 6.123233995736766e-17];
-
-/// 1.5 * 2^52, as [`ROUNDER`] for float64.
-const WIDE_ROUNDER: f64 = 6_755_399_441_055_744.0;
-
 /// The tangent of an argument that is not far, in float64: for odd multiples of pi/2, `-1 / tan r`.
 #[inline(always)]
 pub fn near_tangent(x: f32) -> f32 {
     let x = wide::<1>(x.into());
-    let shifted = x.mul_add(wide(std::f64::consts::FRAC_2_PI), wide(WIDE_ROUNDER));
-    let n = shifted - wide(WIDE_ROUNDER);
-    let r = (-n).mul_add(wide(WIDE_HALF_PI[1]), (-n).mul_add(wide(WIDE_HALF_PI[0]), x));
+    let shifted = x.mul_add(wide(std::f64::consts::FRAC_2_PI), wide(double::ROUNDER));
+    let n = shifted - wide(double::ROUNDER);
+    let r = (-n).mul_add(wide(QUARTER.1), (-n).mul_add(wide(QUARTER.0), x));
     let z = r * r;
     let t = (r * z).mul_add(polynomial(z, &TANGENT), r).0[0];
     let odd = (shifted.0[0].to_bits() & 1).wrapping_neg();
@@ -132,15 +121,6 @@ pub fn cos<const N: usize>(x: V<N>) -> V<N> {
 #[inline(always)]
 pub fn tan<const N: usize>(x: V<N>) -> V<N> {
     let y = x.map(near_tangent);
-    let is_far = x.0.iter().any(|&x| is_far(x));
-    if is_far { far_tangents(x, y) } else { y }
-}
-
-#[cold]
-#[inline(never)]
-fn far_tangents<const N: usize>(x: V<N>, mut y: V<N>) -> V<N> {
-    for i in (0..N).filter(|&i| is_far(x.0[i])) {
-        y.0[i] = double::tan(Vector([f64::from(x.0[i])])).0[0] as f32;
-    }
-    y
+    let has_far = x.0.iter().any(|&x| is_far(x));
+    if has_far { patched(x, y, is_far, |x| double::tan(Vector([f64::from(x)])).0[0] as f32) } else { y }
 }

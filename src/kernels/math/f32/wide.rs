@@ -1,14 +1,12 @@
 //! Logarithm and power of two in float64, to the digits that results in float32 ask for.
 
 use crate::kernels::lane::{Lane, Real};
+use crate::kernels::math::f64::ROUNDER;
 use crate::kernels::math::polynomial;
 use crate::kernels::vector::Vector;
 
 /// Numbers of float32 in float64.
 pub(super) type Wide<const N: usize> = Vector<f64, N>;
-
-/// 1.5 * 2^52: adding it rounds a float64 below 2^51 to a whole number, which then stands in the low bits.
-const ROUNDER: f64 = 6_755_399_441_055_744.0;
 
 /// `log2(m) / s` in `s^2`, where `s = (m - 1) / (m + 1)`, for `m` between `sqrt(1/2)` and `sqrt(2)`; the error is below
 /// `2^-45` of it (minimax).

@@ -3,13 +3,9 @@
 
 use super::{V, all};
 use crate::kernels::lane::{Lane, Real};
-use crate::kernels::math::{angle, fast_two_sum, polynomial};
-use crate::kernels::vector::{Vector, VectorMask};
-
-/// pi/2 in two parts.
-const QUARTER: (f64, f64) = (std::f64::consts::FRAC_PI_2, 6.123233995736766e-17);
-/// pi in two parts.
-const HALF: (f64, f64) = (std::f64::consts::PI, 1.2246467991473532e-16);
+use crate::kernels::math::angle::{self, Arc, QUARTER};
+use crate::kernels::math::{fast_two_sum, polynomial};
+use crate::kernels::vector::Vector;
 
 /// `atan(q)/q - 1` in `q^2 - 1/2`, for `q <= 1`; the error of the angle is below `2^-57` of it (minimax).
 const ATAN: [f64; 21] = [
@@ -72,40 +68,16 @@ pub fn atan2<const N: usize>(x: V<N>, other: V<N>) -> V<N> {
     angle::of_point(x, other, |q| polynomial(q.mul_add(q, all(-0.5)), &ATAN))
 }
 
-/// For `a = |x|` up to 1/2 what `asin a` is the sum of; beyond, the same for the root of `(1 - a) / 2`, whose inverse sine
-/// is half of `acos a`.
-#[inline(always)]
-fn arc<const N: usize>(a: V<N>) -> (VectorMask<N>, V<N>, V<N>) {
-    let is_large = all(0.5).lt(a);
-    let z = Vector::blend(is_large, (all(1.0) - a) * all(0.5), a * a);
-    let root = z.sqrt();
-    // What the rounding of the root lost; where it is zero, nothing.
-    let root_low = (-root).mul_add(root, z) / (root + root + all(f64::MIN_POSITIVE));
-    let s = Vector::blend(is_large, root, a);
-    let low = Vector::blend(is_large, root_low, all(0.0));
-    (is_large, s, (s * z).mul_add(polynomial(z, &ASIN), low))
-}
+const ARC: Arc = Arc { quarter: QUARTER, series: &ASIN, least: f64::MIN_POSITIVE };
 
 /// Inverse sine; NaN beyond 1.
 #[inline(always)]
 pub fn asin<const N: usize>(x: V<N>) -> V<N> {
-    let (is_large, s, rest) = arc(x.abs());
-    let (high, lost) = fast_two_sum(all(QUARTER.0), -(s + s));
-    let large = high + ((lost + all(QUARTER.1)) - (rest + rest));
-    Vector::blend(is_large, large, s + rest).zip(x, f64::copysign)
+    ARC.asin(x)
 }
 
 /// Inverse cosine; NaN beyond 1.
 #[inline(always)]
 pub fn acos<const N: usize>(x: V<N>) -> V<N> {
-    let (is_large, s, rest) = arc(x.abs());
-    let is_left = x.lt(all(0.0));
-    // Twice the arc of a large argument, on the left from half a turn; else a quarter turn less the arc with its sign.
-    let start = Vector::blend(is_left, all(HALF.0), all(0.0));
-    let start = Vector::blend(is_large, start, all(QUARTER.0));
-    let start_low = Vector::blend(is_left, all(HALF.1), all(0.0));
-    let start_low = Vector::blend(is_large, start_low, all(QUARTER.1));
-    let factor = Vector::blend(is_large, all(2.0), all(-1.0)) * Vector::blend(is_left, all(-1.0), all(1.0));
-    let (high, lost) = fast_two_sum(start, factor * s);
-    high + factor.mul_add(rest, lost + start_low)
+    ARC.acos(x)
 }

@@ -2,7 +2,7 @@
 
 use super::{ROUNDER, V, all};
 use crate::kernels::lane::{Lane, Real};
-use crate::kernels::math::{fast_two_sum, polynomial, two_product};
+use crate::kernels::math::{fast_two_sum, patched, polynomial, two_product};
 use crate::kernels::vector::Vector;
 
 /// pi/2 in three parts (Cody and Waite), each the rounding of what the ones before left.
@@ -111,17 +111,11 @@ fn sine<const N: usize>(x: V<N>, turn: u64) -> V<N> {
         y.0[i] = near(Vector([x.0[i]]), turn).0[0];
         largest = largest.max(x.0[i].abs().to_bits());
     }
-    if largest > FAR.to_bits() { far_lanes(x, y, turn) } else { y }
-}
-
-#[cold]
-#[inline(never)]
-fn far_lanes<const N: usize>(x: V<N>, mut y: V<N>, turn: u64) -> V<N> {
-    for i in (0..N).filter(|&i| x.0[i].abs() > FAR) {
-        let (n, r, low) = far(x.0[i]);
-        y.0[i] = of_parts(n.wrapping_add(turn), Vector([r]), Vector([low])).0[0];
-    }
-    y
+    let of_far = |x: f64| {
+        let (n, r, low) = far(x);
+        of_parts(n.wrapping_add(turn), Vector([r]), Vector([low])).0[0]
+    };
+    if largest > FAR.to_bits() { patched(x, y, |x| x.abs() > FAR, of_far) } else { y }
 }
 
 /// The first 1280 bits of 2/pi, 64 a word.
@@ -228,16 +222,10 @@ pub fn cos<const N: usize>(x: V<N>) -> V<N> {
 #[inline(always)]
 pub fn tan<const N: usize>(x: V<N>) -> V<N> {
     let y = x.map(near_tangent);
-    let is_far = x.0.iter().any(|&x| is_far(x));
-    if is_far { far_tangents(x, y) } else { y }
-}
-
-#[cold]
-#[inline(never)]
-fn far_tangents<const N: usize>(x: V<N>, mut y: V<N>) -> V<N> {
-    for i in (0..N).filter(|&i| is_far(x.0[i])) {
-        let (n, r, low) = far(x.0[i]);
-        y.0[i] = tangent_of_parts(n, Vector([r]), Vector([low])).0[0];
-    }
-    y
+    let of_far = |x: f64| {
+        let (n, r, low) = far(x);
+        tangent_of_parts(n, Vector([r]), Vector([low])).0[0]
+    };
+    let has_far = x.0.iter().any(|&x| is_far(x));
+    if has_far { patched(x, y, is_far, of_far) } else { y }
 }

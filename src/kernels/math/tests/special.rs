@@ -92,6 +92,9 @@ fn special_functions_are_within_their_bounds() {
     }
 }
 
+/// Functions that float32 has by way of the function of float64 itself: only the last rounding counts.
+const ROUNDED: [&str; 5] = ["lgamma", "digamma", "erfcx", "i0e", "i1e"];
+
 /// Every `step`-th float32, against the function of float64.
 fn check_narrow(step: u32) {
     let tier = crate::kernels::dispatch::tier();
@@ -107,7 +110,8 @@ fn check_narrow(step: u32) {
             }
         }
         println!("{}: {worst:.4} ULP at {at:e} in float32", s.name);
-        assert!(worst <= 1.0, "{}({at:e}): {worst} ULP in float32", s.name);
+        let bound = if ROUNDED.contains(&s.name) { 0.51 } else { 1.0 };
+        assert!(worst <= bound, "{}({at:e}): {worst} ULP in float32", s.name);
     }
 }
 
