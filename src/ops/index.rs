@@ -9,10 +9,14 @@ use super::registry::{Arguments, operation};
 use super::select::{self, Deed, Family, Indices, Kind, Selection};
 use super::{batch, cast, inplace, mask, pointwise, view};
 use crate::error::{Error, Result};
+use crate::graph::forward;
+use crate::graph::meta::is_recorded;
+use crate::graph::mode::is_grad_enabled;
 use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Shape, broadcast, wrap_dim};
+use crate::tensor::scalar::Scalar;
 
 const OP: &str = "index";
 
@@ -74,6 +78,8 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
     }
     let mut parsed = Parsed { view: x.clone(), advanced: Vec::new(), adjacent: true };
     let (mut dim, mut after_gap, left) = (0, false, x.rank() - consumed);
+    // Dimensions that are gone from the view, and count where an error names one.
+    let mut gone = 0;
     for part in parts {
         let is_advanced = matches!(part, Index::Tensor(_) | Index::Truth(_));
         if is_advanced {
@@ -87,7 +93,10 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
             return Err(Error::DimRange { op: OP, dim: dim as isize, rank: parsed.view.rank() });
         }
         match part {
-            Index::Int(i) => parsed.view = select(&parsed.view, dim, *i)?,
+            Index::Int(i) => {
+                parsed.view = select(&parsed.view, dim, *i, dim + gone)?;
+                gone += 1;
+            }
             Index::Slice { start, stop, step } => {
                 let sliced = slice(&parsed.view, dim, *start, *stop, *step)?;
                 // Whole dimensions stay as they are; as in torch not those whose first index counts from the end.
@@ -141,12 +150,23 @@ fn consumes(part: &Index) -> usize {
     }
 }
 
-fn select(x: &Tensor, dim: usize, index: isize) -> Result<Tensor> {
-    let size = x.shape()[dim];
-    if index < -(size as isize) || index >= size as isize {
+/// One index of a dimension, which counts as dimension `named` where it is out of range.
+fn select(x: &Tensor, dim: usize, index: isize, named: usize) -> Result<Tensor> {
+    view::select(x, dim as isize, counted(index, named, x.shape()[dim])? as isize)
+}
+
+/// An index counted from the front of a dimension.
+fn counted(index: isize, dim: usize, size: usize) -> Result<usize> {
+    let counted = if index < 0 { index + size as isize } else { index };
+    if counted < 0 || counted >= size as isize {
         return Err(Error::IndexRange { op: OP, index: index as i64, dim, size });
     }
-    view::select(x, dim as isize, index)
+    Ok(counted as usize)
+}
+
+/// Integers that are the index of each of the first dimensions, as many as there are at most, counted from the front.
+fn place(x: &Tensor, integers: &[isize]) -> Result<SmallVec<[usize; 4]>> {
+    integers.iter().zip(x.shape()).enumerate().map(|(dim, (&i, &size))| counted(i, dim, size)).collect()
 }
 
 /// Python's slice semantics: bounds count from either end and are clamped.
@@ -226,7 +246,7 @@ pub fn get(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
         return batched::get(x, parts, level);
     }
     match (parts, x.rank()) {
-        ([Index::Int(i)], 1..) => return select(x, 0, *i),
+        ([Index::Int(i)], 1..) => return select(x, 0, *i, 0),
         ([Index::Slice { start, stop, step }], 1..) => return slice(x, 0, *start, *stop, *step),
         _ => {}
     }
@@ -241,6 +261,34 @@ pub fn get(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
     }
     let (selection, indices) = selection(&parsed)?;
     select::take(&selection, &parsed.view, indices)
+}
+
+/// `x[i, j, ...]` of integers alone, at least one.
+///
+/// # Errors
+/// As [`get`].
+pub fn at(x: &Tensor, integers: &[isize]) -> Result<Tensor> {
+    if integers.len() > x.rank() || x.batch().is_some() || is_recorded([x]) || forward::is_active() {
+        // Each index is a view, which may leave a node.
+        let parts: SmallVec<[Index; 4]> = integers.iter().map(|&i| Index::Int(i)).collect();
+        return get(x, &parts);
+    }
+    Ok(x.alias(x.layout().at(&place(x, integers)?), is_grad_enabled()))
+}
+
+/// `x[i, j, ...] = value` of a number and integers alone. False, and nothing is written, where they are not the index of one
+/// element or something other than memory has to follow.
+///
+/// # Errors
+/// As [`set`]; the number must fit.
+pub fn put(x: &Tensor, integers: &[isize], value: Scalar) -> Result<bool> {
+    if integers.len() != x.rank() || x.batch().is_some() || is_recorded([x]) || forward::is_active() {
+        return Ok(false);
+    }
+    let place = place(x, integers)?;
+    inplace::check_writable("index_put_", x)?;
+    inplace::counted(x, || x.put(&place, value))?;
+    Ok(true)
 }
 
 /// `x[index] = value`

@@ -3,6 +3,7 @@
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
 use super::error::guarded;
@@ -25,10 +26,10 @@ pub fn number(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
         return Ok(Some(Scalar::Bool(object.is_truthy()?)));
     }
     if object.is_instance_of::<PyInt>() {
-        return match (object.extract::<i64>(), object.extract::<u64>()) {
-            (Ok(i), _) => Ok(Some(Scalar::Int(i))),
-            (_, Ok(u)) => Ok(Some(Scalar::Unsigned(u))),
-            _ => Err(PyOverflowError::new_err(format!("int too big to convert: {object} does not fit 64 bits"))),
+        let unsigned = || object.extract::<u64>().map(Scalar::Unsigned);
+        return match object.extract::<i64>().map(Scalar::Int).or_else(|_| unsigned()) {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(PyOverflowError::new_err(format!("int too big to convert: {object} does not fit 64 bits"))),
         };
     }
     if object.is_instance_of::<PyFloat>() {
@@ -89,7 +90,15 @@ pub fn single(t: &Tensor) -> PyResult<Scalar> {
 
 /// True for sizes as a tensor has them.
 pub fn is_size(object: &Bound<'_, PyAny>) -> PyResult<bool> {
-    object.is_instance(&object.py().import("ferrograd._size")?.getattr("Size")?)
+    object.is_instance(size_class(object.py())?)
+}
+
+/// `ferrograd.Size`
+pub fn size_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let class =
+        CLASS.get_or_try_init(py, || Ok::<_, PyErr>(py.import("ferrograd._size")?.getattr("Size")?.unbind()))?;
+    Ok(class.bind(py))
 }
 
 /// A new object of Python's.
@@ -169,8 +178,10 @@ pub fn to_list(py: Python<'_>, t: &Tensor) -> PyResult<Py<PyAny>> {
 }
 
 fn nested(py: Python<'_>, shape: &[usize], numbers: &mut impl Iterator<Item = Scalar>) -> PyResult<Py<PyAny>> {
+    let mut number = || to_python(py, numbers.next().unwrap_or(Scalar::Int(0)));
     match shape {
-        [] => to_python(py, numbers.next().unwrap_or(Scalar::Int(0))),
+        [] => number(),
+        [size] => list(py, (0..*size).map(|_| number())),
         [size, rest @ ..] => list(py, (0..*size).map(|_| nested(py, rest, numbers))),
     }
 }

@@ -2,8 +2,10 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "what PyO3 makes of methods in a macro")]
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PyFloat, PyInt, PyList, PySequence, PySlice, PyString, PyTuple};
+use smallvec::{SmallVec, smallvec};
 
 use super::convert::{self, Other, ok};
 use super::data;
@@ -13,9 +15,20 @@ use super::tensor::{PyTensor, wrap, wrap_result};
 use crate::error::Error;
 use crate::ops::cast;
 use crate::ops::index::{self, Index};
+use crate::profiler;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
+
+/// The integers that an index consists of, at least one; none where it has anything else.
+fn integers(index: &Bound<'_, PyAny>) -> Option<SmallVec<[isize; 4]>> {
+    let integer = |o: &Bound<'_, PyAny>| o.is_exact_instance_of::<PyInt>().then(|| o.extract::<isize>().ok()).flatten();
+    match index.cast_exact::<PyTuple>() {
+        Ok(tuple) if tuple.is_empty() => None,
+        Ok(tuple) => tuple.iter().map(|o| integer(&o)).collect(),
+        Err(_) => Some(smallvec![integer(index)?]),
+    }
+}
 
 /// One part of an index.
 fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
@@ -26,11 +39,13 @@ fn part(object: &Bound<'_, PyAny>) -> PyResult<Index> {
         return Ok(Index::Ellipsis);
     }
     if let Ok(slice) = object.cast::<PySlice>() {
-        let bound = |name: &str| -> PyResult<Option<isize>> {
+        let bound = |name| -> PyResult<Option<isize>> {
             let value = slice.getattr(name)?;
             if value.is_none() { Ok(None) } else { Ok(Some(clamped(&value)?)) }
         };
-        return Ok(Index::Slice { start: bound("start")?, stop: bound("stop")?, step: bound("step")?.unwrap_or(1) });
+        let py = slice.py();
+        let (start, stop) = (bound(intern!(py, "start"))?, bound(intern!(py, "stop"))?);
+        return Ok(Index::Slice { start, stop, step: bound(intern!(py, "step"))?.unwrap_or(1) });
     }
     if let Ok(t) = object.cast::<PyTensor>() {
         let t = t.get().get();
@@ -155,12 +170,17 @@ fn stands_for_a_tuple(list: &Bound<'_, PyList>) -> bool {
 #[pymethods]
 impl PyTensor {
     fn __getitem__(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        const OP: &str = "__getitem__";
         let t = slf.get().get().clone();
-        let parts = parts("__getitem__", &t, index)?;
-        wrap_result(slf.py(), "__getitem__", ok(seen("__getitem__", &[(&t).into()], || index::get(&t, &parts)))?)
+        if let Some(integers) = integers(index).filter(|all| all.len() <= t.rank()) {
+            return wrap_result(slf.py(), OP, ok(seen(OP, &[(&t).into()], || index::at(&t, &integers)))?);
+        }
+        let parts = parts(OP, &t, index)?;
+        wrap_result(slf.py(), OP, ok(seen(OP, &[(&t).into()], || index::get(&t, &parts)))?)
     }
 
     fn __setitem__(&self, index: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        const OP: &str = "__setitem__";
         let t = self.get().clone();
         let value = match assigned(value)? {
             Some(Other::Tensor(v)) => v.get().get().clone(),
@@ -168,7 +188,13 @@ impl PyTensor {
             Some(Other::Number(n)) => {
                 // Floats of 16 bits hold larger ones as infinite.
                 if !matches!(t.dtype(), DType::F16 | DType::BF16) {
-                    ok(n.check_fits("__setitem__", t.dtype()))?;
+                    ok(n.check_fits(OP, t.dtype()))?;
+                }
+                if let Some(integers) = integers(index)
+                    && !profiler::is_on()
+                    && ok(guarded(OP, || index::put(&t, &integers, n)))?
+                {
+                    return Ok(());
                 }
                 ok(Tensor::scalar(n, t.dtype()))?
             }
@@ -180,8 +206,8 @@ impl PyTensor {
                 return Err(PyTypeError::new_err(format!("can't assign a {name} to a tensor of {}", t.dtype())));
             }
         };
-        let parts = parts("__setitem__", &t, index)?;
+        let parts = parts(OP, &t, index)?;
         let set = || index::set(&t, &parts, &value).map(|()| t.clone());
-        ok(seen("__setitem__", &[(&t).into(), (&value).into()], set)).map(drop)
+        ok(seen(OP, &[(&t).into(), (&value).into()], set)).map(drop)
     }
 }

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PySlice, PyTuple};
 
 use super::error::guarded;
 use crate::tensor::Tensor;
@@ -15,7 +15,9 @@ use crate::tensor::storage::{Buffer, Storage, Versioning};
 
 /// True for NumPy's arrays and whatever else publishes its memory as they do.
 pub fn is_array(object: &Bound<'_, PyAny>) -> bool {
-    object.hasattr("__array_interface__").unwrap_or(false)
+    // An attribute that is not there costs an exception, which is made and thrown away.
+    let is_number = object.is_exact_instance_of::<PyInt>() || object.is_exact_instance_of::<PyFloat>();
+    !is_number && !object.is_exact_instance_of::<PySlice>() && object.hasattr("__array_interface__").unwrap_or(false)
 }
 
 /// True for NumPy's own arrays and arrays of their subclasses.

@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
 use super::arguments::{take_bool, take_int, take_tensor};
@@ -16,9 +17,10 @@ use crate::tensor::scalar::Scalar;
 
 /// A tuple of sizes as `ferrograd.Size`.
 fn size_object<'py>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
-    static MAKE: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
-    let make = MAKE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("ferrograd._size")?.getattr("_size")?.unbind()))?;
-    make.bind(py).call1((PyTuple::new(py, shape)?,))
+    /// `tuple.__new__`, which knows nothing to check about sizes, unlike that of the class.
+    static NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let new = NEW.get_or_try_init(py, || Ok::<_, PyErr>(py.get_type::<PyTuple>().getattr("__new__")?.unbind()))?;
+    new.bind(py).call1((convert::size_class(py)?, PyTuple::new(py, shape)?))
 }
 
 #[pymethods]

@@ -10,7 +10,7 @@ pub type Shape = SmallVec<[usize; 4]>;
 pub type Strides = SmallVec<[isize; 4]>;
 
 /// Shape, strides and offset of a tensor in its storage, counted in elements.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub struct Layout {
     /// Sizes.
     pub shape: Shape,
@@ -18,6 +18,15 @@ pub struct Layout {
     pub strides: Strides,
     /// The first element.
     pub offset: usize,
+}
+
+impl Clone for Layout {
+    /// Copies of slices of numbers; the lists themselves would clone one number after another.
+    #[inline]
+    fn clone(&self) -> Layout {
+        let (shape, strides) = (Shape::from_slice(&self.shape), Strides::from_slice(&self.strides));
+        Layout { shape, strides, offset: self.offset }
+    }
 }
 
 /// The dimensions from the innermost in memory to the outermost for operands of a shape, as torch finds them: by insertion
@@ -323,10 +332,26 @@ impl Layout {
 
     /// One index of one dimension, which goes away.
     pub fn select(&self, dim: usize, index: usize) -> Layout {
+        if dim == 0 {
+            return self.at(&[index]);
+        }
         let mut out = self.slice(dim, index, 1, 1);
         out.shape.remove(dim);
         out.strides.remove(dim);
         out
+    }
+
+    /// Where the element is that has an index, or the first one of those whose index begins with it.
+    pub fn offset_of(&self, index: &[usize]) -> usize {
+        let steps: isize = index.iter().zip(&self.strides).map(|(&i, &s)| i as isize * s).sum();
+        self.offset.wrapping_add_signed(steps)
+    }
+
+    /// One index of each of the first dimensions, which go away.
+    pub fn at(&self, index: &[usize]) -> Layout {
+        let left = index.len()..;
+        let (shape, strides) = (Shape::from_slice(&self.shape[left.clone()]), Strides::from_slice(&self.strides[left]));
+        Layout { shape, strides, offset: self.offset_of(index) }
     }
 
     /// The diagonal of two dimensions, `offset` above the main one, as a new last dimension.

@@ -1,4 +1,4 @@
-//! Taking numbers out of tensors. All reads of elements, here and in kernels, go through [`Reader`] or `ops::run`, so
+//! Taking numbers out of tensors, and putting one in. All reads of elements, here and in kernels, go through [`Reader`] or `ops::run`, so
 //! that there is one place where a tensor's numbers come into being.
 
 use super::Tensor;
@@ -6,7 +6,7 @@ use super::dtype::Category;
 use super::scalar::Scalar;
 use super::storage::Access;
 use crate::error::{Error, Result};
-use crate::kernels::element::{Element, convert, dispatch};
+use crate::kernels::element::{Element, convert, dispatch, number};
 use crate::memory::reserved;
 
 /// A tensor's elements, locked for reading.
@@ -19,7 +19,11 @@ pub struct Reader<'a> {
 
 unsafe fn read<T: Element>(address: *const u8) -> Scalar {
     // SAFETY: the caller gives the address of an element of this type.
-    let value = unsafe { address.cast::<T>().read() };
+    scalar(unsafe { address.cast::<T>().read() })
+}
+
+#[inline(always)]
+fn scalar<T: Element>(value: T) -> Scalar {
     match T::DTYPE.category() {
         Category::Bool => Scalar::Bool(value.to_bool()),
         Category::Integer => Scalar::Int(value.to_i64()),
@@ -47,13 +51,26 @@ impl<'a> Reader<'a> {
 
     /// The element at an index; every part of it lies within its size.
     pub fn get(&self, index: &[usize]) -> Scalar {
-        let layout = self.tensor.layout();
-        let steps: isize = index.iter().zip(&layout.strides).map(|(&i, &s)| i as isize * s).sum();
-        self.at(layout.offset.wrapping_add_signed(steps))
+        self.at(self.tensor.layout().offset_of(index))
     }
 }
 
 impl Tensor {
+    /// Writes a number to the element at an index; every part of it lies within its size. Neither history nor version is
+    /// changed.
+    ///
+    /// # Errors
+    /// For dtypes without kernels, and where there is no memory for elements that wait.
+    pub(crate) fn put(&self, index: &[usize], value: Scalar) -> Result<()> {
+        self.settle()?;
+        let _access = Access::lock([(&**self.storage(), true)]);
+        dispatch!("put", self.dtype(), T => {
+            // SAFETY: the index lies within the layout, which lies in the storage, and that is locked.
+            unsafe { self.storage().as_ptr().cast::<T>().add(self.layout().offset_of(index)).write(number::<T>(value)) }
+        });
+        Ok(())
+    }
+
     /// The only element.
     ///
     /// # Errors
@@ -107,7 +124,14 @@ impl Tensor {
         self.readable("reading the elements of a Tensor")?;
         let reader = Reader::new(self)?;
         let mut all = reserved("tolist", self.numel())?;
-        all.extend(self.layout().offsets().map(|o| reader.at(o)));
+        if self.is_contiguous() {
+            dispatch!("tolist", self.dtype(), T => {
+                // SAFETY: a contiguous tensor has so many elements of this type side by side, and the reader locks them.
+                all.extend(unsafe { self.elements::<T>() }.iter().map(|&value| scalar(value)));
+            });
+        } else {
+            all.extend(self.layout().offsets().map(|o| reader.at(o)));
+        }
         Ok(all)
     }
 
