@@ -9,7 +9,7 @@ Element-wise operations on large tensors wait until somebody looks at a result, 
 True
 >>> ferrograd.config.set_fusion(True)
 >>> ferrograd.config.fusion_elements()
-32768
+12288
 """
 
 from . import _ferrograd
@@ -21,13 +21,13 @@ def fusion_elements() -> int | None:
     >>> import ferrograd
     >>> ferrograd.config.set_fusion(True)
     >>> fusion_elements()
-    32768
+    12288
     """
     return _ferrograd._fusion_elements()
 
 
 def set_fusion(enabled: bool, elements: int | None = None) -> None:
-    """Lets element-wise operations on at least `elements` elements (32,768 where not given) wait to be fused, or none.
+    """Lets element-wise operations on at least `elements` elements (12,288 where not given) wait to be fused, or none.
 
     The environment says the same before the start: `FERROGRAD_FUSION=0` turns fusion off, `FERROGRAD_FUSION_ELEMENTS` sets the
     number of elements. ValueError for fewer than two elements.

@@ -30,7 +30,7 @@ const LONGEST: usize = 96;
 /// How often a value is computed on the way to another before it is kept.
 const PASSES: u8 = 2;
 /// Elements from which operations wait, where nobody set another number.
-const ELEMENTS: usize = 32 * 1024;
+const ELEMENTS: usize = 12 * 1024;
 /// The threshold that turns waiting off.
 const NEVER: usize = usize::MAX;
 
