@@ -1,9 +1,12 @@
 """Sampled functions, histograms, windows and images of bytes: known numbers, and torch's where it is installed."""
 
+import functools
+import importlib
 import itertools
 
 import numpy as np
 import pytest
+from known import in_all
 
 import ferrograd as fg
 from ferrograd.signal import windows
@@ -264,3 +267,61 @@ def test_normalisations_with_what_they_normalised_by():
     assert y.tolist() == [[-1.0, 1.0, -1.0, 1.0]] and y.requires_grad
     assert fg.native_layer_norm(x, (4,), None, None, 1e-5)[1].shape == (1, 1)
     assert [t.shape for t in fg.native_batch_norm(x, None, None, fg.zeros(4), fg.ones(4), False, 0.1, 1e-5)] == [(1, 4), (0,), (0,)]
+
+
+#: Edges in no order, some of which are no numbers, and how many of `NUMBERS` fall between them.
+UNORDERED = [
+    ([3.0, 1.0, 2.0], [0.0, 0.0]), ([1.0, 3.0, 2.0, 5.0], [2.0, 0.0, 5.0]), ([0.0, 5.0, 0.0], [1.0, 0.0]),
+    ([2.0, 7.0, 1.0, 8.0, 2.0, 8.0], [5.0, 0.0, 0.0, 0.0, 0.0]), ([1.0, 1.0, 1.0], [0.0, 1.0]),
+    ([float("nan"), 1.0, 2.0], [0.0, 0.0]), ([1.0, float("nan"), 2.0], [0.0, 3.0]), ([1.0, 2.0, float("nan")], [0.0, 0.0]),
+]  # fmt: skip
+NUMBERS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, float("nan")]
+
+
+@in_all
+@pytest.mark.parametrize(("edges", "counts"), UNORDERED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_edges_in_no_order_cut_as_the_search_among_them_ends(T, dtype, edges, counts):
+    tensor = lambda numbers: T.tensor(numbers, dtype=getattr(T, dtype))  # noqa: E731
+    assert T.histogram(tensor(NUMBERS), tensor(edges)).hist.tolist() == counts
+    points = T.stack([tensor(NUMBERS), T.full((10,), 0.5, dtype=getattr(T, dtype))], 1)
+    assert T.histogramdd(points, [tensor(edges), tensor([0.0, 1.0])]).hist[:, 0].tolist() == counts
+
+
+@in_all
+def test_a_single_edge_bounds_no_interval(T):
+    with pytest.raises(RuntimeError, match="bins must be > 0"):
+        T.histogram(T.ones(3), T.ones(1))
+
+
+@in_all
+def test_the_edges_of_boxes_are_those_that_were_given(T):
+    edges = [T.arange(6.0)[::2], T.tensor([0.0, 1.0], requires_grad=True)]
+    found = T.histogramdd(T.tensor([[1.0, 0.5], [3.0, 0.5]]), edges, density=True)
+    assert found.bin_edges[0] is edges[0] and found.bin_edges[1] is edges[1]
+    assert found.hist.tolist() == [[0.25], [0.25]]
+
+
+@in_all
+def test_boxes_have_either_numbers_of_intervals_or_edges(T):
+    edges = T.tensor([0.0, 1.0])
+    for bins in ([2, edges], edges, [0.5, 0.5]):
+        with pytest.raises(TypeError):
+            T.histogramdd(T.ones(3, 2), bins)
+    with pytest.raises(RuntimeError):
+        T.histogramdd(T.ones(3, 2), [edges.double(), edges])
+
+
+@in_all
+@pytest.mark.parametrize("name", windows.__all__)
+def test_windows_are_strided_and_of_wide_floats(T, name):
+    if T is not fg:
+        importlib.import_module("torch.signal.windows")
+    named = {"a": [0.4, 0.6]} if name == "general_cosine" else {}
+    window = functools.partial(getattr(T.signal.windows, name), 3, **named)
+    for dtype in ("int64", "bool", "float16", "bfloat16"):
+        with pytest.raises(ValueError, match=f"expects float32 or float64 dtypes, got: torch.{dtype}"):
+            window(dtype=getattr(T, dtype))
+    with pytest.raises(ValueError, match="implemented for strided tensors only, got: None"):
+        window(layout=None)
+    assert window(layout=T.strided, dtype=T.float64, device="cpu").dtype == T.float64

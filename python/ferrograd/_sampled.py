@@ -103,10 +103,10 @@ def histogramdd(
 
     `bins` is a number of equal intervals, or one for each coordinate, over `range`, two numbers for each coordinate, or over all
     points; or a vector of edges for each coordinate. With `density` the counts over their sum and the sizes of the boxes. The
-    result has the names `hist` and `bin_edges`.
+    result has the names `hist` and `bin_edges`, which are the tensors of `bins` where these are edges.
 
-    Raises RuntimeError for fewer than two dimensions and arguments that do not fit, NotImplementedError for other dtypes than
-    float32 and float64.
+    Raises RuntimeError for fewer than two dimensions and arguments that do not fit, TypeError for `bins` that are neither
+    integers nor vectors, NotImplementedError for other dtypes than float32 and float64.
 
     >>> import ferrograd
     >>> points = ferrograd.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 0.0], [2.0, 2.0]])
@@ -124,7 +124,9 @@ def histogramdd(
     if weight is not None and (weight.shape != x.shape[:-1] or weight.dtype != x.dtype):
         expected, given = (x.shape[:-1], x.dtype), (weight.shape, weight.dtype)
         _refuse(name, f"weight should have the shape and dtype {expected}, got {given}")
-    wanted = [bins] * count if isinstance(bins, int) else list(bins)
+    wanted = [bins] * count if isinstance(bins, int) else [] if isinstance(bins, Tensor) else list(bins)
+    if isinstance(bins, Tensor) or not any(all(isinstance(b, kind) for b in wanted) for kind in (int, Tensor)):
+        raise TypeError(f"{name}(): argument 'bins' must be int, tuple of ints or tuple of Tensors")
     if len(wanted) != count:
         _refuse(name, f"the size of bins must be equal to the innermost dimension of the input, {count}, got {len(wanted)}")
     if range is not None and len(range) != 2 * count:
@@ -134,12 +136,12 @@ def histogramdd(
     for n, column in enumerate(points.unbind(1)):
         asked = {} if range is None or isinstance(wanted[n], Tensor) else {"range": tuple(range[2 * n : 2 * n + 2])}
         edge = _ferrograd.histogram(column, wanted[n], **asked).bin_edges
-        at = _ferrograd.searchsorted(edge, column.contiguous(), right=True) - 1
-        at = at - (column == edge[-1]).to(at.dtype)
+        # The last interval holds its upper bound.
+        at = (_ferrograd.searchsorted(edge, column.contiguous(), right=True) - 1).clamp(max=edge.numel() - 2)
         here = (column >= edge[0]) & (column <= edge[-1])
         inside = here if inside is None else inside & here
         places = places * (edge.numel() - 1) + at
-        edges.append(edge)
+        edges.append(wanted[n] if isinstance(wanted[n], Tensor) else edge)
     boxes = [edge.numel() - 1 for edge in edges]
     total = 1
     for size in boxes:
@@ -149,7 +151,7 @@ def histogramdd(
     if density:
         hist = hist / hist.sum()
         for n, edge in enumerate(edges):
-            hist = hist / edge.diff().reshape([-1 if d == n else 1 for d, _ in enumerate(edges)])
+            hist = hist / edge.detach().diff().reshape([-1 if d == n else 1 for d, _ in enumerate(edges)])
     from .return_types import histogramdd as result
 
     return result((hist, tuple(edges)))

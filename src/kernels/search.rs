@@ -6,6 +6,19 @@ use super::parallel::{self, Apart};
 /// Values from which threads share the work.
 const GRAIN: usize = 1 << 11;
 
+/// Where among `length` elements a value would have to be put in, behind equal ones where `right`: what is not a number lies
+/// behind all. Of elements in no order, where this search ends: no further than behind the last.
+#[inline(always)]
+pub fn place<T: Element>(length: usize, value: T, right: bool, at: impl Fn(usize) -> T) -> usize {
+    let (mut low, mut high) = (0, length);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found = if right { at(middle) > value } else { at(middle) >= value };
+        if found { high = middle } else { low = middle + 1 }
+    }
+    low
+}
+
 /// Writes where each value would have to be put into its line: the first `per_line` values belong to the first line of
 /// `length` elements, and so on; a single line serves all. Behind equal elements where `right`. `sorter`, where there is
 /// one, has the order of each line.
@@ -30,15 +43,9 @@ pub fn sorted<T: Element>(
                 Some(order) => lines[line + order[line + i] as usize],
                 None => lines[line + i],
             };
-            let (mut low, mut high) = (0, length);
-            while low < high {
-                let middle = low + (high - low) / 2;
-                // Written so that what is not a number lies behind all.
-                let found = if right { at(middle) > value } else { at(middle) >= value };
-                if found { high = middle } else { low = middle + 1 }
-            }
+            let place = place(length, value, right, at);
             // SAFETY: ranges of results are disjoint.
-            unsafe { *target.get().add(n) = low as i64 };
+            unsafe { *target.get().add(n) = place as i64 };
         }
     });
 }

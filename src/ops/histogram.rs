@@ -199,6 +199,7 @@ fn histogram(x: &Tensor, bins: Bins, weight: Option<&Tensor>, density: bool) -> 
         Bins::Edges(t) if t.rank() != 1 || t.numel() == 0 => {
             return refused(OP, format!("bins tensor should have one dimension and elements, got {:?}", t.shape()));
         }
+        Bins::Edges(t) if t.numel() == 1 => return refused(OP, "bins must be > 0, but got 0 for dimension 0".into()),
         Bins::Edges(t) => copy::contiguous_copy(&t.detach())?,
         Bins::Equal(count, _) if count <= 0 => return refused(OP, format!("bins must be > 0, but got {count}")),
         Bins::Equal(count, range) => {
@@ -220,8 +221,10 @@ fn histogram(x: &Tensor, bins: Bins, weight: Option<&Tensor>, density: bool) -> 
     Ok([unrecorded(|| cast::to(&Tensor::from_slice(&sums), x.dtype()))?, edges])
 }
 
-/// The sums of the weights, or of ones, of the numbers between each two edges; the last interval holds its upper bound.
+/// The sums of the weights, or of ones, of the numbers between each two edges; the last interval holds its upper bound. Edges
+/// in no order cut as the search among them ends, which finds no place before the first edge for what is not below it.
 fn between(values: &Tensor, edges: &[f64], weight: Option<&Tensor>) -> Result<Vec<f64>> {
+    let count = edges.len() - 1;
     let weight = weight.map(|w| unrecorded(|| copy::to_contiguous(&cast::to(&w.detach(), DType::F64)?))).transpose()?;
     let storages = std::iter::once(values).chain(&weight).map(|t| (&**t.storage(), false));
     let _access = Access::lock(storages);
@@ -230,12 +233,11 @@ fn between(values: &Tensor, edges: &[f64], weight: Option<&Tensor>) -> Result<Ve
     Ok(wide!(values.dtype(), A => {
         // SAFETY: as above.
         let values = unsafe { values.elements::<A>() };
-        tally::sums("histogram", values.len(), edges.len() - 1, |i| {
+        tally::sums("histogram", values.len(), count, |i| {
             let v: f64 = convert(values[i]);
-            let after = edges.partition_point(|e| *e <= v);
-            let after = after - usize::from(edges.last().is_some_and(|e| *e == v));
-            let is_within = !v.is_nan() && (1..edges.len()).contains(&after);
-            is_within.then(|| (after - 1, weights.map_or(1.0, |w| w[i])))
+            let is_within = v >= edges[0] && v <= edges[count];
+            let interval = || (search::place(count + 1, v, true, |n| edges[n]) - 1).min(count - 1);
+            is_within.then(|| (interval(), weights.map_or(1.0, |w| w[i])))
         })?
     }))
 }

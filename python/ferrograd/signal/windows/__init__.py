@@ -2,7 +2,7 @@
 
 All are symmetric; with `sym=False` they are the beginning of a period, one number short of the symmetric window of `M + 1`. A
 window of one number is 1. The result is of the default float unless `dtype` says otherwise. ValueError is raised for a negative
-`M` and for dtypes that are not floating-point.
+`M`, dtypes other than float32 and float64, and layouts other than `strided`.
 
 >>> import ferrograd
 >>> ferrograd.signal.windows.hann(5)
@@ -27,16 +27,18 @@ def _window(name: str, M: int, sym: bool, dtype: Any, layout: Any, device: Any, 
     dtype = _ferrograd.get_default_dtype() if dtype is None else dtype
     if M < 0:
         raise ValueError(f"{name} requires non-negative window length, got M={M}")
-    if not dtype.is_floating_point:
+    if layout is not _ferrograd.strided:
+        raise ValueError(f"{name} is implemented for strided tensors only, got: {layout}")
+    if dtype not in (_ferrograd.float32, _ferrograd.float64):
         raise ValueError(f"{name} expects float32 or float64 dtypes, got: {dtype}")
-    result = _ferrograd.ones(M, dtype=dtype, layout=layout, device=device)
+    result = _ferrograd.ones(M, dtype=dtype, device=device)
     if M > 1:
         result = weights(_ferrograd.arange(M, dtype=_ferrograd.float64), M - 1 if sym else M).to(dtype)
     return result.requires_grad_(requires_grad)
 
 
 def _cosines(
-    name: str, M: int, sym: bool, dtype: Any, layout: Any, device: Any, requires_grad: bool, a: Sequence[float]
+    M: int, sym: bool, dtype: Any, layout: Any, device: Any, requires_grad: bool, a: Sequence[float]
 ) -> Tensor:
     """A window whose weights are `a[0] - a[1] cos(2 pi n / N) + a[2] cos(4 pi n / N) - ...`."""
 
@@ -44,11 +46,11 @@ def _cosines(
         terms = [(-1) ** k * factor * (2 * pi * k / last * n).cos() for k, factor in enumerate(a)]
         return sum(terms[1:], terms[0])
 
-    return _window(name, M, sym, dtype, layout, device, requires_grad, weights)
+    return _window("general_cosine", M, sym, dtype, layout, device, requires_grad, weights)
 
 
 def bartlett(
-    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """A triangle: `1 - |2 n / N - 1|` for `n = 0, 1, ... M - 1`, where `N` is `M - 1`, or `M` without `sym`.
@@ -67,7 +69,7 @@ def bartlett(
 
 
 def blackman(
-    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Blackman's window: `general_cosine` with `a = (0.42, 0.5, 0.08)`.
@@ -78,11 +80,11 @@ def blackman(
     >>> ferrograd.signal.windows.blackman(3).round(decimals=4).abs()
     tensor([0., 1., 0.])
     """
-    return _cosines("blackman", M, sym, dtype, layout, device, requires_grad, (0.42, 0.5, 0.08))
+    return _cosines(M, sym, dtype, layout, device, requires_grad, (0.42, 0.5, 0.08))
 
 
 def cosine(
-    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Half a wave of a sine: `sin(pi (n + 1/2) / M)` for `n = 0, 1, ... M - 1`, with `M + 1` for `M` without `sym`.
@@ -101,7 +103,7 @@ def cosine(
 
 
 def exponential(
-    M: int, *, center: float | None = None, tau: float = 1.0, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, center: float | None = None, tau: float = 1.0, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """`exp(-|n - center| / tau)`, where `center` is the middle, and may be given without `sym` only.
@@ -124,7 +126,7 @@ def exponential(
 
 
 def gaussian(
-    M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """`exp(-((n - N / 2) / std)^2 / 2)` with `N` as in `bartlett`.
@@ -145,7 +147,7 @@ def gaussian(
 
 
 def general_cosine(
-    M: int, *, a: Iterable[float], sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, a: Iterable[float], sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """`a[0] - a[1] cos(2 pi n / N) + a[2] cos(4 pi n / N) - ...` with `N` as in `bartlett`.
@@ -161,11 +163,11 @@ def general_cosine(
     factors = list(a)
     if not factors:
         raise ValueError("Coefficients cannot be empty")
-    return _cosines("general_cosine", M, sym, dtype, layout, device, requires_grad, factors)
+    return _cosines(M, sym, dtype, layout, device, requires_grad, factors)
 
 
 def general_hamming(
-    M: int, *, alpha: float = 0.54, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, alpha: float = 0.54, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """`alpha - (1 - alpha) cos(2 pi n / N)` with `N` as in `bartlett`.
@@ -176,11 +178,11 @@ def general_hamming(
     >>> ferrograd.signal.windows.general_hamming(3, alpha=0.75)
     tensor([0.5000, 1.0000, 0.5000])
     """
-    return _cosines("general_hamming", M, sym, dtype, layout, device, requires_grad, (alpha, 1 - alpha))
+    return _cosines(M, sym, dtype, layout, device, requires_grad, (alpha, 1 - alpha))
 
 
 def hamming(
-    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Hamming's window: `general_hamming` with `alpha = 0.54`.
@@ -191,11 +193,11 @@ def hamming(
     >>> ferrograd.signal.windows.hamming(3)
     tensor([0.0800, 1.0000, 0.0800])
     """
-    return _cosines("hamming", M, sym, dtype, layout, device, requires_grad, (0.54, 0.46))
+    return _cosines(M, sym, dtype, layout, device, requires_grad, (0.54, 0.46))
 
 
 def hann(
-    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Hann's window: `general_hamming` with `alpha = 0.5`.
@@ -206,11 +208,11 @@ def hann(
     >>> ferrograd.signal.windows.hann(3)
     tensor([0., 1., 0.])
     """
-    return _cosines("hann", M, sym, dtype, layout, device, requires_grad, (0.5, 0.5))
+    return _cosines(M, sym, dtype, layout, device, requires_grad, (0.5, 0.5))
 
 
 def kaiser(
-    M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Kaiser's window: `I0(beta sqrt(1 - (2 n / N - 1)^2)) / I0(beta)` with `N` as in `bartlett`.
@@ -232,7 +234,7 @@ def kaiser(
 
 
 def nuttall(
-    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    M: int, *, sym: bool = True, dtype: Any = None, layout: Any = _ferrograd.strided, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Nuttall's window: `general_cosine` with `a = (0.3635819, 0.4891775, 0.1365995, 0.0106411)`.
@@ -243,4 +245,4 @@ def nuttall(
     >>> ferrograd.signal.windows.nuttall(3)
     tensor([3.6280e-04, 1.0000e+00, 3.6280e-04])
     """
-    return _cosines("nuttall", M, sym, dtype, layout, device, requires_grad, (0.3635819, 0.4891775, 0.1365995, 0.0106411))
+    return _cosines(M, sym, dtype, layout, device, requires_grad, (0.3635819, 0.4891775, 0.1365995, 0.0106411))
