@@ -208,3 +208,36 @@ def test_subgradients_of_many_elements_are_those_of_one(wide, text, at, expected
 
 def test_there_are_functions_of_each_element_alone():
     assert {"x.abs()", "x.relu()", "x.sqrt()", "x.sign()"} <= {text for text, *_ in ALONE}
+
+
+#: The first four derivatives of Bessel functions at 0. With `exp(-|x|)` the second has a jump there, whose middle counts.
+BESSEL = {
+    "i0": [0.0, 0.5, 0.0, 0.375], "i0e": [0.0, 0.5, 0.0, 0.375], "i1": [0.5, 0.0, 0.375, 0.0], "i1e": [0.5, 0.0, 0.375, 0.0],
+}  # fmt: skip
+
+
+def derivatives(T, name, at, count):
+    """Derivatives of a special function, one after another."""
+    x = T.tensor(at, dtype=T.float64, requires_grad=True)
+    y, found = getattr(T.special, name)(x), []
+    for _ in range(count):
+        (y,) = T.autograd.grad(y, x, create_graph=True)
+        found.append(y.item())
+    return found
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+@pytest.mark.parametrize("name", BESSEL)
+def test_derivatives_of_bessel_functions_at_zero(name, zero):
+    assert derivatives(fg, name, zero, 4) == BESSEL[name]
+    if len(LIBRARIES) > 1:  # torch's derivatives beyond the second are zero there
+        assert derivatives(LIBRARIES[1], name, zero, 2) == BESSEL[name][:2]
+
+
+@pytest.mark.parametrize("at", [1e-300, 1e-10, -1e-3, 0.2, -0.4999, 0.5, 0.7, -3.0, 20.0])
+def test_derivatives_of_the_first_bessel_function(at):
+    # The sum of its series, differentiated term by term; from `I1' = (I0 + I2) / 2` and so on far from zero.
+    special = pytest.importorskip("scipy.special")
+    found = derivatives(fg, "i1", at, 3)
+    expected = [special.ivp(1, at, n) for n in (1, 2, 3)]
+    assert found == pytest.approx(expected, rel=1e-11, abs=1e-14 * abs(special.ivp(1, at, 1)))
