@@ -64,7 +64,7 @@ fn in_place(of: &Operation) -> Option<Operation> {
 const COPIED: &str =
     "as_strided diagonal expand permute select split split_with_sizes squeeze t transpose unbind unfold unsqueeze";
 
-/// The function that gives a copy of what a view shows: `permute_copy` of `permute`.
+/// The function that gives a copy of what a view shows: `permute_copy` of `permute`. It takes sizes in brackets only.
 fn copied(of: &Operation) -> Option<Operation> {
     let is_of_tensors = matches!(of.home(), Home::Package | Home::Tensor);
     if !is_of_tensors || !COPIED.split(' ').any(|name| name == of.name) {
@@ -72,9 +72,11 @@ fn copied(of: &Operation) -> Option<Operation> {
     }
     let renamed = |signature: &&'static str| {
         let call = signature.trim_start_matches("Tensor.").replacen('(', "_copy(", 1);
-        leak(call.replace("(Tensor self", "(Tensor input"))
+        leak(call.replace("(Tensor self", "(Tensor input").replace("int[] ", "Size "))
     };
-    let signatures: Vec<&'static str> = of.signatures.iter().map(renamed).collect();
+    // Lengths of the parts are `split_with_sizes_copy`'s.
+    let is_copied = |signature: &&&'static str| !signature.contains("int[] split_size,");
+    let signatures: Vec<&'static str> = of.signatures.iter().filter(is_copied).map(renamed).collect();
     let mut operation = Operation {
         name: leak(format!("{}_copy", of.name)),
         signatures: Box::leak(signatures.into_boxed_slice()),
