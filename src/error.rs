@@ -240,6 +240,11 @@ pub enum Error {
         "one of the variables needed for gradient computation has been modified by an inplace operation: {dtype} {shape:?}, which {node} saved, is at version {found}; expected version {expected} instead. Hint: {hint}"
     )]
     SavedChanged { node: &'static str, dtype: DType, shape: Vec<usize>, found: u32, expected: u32, hint: String },
+    /// A saved value whose tensor was detached in place since.
+    #[error(
+        "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_(). This is not supported, please use out-of-place `.detach()` instead; {node} saved it"
+    )]
+    SavedDetached { node: &'static str },
     /// An input that the outputs do not depend on.
     #[error(
         "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior. It is input {index}."

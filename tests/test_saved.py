@@ -5,6 +5,7 @@ import weakref
 
 import numpy as np
 import pytest
+from known import in_all
 
 import ferrograd as fg
 
@@ -227,3 +228,72 @@ def test_hooks_that_are_no_pair_of_functions():
     for wrong in ((print,), (1, 1), (print, None)):
         with pytest.raises(TypeError, match="incompatible function arguments"):
             saved.register_hooks(*wrong)
+
+
+SAVED_DETACHED = {
+    "factor": lambda y, w: y * y,
+    "by another": lambda y, w: y * w,
+    "function": lambda y, w: y.sin(),
+    "power": lambda y, w: y**3,
+}
+
+
+@in_all
+@pytest.mark.parametrize("name", SAVED_DETACHED)
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_detached_in_place_since_it_was_saved_is_an_error(T, name, count, again):
+    x, w = (T.arange(1.0, 1.0 + count).requires_grad_() for _ in range(2))
+    y = x.exp()
+    z = SAVED_DETACHED[name](y, w)
+    y.detach_()
+    if again:
+        y.requires_grad_()
+    for create_graph in (False, True):
+        with pytest.raises(RuntimeError, match=r"saved tensor that has been detached in-place, i.e. with .detach_\(\)"):
+            T.autograd.grad(z.sum(), x, create_graph=create_graph, retain_graph=True)
+
+
+def detached(program):
+    """A program's gradient with respect to `[1, 2, 3]`."""
+
+    def run(T):
+        x = T.arange(1.0, 4.0).requires_grad_()
+        return T.autograd.grad(program(T, x).sum(), x)[0].tolist()
+
+    return run
+
+
+def saved_afterwards(T, x):
+    y = x * 2
+    y.detach_()
+    return y * x
+
+
+def saved_nothing(T, x):
+    y = x * 2
+    z = y * 3
+    y.detach_()
+    return z
+
+
+def saved_a_view(T, x):
+    y = x * 2
+    z = y.view(3) * x
+    y.detach_()
+    return z
+
+
+def one_of_two_results(T, x):
+    least, greatest = T.aminmax(x * 1)
+    least.detach_()
+    return least * greatest
+
+
+@in_all
+@pytest.mark.parametrize(("program", "gradient"), [
+    (saved_afterwards, [2.0, 4.0, 6.0]), (saved_nothing, [6.0, 6.0, 6.0]), (saved_a_view, [4.0, 8.0, 12.0]),
+    (one_of_two_results, [0.0, 0.0, 1.0]),
+])  # fmt: skip
+def test_what_needs_no_detached_value_goes_on(T, program, gradient):
+    assert detached(program)(T) == gradient

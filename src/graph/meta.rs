@@ -1,7 +1,7 @@
 //! A tensor's place in the graph: whether it requires gradients, the node that made it, the gradient it gathered.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use smallvec::smallvec;
 
@@ -24,14 +24,19 @@ use crate::tensor::{Bond, Tensor};
 pub struct Meta {
     /// Set for leaves that ask for gradients and for results of recorded operations.
     requires_grad: AtomicBool,
-    /// Set for the leaves of a transform that has run its function: nobody outside of it differentiates by them.
-    closed: AtomicBool,
+    /// [`CLOSED`] and [`DETACHED`].
+    marks: AtomicU8,
     retains_grad: AtomicBool,
     accumulating: Spin<()>,
     /// For views: the version of the memory that the edge belongs to.
     version: AtomicU32,
     state: Spin<State>,
 }
+
+/// The mark of leaves of a transform that has run its function: nobody outside of it differentiates by them.
+const CLOSED: u8 = 1;
+/// The mark of results that were detached in place.
+const DETACHED: u8 = 2;
 
 /// With its count it takes a cache line.
 const _: () = assert!(size_of::<Meta>() <= 56);
@@ -74,6 +79,8 @@ struct Rare {
     shift: u32,
     /// Where the layout of the tensor was changed in place: the layout, and the address of the memory that it is one of.
     layout: Option<(usize, Layout)>,
+    /// What the tensor was when it was last detached in place: the node, and which of its outputs.
+    detached: Option<(NodeId, u32)>,
 }
 
 /// The hooks of a leaf: they stay when the graph goes.
@@ -90,7 +97,7 @@ impl Meta {
         let origin = Origin::Made(Edge { node, output });
         Meta {
             requires_grad: AtomicBool::new(true),
-            closed: AtomicBool::new(false),
+            marks: AtomicU8::new(0),
             retains_grad: AtomicBool::new(false),
             accumulating: Spin::new(()),
             version: AtomicU32::new(0),
@@ -105,12 +112,25 @@ impl Meta {
 
     /// True for the leaves of a transform that has run its function.
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.marks.load(Ordering::Relaxed) & CLOSED != 0
     }
 
     /// Marks the leaf of a transform that has run its function.
     pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.marks.fetch_or(CLOSED, Ordering::Relaxed);
+    }
+
+    /// True where the tensor was detached in place.
+    #[inline]
+    pub(super) fn was_detached(&self) -> bool {
+        self.marks.load(Ordering::Relaxed) & DETACHED != 0
+    }
+
+    /// True where the tensor was one of the node's inputs, as the result of an operation that it was detached from since.
+    #[cold]
+    pub(super) fn was_detached_from(&self, node: &NodeRef) -> bool {
+        let Some((id, output)) = self.state.lock().rare.as_ref().and_then(|rare| rare.detached) else { return false };
+        node.edges().iter().flatten().any(|edge| edge.node.id() == id && edge.output == output)
     }
 
     /// Held while a gradient is added to, so that no addition is lost between two backward passes.
@@ -360,18 +380,29 @@ impl Tensor {
                 what: "Can't detach views in-place. Use detach() instead.".into(),
             });
         }
-        if let Some(meta) = self.meta() {
-            let tangents = meta.take_tangents();
-            drop(tangents);
-            let grad = meta.take_grad();
-            meta.requires_grad.store(false, Ordering::Relaxed);
-            // A leaf stays one, with its node.
-            if meta.state.lock().origin.edge().is_some() {
-                meta.replace_origin(Origin::Leaf);
-            }
-            meta.replace_grad(grad);
+        let Some(meta) = self.meta() else { return Ok(()) };
+        let edge = meta.state.lock().origin.edge().cloned();
+        self.forget_history();
+        if let Some(edge) = edge {
+            // What was saved of it lost its history too: whoever needs it is told so.
+            meta.state.lock().rare.get_or_insert_default().detached = Some((edge.node.id(), edge.output));
+            meta.marks.fetch_or(DETACHED, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Cuts the tensor off from its history, which nobody differentiates by any more.
+    pub(super) fn forget_history(&self) {
+        let Some(meta) = self.meta() else { return };
+        let tangents = meta.take_tangents();
+        drop(tangents);
+        let grad = meta.take_grad();
+        meta.requires_grad.store(false, Ordering::Relaxed);
+        // A leaf stays one, with its node.
+        if meta.state.lock().origin.edge().is_some() {
+            meta.replace_origin(Origin::Leaf);
+        }
+        meta.replace_grad(grad);
     }
 
     /// How often the tensor was changed in place, as torch's `_version`: that it was given other memory does not set it back.

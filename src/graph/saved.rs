@@ -199,6 +199,9 @@ impl Saved {
             Kind::Nothing | Kind::Packed | Kind::Freed => return None,
             Kind::Tensor => {
                 let t = self.as_tensor().filter(|t| t.numel() == 1 && t.dtype() == T::DTYPE && t.batch().is_none())?;
+                if t.meta().is_some_and(Meta::was_detached) {
+                    return None;
+                }
                 (&**t.storage(), t.layout().offset, t.version())
             }
             Kind::Memory => {
@@ -223,6 +226,9 @@ impl Saved {
             Some(kept) => kept.value(node.name())?,
             None => self.tensor(node).ok_or_else(|| Error::GraphFreed { node: node.name() })?,
         };
+        if self.kind == Kind::Tensor && tensor.meta().is_some_and(|m| m.was_detached() && m.was_detached_from(node)) {
+            return Err(Error::SavedDetached { node: node.name() });
+        }
         if tensor.version() != self.version && self.kind != Kind::Packed {
             return Err(self.changed(node, &tensor));
         }

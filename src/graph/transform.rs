@@ -49,7 +49,9 @@ pub fn unguard() {
     for (t, version) in ended.into_iter().flat_map(|guard| guard.arguments) {
         if t.version() != version && !t.is_leaf() && !has_open_leaves(&t) {
             // A view is left with the history of its base, which is another tensor's affair.
-            let _ = t.detach_();
+            if t.base().is_none() {
+                t.forget_history();
+            }
         }
     }
 }
