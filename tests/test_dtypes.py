@@ -291,3 +291,50 @@ def test_capsules_are_consumed_once():
     frozen.flags.writeable = False
     with pytest.raises(RuntimeError):
         fg.from_dlpack(frozen).add_(1)
+
+
+EMPTY_PRODUCTS = [
+    ("matmul", (0, 3), (3, 2)), ("mm", (2, 3), (3, 0)), ("mm", (2, 0), (0, 2)), ("matmul", (0, 2, 3), (3, 2)),
+    ("bmm", (2, 2, 0), (2, 0, 2)), ("mv", (0, 3), (3,)), ("matmul", (2, 0), (0,)), ("matmul", (0,), (0, 2)), ("inner", (0, 3), (3,)),
+    ("chain_matmul", (0, 3), (3, 2)), ("dot", (0,), (0,)), ("vdot", (3,), (3, 2)), ("matmul", (2, 3), (3, 2)), ("mv", (2, 3), (3,)),
+    ("inner", (3,), (3,)), ("dot", (2, 3), (3,)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "left", "right"), EMPTY_PRODUCTS)
+def test_products_of_truth_values_are_taken_where_there_is_nothing_to_add(name, left, right):
+    def program(T):
+        try:
+            y = getattr(T, name)(T.zeros(left, dtype=T.bool), T.zeros(right, dtype=T.bool))
+        except Exception as error:  # noqa: BLE001 - what it is will be compared
+            return type(error)
+        return str(y.dtype), tuple(y.shape), y.tolist()
+
+    assert program(fg) == program(torch)
+
+
+@pytest.mark.parametrize("dim", [-3, -2, -1, 0, 1, 2])
+@pytest.mark.parametrize("count", [1, 2])
+def test_vectors_of_nothing_are_joined_along_any_dimension(dim, count):
+    for T in (fg, torch):
+        x = T.zeros(0, requires_grad=True)
+        y = T.cat([x] * count, dim)
+        y.sum().backward()
+        assert tuple(y.shape) == tuple(x.grad.shape) == (0,)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "nansum", "cumsum"])
+@pytest.mark.parametrize("numbers", [
+    [1e30], [-1e30], [float("nan")], [float("inf")], [float("-inf")], [3e9], [-3e9], [1e30, 1.0], [float("nan")] * 9, [2.7, -2.7],
+    [1e10] * 40, [300.0, -300.0],
+])
+@pytest.mark.parametrize("source", ["float32", "float64", "bfloat16"])
+def test_floats_that_integers_cannot_hold_are_summed_as_they_are_converted(name, numbers, source):
+    for target in ("int8", "uint8", "int16", "int32", "int64"):
+
+        def program(T):
+            x = T.tensor(numbers, dtype=getattr(T, source))
+            arguments = (0,) if name == "cumsum" else ()
+            return getattr(x, name)(*arguments, dtype=getattr(T, target)).tolist()
+
+        assert program(fg) == program(torch), target

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::arithmetic::{add, mul};
+use super::arithmetic::{add, mul, mul_within};
 use super::recorded::{Call, Keep, Settings, record};
 use super::registry::{Arguments, Output, operation};
 use super::{batch, cast, contract, inplace, sum, view};
@@ -96,9 +96,8 @@ impl Kind {
             let what = format!("sizes must agree in dimensions {i} and {j}, got {:?} and {:?}", a.shape(), b.shape());
             return Err(Error::Invalid { op, what });
         }
-        let check = if op == "addr" { contract::same_dtype } else { contract::check };
-        check(op, x, a)?;
-        check(op, a, b)
+        contract::same_dtype(op, x, a)?;
+        contract::same_dtype(op, a, b)
     }
 
     /// `beta x + alpha (a b)`; without `x` where `beta` is zero.
@@ -153,7 +152,7 @@ impl Kind {
     fn gradients(&self, call: &Call) -> Result<Gradients> {
         let (alpha, beta) = (call.settings.number, f64::from_bits(call.settings.shape[0] as u64));
         let (a, b) = (&call.saved[0], &call.saved[1]);
-        let scaled = |t: Tensor, by: f64| if by == 1.0 { Ok(t) } else { mul(&t, by) };
+        let scaled = |t: Tensor, by: f64| if by == 1.0 { Ok(t) } else { mul_within(&t, by) };
         let mut g = call.g.clone();
         let dx = if call.needs[0] { Some(scaled(g.clone(), beta)?) } else { None };
         if self.op == "addbmm" {

@@ -15,13 +15,10 @@ use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Layout, Shape, broadcast};
 use crate::tensor::storage::Access;
 
-/// Operands must have one dtype that products exist for.
-pub(super) fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
-    same_dtype(op, a, b)?;
-    if a.dtype() == DType::Bool {
-        return Err(Error::NotImplemented { op, what: "bool: convert to a number type first; this".into() });
-    }
-    Ok(())
+/// Products exist for numbers only.
+fn require_numbers(op: &'static str, dtype: DType) -> Result<()> {
+    let what = || "bool: convert to a number type first; this".into();
+    if dtype == DType::Bool { Err(Error::NotImplemented { op, what: what() }) } else { Ok(()) }
 }
 
 /// Operands must have one dtype.
@@ -35,7 +32,7 @@ fn inner_sizes(op: &'static str, a: &Tensor, b: &Tensor) -> Error {
 
 /// `c = a b` over the last two dimensions, the leading ones broadcast; without history.
 fn product(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    check(op, a, b)?;
+    same_dtype(op, a, b)?;
     let (ra, rb) = (a.rank(), b.rank());
     let (m, k, n) = (a.shape()[ra - 2], a.shape()[ra - 1], b.shape()[rb - 1]);
     if b.shape()[rb - 2] != k {
@@ -44,9 +41,10 @@ fn product(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let batch = broadcast(op, &a.shape()[..ra - 2], &b.shape()[..rb - 2])?;
     let mut shape = batch.clone();
     shape.extend([m, n]);
-    if k == 0 {
+    if k == 0 || shape.contains(&0) {
         return Tensor::zeros(&shape, a.dtype());
     }
+    require_numbers(op, a.dtype())?;
     let wide = a.dtype().computed_in();
     if wide != a.dtype() {
         // Narrow numbers are multiplied as wider ones; the results are rounded once, or wrap to the same integers.
@@ -133,7 +131,9 @@ fn matrices(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Res
 fn record_product(node: &'static str, c: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
     // One matrix, or a vector, on the left of many: torch takes the transposed product.
     let turned = b.rank() > 2 && a.requires_grad() && is_one(a, b);
-    let settings = || Settings { number: f64::from(u8::from(turned)), ..Settings::default() };
+    // torch views the gradients of what it viewed as one batch.
+    let is_viewed = node != "BmmBackward0";
+    let settings = || Settings { number: f64::from(u8::from(turned)), keepdim: is_viewed, ..Settings::default() };
     record(node, c, &[a, b], &[Keep::Input(a), Keep::Input(b)], settings, |call: &Call| -> Result<Gradients> {
         // da = g b^T, db = a^T g; the engine sums over broadcast batches.
         let (a, b) = (&call.saved[0], &call.saved[1]);
@@ -144,15 +144,22 @@ fn record_product(node: &'static str, c: &Tensor, a: &Tensor, b: &Tensor) -> Res
         );
         let g = if row { &view::unsqueeze(&call.g, -2)? } else { &call.g };
         let g = if column { &view::unsqueeze(g, -1)? } else { g };
+        let is_viewed = call.settings.keepdim;
+        let of_batch = |left: &Tensor, right: &Tensor| matrices("matmul", "ViewBackward0", left, right);
         let da = || -> Result<Tensor> {
-            let da = left_gradient(g, &a, &b)?;
+            let da = if is_viewed && a.rank() > 2 { of_batch(g, &turn(&b)?)? } else { left_gradient(g, &a, &b)? };
             if row { view::squeeze(&da, Some(&[-2])) } else { Ok(da) }
         };
         let db = || -> Result<Tensor> {
+            if column && a.rank() > 2 {
+                return mv(&turn(&rows(&a)?)?, &view::reshape(&call.g, &[-1])?);
+            }
             // One matrix on the right: the sum over the batch is the product of all rows.
             let (a, g) = if a.rank() > 2 && b.rank() == 2 { (&rows(&a)?, &rows(g)?) } else { (&a, g) };
             let db = if call.settings.number != 0.0 {
                 turn(&matrices_any(&turn(g)?, a)?)?
+            } else if is_viewed && a.rank() > 2 && b.rank() > 2 {
+                of_batch(&turn(a)?, g)?
             } else {
                 right_gradient(g, a, &b)?
             };
@@ -212,7 +219,7 @@ operation! {
 /// For tensors without dimensions, inner sizes that differ, batches that do not broadcast, and dtypes that differ.
 pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const OP: &str = "matmul";
-    check(OP, a, b)?;
+    same_dtype(OP, a, b)?;
     for t in [a, b] {
         if t.rank() == 0 {
             return Err(Error::Rank { op: OP, expected: "both arguments to be at least 1D", shape: vec![] });
@@ -379,12 +386,13 @@ pub fn vdot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 fn inner(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    check(op, a, b)?;
     of_rank(op, "a vector", a, 1)?;
     of_rank(op, "a vector", b, 1)?;
+    same_dtype(op, a, b)?;
     if a.shape() != b.shape() {
         return Err(inner_sizes(op, a, b));
     }
+    require_numbers(op, a.dtype())?;
     if let Some(y) = batch::matmul(a, b, matmul) {
         return y;
     }

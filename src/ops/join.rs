@@ -56,6 +56,39 @@ fn are_channels_last(tensors: &[Tensor]) -> bool {
     tensors.iter().all(|t| t.layout().suggests_channels_last())
 }
 
+/// Vectors of no elements fit anywhere: what an empty list was before it had a shape.
+fn fits_anywhere(t: &Tensor) -> bool {
+    t.shape() == [0]
+}
+
+/// The dimension along which tensors are joined, and the sizes of the result.
+fn joined_shape(tensors: &[Tensor], dim: isize) -> Result<(usize, Shape)> {
+    const OP: &str = "cat";
+    if let Some(position) = tensors.iter().position(|t| t.rank() == 0) {
+        let what = format!("zero-dimensional tensor (at position {position}) cannot be concatenated");
+        return Err(Error::Invalid { op: OP, what });
+    }
+    let mut others = tensors.iter().filter(|t| !fits_anywhere(t)).peekable();
+    // Of nothing but such vectors the dimension does not matter.
+    let Some(&first) = others.peek() else { return Ok((0, Shape::from_slice(&[0]))) };
+    let dim = wrap_dim(OP, dim, first.rank())?;
+    let mut shape = Shape::from_slice(first.shape());
+    shape[dim] = 0;
+    for t in others {
+        let agrees = t.rank() == shape.len() && (0..shape.len()).all(|d| d == dim || t.shape()[d] == shape[d]);
+        if !agrees {
+            return Err(Error::Shape {
+                op: OP,
+                what: "sizes must match except in the concatenated dimension",
+                expected: first.shape().to_vec(),
+                given: t.shape().to_vec(),
+            });
+        }
+        shape[dim] += t.shape()[dim];
+    }
+    Ok((dim, shape))
+}
+
 /// As [`cat`], in an order of elements.
 fn joined(tensors: &[Tensor], dim: isize, format: Format) -> Result<Tensor> {
     const OP: &str = "cat";
@@ -68,33 +101,12 @@ fn joined(tensors: &[Tensor], dim: isize, format: Format) -> Result<Tensor> {
         return cat(&moved, dim).map(|y| Tensor::batched(&y, level));
     }
     let dtype = promoted(tensors);
-    // Vectors of no elements fit anywhere: what an empty list was before it had a shape.
-    let fits_anywhere = |t: &&Tensor| t.shape() != [0];
-    let first = tensors.iter().find(fits_anywhere).unwrap_or(&tensors[0]);
-    if let Some(position) = tensors.iter().position(|t| t.rank() == 0) {
-        let what = format!("zero-dimensional tensor (at position {position}) cannot be concatenated");
-        return Err(Error::Invalid { op: OP, what });
-    }
-    let dim = wrap_dim(OP, dim, first.rank())?;
-    let mut shape = Shape::from_slice(first.shape());
-    shape[dim] = 0;
-    for t in tensors.iter().filter(fits_anywhere) {
-        let agrees = t.rank() == shape.len() && (0..shape.len()).all(|d| d == dim || t.shape()[d] == shape[d]);
-        if !agrees {
-            return Err(Error::Shape {
-                op: OP,
-                what: "sizes must match except in the concatenated dimension",
-                expected: first.shape().to_vec(),
-                given: t.shape().to_vec(),
-            });
-        }
-        shape[dim] += t.shape()[dim];
-    }
+    let (dim, shape) = joined_shape(tensors, dim)?;
     let y = format.applied(OP, Tensor::uninitialized(OP, &shape, dtype)?, None)?;
     let mut start = 0;
     let mut sizes: SmallVec<[isize; 4]> = SmallVec::from_vec(reserved(OP, tensors.len())?);
     for t in tensors {
-        let size = if fits_anywhere(&t) { t.shape()[dim] } else { 0 };
+        let size = if fits_anywhere(t) { 0 } else { t.shape()[dim] };
         if t.numel() > 0 {
             copy::move_into(&y.alias(y.layout().slice(dim, start, size, 1), false), t)?;
         }

@@ -126,8 +126,9 @@ impl Plan {
 }
 
 /// `x` as numbers of `dtype` for a kernel that converts what it reads: itself, unless its numbers must be rounded or cut
-/// to the dtype first.
+/// to the dtype first. Integers wrap to the same numbers later; floats that do not fit become what a conversion gives.
 pub(super) fn readable_as(x: &Tensor, dtype: DType) -> Result<Tensor> {
-    let exact = matches!(dtype, DType::F32 | DType::F64) || (dtype.category() == Category::Integer);
+    let wraps = dtype == DType::I64 || dtype.category() == Category::Integer && !x.dtype().is_floating_point();
+    let exact = wraps || matches!(dtype, DType::F32 | DType::F64);
     if exact || dtype == x.dtype() { Ok(x.clone()) } else { cast::to(x, dtype) }
 }

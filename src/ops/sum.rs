@@ -4,10 +4,10 @@ use smallvec::smallvec;
 
 use smallvec::SmallVec;
 
-use super::recorded::{Call, Keep, TensorFormula, record, restored};
+use super::recorded::{Call, Keep, record, restored};
 use super::reduce::{Plan, readable_as, total_dtype, wide};
 use super::registry::operation;
-use super::{arithmetic, batch, cast, compare, view};
+use super::{arithmetic, batch, cast, compare, mask, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::reduce::kinds::{Count, NanSum, Numbers, Sum};
@@ -141,12 +141,17 @@ fn averaged(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, nam
         super::pointwise::finish(spec, &[(&y).into(), count.into()], &y)?;
         cast::to(&y, target)
     })?;
-    // dx = g / n, divided last: so each element has memory of its own.
-    let formula: TensorFormula = match dims {
-        [] => |call| Ok(smallvec![Some(arithmetic::div(&expanded(call)?, call.settings.number)?)]),
-        _ => |call| Ok(smallvec![Some(arithmetic::div_within(&expanded(call)?, call.settings.number)?)]),
-    };
-    record(name, &y, &[x], &[], || plan.settings(count), formula)?;
+    record(
+        name,
+        &y,
+        &[x],
+        &[],
+        || plan.settings(count),
+        |call| {
+            // dx = g / n, divided last: so each element has memory of its own.
+            Ok(smallvec![Some(arithmetic::div_within(&expanded(call)?, call.settings.number)?)])
+        },
+    )?;
     Ok(y)
 }
 
@@ -174,7 +179,12 @@ pub fn nansum(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -
     let plan = Plan::new("nansum", x, dims, keepdim)?;
     let target = total_dtype(x.dtype(), dtype);
     let y = unrecorded(|| {
-        let read = readable_as(x, target)?;
+        // Among integers there is none that is not a number.
+        let known = match target.is_floating_point() {
+            true => x.clone(),
+            false => mask::masked_fill(&x.detach(), &compare::ne(x, x)?, 0.0)?,
+        };
+        let read = readable_as(&known, target)?;
         cast::to(&wide!(target, A => plan.run::<NanSum<A, A>>(&read, None))?, target)
     })?;
     record(
