@@ -41,7 +41,7 @@ operation! {
     /// >>> ferrograd.sub(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([-9., -8.])
     binary Sub, sub, "SubBackward0", Rule::Subtract,
-        ["sub(Tensor self, Operand other, *, Number alpha=1)", "sub(Number self, Operand other, *, Number alpha=1)"; also "subtract"],
+        ["sub(Tensor self, Operand other, *, Number alpha=1)", "sub(Number self, Operand other, *, Number alpha=1)"],
         |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)
 }
 impl Binary for Sub {
@@ -50,6 +50,24 @@ impl Binary for Sub {
     }
     fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         [g, -g]
+    }
+}
+
+operation! {
+    /// Difference, element by element: `y = a - b`, `dy/da = 1`, `dy/db = -1`: `sub` under NumPy's name.
+    ///
+    /// >>> ferrograd.subtract(ferrograd.tensor([1.0, 2.0]), 10)
+    /// tensor([-9., -8.])
+    binary Subtract, subtract, "SubBackward0", Rule::Subtract,
+        ["subtract(Tensor self, Operand other, *, Number alpha=1)", "subtract(Number self, Operand other, *, Number alpha=1)"],
+        |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)
+}
+impl Binary for Subtract {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        <Sub as Binary>::forward(a, b)
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, y: L) -> [L; 2] {
+        <Sub as Binary>::derivative(g, a, b, y)
     }
 }
 
@@ -203,7 +221,7 @@ impl Binary for Pow {
     #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, y: L) -> [L; 2] {
         let (zero, one) = (L::constant(0.0), L::constant(1.0));
-        let base = L::select(b.eq(zero), zero, g * (b * a.pow(b - one)));
+        let base = L::select(b.ne(zero), g * (b * a.pow(b - one)), zero);
         let exponent = g * L::select(a.eq(zero) & b.ge(zero), zero, y * a.log());
         [base, exponent]
     }
@@ -393,6 +411,6 @@ impl Binary for Minimum {
 fn share<L: Real>(g: L, a: L, b: L) -> [L; 2] {
     let half = g * L::constant(0.5);
     let zero = L::constant(0.0);
-    let winner = |yes: L::Mask, no: L::Mask| L::select(a.eq(b), half, L::select(yes, g, L::select(no, zero, g)));
-    [winner(a.gt(b), a.lt(b)), winner(b.gt(a), b.lt(a))]
+    let winner = |loses: L::Mask| L::select(loses, zero, L::select(a.eq(b), half, g));
+    [winner(a.lt(b)), winner(b.lt(a))]
 }

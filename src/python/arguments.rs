@@ -78,40 +78,68 @@ pub fn bind(entry: &Entry, given: &Given) -> PyResult<(usize, Values)> {
         }
     }
     match of_old_form(entry, given)? {
-        Some(values) => Ok((0, values)),
+        Some(found) => Ok(found),
         None => Err(mismatch(entry, given, refusals)),
     }
 }
 
-/// The values of a call `add(x, alpha, other)`, with the factor that is given by name today right behind the first tensor.
-/// torch takes it with a warning.
+/// The operations of which torch still takes calls in an old form, with a warning; so are their forms in place.
+const OF_OLD_FORMS: [&str; 9] = ["add", "sub", "addcmul", "addcdiv", "addmm", "addmv", "addr", "addbmm", "baddbmm"];
+
+/// The forms that a signature had before its factors were given by name, and which parameter of today each parameter was: the
+/// factor stands behind the first tensor (`add(x, alpha, other)`), and `beta` before the tensor that it is for, with `alpha` or
+/// without (`addmm(beta, x, alpha, a, b)`, as a method `x.addmm(beta, alpha, a, b)`).
+fn old_forms(signature: &Signature, is_method: bool) -> Vec<(Signature, Vec<usize>)> {
+    let of_today = &signature.parameters;
+    let place = |name: &str| of_today.iter().position(|p| p.name == name);
+    let tensors = (1..of_today.len()).filter(|&n| !of_today[n].keyword_only);
+    let orders: Vec<Vec<usize>> = match (place("beta"), place("alpha").or(place("value"))) {
+        (Some(beta), Some(alpha)) if is_method => vec![vec![0, beta], vec![0, beta, alpha]],
+        (Some(beta), Some(alpha)) => vec![vec![beta, 0], vec![beta, 0, alpha]],
+        (_, factor) => factor.map(|factor| vec![0, factor]).into_iter().collect(),
+    };
+    let given = |n: &usize| Parameter { default: Default::Required, keyword_only: false, ..of_today[*n] };
+    let form = |start: Vec<usize>| {
+        let order: Vec<usize> = start.into_iter().chain(tensors.clone()).collect();
+        let parameters = order.iter().map(given).collect();
+        (Signature { parameters, names_results: signature.names_results }, order)
+    };
+    orders.into_iter().map(form).collect()
+}
+
+/// The values of a call in one of the old forms, in the order of the signature that it became, whose number comes first.
 #[cold]
-fn of_old_form(entry: &Entry, given: &Given) -> PyResult<Option<Values>> {
+fn of_old_form(entry: &Entry, given: &Given) -> PyResult<Option<(usize, Values)>> {
     let name = entry.operation.name;
-    let Some(signature) = entry.signatures.first().filter(|_| name != "rsub") else { return Ok(None) };
-    let is_factor = |p: &&Parameter| p.keyword_only && matches!(p.name, "alpha" | "value");
-    let places = signature.parameters.iter().filter(|p| !p.keyword_only).count();
-    let receivers = usize::from(given.receiver.is_some());
-    let Some(factor) = signature.parameters.iter().find(is_factor) else { return Ok(None) };
-    let at = 1 - receivers;
-    if given.positional.len() + receivers != places + 1 || !given.named.is_empty() {
+    if !OF_OLD_FORMS.contains(&name.trim_end_matches('_')) {
         return Ok(None);
     }
-    let mut positional = given.positional.to_vec();
-    let number = positional.remove(at);
-    if convert::number(&number)?.is_none() {
-        return Ok(None);
+    let is_method = given.receiver.is_some();
+    for (n, signature) in entry.signatures.iter().enumerate() {
+        for (form, order) in old_forms(signature, is_method) {
+            let Ok(found) = matched(&form, given) else { continue };
+            let message = format!(
+                "This overload of {name} is deprecated:\n\t{name}{}\nConsider using one of the following signatures \
+                 instead:\n\t{name}{}",
+                form.shown(is_method),
+                signature.shown(is_method)
+            );
+            let objects = given.receiver.iter().chain(given.positional).chain(given.named.iter().map(|(_, o)| o));
+            if let Some(py) = objects.map(|o| o.py()).next() {
+                PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
+            }
+            let mut values = Values::new();
+            for place in 0..signature.parameters.len() {
+                values.push(match order.iter().position(|&of| of == place) {
+                    Some(at) => found[at].clone(),
+                    // The factor that the form has no place for.
+                    None => Value::Number(Scalar::Int(1)),
+                });
+            }
+            return Ok(Some((n, values)));
+        }
     }
-    let named = [(factor.name.to_string(), number)];
-    let today = Given { receiver: given.receiver, positional: &positional, named: &named };
-    let Ok(values) = matched(signature, &today) else { return Ok(None) };
-    let (py, shown) = (number.py(), signature.shown(true));
-    let message = format!(
-        "This overload of {name} is deprecated: {name}(Number {}, ...). Consider using the following signature instead: {name}{shown}",
-        factor.name
-    );
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
-    Ok(Some(values))
+    Ok(None)
 }
 
 /// The error where no signature takes the arguments: the reason of the only one that it can have been, or those of all.
@@ -219,27 +247,10 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
             }
         } else if by_name.is_some() {
             return Err(Refusal::Count(format!("got multiple values for argument '{}'", parameter.shown_name())));
-        } else if parameter.is_variadic() && positional.peek().is_some_and(|o| is_size(o)) {
-            let is_last = signature.is_last(parameter);
-            let mut ints = SmallVec::new();
-            while let Some(object) = positional.peek() {
-                match convert::integer(object) {
-                    Some(i) => ints.push(i),
-                    None if is_last => return Err(place.holds(object, ints.len() + 1)),
-                    None => break,
-                }
-                positional.next();
-                taken += 1;
-            }
-            Value::Ints(ints)
-        } else if parameter.is_variadic_tensors() && positional.peek().is_some_and(|o| tensor(o).is_some()) {
-            let mut all = Vec::new();
-            while let Some(Value::Tensor(t)) = positional.peek().and_then(|o| tensor(o)) {
-                all.push(t);
-                positional.next();
-                taken += 1;
-            }
-            Value::Tensors(all)
+        } else if let Some((value, count)) = spread(place, signature.is_last(parameter), positional.clone())? {
+            positional.by_ref().take(count).for_each(drop);
+            taken += count;
+            value
         } else if let Some(object) = positional.next() {
             taken += 1;
             typed(argument(place, object, given))?
@@ -248,19 +259,55 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
         };
         values.push(value);
     }
-    if positional.peek().is_some() {
-        let count = signature.parameters.iter().filter(|p| !p.keyword_only).count().saturating_sub(receivers);
+    if positional.peek().is_some() || used != given.named.len() {
+        return Err(left_over(signature, given, positional.peek().is_some()));
+    }
+    failed.map_or(Ok(values), |error| Err(Refusal::Value(error)))
+}
+
+/// Sizes or tensors that are given as so many arguments, and how many, where the parameter and the next argument are so.
+fn spread<'a, 'py: 'a>(
+    place: Place,
+    is_last: bool,
+    mut next: impl Iterator<Item = &'a Borrowed<'a, 'py, PyAny>> + Clone,
+) -> Result<Option<(Value, usize)>, Refusal> {
+    let Some(first) = next.clone().next() else { return Ok(None) };
+    if place.parameter.is_variadic() && is_size(first) {
+        let mut ints = SmallVec::new();
+        for object in next {
+            match convert::integer(object) {
+                Some(i) => ints.push(i),
+                None if is_last => return Err(place.holds(object, ints.len() + 1)),
+                None => break,
+            }
+        }
+        let count = ints.len();
+        return Ok(Some((Value::Ints(ints), count)));
+    }
+    if place.parameter.is_variadic_tensors() && tensor(first).is_some() {
+        let mut all = Vec::new();
+        while let Some(Value::Tensor(t)) = next.next().and_then(|o| tensor(o)) {
+            all.push(t);
+        }
+        let count = all.len();
+        return Ok(Some((Value::Tensors(all), count)));
+    }
+    Ok(None)
+}
+
+/// Why a signature does not take a call with arguments left over, by position or by name.
+fn left_over(signature: &Signature, given: &Given, by_position: bool) -> Refusal {
+    if by_position {
+        let places = signature.parameters.iter().filter(|p| !p.keyword_only).count();
+        let count = places.saturating_sub(usize::from(given.receiver.is_some()));
         let arguments = if count == 1 { "argument" } else { "arguments" };
         let given = given.positional.len();
         let were = if given == 1 { "was" } else { "were" };
-        return Err(Refusal::Count(format!("takes {count} positional {arguments} but {given} {were} given")));
+        return Refusal::Count(format!("takes {count} positional {arguments} but {given} {were} given"));
     }
-    if used != given.named.len() {
-        let known = |name: &String| signature.parameters.iter().any(|p| names(p, name));
-        let unknown = given.named.iter().find(|(n, _)| !known(n)).map_or("", |(n, _)| n.as_str());
-        return Err(Refusal::Count(format!("got an unexpected keyword argument '{unknown}'")));
-    }
-    failed.map_or(Ok(values), |error| Err(Refusal::Value(error)))
+    let known = |name: &String| signature.parameters.iter().any(|p| names(p, name));
+    let unknown = given.named.iter().find(|(n, _)| !known(n)).map_or("", |(n, _)| n.as_str());
+    Refusal::Count(format!("got an unexpected keyword argument '{unknown}'"))
 }
 
 /// An integer that is no truth value.
