@@ -4,7 +4,8 @@ import collections
 
 import numpy as np
 import pytest
-from test_func import BATCH, Pair, X
+from test_func import BATCH, X
+from test_func_maps import Pair
 from trees import same
 
 import ferrograd as fg

@@ -85,13 +85,18 @@ pub(super) fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, D
     let skip = usize::from(spec.rule == Rule::Where);
     let promoted = promoted(&operands[skip..]);
     refuse_beyond(spec.name, promoted, &operands[skip..])?;
-    let any_bool = || {
-        operands.iter().any(|o| match o {
-            Operand::Tensor(t) => t.dtype() == DType::Bool,
-            Operand::Number(n) => matches!(n, Scalar::Bool(_)),
-        })
+    refuse_kinds(spec, operands)?;
+    promoted.require(spec.name)?;
+    ruled(spec, operands, promoted)
+}
+
+/// What a rule refuses among the operands, whatever they promote to.
+fn refuse_kinds(spec: &Pointwise, operands: &[Operand]) -> Result<()> {
+    let is_bool = |o: &Operand| match o {
+        Operand::Tensor(t) => t.dtype() == DType::Bool,
+        Operand::Number(n) => matches!(n, Scalar::Bool(_)),
     };
-    if spec.rule == Rule::Subtract && any_bool() {
+    if spec.rule == Rule::Subtract && operands.iter().any(is_bool) {
         let rule = "subtraction with a bool is not supported; use logical_xor, or ~ to invert a mask";
         return Err(Error::DTypeInvalid { op: spec.name, dtype: DType::Bool, rule });
     }
@@ -101,8 +106,12 @@ pub(super) fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, D
         let rule = "expected condition to be a boolean tensor";
         return Err(Error::DTypeInvalid { op: spec.name, dtype: condition.dtype(), rule });
     }
+    Ok(())
+}
+
+/// As [`dtypes`], for operands that promote to a type.
+fn ruled(spec: &Pointwise, operands: &[Operand], promoted: DType) -> Result<(DType, DType)> {
     let unsupported = |hint| Err(Error::DTypeUnsupported { op: spec.name, dtype: promoted, hint });
-    promoted.require(spec.name)?;
     match spec.rule {
         Rule::Bits if promoted.is_floating_point() => {
             let what = format!("a bitwise operation on {promoted}: it takes bool and integers only; this");
@@ -131,6 +140,7 @@ pub(super) fn dtypes(spec: &Pointwise, operands: &[Operand]) -> Result<(DType, D
         // Numbers beyond floats of 16 bits are infinite beside them, and no bounds of them.
         Rule::Where if is_short(promoted) => Ok((promoted, promoted)),
         Rule::Where | Rule::Bounds => {
+            let skip = usize::from(spec.rule == Rule::Where);
             let mut numbers =
                 operands[skip..].iter().filter_map(|o| if let Operand::Number(n) = o { Some(n) } else { None });
             numbers.try_for_each(|n| n.check_fits(spec.name, promoted))?;

@@ -226,29 +226,8 @@ fn _operations(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
         .collect()
 }
 
-/// Objects for tensors are found and replaced under the interpreter's lock: a free-threaded interpreter is asked to keep it.
-#[pymodule(gil_used = true)]
-fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
-    silence_errors();
-    memory::reserve::set_aside();
-    module.add("OutOfMemoryError", out_of_memory(py)?)?;
-    module.add_class::<PyTensor>()?;
-    module.add_class::<PyDType>()?;
-    module.add_class::<PyNode>()?;
-    module.add_class::<PyHandle>()?;
-    module.add_class::<PyContext>()?;
-    super::object::install(py)?;
-    install_host();
-    super::interrupt::listen();
-    for dtype in DType::all() {
-        for name in std::iter::once(dtype.name()).chain(dtype.aliases().iter().copied()) {
-            module.add(name, object(py, dtype)?)?;
-        }
-    }
-    device::install(module)?;
-    random::install(module)?;
-    functions::install(module, &py.get_type::<PyTensor>())?;
+/// Functions that make tensors and tell what holds for all.
+fn add_functions_of_tensors(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for function in [
         wrap_pyfunction!(tensor, module)?,
         wrap_pyfunction!(as_tensor, module)?,
@@ -270,9 +249,35 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(_set_printoptions, module)?,
         wrap_pyfunction!(_get_printoptions, module)?,
         wrap_pyfunction!(_operations, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    Ok(())
+}
+
+/// Functions that record, look at and run graphs, and measure what is run.
+fn add_functions_of_graphs(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    for function in [
         wrap_pyfunction!(apply::_apply_function, module)?,
         wrap_pyfunction!(autograd::_backward, module)?,
         wrap_pyfunction!(autograd::_grad, module)?,
+        wrap_pyfunction!(saved::_saved_values, module)?,
+        wrap_pyfunction!(hooks::_tensor_hooks, module)?,
+        wrap_pyfunction!(profiler::_profiler_start, module)?,
+        wrap_pyfunction!(profiler::_profiler_stop, module)?,
+        wrap_pyfunction!(profiler::_profiler_now, module)?,
+        wrap_pyfunction!(profiler::_profiler_mark, module)?,
+        wrap_pyfunction!(node::_node_outputs, module)?,
+        wrap_pyfunction!(node::_node_keeps, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    Ok(())
+}
+
+/// The levels of maps, of transforms and of tangents.
+fn add_functions_of_transforms(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    for function in [
         wrap_pyfunction!(batch::_vmap_enter, module)?,
         wrap_pyfunction!(batch::_vmap_exit, module)?,
         wrap_pyfunction!(batch::_add_batch_dim, module)?,
@@ -300,6 +305,15 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(forward::_current_dual_level, module)?,
         wrap_pyfunction!(forward::_make_dual, module)?,
         wrap_pyfunction!(forward::_unpack_dual, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    Ok(())
+}
+
+/// How operations are recorded, kept and put off.
+fn add_modes(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    for function in [
         wrap_pyfunction!(modes::is_grad_enabled, module)?,
         wrap_pyfunction!(modes::_set_grad_enabled, module)?,
         wrap_pyfunction!(modes::is_inference_mode_enabled, module)?,
@@ -315,16 +329,8 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(modes::_current_pass, module)?,
         wrap_pyfunction!(modes::_queue_callback, module)?,
         wrap_pyfunction!(modes::_pass_reaches, module)?,
-        wrap_pyfunction!(saved::_saved_values, module)?,
         wrap_pyfunction!(modes::_is_multithreading_enabled, module)?,
-        wrap_pyfunction!(hooks::_tensor_hooks, module)?,
         wrap_pyfunction!(modes::_pass_is_limited, module)?,
-        wrap_pyfunction!(profiler::_profiler_start, module)?,
-        wrap_pyfunction!(profiler::_profiler_stop, module)?,
-        wrap_pyfunction!(profiler::_profiler_now, module)?,
-        wrap_pyfunction!(profiler::_profiler_mark, module)?,
-        wrap_pyfunction!(node::_node_outputs, module)?,
-        wrap_pyfunction!(node::_node_keeps, module)?,
         wrap_pyfunction!(modes::_gradient_edge, module)?,
         wrap_pyfunction!(modes::_increment_version, module)?,
         wrap_pyfunction!(modes::_fusion_elements, module)?,
@@ -333,6 +339,36 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         module.add_function(function)?;
     }
+    Ok(())
+}
+
+/// Objects for tensors are found and replaced under the interpreter's lock: a free-threaded interpreter is asked to keep it.
+#[pymodule(gil_used = true)]
+fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    silence_errors();
+    memory::reserve::set_aside();
+    module.add("OutOfMemoryError", out_of_memory(py)?)?;
+    module.add_class::<PyTensor>()?;
+    module.add_class::<PyDType>()?;
+    module.add_class::<PyNode>()?;
+    module.add_class::<PyHandle>()?;
+    module.add_class::<PyContext>()?;
+    super::object::install(py)?;
+    install_host();
+    super::interrupt::listen();
+    for dtype in DType::all() {
+        for name in std::iter::once(dtype.name()).chain(dtype.aliases().iter().copied()) {
+            module.add(name, object(py, dtype)?)?;
+        }
+    }
+    device::install(module)?;
+    random::install(module)?;
+    functions::install(module, &py.get_type::<PyTensor>())?;
+    add_functions_of_tensors(module)?;
+    add_functions_of_graphs(module)?;
+    add_functions_of_transforms(module)?;
+    add_modes(module)?;
     py.import("gc")?
         .getattr("callbacks")?
         .call_method1("append", (wrap_pyfunction!(super::gc::_collect_cycles, module)?,))?;

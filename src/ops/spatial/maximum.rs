@@ -322,8 +322,34 @@ fn fractionally(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
     let x = a.tensor(0)?;
     check_images(a.op, x, spatial)?;
     require_floats(a.op, x)?;
-    let kernel = each(a.op, "kernel_size", &a.sizes(1)?, spatial)?;
     let own: SmallVec<[usize; 3]> = x.shape()[x.rank() - spatial..].into();
+    let (kernel, wanted) = fractions(a, spatial, &own)?;
+    let lead: SmallVec<[usize; 4]> = match x.rank() - spatial {
+        1 => smallvec![1, x.shape()[0]],
+        _ => x.shape()[..2].into(),
+    };
+    let numbers = fraction_samples(a, x, &lead, spatial)?.to_vec::<f64>()?;
+    let single = x.dtype() != DType::F64;
+    let planes = lead[0] * lead[1];
+    let all = (0..spatial).map(|d| {
+        // torch takes the samples of an image in the order of columns and rows, and of a volume as they come.
+        let from = if spatial == 2 { 1 - d } else { d };
+        let of = |p: usize| {
+            // Without images the windows of one are made, from no sample.
+            let sample = numbers.get(p * spatial + from).copied().unwrap_or_default();
+            starts(sample, own[d], wanted[d] as usize, kernel[d] as usize, single)
+                .into_iter()
+                .map(|start| Window { start, count: kernel[d] as usize, step: 1 })
+                .collect()
+        };
+        (0..planes.max(1)).map(of).collect()
+    });
+    pooled(a.op, ["FractionalMaxPool2DBackward0", "FractionalMaxPool3DBackward0"], x, all.collect())
+}
+
+/// The sizes of the windows of such a call, and how many there are along each dimension of the size `own`.
+fn fractions(a: &Arguments, spatial: usize, own: &[usize]) -> Result<(SmallVec<[isize; 3]>, SmallVec<[isize; 3]>)> {
+    let kernel = each(a.op, "kernel_size", &a.sizes(1)?, spatial)?;
     let wanted: SmallVec<[isize; 3]> = match (a.maybe_ints(2)?, a.numbers(3)?) {
         (Some(sizes), _) => each(a.op, "output_size", sizes, spatial)?,
         (None, ratios) if ratios.len() == spatial => {
@@ -344,10 +370,11 @@ fn fractionally(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
             return Err(Error::Invalid { op: a.op, what });
         }
     }
-    let lead: SmallVec<[usize; 4]> = match x.rank() - spatial {
-        1 => smallvec![1, x.shape()[0]],
-        _ => x.shape()[..2].into(),
-    };
+    Ok((kernel, wanted))
+}
+
+/// The numbers that say where the windows of each channel lie: given, or drawn.
+fn fraction_samples(a: &Arguments, x: &Tensor, lead: &[usize], spatial: usize) -> Result<Tensor> {
     let samples = match a.maybe_tensor(5)? {
         Some(samples) => samples.clone(),
         None => {
@@ -374,23 +401,7 @@ fn fractionally(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
             given,
         });
     }
-    let numbers = samples.to_vec::<f64>()?;
-    let single = x.dtype() != DType::F64;
-    let planes = lead[0] * lead[1];
-    let all = (0..spatial).map(|d| {
-        // torch takes the samples of an image in the order of columns and rows, and of a volume as they come.
-        let from = if spatial == 2 { 1 - d } else { d };
-        let of = |p: usize| {
-            // Without images the windows of one are made, from no sample.
-            let sample = numbers.get(p * spatial + from).copied().unwrap_or_default();
-            starts(sample, own[d], wanted[d] as usize, kernel[d] as usize, single)
-                .into_iter()
-                .map(|start| Window { start, count: kernel[d] as usize, step: 1 })
-                .collect()
-        };
-        (0..planes.max(1)).map(of).collect()
-    });
-    pooled(a.op, ["FractionalMaxPool2DBackward0", "FractionalMaxPool3DBackward0"], x, all.collect())
+    Ok(samples)
 }
 
 macro_rules! fractional {
