@@ -3,6 +3,7 @@ of gradients too."""
 
 import math
 
+import numpy as np
 import pytest
 
 import ferrograd as fg
@@ -202,3 +203,58 @@ def test_products_of_batches_are_torchs_in_memory(left, right):
         return z.grad_fn.name(), z.stride(), [g.stride() for g in T.autograd.grad(z.sum(), (x, y))]
 
     assert program(fg) == program(torch)
+
+
+#: Results whose gradients are looked at, of `x` and `y` (2, 3), the row `v` and the number `n`.
+RECORDED = {
+    "add": lambda T, x, y, v, n: x + y, "add broadcast": lambda T, x, y, v, n: x + v, "add a number": lambda T, x, y, v, n: n + x,
+    "add a column": lambda T, x, y, v, n: x + x[:, :1] * 1, "mul a column": lambda T, x, y, v, n: x * y[:, :1].detach().requires_grad_(),
+    "mul a number": lambda T, x, y, v, n: n * x, "sub scaled": lambda T, x, y, v, n: T.sub(x, y, alpha=2),
+    "div": lambda T, x, y, v, n: x / n, "remainder": lambda T, x, y, v, n: x % n, "pow": lambda T, x, y, v, n: x**v,
+    "maximum": lambda T, x, y, v, n: T.maximum(x, y), "minimum": lambda T, x, y, v, n: T.minimum(x, v),
+    "fmax": lambda T, x, y, v, n: T.fmax(x, y), "fmin": lambda T, x, y, v, n: T.fmin(x, y),
+    "clamp": lambda T, x, y, v, n: x.clamp(v, n), "where": lambda T, x, y, v, n: T.where(x > 0.3, x, n),
+    "hypot": lambda T, x, y, v, n: T.hypot(x, y), "lerp": lambda T, x, y, v, n: x.lerp(y, 0.3),
+    "lerp far": lambda T, x, y, v, n: x.lerp(y, 0.7), "lerp by a tensor": lambda T, x, y, v, n: x.lerp(y, v),
+    "exp2": lambda T, x, y, v, n: x.exp2(), "sgn": lambda T, x, y, v, n: x.sgn() * y, "mean": lambda T, x, y, v, n: x.mean(),
+    "max": lambda T, x, y, v, n: x.max(), "min": lambda T, x, y, v, n: x.min(), "amax": lambda T, x, y, v, n: x.amax(0),
+    "std": lambda T, x, y, v, n: x.std(), "prod": lambda T, x, y, v, n: x.prod(), "logsumexp": lambda T, x, y, v, n: x.logsumexp(1),
+    "cumsum": lambda T, x, y, v, n: x.cumsum(1), "repeat": lambda T, x, y, v, n: x.repeat(2, 1, 3),
+    "repeat once": lambda T, x, y, v, n: x.repeat(1, 1), "tile": lambda T, x, y, v, n: v.tile(2),
+    "diag": lambda T, x, y, v, n: T.diag(x, 1), "diag of a vector": lambda T, x, y, v, n: T.diag(v),
+    "addmm": lambda T, x, y, v, n: T.addmm(n, x, y.t(), beta=2, alpha=3), "mm": lambda T, x, y, v, n: x @ y.t(),
+    "mv": lambda T, x, y, v, n: x @ v, "dot": lambda T, x, y, v, n: v @ v,
+    "rows of a batch": lambda T, x, y, v, n: leaf(T, 4, 2, 3) @ y.t(),
+    "batch": lambda T, x, y, v, n: x[None].repeat(4, 1, 1) @ y.t()[None].repeat(4, 1, 1),
+    "batch and vector": lambda T, x, y, v, n: x.repeat(4, 1, 1) @ v, "cat": lambda T, x, y, v, n: T.cat([x, y]),
+    "stack": lambda T, x, y, v, n: T.stack([x, y]), "index": lambda T, x, y, v, n: x[:, T.tensor([0, 2])],
+    "masked": lambda T, x, y, v, n: x[x > 0.3], "expand": lambda T, x, y, v, n: v.expand(4, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_last_nodes_of_gradients_are_torchs(name):
+    def program(T):
+        leaves = leaf(T, 2, 3), leaf(T, 2, 3).detach().flip(1).requires_grad_(), leaf(T, 3), leaf(T)
+        result = RECORDED[name](T, *leaves)
+        start = T.ones_like(result).requires_grad_()
+        found = T.autograd.grad(result, leaves, start, create_graph=True, allow_unused=True)
+        return graph(result.grad_fn, 0), [None if g is None else graph(g.grad_fn, 0) for g in found]
+
+    assert program(fg) == program(torch)
+
+
+@pytest.mark.parametrize(("left", "right"), [
+    ((4, 2, 3), (3,)), ((4, 2, 3), (3, 2)), ((4, 2, 3), (4, 3, 2)), ((5, 4, 2, 3), (5, 4, 3, 2)), ((5, 4, 2, 3), (3,)),
+    ((5, 4, 2, 3), (4, 3, 2)), ((2, 3), (3, 2)), ((2, 3), (3,)), ((3,), (3, 2)),
+])  # fmt: skip
+def test_the_last_nodes_of_gradients_of_products_are_torchs(left, right):
+    def program(T):
+        x, y = leaf(T, *left), leaf(T, *right)
+        result = x @ y
+        found = T.autograd.grad(result, (x, y), T.ones_like(result).requires_grad_(), create_graph=True)
+        return graph(result.grad_fn, 0), [graph(g.grad_fn, 0) for g in found], [g.tolist() for g in found]
+
+    (node, gradients, values), (their_node, theirs, expected) = program(fg), program(torch)
+    assert (node, gradients) == (their_node, theirs)
+    assert all(np.allclose(ours, their) for ours, their in zip(values, expected, strict=True))

@@ -42,8 +42,11 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
     };
     let dims: SmallVec<[isize; 8]> =
         (0..given.len()).filter(|&d| d < lead || (shape[d - lead] == 1 && given[d] != 1)).map(|d| d as isize).collect();
+    if shape.is_empty() {
+        return ops::sum::sum(&gradient, &[], false, None);
+    }
     let summed = if dims.is_empty() { gradient } else { ops::sum::sum(&gradient, &dims, true, None)? };
-    ops::view::reshape(&summed, &ops::view::signed(shape))
+    if lead == 0 { Ok(summed) } else { ops::view::reshape(&summed, &ops::view::signed(shape)) }
 }
 
 /// The sum of two gradients of one output, into the first where nobody else has it. What waits is not written into, and

@@ -270,12 +270,19 @@ pub fn repeat(x: &Tensor, repeats: &[isize]) -> Result<Tensor> {
     (0..repeats.len()).rev().for_each(|d| source = source.unsqueeze(d));
     let into = crate::tensor::layout::Layout::contiguous(&cut);
     copy::write(&y.alias(into, false), &x.alias(source.broadcast_to(&cut), false))?;
-    let back = x.layout().shape.clone();
-    link_linear("RepeatBackward0", x, &y, move |g| {
-        let parts = view::reshape(g, &view::signed(&cut))?;
-        let repeated: SmallVec<[isize; 4]> = (0..cut.len() as isize).step_by(2).collect();
-        let total = if repeated.is_empty() { parts } else { sum::sum(&parts, &repeated, false, None)? };
-        view::reshape(&total, &view::signed(&back))
+    // The sum over the dimensions of repeats, where there are several or the dimension is new.
+    let is_repeated = |d: &usize| *d < lead || repeats[*d] != 1;
+    let (mut parts, mut sums) = (Shape::new(), SmallVec::<[isize; 4]>::new());
+    for d in 0..repeats.len() {
+        if is_repeated(&d) {
+            sums.push(parts.len() as isize);
+            parts.push(repeats[d] as usize);
+        }
+        parts.extend((d >= lead).then(|| own(d)));
+    }
+    link_linear("RepeatBackward0", x, &y, move |g| match &sums[..] {
+        [] => Ok(g.clone()),
+        repeated => sum::sum(&view::reshape(g, &view::signed(&parts))?, repeated, false, None),
     })?;
     Ok(y)
 }

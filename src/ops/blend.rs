@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::formula::{Binary, Domain, Form, Formula, OPERANDS, Operand, Pointwise, Rule, Ternary};
+use super::formula::{Binary, Domain, Form, Formula, OPERANDS, Operand, Pointwise, Replay, Rule, Ternary};
 use super::operands::{promoted, real};
 use super::pointwise::{Chosen, arguments};
 use super::registry::{Arguments, operation};
@@ -137,6 +137,10 @@ operation! {
 }
 impl Ternary for Lerp {
     const FORMS: &'static [Form] = &[Form::new(0b100, "LerpBackward0", 0b011)];
+    const REPLAY: Option<Replay> = Some(|n, sources| match (n, sources[3]) {
+        (0, Operand::Number(weight)) => arithmetic::mul_within(sources[0], 1.0 - weight.as_f64()).map(Some),
+        _ => Ok(None),
+    });
     fn forward<L: Real>(a: L, b: L, weight: L) -> L {
         let one = L::constant(1.0);
         let near_a = weight.abs().lt(L::constant(0.5));

@@ -198,7 +198,7 @@ impl Binary for Fmax {
     }
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let (zero, first) = (L::constant(0.0), a.ge(b) | b.is_nan());
-        [L::select(first, g, zero), L::select(first, zero, g)]
+        [L::select(!first, zero, g), L::select(first, zero, g)]
     }
 }
 
@@ -217,7 +217,7 @@ impl Binary for Fmin {
     }
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let (zero, first) = (L::constant(0.0), a.le(b) | b.is_nan());
-        [L::select(first, g, zero), L::select(first, zero, g)]
+        [L::select(!first, zero, g), L::select(first, zero, g)]
     }
 }
 

@@ -199,7 +199,7 @@ impl Ternary for Where {
     }
     fn derivative<L: Real>(g: L, condition: L, _a: L, _b: L, _y: L) -> [L; 3] {
         let zero = L::constant(0.0);
-        [zero, L::select(truth(condition), g, zero), L::select(truth(condition), zero, g)]
+        [zero, L::select(truth(condition), g, zero), L::select(condition.eq(zero), g, zero)]
     }
 }
 

@@ -1,6 +1,6 @@
 //! Covariances, correlations, and integrals of sampled functions.
 
-use super::arithmetic::{add, div, mul, sub};
+use super::arithmetic::{add, div, mul, mul_within, sub};
 use super::registry::operation;
 use super::{cast, compare, contract, index, scan, sum, unary, view};
 use crate::error::{Error, Result};
@@ -180,11 +180,11 @@ fn integral(op: &'static str, y: &Tensor, x: Option<&Tensor>, dx: f64, dim: isiz
     let Some(x) = x else {
         if running {
             let [left, right] = halves(y, dim)?;
-            return scan::cumsum(&mul(&add(&left, &right)?, dx / 2.0)?, dim, None);
+            return scan::cumsum(&mul_within(&add(&left, &right)?, dx / 2.0)?, dim, None);
         }
         // dx (sum(y) - (first + last) / 2)
-        let ends = mul(&add(&view::select(y, dim, 0)?, &view::select(y, dim, -1)?)?, 0.5)?;
-        return mul(&sub(&sum::sum(y, &[dim], false, None)?, &ends)?, dx);
+        let ends = mul_within(&add(&view::select(y, dim, 0)?, &view::select(y, dim, -1)?)?, 0.5)?;
+        return mul_within(&sub(&sum::sum(y, &[dim], false, None)?, &ends)?, dx);
     };
     if x.rank() == 0 {
         return refused(op, "expected x to have at least one dimension".into());

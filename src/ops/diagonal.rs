@@ -50,7 +50,7 @@ fn diagonal_copy(x: &Tensor, offset: isize) -> Result<Tensor> {
     }
     let y = copy::contiguous_copy(&x.alias(x.layout().diagonal(offset, 0, 1), false))?;
     let window = Window::of(x.shape(), |l| l.diagonal(offset, 0, 1));
-    link_linear("DiagonalBackward0_copy", x, &y, move |g| window::embed(g, &window))?;
+    link_linear("DiagonalBackward0_copy", x, &y, move |g| window::embed_as("DiagonalBackwardBackward0", g, &window))?;
     Ok(y)
 }
 
@@ -132,7 +132,7 @@ pub fn trace(x: &Tensor) -> Result<Tensor> {
     let y = unrecorded(|| sum::sum(&view::diagonal(x, 0, 0, 1)?, &[], false, None))?;
     let window = Window::of(x.shape(), |l| l.diagonal(0, 0, 1));
     link_linear("TraceBackward0", x, &y, move |g| {
-        window::embed(&view::expand(g, &view::signed(&window.inner.shape))?, &window)
+        window::embed_as("ViewBackward0", &view::expand(g, &view::signed(&window.inner.shape))?, &window)
     })?;
     Ok(y)
 }

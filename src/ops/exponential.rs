@@ -18,7 +18,7 @@ impl Unary for Exp2 {
         x.exp2()
     }
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
-        g * (y * L::constant(std::f64::consts::LN_2))
+        g * y * L::constant(std::f64::consts::LN_2)
     }
 }
 
@@ -227,6 +227,6 @@ impl Formula for BoundedLogit {
     #[inline(always)]
     fn derivative<L: Real>(_n: usize, g: L, [x, eps, ..]: [L; OPERANDS], y: L) -> L {
         let outside = x.lt(eps) | x.gt(L::constant(1.0) - eps);
-        L::select(outside, L::constant(0.0), <Logit as Formula>::derivative(0, g, [x; OPERANDS], y))
+        L::select(!outside, <Logit as Formula>::derivative(0, g, [x; OPERANDS], y), L::constant(0.0))
     }
 }

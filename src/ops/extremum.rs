@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::recorded::{Call, Keep, Settings, record, record_all, restored};
 use super::reduce::{Plan, wide};
 use super::registry::{Output, operation};
-use super::{arithmetic, batch, cast, compare, copy, index, sum, view};
+use super::{arithmetic, batch, cast, compare, copy, index, mask, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::{added, unrecorded};
 use crate::graph::node::Gradients;
@@ -78,7 +78,10 @@ fn to_ties(g: &Tensor, x: &Tensor, y: &Tensor, settings: &Settings) -> Result<Te
     let ties = cast::to(&same, g.dtype())?;
     let count = if settings.dims.is_empty() { ties.clone() } else { sum::sum(&ties, &settings.dims, true, None)? };
     let share = arithmetic::div(&g, &count)?;
-    if settings.number != 0.0 { compare::where_(&same, &share, 0.0) } else { arithmetic::mul(&share, &ties) }
+    if settings.number == 0.0 {
+        return arithmetic::mul(&share, &ties);
+    }
+    mask::masked_fill(&Tensor::expanded_zero(same.shape(), g.dtype())?, &same, &share)
 }
 
 /// Greatest or least elements along one dimension, with their indices.

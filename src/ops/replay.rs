@@ -6,7 +6,7 @@ use super::arithmetic::{self, add, add_within, div, div_within, mul, mul_within,
 use super::compare::{eq, le, logical_and, logical_not, logical_or, lt, where_};
 use super::formula::Operand;
 use super::recorded::{Settings, record};
-use super::{bessel, bitwise, classify, incomplete};
+use super::{bessel, bitwise, classify, incomplete, mask};
 use super::{exponential, rounding, scaled, special, trigonometric, unary};
 use crate::error::Result;
 use crate::graph::mode::is_grad_enabled;
@@ -126,7 +126,10 @@ fn run<'a>(
         OpCode::Eq => eq(a, b()),
         OpCode::Lt => lt(a, b()),
         OpCode::Le => le(a, b()),
-        OpCode::Select => where_(a, b(), c()),
+        OpCode::Select => match (b(), c()) {
+            (value @ Operand::Number(_), Operand::Tensor(x)) => mask::masked_fill(x, a, value),
+            (yes, no) => where_(a, yes, no),
+        },
         OpCode::And => logical_and(a, b()),
         OpCode::Or => logical_or(a, b()),
         OpCode::Not => logical_not(a),

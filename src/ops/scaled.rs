@@ -49,10 +49,10 @@ formulas! {
         |a, b, alpha| alpha.mul_add(b, a), |g| [g, g * alpha];
     /// `a - alpha b`
     ScaledSub 3 "sub" Subtract 0b100 [Form::new(0b100, "SubBackward0", 0b011), Form::new(0b110, "SubBackward0", 0b011)]:
-        |a, b, alpha| (-alpha).mul_add(b, a), |g| [g, -(g * alpha)];
+        |a, b, alpha| (-alpha).mul_add(b, a), |g| [g, -g * alpha];
     /// `b - alpha a`
     ScaledRsub 3 "rsub" Subtract 0b100 [Form::new(0b100, "RsubBackward0", 0b011), Form::new(0b110, "RsubBackward1", 0b001)]:
-        |a, b, alpha| (-alpha).mul_add(a, b), |g| [-(g * alpha), g];
+        |a, b, alpha| (-alpha).mul_add(a, b), |g| [-g * alpha, g];
     /// `a / b` rounded towards negative infinity, with a zero gradient.
     FloorQuotient 2 "div" Quotient 0b10 [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11), Form::new(0b01, "DivBackward2", 0b11)]:
         |a, b, alpha| a.floor_divide(b), |g| [L::constant(0.0), L::constant(0.0)];

@@ -94,7 +94,9 @@ fn running_sum(x: &Tensor, dim: isize, dtype: Option<DType>, reverse: bool) -> R
         cast::to(&y?, target)
     })?;
     let settings = || Settings { dims: smallvec![dim as isize], keepdim: reverse, ..Settings::default() };
-    record("CumsumBackward0", &y, &[x], &[], settings, |call| {
+    // From the last element it is what torch makes of two flips, and named as the second one.
+    let node = if reverse { "FlipBackward0" } else { "CumsumBackward0" };
+    record(node, &y, &[x], &[], settings, |call| {
         Ok(smallvec![Some(running_sum(&call.g, call.settings.dims[0], None, !call.settings.keepdim)?)])
     })?;
     Ok(y)

@@ -6,7 +6,7 @@ use super::extremum::to_positions;
 use super::recorded::{Call, Keep, Settings, record, restored};
 use super::reduce::Plan;
 use super::registry::operation;
-use super::{arithmetic, batch, cast, compare, copy, sum, view};
+use super::{arithmetic, batch, cast, compare, copy, mask, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
@@ -343,7 +343,8 @@ fn among_equals(call: &Call) -> Result<Gradients> {
     let equal = compare::logical_or(&compare::eq(x, y)?, &both_nan)?;
     let count = sum::sum(&cast::to(&equal, call.g.dtype())?, &[], false, None)?;
     let share = arithmetic::div(&restored(&call.g, call.settings)?, &count)?;
-    Ok(smallvec![Some(compare::where_(&equal, &share, 0.0)?)])
+    let zeros = Tensor::expanded_zero(equal.shape(), share.dtype())?;
+    Ok(smallvec![Some(mask::masked_fill(&zeros, &equal, &share)?)])
 }
 
 operation! {

@@ -200,7 +200,7 @@ impl Unary for Sinc {
         let zero = L::constant(0.0);
         let angle = x * L::constant(std::f64::consts::PI);
         let below = angle * x;
-        L::select(below.eq(zero), zero, g * ((angle * angle.cos() - angle.sin()) / below))
+        L::select(below.ne(zero), g * ((angle * angle.cos() - angle.sin()) / below), zero)
     }
 }
 
@@ -250,6 +250,6 @@ impl Binary for Hypot {
         a.hypot(b)
     }
     fn derivative<L: Real>(g: L, a: L, b: L, y: L) -> [L; 2] {
-        [g * (a / y), g * (b / y)]
+        [g * a / y, g * b / y]
     }
 }

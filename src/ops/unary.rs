@@ -29,9 +29,25 @@ operation! {
     ///
     /// >>> ferrograd.sign(ferrograd.tensor([-1.5, 0.0, 2.0]))
     /// tensor([-1.,  0.,  1.])
-    unary Sign, sign_of, "SignBackward0", Rule::Promote, ["sign(Tensor self)"; also "sgn"]
+    unary Sign, sign_of, "SignBackward0", Rule::Promote, ["sign(Tensor self)"]
 }
 impl Unary for Sign {
+    fn forward<L: Real>(x: L) -> L {
+        sign(x)
+    }
+    fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
+        L::constant(0.0)
+    }
+}
+
+operation! {
+    /// Sign, element by element: -1, 0 or 1. The same as `sign`.
+    ///
+    /// >>> ferrograd.sgn(ferrograd.tensor([-1.5, 0.0, 2.0]))
+    /// tensor([-1.,  0.,  1.])
+    unary Sgn, sgn, "SgnBackward0", Rule::Promote, ["sgn(Tensor self)"]
+}
+impl Unary for Sgn {
     fn forward<L: Real>(x: L) -> L {
         sign(x)
     }

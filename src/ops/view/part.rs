@@ -298,7 +298,8 @@ fn as_strided_named(
     recorded(x, layout, name, |inner| {
         let window = Box::new(Window::new(x.layout(), inner));
         if x.layout().is_non_overlapping() {
-            Back::Embed(window, "AsStridedScatterBackward0")
+            // torch views the zeros that it adds to.
+            Back::Embed(window, "AsStridedBackward0")
         } else {
             Back::Share(window)
         }
