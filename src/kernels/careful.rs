@@ -59,6 +59,9 @@ careful! {
     FloorDivide true, division: |a, b| of::is_far(a, b), of::quotient_of(of::near_fmod(a, b), a, b), a.floor_divide(b);
 }
 
+/// # Safety
+/// `a`, and `b` for functions of two, have `n` readable elements, and `dst` `n` writable ones; `dst` is `a` or apart from
+/// both.
 #[inline(always)]
 unsafe fn careful<T: Careful<F>, F>(dst: *mut T, a: *const T, b: *const T, _c: *const T, _d: *const T, n: usize) {
     let mut has_far = false;
@@ -82,6 +85,9 @@ unsafe fn careful<T: Careful<F>, F>(dst: *mut T, a: *const T, b: *const T, _c: *
 }
 
 /// The function of elements of which none is far.
+///
+/// # Safety
+/// `a` and `b` have `n` readable elements and `dst` `n` writable ones.
 #[inline(always)]
 unsafe fn near<T: Careful<F>, F>(dst: *mut T, a: *const T, b: *const T, n: usize) {
     // SAFETY: the caller vouches for the blocks.
@@ -125,6 +131,9 @@ macro_rules! zeta_computes {
 zeta_computes!(f32, f64);
 
 /// Hurwitz's zeta function: without branches where the whole block has one small whole exponent, and positive numbers.
+///
+/// # Safety
+/// `a` and `b` have `n` readable elements and `dst` `n` writable ones.
 #[inline(always)]
 unsafe fn zetas<T: ZetaCompute>(dst: *mut T, a: *const T, b: *const T, _c: *const T, _d: *const T, n: usize) {
     // SAFETY: the caller vouches for the blocks, which have at least one element where one is read.
@@ -143,12 +152,17 @@ unsafe fn zetas<T: ZetaCompute>(dst: *mut T, a: *const T, b: *const T, _c: *cons
 }
 
 /// Of one whole exponent. The compiler makes no vectors where the target may be what is read.
+///
+/// # Safety
+/// `b` has `n` readable elements and `dst` `n` writable ones; they are one block or two apart.
 #[inline(always)]
 unsafe fn of_whole<T: ZetaCompute, const S: usize>(dst: *mut T, b: *const T, n: usize) {
     // SAFETY: the caller vouches for the blocks.
     unsafe { if dst.cast_const() == b { zetas_of::<T, S>(dst, dst, n) } else { zetas_of::<T, S>(dst, b, n) } }
 }
 
+/// # Safety
+/// `b` has `n` readable elements and `dst` `n` writable ones.
 #[inline(always)]
 unsafe fn zetas_of<T: ZetaCompute, const S: usize>(dst: *mut T, b: *const T, n: usize) {
     // SAFETY: the caller vouches for the blocks.

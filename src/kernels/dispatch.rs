@@ -57,6 +57,8 @@ macro_rules! tiered {
         $(#[$meta])*
         #[inline]
         $vis fn $name<$($g: $bound,)* $(const $c: usize)?>(tier: $crate::kernels::dispatch::Tier) -> unsafe fn($($t),*) $(-> $r)? {
+            /// # Safety
+            /// The processor has these instructions, and the arguments are what the body asks for.
             #[cfg(target_arch = "x86_64")]
             #[allow(unused_unsafe, reason = "some bodies are safe")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
@@ -64,6 +66,8 @@ macro_rules! tiered {
                 // SAFETY: the caller of the returned pointer vouches for the arguments.
                 unsafe { $body($($arg),*) }
             }
+            /// # Safety
+            /// The processor has these instructions, and the arguments are what the body asks for.
             #[cfg(target_arch = "x86_64")]
             #[allow(unused_unsafe, reason = "as above")]
             #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
@@ -71,6 +75,8 @@ macro_rules! tiered {
                 // SAFETY: as above.
                 unsafe { $body($($arg),*) }
             }
+            /// # Safety
+            /// The arguments are what the body asks for.
             #[allow(unused_unsafe, reason = "as above")]
             unsafe fn baseline<$($g: $bound,)* $(const $c: usize)?>($($arg: $t),*) $(-> $r)? {
                 // SAFETY: as above.

@@ -92,6 +92,8 @@ impl<T: Exponential, M: Metric<T>> Pair for Of<T, M> {
     type M = M;
 }
 
+/// # Safety
+/// `a` and `b` have `n` readable elements.
 #[inline(always)]
 unsafe fn distance_body<K: Pair>(a: *const K::T, b: *const K::T, n: usize, p: K::T) -> K::T {
     let zero = <K::T as super::reduce::Accumulator>::ZERO;
@@ -123,6 +125,9 @@ unsafe fn distance_body<K: Pair>(a: *const K::T, b: *const K::T, n: usize, p: K:
 }
 
 /// `dx[i] += g slope(a[i] - b[i])`
+///
+/// # Safety
+/// `a` and `b` have `n` readable elements, and `dx` `n` that can be read and written.
 #[inline(always)]
 unsafe fn gradient_body<K: Pair>(
     dx: *mut K::T,

@@ -122,6 +122,9 @@ pub unsafe fn batched<T: Product>(
 }
 
 /// Many products: side by side where there are enough of them, else each on all threads.
+///
+/// # Safety
+/// The operands of each product are as in [`matmul`], and no two results overlap.
 unsafe fn products<T: Product>(
     count: usize,
     (m, n, k): (usize, usize, usize),
@@ -143,6 +146,9 @@ unsafe fn products<T: Product>(
 }
 
 /// One product, by the kernel that suits it.
+///
+/// # Safety
+/// As [`matmul`], for one product.
 unsafe fn product<T: Product>(a: View<T>, b: View<T>, c: ViewMut<T>, accumulate: bool, threads: usize) {
     if c.rows == 0 || c.cols == 0 {
         return;

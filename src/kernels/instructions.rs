@@ -146,6 +146,10 @@ macro_rules! real_steps {
 functions!(real_steps);
 
 /// A loop over single elements: the compiler makes better vectors of it than of one over vectors.
+///
+/// # Safety
+/// The arguments that the step has are readable for `n` elements, and `dst` writable; `dst` is one of them or apart from
+/// all.
 #[inline(always)]
 unsafe fn each<T: Compute, S: Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) {
     // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees.
@@ -154,6 +158,8 @@ unsafe fn each<T: Compute, S: Step<T::One>>(dst: *mut T, a: *const T, b: *const 
     unsafe { if is_in_place { singles::<T, S>(dst, dst, b, c, d, n) } else { singles::<T, S>(dst, a, b, c, d, n) } }
 }
 
+/// # Safety
+/// As [`each`].
 #[inline(always)]
 unsafe fn singles<T: Compute, S: Step<T::One>>(
     dst: *mut T,
@@ -180,6 +186,8 @@ unsafe fn singles<T: Compute, S: Step<T::One>>(
 
 /// A compute type whose vectors an instruction takes.
 pub(super) trait Takes<S>: Compute {
+    /// # Safety
+    /// The arguments that the step has are readable for `n` elements, and `dst` writable.
     #[doc(hidden)]
     unsafe fn each(dst: *mut Self, a: *const Self, b: *const Self, c: *const Self, d: *const Self, n: usize);
 }

@@ -156,6 +156,8 @@ tiered! {
     fn lines<T: Float>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) = line::<T>;
 }
 
+/// # Safety
+/// None of its own: it is called through a pointer to the code for an instruction set, which the processor must have.
 #[inline(always)]
 unsafe fn line<T: Float>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) {
     for (row, to) in y.iter_mut().enumerate() {
@@ -172,6 +174,8 @@ tiered! {
     fn add<T: Float>(weight: T, x: &[T], y: &mut [T], is_first: bool) = added::<T>;
 }
 
+/// # Safety
+/// None of its own: as [`line`].
 #[inline(always)]
 unsafe fn added<T: Float>(weight: T, x: &[T], y: &mut [T], is_first: bool) {
     if is_first {

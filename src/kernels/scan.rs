@@ -77,6 +77,9 @@ impl<T: Element, A: Accumulator, S: Step<A>> Scan for Of<T, A, S> {
 }
 
 /// Scans `n` elements, `step` apart, from a first result on; gives the last.
+///
+/// # Safety
+/// `x` has `n` readable elements, `step` apart, and `y` as many writable ones.
 #[inline(always)]
 unsafe fn line_body<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize, from: K::A) -> K::A {
     let mut so_far = from;
@@ -93,6 +96,9 @@ unsafe fn line_body<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize
 }
 
 /// Scans `n` lines side by side, of `length` elements `step` apart.
+///
+/// # Safety
+/// `x` has `length` rows of `n` readable elements, `step` apart, and `y` as many writable ones.
 #[inline(always)]
 unsafe fn tile_body<K: Scan>(x: *const K::T, y: *mut K::T, length: usize, step: isize, n: usize) {
     let mut so_far = [K::S::START; WIDTH];

@@ -28,6 +28,9 @@ real_computes!(f32, f64);
 
 /// The sine `TURN` quarter turns on. Few blocks have an argument so far from zero that it needs care: a look at all of them
 /// comes first, and makes the loop one without branches. Blocks that have go by vectors.
+///
+/// # Safety
+/// `a` has `n` readable elements and `dst` `n` writable ones; they are one block or two apart.
 #[inline(always)]
 unsafe fn sine<T: RealCompute, const TURN: usize>(
     dst: *mut T,
@@ -50,6 +53,9 @@ unsafe fn sine<T: RealCompute, const TURN: usize>(
 }
 
 /// True where some element is far: an angle that needs care for the tangent does for the sine.
+///
+/// # Safety
+/// `a` has `n` readable elements.
 #[inline(always)]
 unsafe fn has_far<T: RealCompute>(a: *const T, n: usize) -> bool {
     let mut has_far = false;
@@ -61,6 +67,9 @@ unsafe fn has_far<T: RealCompute>(a: *const T, n: usize) -> bool {
 }
 
 /// Sines of elements of which none is far.
+///
+/// # Safety
+/// `a` has `n` readable elements and `dst` `n` writable ones.
 #[inline(always)]
 unsafe fn near_sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
     // SAFETY: the caller vouches for the blocks.
@@ -72,6 +81,9 @@ unsafe fn near_sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T
 }
 
 /// Sines of any elements: vectors, and then one last vector padded with zeros.
+///
+/// # Safety
+/// `a` has `n` readable elements and `dst` `n` writable ones; they are one block or two apart.
 #[inline(always)]
 unsafe fn sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
     // SAFETY: the caller vouches for the blocks; vectors are plain arrays of elements.
@@ -87,6 +99,9 @@ unsafe fn sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: 
 }
 
 /// Sine and cosine of the same elements.
+///
+/// # Safety
+/// `a` has `n` readable elements, and `sine` and `cosine` have `n` writable ones each, apart from each other.
 #[inline(always)]
 unsafe fn both<T: RealCompute>(sine: *mut T, cosine: *mut T, a: *const T, n: usize) {
     // SAFETY: the caller vouches for the blocks, which lie apart.

@@ -89,6 +89,8 @@ fn greater<T: Exponential>(a: T, b: T) -> T {
     if a > b || a.is_nan() { a } else { b }
 }
 
+/// # Safety
+/// `x` has `n` readable elements and `y` `n` that can be read and written.
 #[inline(always)]
 unsafe fn forward_line<T: Exponential>(x: *const T, y: *mut T, n: usize, log: bool) {
     // SAFETY: the caller gives `n` elements of both.
@@ -111,6 +113,8 @@ fn shift<T: Exponential>(top: T) -> T {
     if top > T::LEAST && top < T::GREATEST { top } else { T::ZERO }
 }
 
+/// # Safety
+/// `x` has `n` readable elements, and `y` one that can be written.
 #[inline(always)]
 unsafe fn total_line<T: Exponential>(x: *const T, y: *mut T, n: usize) {
     // SAFETY: the caller gives `n` elements of `x`, and one of `y`.
@@ -120,6 +124,9 @@ unsafe fn total_line<T: Exponential>(x: *const T, y: *mut T, n: usize) {
     }
 }
 
+/// # Safety
+/// `x` has `length` rows of `n` readable elements, `step` apart, and `y` one row of writable ones; `n` is at most
+/// [`WIDTH`].
 #[inline(always)]
 unsafe fn total_tile<T: Exponential>(x: *const T, y: *mut T, length: usize, step: usize, n: usize) {
     let (mut top, mut total) = ([T::LEAST; WIDTH], [T::ZERO; WIDTH]);
@@ -133,6 +140,9 @@ unsafe fn total_tile<T: Exponential>(x: *const T, y: *mut T, length: usize, step
 }
 
 /// `y (g - sum(g y))`, or `g - exp(y) sum(g)`
+///
+/// # Safety
+/// `y` and `g` have `n` readable elements, and `dx` `n` writable ones.
 #[inline(always)]
 unsafe fn backward_line<T: Exponential>(y: *const T, g: *const T, dx: *mut T, n: usize, log: bool) {
     // SAFETY: the caller gives `n` elements of each.
@@ -147,6 +157,9 @@ unsafe fn backward_line<T: Exponential>(y: *const T, g: *const T, dx: *mut T, n:
     }
 }
 
+/// # Safety
+/// `x` has `length` rows of `n` readable elements, `step` apart, and `y` as many that can be read and written; `n` is at
+/// most [`WIDTH`].
 #[inline(always)]
 unsafe fn forward_tile<T: Exponential>(x: *const T, y: *mut T, length: usize, step: usize, n: usize, log: bool) {
     let (mut top, mut total) = ([T::LEAST; WIDTH], [T::ZERO; WIDTH]);
@@ -169,6 +182,9 @@ unsafe fn forward_tile<T: Exponential>(x: *const T, y: *mut T, length: usize, st
     }
 }
 
+/// # Safety
+/// `y` and `g` have `length` rows of `n` readable elements, `step` apart, and `dx` as many writable ones; `n` is at most
+/// [`WIDTH`].
 #[inline(always)]
 unsafe fn backward_tile<T: Exponential>(
     y: *const T,

@@ -81,6 +81,8 @@ impl<'a, T: Element> Source<'a, T> {
     }
 }
 
+/// # Safety
+/// At `from` there are `n` readable elements of `S`, `step` elements apart, and at `to` room for `n` elements.
 unsafe fn load<S: Element, T: Element>(from: *const u8, step: isize, to: *mut T, n: usize) {
     let from = from.cast::<S>();
     // SAFETY: the caller's.

@@ -21,6 +21,9 @@ pub struct Moments<'a, T> {
 
 /// The mean and the variance of a row. The mean is that of the distances from the first element, so that equal elements have
 /// the variance 0.
+///
+/// # Safety
+/// `x` has `n` readable elements, at least one.
 #[inline(always)]
 unsafe fn moments<T: Accumulator>(x: *const T, n: usize) -> (f64, f64) {
     // SAFETY: the caller gives `n` elements, at least one.
@@ -41,6 +44,9 @@ unsafe fn moments<T: Accumulator>(x: *const T, n: usize) -> (f64, f64) {
 }
 
 /// Writes a row's `(x - m) r`, and `r`, `m` and the variance.
+///
+/// # Safety
+/// `x` has `n` readable elements, at least one, and `y` `n` writable ones.
 #[inline(always)]
 unsafe fn forward_row<T: Accumulator>(x: *const T, y: *mut T, n: usize, eps: f64, found: &mut (T, f64, f64)) {
     // SAFETY: the caller gives `n` elements of both.
@@ -58,6 +64,9 @@ unsafe fn forward_row<T: Accumulator>(x: *const T, y: *mut T, n: usize, eps: f64
 }
 
 /// Writes a row's `r (g - mean(g) - y mean(g y))`.
+///
+/// # Safety
+/// `y` and `g` have `n` readable elements, and `dx` `n` writable ones.
 #[inline(always)]
 unsafe fn backward_row<T: Accumulator>(y: *const T, g: *const T, dx: *mut T, n: usize, inverse: T) {
     // SAFETY: the caller gives `n` elements of each.

@@ -85,6 +85,8 @@ mod turn {
         eights, 4, square_of_eights
     );
 
+    /// # Safety
+    /// The processor has AVX. There are eight rows of eight elements to read and to write under the strides.
     #[inline]
     #[target_feature(enable = "avx")]
     unsafe fn square_of_fours(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
@@ -111,6 +113,8 @@ mod turn {
         }
     }
 
+    /// # Safety
+    /// The processor has AVX. There are four rows of four elements to read and to write under the strides.
     #[inline]
     #[target_feature(enable = "avx")]
     unsafe fn square_of_eights(from: *const f64, from_stride: isize, to: *mut f64, to_stride: usize) {

@@ -132,6 +132,9 @@ struct Kept {
 }
 
 /// The deleter of what [`export`] made.
+///
+/// # Safety
+/// `managed` was made by [`export`], and nobody uses it afterwards.
 unsafe extern "C" fn free<M: Managed>(managed: *mut M) {
     // SAFETY: both are boxes given up by `export`, and the deleter is called once.
     unsafe {
@@ -141,6 +144,9 @@ unsafe extern "C" fn free<M: Managed>(managed: *mut M) {
 }
 
 /// What frees a capsule that nobody consumed.
+///
+/// # Safety
+/// `capsule` is an object of Python, and the interpreter is attached.
 unsafe extern "C" fn unused<M: Managed>(capsule: *mut ffi::PyObject) {
     // SAFETY: a consumed capsule has another name; of any other, what it holds is alive.
     unsafe {

@@ -29,6 +29,10 @@ type FastCall = unsafe extern "C" fn(
 ) -> *mut ffi::PyObject;
 
 /// The function of entry `N`, called with a receiver where `METHOD`.
+///
+/// # Safety
+/// CPython calls it, as a function or method with these flags: the receiver, `count` arguments and those behind them that
+/// the tuple `names` names are alive.
 unsafe extern "C" fn enter<const N: usize, const METHOD: bool>(
     receiver: *mut ffi::PyObject,
     arguments: *const *mut ffi::PyObject,
@@ -40,6 +44,9 @@ unsafe extern "C" fn enter<const N: usize, const METHOD: bool>(
 }
 
 /// Runs entry `n`; an error or a panic becomes Python's exception.
+///
+/// # Safety
+/// As [`enter`].
 unsafe fn call(
     n: usize,
     receiver: Option<*mut ffi::PyObject>,
@@ -64,6 +71,8 @@ unsafe fn call(
     })
 }
 
+/// # Safety
+/// As [`enter`].
 unsafe fn run(
     py: Python<'_>,
     entry: &'static Entry,

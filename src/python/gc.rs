@@ -58,6 +58,9 @@ pub fn links(object: usize, to: &mut Vec<Object>) {
 }
 
 /// Adds an object that another refers to.
+///
+/// # Safety
+/// `object` is an object of Python, and `to` points to a list of objects that nobody else uses.
 unsafe extern "C" fn meet(object: *mut ffi::PyObject, to: *mut c_void) -> c_int {
     // SAFETY: `links` hands over its list.
     unsafe { (*to.cast::<Vec<Object>>()).push(Object::Host(object as usize)) };

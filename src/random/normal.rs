@@ -71,6 +71,8 @@ tiered! {
     fn transform_f32<>(data: *mut [Vector<f32, HALF>; 2], blocks: usize, mean: f32, std: f32) = pairs_f32;
 }
 
+/// # Safety
+/// `data` has `blocks` blocks that can be read and written, at any alignment.
 #[inline(always)]
 unsafe fn pairs_f32(data: *mut [Vector<f32, HALF>; 2], blocks: usize, mean: f32, std: f32) {
     for n in 0..blocks {

@@ -17,6 +17,8 @@ pub struct Reader<'a> {
     _access: Access<'a>,
 }
 
+/// # Safety
+/// At the address there is an element of this type, aligned for it.
 unsafe fn read<T: Element>(address: *const u8) -> Scalar {
     // SAFETY: the caller gives the address of an element of this type.
     scalar(unsafe { address.cast::<T>().read() })

@@ -172,6 +172,9 @@ struct Job<'a, T> {
 unsafe impl<T: Sync> Sync for Job<'_, T> {}
 
 impl<T: Product> Job<'_, T> {
+    /// # Safety
+    /// Source, result, weights and bias have the elements that the shape and the pass say, and nobody else writes to the
+    /// result.
     unsafe fn run(&self) -> Result<(), NoMemory> {
         let (channels, rows, groups) = (self.source.2, self.result.2, self.shape.groups);
         let images = self.shape.images;
@@ -212,6 +215,9 @@ impl<T: Product> Job<'_, T> {
     }
 
     /// The weights of a group in the order in which tiles read them.
+    ///
+    /// # Safety
+    /// The weights have those of the group at the taps, and `to` has room for all of them, row by row.
     unsafe fn pack(&self, group: usize, taps: &[(usize, usize)], to: *mut T) {
         let (channels, rows) = (self.source.2, self.result.2);
         let from = self.weights.0.wrapping_add(group * rows * channels * self.shape.taps());
@@ -230,6 +236,8 @@ impl<T: Product> Job<'_, T> {
         }
     }
 
+    /// # Safety
+    /// `from` has `R` rows of weights for all channels at the taps, and `to` room for as many elements.
     #[inline]
     unsafe fn pack_tile<const R: usize>(&self, from: *const T, taps: &[(usize, usize)], mut to: *mut T) {
         let (_, row_step, channel_step) = self.weights;
@@ -247,6 +255,10 @@ impl<T: Product> Job<'_, T> {
     }
 
     /// All blocks of results of some images.
+    ///
+    /// # Safety
+    /// `laid` has the channels of `count` images from `first` on, whole vectors behind every offset, and `weights` those of
+    /// all groups; nobody else writes to these images' results.
     unsafe fn blocks(&self, first: usize, count: usize, laid: &Room<T>, weights: &Room<T>, offsets: &[usize]) {
         let (rows, groups) = (self.result.2, self.shape.groups);
         let blocks = self.pass.blocks(rows);
@@ -269,6 +281,9 @@ impl<T: Product> Job<'_, T> {
         });
     }
 
+    /// # Safety
+    /// `laid` has the channels of one group of the image, whole vectors behind every offset; `weights` has those of all
+    /// groups; nobody else writes to this block of the result.
     unsafe fn block(
         &self,
         (image, group): (usize, usize),
@@ -314,6 +329,9 @@ impl<T: Product> Job<'_, T> {
     }
 
     /// Writes one row of sums to where its results belong.
+    ///
+    /// # Safety
+    /// `sums` has the rows of the block, and the result and the bias have the image and the channel.
     unsafe fn store(&self, image: usize, channel: usize, block: &Block, sums: *const T) {
         let (result, size, rows) = self.result;
         let sides = &self.pass.sides;
@@ -340,6 +358,9 @@ impl<T: Product> Job<'_, T> {
 }
 
 /// Lays channels out one after another.
+///
+/// # Safety
+/// `from` has the channels from `first` on, `count` of them, and `to` room for them as the pass lays them out.
 unsafe fn lay<T: Product>(pass: &Pass, (from, size): (*const T, Size), first: usize, count: usize, to: &Room<T>) {
     let (plane, channel) = (size.iter().product::<usize>(), pass.channel());
     let from = Apart(from.cast_mut());

@@ -54,6 +54,8 @@ tiered! {
     fn strips<T: Product; const V: usize>(strip: &Strip<T>) = rows::<T, V>;
 }
 
+/// # Safety
+/// As [`strip`].
 #[inline(always)]
 unsafe fn rows<T: Product, const V: usize>(s: &Strip<T>) {
     // SAFETY: the caller's.
@@ -67,6 +69,8 @@ unsafe fn rows<T: Product, const V: usize>(s: &Strip<T>) {
     }
 }
 
+/// # Safety
+/// As [`strip`], which has `R` rows.
 #[inline(always)]
 unsafe fn columns<T: Product, const R: usize, const V: usize>(s: &Strip<T>) {
     let mut at = 0;
@@ -92,6 +96,8 @@ unsafe fn columns<T: Product, const R: usize, const V: usize>(s: &Strip<T>) {
     }
 }
 
+/// # Safety
+/// As [`strip`], which has `R` rows and `V` vectors of sums from `at` on.
 #[inline(always)]
 unsafe fn tile<T: Product, const R: usize, const V: usize>(s: &Strip<T>, at: usize) {
     let mut chains = [[T::ZERO.splat(); V]; R];
@@ -151,6 +157,8 @@ tiered! {
     fn meetings<T: Float; const C: usize>(meeting: &Meeting<T>) = pairs::<T, C>;
 }
 
+/// # Safety
+/// As [`meet`].
 #[inline(always)]
 unsafe fn pairs<T: Float, const C: usize>(m: &Meeting<T>) {
     let mut row = 0;
@@ -180,6 +188,9 @@ fn mask<T: Float>(count: usize) -> T::Lanes {
 }
 
 /// `R` rows by `C` offsets; offsets past the last are the last once more, and are not stored.
+///
+/// # Safety
+/// As [`meet`], which has `R` rows from `row` on and at least one offset from `k` on.
 #[inline(always)]
 unsafe fn pair<T: Float, const R: usize, const C: usize>(m: &Meeting<T>, row: usize, k: usize) {
     let mut chains = [[T::ZERO.splat(); C]; R];

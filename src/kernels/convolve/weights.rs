@@ -48,6 +48,8 @@ enum Runs {
     Planes,
 }
 
+/// # Safety
+/// As [`weigh`].
 unsafe fn weigh_as<T: Float>(
     shape: &Shape,
     pass: &Pass,
@@ -115,6 +117,9 @@ unsafe fn weigh_as<T: Float>(
 const MEETING: (usize, usize) = (16, 48);
 
 /// The sums of all groups, in parts that threads share.
+///
+/// # Safety
+/// The rooms have the rows of all groups, whole vectors from every run on, and `w` has room for the sums.
 unsafe fn sums<T: Float>(
     shape: &Shape,
     runs: &[(usize, usize)],

@@ -37,6 +37,9 @@ tiered! {
     pub(super) fn kernel<T: Float>(a: View<T>, b: View<T>, c: ViewMut<T>) = rows::<T>;
 }
 
+/// # Safety
+/// `a`, `b` and `c` have the elements that their sizes say, which are those of a product; the rows of `b` and `c` are
+/// contiguous.
 #[inline(always)]
 unsafe fn rows<T: Float>(a: View<T>, b: View<T>, c: ViewMut<T>) {
     let whole = b.cols / T::LANES * T::LANES;
@@ -63,6 +66,10 @@ unsafe fn rows<T: Float>(a: View<T>, b: View<T>, c: ViewMut<T>) {
 }
 
 /// Adds rows from `k` on, `ROWS` at a time, to the first `whole` columns of `c`; gives the first row left over.
+///
+/// # Safety
+/// `a` has one row and a column for each row of `b`; `b` and `c` have `whole` contiguous columns, a multiple of a vector.
+/// What `k > 0` adds to was written.
 #[inline(always)]
 unsafe fn sweep<T: Float, const ROWS: usize>(a: View<T>, b: View<T>, k: usize, whole: usize, c: *mut T) -> usize {
     let mut k = k;
@@ -93,6 +100,10 @@ unsafe fn sweep<T: Float, const ROWS: usize>(a: View<T>, b: View<T>, k: usize, w
 
 /// The next `N` columns in a small vector through the whole depth, if that many are left; gives the first column left
 /// over.
+///
+/// # Safety
+/// `a` has one row and a column for each row of `b`; the columns of `b` and of the row `c` are contiguous, and `j` is at
+/// most their number.
 #[inline(always)]
 unsafe fn piece<T: Float, const N: usize>(a: View<T>, b: View<T>, j: usize, c: *mut T) -> usize {
     if b.cols - j < N {

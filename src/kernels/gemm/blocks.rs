@@ -41,6 +41,9 @@ pub(super) unsafe fn product<T: Product>(a: View<T>, b: View<T>, c: ViewMut<T>, 
 }
 
 /// One thread's block.
+///
+/// # Safety
+/// As [`product`], and nobody else writes to `c`.
 unsafe fn block<T: Product>(a: View<T>, b: View<T>, c: ViewMut<T>, accumulate: bool) {
     for Range { start, end } in pieces(a.cols, DEPTH) {
         let (a, b) = (a.columns(start, end - start), b.rows(start, end - start));

@@ -27,6 +27,9 @@ tiered! {
     pub(super) fn kernel<T: Float>(a: View<T>, b: View<T>, c: ViewMut<T>) = bands::<T>;
 }
 
+/// # Safety
+/// `a`, `b` and `c` have the elements that their sizes say, which are those of a product; rows of `a` and columns of `b`
+/// are contiguous, and rows of `c`.
 #[inline(always)]
 unsafe fn bands<T: Float>(a: View<T>, b: View<T>, c: ViewMut<T>) {
     let mut chains = [T::ZERO.splat(); ELEMENTS];
@@ -52,6 +55,9 @@ const COLS: usize = 16;
 const ELEMENTS: usize = 2 * COLS;
 
 /// `R` rows by at most [`COLS`] columns.
+///
+/// # Safety
+/// As [`bands`], with `R` rows and at most [`COLS`] columns.
 #[inline(always)]
 unsafe fn band<T: Float, const R: usize>(a: View<T>, b: View<T>, c: ViewMut<T>, chains: &mut [T::Lanes; ELEMENTS]) {
     let mut j = 0;
@@ -77,6 +83,9 @@ unsafe fn band<T: Float, const R: usize>(a: View<T>, b: View<T>, c: ViewMut<T>, 
 }
 
 /// The chains of `R` rows with `C` columns, folded to one vector each.
+///
+/// # Safety
+/// `a` has `R` contiguous rows and `b` `C` contiguous columns of `a.cols` elements.
 #[inline(always)]
 unsafe fn inner<T: Float, const R: usize, const C: usize>(
     a: View<T>,
@@ -118,6 +127,8 @@ unsafe fn inner<T: Float, const R: usize, const C: usize>(
     }
 }
 
+/// # Safety
+/// Two vectors of elements are readable at `from`.
 #[inline(always)]
 unsafe fn two<T: Float>(from: *const T) -> [T::Lanes; 2] {
     // SAFETY: the caller vouches for two vectors.
@@ -134,6 +145,9 @@ fn mask<T: Float>(count: usize) -> [T::Lanes; 2] {
 }
 
 /// The two vectors before `end`, masked.
+///
+/// # Safety
+/// Two vectors of elements are readable before `end`.
 #[inline(always)]
 unsafe fn last<T: Float>(end: *const T, mask: [T::Lanes; 2]) -> [T::Lanes; 2] {
     // SAFETY: the caller vouches for two vectors before `end`.
@@ -142,6 +156,9 @@ unsafe fn last<T: Float>(end: *const T, mask: [T::Lanes; 2]) -> [T::Lanes; 2] {
 }
 
 /// Two vectors of which the first `count` elements are at `from` and the others zero.
+///
+/// # Safety
+/// `count` elements are readable at `from`, fewer than two vectors have.
 #[inline(always)]
 unsafe fn short<T: Float>(from: *const T, count: usize) -> [T::Lanes; 2] {
     let mut lanes = [T::ZERO.splat(); 2];

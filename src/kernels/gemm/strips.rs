@@ -57,6 +57,9 @@ pub(super) unsafe fn product<T: Float>(
 }
 
 /// The matrix itself where its rows are contiguous, else a copy of it.
+///
+/// # Safety
+/// `a` has the elements that its sizes say. The result is valid while `a` is and `copy` is not changed.
 unsafe fn with_contiguous_rows<T: Copy>(a: View<T>, copy: &mut Vec<T>) -> View<T> {
     if a.col_stride == 1 {
         return a;
@@ -92,6 +95,9 @@ impl<T: Float> Thin<T> {
     }
 
     /// One strip, through its whole depth.
+    ///
+    /// # Safety
+    /// `a`, `b` and `c` are as the kernel asks for, `c` with at most its rows, and nobody else writes to `c`.
     unsafe fn strip(&self, a: View<T>, b: View<T>, c: ViewMut<T>, accumulate: bool) {
         for Range { start, end } in pieces(a.cols, self.depth) {
             let (a, b) = (a.columns(start, end - start), b.rows(start, end - start));
@@ -111,6 +117,9 @@ impl<T: Float> Thin<T> {
     }
 
     /// Few columns: pieces in depth side by side, their products added in order.
+    ///
+    /// # Safety
+    /// As `strip`, with any number of rows.
     unsafe fn deep(&self, a: View<T>, b: View<T>, c: ViewMut<T>, accumulate: bool, threads: usize) {
         let pieces: Vec<_> = pieces(a.cols, self.depth).collect();
         let size = c.rows * c.cols;
@@ -140,6 +149,9 @@ fn contiguous<T>(ptr: *mut T, c: ViewMut<T>) -> ViewMut<T> {
 }
 
 /// Writes or adds sums to `c`.
+///
+/// # Safety
+/// `c` and `sums` have the elements that the sizes of `c` say; rows of `sums` are contiguous.
 unsafe fn write<T: Float>(c: ViewMut<T>, sums: ViewMut<T>, accumulate: bool) {
     for i in 0..c.rows {
         // SAFETY: both have the same shape; `sums` has contiguous rows.

@@ -39,6 +39,10 @@ tiered! {
 
 /// Rows of `b` are contiguous and readable for whole vectors. Where all of `b` stays in the first cache, `c` is written
 /// row by row, else the columns of `b` are read one panel after the other.
+///
+/// # Safety
+/// `a`, `b` and `c` have the elements that their sizes say, which are those of a product; rows of `b` are contiguous, with
+/// whole vectors readable.
 #[inline(always)]
 unsafe fn panels<T: Product>(a: View<T>, b: View<T>, c: ViewMut<T>, accumulate: bool) {
     // SAFETY: every tile overlaps `c`.
@@ -67,6 +71,9 @@ fn four<T>(a: View<T>, i: usize) -> [*const T; ROWS] {
 }
 
 /// Four rows by one vector of columns, or what `c` has of them.
+///
+/// # Safety
+/// As [`panels`]; `four` points to the rows of `a` from `i` on, and `(i, j)` lies in `c`.
 #[inline(always)]
 unsafe fn tile<T: Product>(
     four: [*const T; ROWS],
@@ -95,6 +102,9 @@ unsafe fn tile<T: Product>(
 }
 
 /// The inner loop. Rows are spelt out: left as a loop, the compiler would make vectors across them.
+///
+/// # Safety
+/// At each of `a` `depth` elements are readable, `a_stride` apart, and at `b` `depth` whole vectors, `b_stride` apart.
 #[inline(always)]
 unsafe fn chains<T: Product>(
     a: [*const T; ROWS],
@@ -121,6 +131,9 @@ unsafe fn chains<T: Product>(
 }
 
 /// Writes or adds the first `width` lanes to a row of `c`.
+///
+/// # Safety
+/// `c` has `width` elements, `stride` apart, that can be read and written; `width` is at most a vector's.
 #[inline(always)]
 unsafe fn store<T: Product>(sum: T::Lanes, c: *mut T, stride: isize, width: usize, accumulate: bool) {
     let vector = c.cast::<T::Lanes>();

@@ -181,6 +181,8 @@ enum Planned<T: Run> {
     Twins { run: TwinLoop<T>, arg: Slot, to: [Slot; 2] },
 }
 
+/// # Safety
+/// As [`run`].
 unsafe fn run_as<T: Run>(
     op: &'static str,
     program: &Program,
@@ -492,6 +494,9 @@ impl<'a, T: Run> Plan<'a, T> {
     }
 
     /// Gathers and converts elements `start..end` of an input.
+    ///
+    /// # Safety
+    /// `to` has room for the elements `start..end` of the shape, which the input has.
     unsafe fn load(&self, input: usize, to: *mut T, start: usize, end: usize) {
         let Input::Array { data, dtype, .. } = self.inputs[input] else { return };
         let convert = self.loads[input].convert;
@@ -528,6 +533,9 @@ impl<'a, T: Run> Plan<'a, T> {
     }
 
     /// Converts and scatters a block's values to an output.
+    ///
+    /// # Safety
+    /// `from` has the elements `start..end` of the shape, which the output has room for and nobody else writes.
     unsafe fn store(&self, number: usize, mut from: *const T, start: usize, end: usize) {
         let target = self.targets[number];
         let (step, size) = (self.walk.inner_stride(number), target.dtype.size() as isize);

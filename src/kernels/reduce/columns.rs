@@ -17,6 +17,10 @@ const STRETCH: usize = 32;
 
 /// `results[i] = combine(results[i], rows[r][i])` for rows `step` elements apart, [`ROWS`] of them pairwise and then one
 /// after another.
+///
+/// # Safety
+/// `results` has `n` elements that can be read and written, `rows` `count` rows of `n`, `step` elements apart, and `centre`
+/// is null or has `n`.
 #[inline(always)]
 unsafe fn rows_body<R: Reduction>(
     results: *mut R::Out,
@@ -58,6 +62,8 @@ unsafe fn rows_body<R: Reduction>(
     }
 }
 
+/// # Safety
+/// `a` has `n` elements that can be read and written, and `b` `n` readable ones, apart from them.
 #[inline(always)]
 unsafe fn join_body<R: Reduction>(a: *mut R::Out, b: *const R::Out, n: usize) {
     // SAFETY: the caller gives `n` elements of both.
@@ -174,6 +180,9 @@ impl<R: Reduction> Default for Room<R> {
 
 impl<R: Reduction> Room<R> {
     /// Leaves in `results` the reduction of some rows of a part.
+    ///
+    /// # Safety
+    /// The source has the part's elements in these rows, and the centre, where there is one, has one for each result.
     unsafe fn run(
         &mut self,
         source: &Source<R::In>,
@@ -234,6 +243,8 @@ impl<R: Reduction> Room<R> {
     }
 }
 
+/// # Safety
+/// There is room for `n` elements, `step` apart, from `to` on; `values` has as many.
 unsafe fn scatter<T: Element>(values: &[T], n: usize, to: *mut T, step: isize) {
     // SAFETY: the caller gives room for `n` elements.
     unsafe {
@@ -246,6 +257,9 @@ unsafe fn scatter<T: Element>(values: &[T], n: usize, to: *mut T, step: isize) {
 }
 
 /// Combines the partial results of all pieces of rows, pairwise.
+///
+/// # Safety
+/// `out` has a place for each result, which nobody else writes; `parts` has the results of all pieces.
 unsafe fn join<R: Reduction>(parts: &mut [R::Out], pieces: &Pieces, outer: usize, out: Apart<R::Out>) {
     let n = outer * pieces.inner.size;
     let (all, kernel) = (Apart(parts.as_mut_ptr()), join_kernel::<R>(tier()));

@@ -45,6 +45,9 @@ struct Found<A> {
 }
 
 /// The first element that is not below `value`, the extreme of the block.
+///
+/// # Safety
+/// `data` has `n` readable elements.
 #[inline(always)]
 unsafe fn search_body<A: Accumulator>(data: *const A, n: usize, value: A) -> usize {
     const STEP: usize = 32;
@@ -77,6 +80,9 @@ unsafe fn search_body<A: Accumulator>(data: *const A, n: usize, value: A) -> usi
 tiered! { fn search_kernel<A: Accumulator>(data: *const A, n: usize, value: A) -> usize = search_body::<A>; }
 
 /// `best[i]` and its row number, where the row has better.
+///
+/// # Safety
+/// `best` and `at` have `n` elements that can be read and written, and `row` has `n` readable ones.
 #[inline(always)]
 unsafe fn better_body<A: Accumulator, E: End<A>>(best: *mut A, at: *mut i32, row: *const A, number: i32, n: usize) {
     // SAFETY: the caller gives `n` elements of each.
@@ -132,6 +138,8 @@ pub unsafe fn extremes<A: Accumulator, E: End<A>>(source: Source<A>, space: &Spa
     }
 }
 
+/// # Safety
+/// The source has the elements of the space.
 unsafe fn by_rows<A: Accumulator, E: End<A>>(
     source: &Source<A>,
     space: &Space,
@@ -180,6 +188,8 @@ unsafe fn by_rows<A: Accumulator, E: End<A>>(
     }
 }
 
+/// # Safety
+/// The source has the elements of the space.
 unsafe fn by_columns<A: Accumulator, E: End<A>>(
     source: &Source<A>,
     space: &Space,

@@ -9,6 +9,9 @@ use crate::kernels::source::Source;
 use crate::memory::scratch;
 
 /// One block, in as many lanes as hide how long one addition takes.
+///
+/// # Safety
+/// `data` has `n` readable elements.
 #[inline(always)]
 unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
     // SAFETY: the caller gives `n` readable elements.
@@ -40,6 +43,9 @@ fn both<R: Reduction, const WIDTH: usize>(mut a: [R::Out; WIDTH], b: [R::Out; WI
 }
 
 /// Two rows of `WIDTH` elements lane by lane.
+///
+/// # Safety
+/// `rows` has two rows of `WIDTH` readable elements, one behind the other.
 #[inline(always)]
 unsafe fn pair<R: Reduction, const WIDTH: usize>(rows: *const R::In, centre: R::Out) -> [R::Out; WIDTH] {
     let mut all = [R::IDENTITY; WIDTH];
@@ -52,6 +58,9 @@ unsafe fn pair<R: Reduction, const WIDTH: usize>(rows: *const R::In, centre: R::
 
 /// Each lane takes every `WIDTH`-th element, [`ROWS`] of them pairwise and then one after another; in the end the lanes fold
 /// in halves.
+///
+/// # Safety
+/// `data` has `n` readable elements.
 #[inline(always)]
 unsafe fn lanes_body<R: Reduction, const WIDTH: usize>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
     // SAFETY: as in `block_body`.
@@ -94,6 +103,10 @@ unsafe fn lanes_body<R: Reduction, const WIDTH: usize>(data: *const R::In, n: us
 tiered! { pub(super) fn block_kernel<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out = block_body::<R>; }
 
 /// The elements `start..end` of one result that begins at `base`, as one block: where they lie, or in `buffer`.
+///
+/// # Safety
+/// The source has the elements `start..end` of the axes from `base` on. What is given is valid while the source is and the
+/// buffer is not used again.
 #[inline]
 pub(super) unsafe fn gather<T: crate::kernels::element::Element>(
     source: &Source<T>,
