@@ -271,8 +271,9 @@ fn spread<'a, 'py: 'a>(
     is_last: bool,
     mut next: impl Iterator<Item = &'a Borrowed<'a, 'py, PyAny>> + Clone,
 ) -> Result<Option<(Value, usize)>, Refusal> {
-    let Some(first) = next.clone().next() else { return Ok(None) };
-    if place.parameter.is_variadic() && is_size(first) {
+    let (of_ints, of_tensors) = (place.parameter.is_variadic(), place.parameter.is_variadic_tensors());
+    let Some(first) = next.clone().next().filter(|_| of_ints || of_tensors) else { return Ok(None) };
+    if of_ints && is_size(first) {
         let mut ints = SmallVec::new();
         for object in next {
             match convert::integer(object) {
@@ -284,7 +285,7 @@ fn spread<'a, 'py: 'a>(
         let count = ints.len();
         return Ok(Some((Value::Ints(ints), count)));
     }
-    if place.parameter.is_variadic_tensors() && tensor(first).is_some() {
+    if of_tensors && tensor(first).is_some() {
         let mut all = Vec::new();
         while let Some(Value::Tensor(t)) = next.next().and_then(|o| tensor(o)) {
             all.push(t);
