@@ -4,7 +4,7 @@
 use super::dispatch::{tier, tiered};
 use super::element::{Element, convert};
 use super::parallel::{self, Apart};
-use super::reduce::kinds::{Accumulator, Exponential};
+use super::reduce::kinds::Accumulator;
 use crate::memory::scratch;
 
 /// Elements from which threads share the work.
@@ -26,9 +26,6 @@ pub trait Step<A>: 'static {
 pub struct Add;
 /// Running product.
 pub struct Times;
-/// Running `log(sum(exp))`.
-pub struct LogAddExp;
-
 impl<A: Accumulator> Step<A> for Add {
     const START: A = A::ZERO;
     #[inline(always)]
@@ -42,19 +39,6 @@ impl<A: Accumulator> Step<A> for Times {
     #[inline(always)]
     fn next(so_far: A, x: A) -> A {
         so_far.times(x)
-    }
-}
-
-impl<A: Exponential> Step<A> for LogAddExp {
-    const START: A = A::LEAST;
-    #[inline(always)]
-    fn next(so_far: A, x: A) -> A {
-        let least = if so_far < x || so_far.is_nan() { so_far } else { x };
-        let most = if so_far > x || so_far.is_nan() { so_far } else { x };
-        // Equal infinities have no distance.
-        let gap = if least == most { A::ZERO } else { least.minus(most) };
-        let sum = most.plus(gap.exp().log1p());
-        if most == A::LEAST { most } else { sum }
     }
 }
 
@@ -290,14 +274,5 @@ mod tests {
         assert_eq!(y, [1.0, 13.0, 152.0]);
         recurrence(&a, &x, &mut y, (3, 1), true);
         assert_eq!(y, [621.0, 310.0, 100.0]);
-    }
-
-    #[test]
-    fn logarithms_of_sums_keep_infinities() {
-        let x = [f64::NEG_INFINITY, 0.0, 0.0, f64::INFINITY];
-        let mut y = [0.0; 4];
-        scan::<Of<f64, f64, LogAddExp>>(&x, &mut y, 4, 1, false, false);
-        assert_eq!(y[..2], [f64::NEG_INFINITY, 0.0]);
-        assert!((y[2] - 2f64.ln()).abs() < 1e-15 && y[3] == f64::INFINITY);
     }
 }

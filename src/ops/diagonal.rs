@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::element::dispatch;
 use crate::kernels::parallel::{self, Apart};
-use crate::memory::reserved;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::Shape;
@@ -285,16 +284,27 @@ fn indices(
         Triangle::Upper => m * n - in_lower(m, n, above - 1),
     };
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    let mut both: Vec<i64> = reserved(op, count.saturating_mul(2))?;
+    if count > isize::MAX as usize / 16 {
+        return Err(Error::OutOfMemory { op, bytes: count.saturating_mul(16) });
+    }
+    let both = Tensor::uninitialized(op, &[2, count], DType::I64)?;
     // Rows that hold nothing may be very many.
     let filled = match which {
         _ if count == 0 => 0..0,
         Triangle::Lower => 0.max(offset.saturating_neg()).min(height)..height,
         Triangle::Upper => 0..width.saturating_sub(offset).clamp(0, height),
     };
-    both.extend(filled.clone().flat_map(|row| columns(row).map(move |_| row as i64)));
-    both.extend(filled.flat_map(|row| columns(row).map(|c| c as i64)));
-    super::cast::to(&Tensor::from_shape(&both, &[2, count])?, dtype)
+    // SAFETY: the tensor is new.
+    let (mut rows, mut places) = unsafe { both.elements_mut::<i64>() }.split_at_mut(count);
+    for row in filled {
+        let columns = columns(row);
+        let (of_row, of_column);
+        (of_row, rows) = rows.split_at_mut(columns.len());
+        (of_column, places) = places.split_at_mut(columns.len());
+        of_row.fill(row as i64);
+        of_column.iter_mut().zip(columns).for_each(|(to, column)| *to = column as i64);
+    }
+    super::cast::to(&both, dtype)
 }
 
 /// How many elements of an `m` by `n` matrix lie in the lower triangle: from row `first` on each row holds one more, and

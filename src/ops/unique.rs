@@ -6,9 +6,12 @@ use super::{copy, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::element::{Element, dispatch};
+use crate::kernels::parallel::Apart;
+use crate::kernels::runs::Runs;
 use crate::kernels::sort::{self as kernel, Order, rank};
 use crate::memory::{filled, listed};
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Shape, wrap_dim};
 use crate::tensor::storage::Access;
 
@@ -22,8 +25,7 @@ operation! {
     /// >>> ferrograd.unique(ferrograd.tensor([3, 1, 3]), return_counts=True)
     /// (tensor([1, 3]), tensor([1, 2]))
     function Noted(Any -> Kept), ["unique(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? dim=None)"], |_, a| {
-        let found = unique("unique", a.tensor(0)?, a.maybe_int(4)?, true)?;
-        Ok(chosen(found, a.bool(2)?, a.bool(3)?))
+        unique("unique", a.tensor(0)?, a.maybe_int(4)?, true, [a.bool(2)?, a.bool(3)?])
     }
 }
 
@@ -35,52 +37,21 @@ operation! {
     /// >>> ferrograd.unique_consecutive(ferrograd.tensor([1, 1, 2, 1]))
     /// tensor([1, 2, 1])
     function Noted(Any -> Kept), ["unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None)"], |_, a| {
-        let found = unique("unique_consecutive", a.tensor(0)?, a.maybe_int(3)?, false)?;
-        Ok(chosen(found, a.bool(1)?, a.bool(2)?))
+        unique("unique_consecutive", a.tensor(0)?, a.maybe_int(3)?, false, [a.bool(1)?, a.bool(2)?])
     }
 }
 
-fn chosen([values, inverse, counts]: [Tensor; 3], with_inverse: bool, with_counts: bool) -> Output {
-    let mut all = vec![values];
-    if with_inverse {
-        all.push(inverse);
-    }
-    if with_counts {
-        all.push(counts);
-    }
-    match all.len() {
-        1 => Output::Tensor(all.remove(0)),
-        _ => Output::Tensors(all),
-    }
-}
-
-/// Which item each place in order is the first of, the place of each item among the different ones, and how often these
-/// occur.
-struct Groups {
-    firsts: Vec<i64>,
-    inverse: Vec<i64>,
-    counts: Vec<i64>,
-}
-
-fn groups(order: &[i64], is_new: impl Fn(usize, usize) -> bool) -> Result<Groups> {
-    let mut found = Groups { firsts: Vec::new(), inverse: filled("unique", 0, order.len())?, counts: Vec::new() };
-    for (n, &item) in order.iter().enumerate() {
-        if n == 0 || is_new(order[n - 1] as usize, item as usize) {
-            found.firsts.push(item);
-            found.counts.push(0);
-        }
-        let last = found.counts.len() - 1;
-        found.counts[last] += 1;
-        found.inverse[item as usize] = last as i64;
-    }
-    Ok(found)
-}
-
-/// The different elements or slices, the place of each among them, and their counts.
+/// The different elements or slices, and where asked for the place of each item among them, and their counts.
 ///
 /// # Errors
 /// For a dimension out of range, a batched tensor, and slices of nothing.
-fn unique(op: &'static str, x: &Tensor, dim: Option<isize>, sorted: bool) -> Result<[Tensor; 3]> {
+fn unique(
+    op: &'static str,
+    x: &Tensor,
+    dim: Option<isize>,
+    sorted: bool,
+    [with_inverse, with_counts]: [bool; 2],
+) -> Result<Output> {
     x.readable("finding the different elements of a Tensor: how many there are depends on their values")?;
     if let Some(dim) = dim.filter(|_| x.rank() == 0) {
         return Err(Error::NoDimensions { op, dim });
@@ -88,30 +59,93 @@ fn unique(op: &'static str, x: &Tensor, dim: Option<isize>, sorted: bool) -> Res
     let dim = dim.map(|d| wrap_dim(op, d, x.rank())).transpose()?;
     let (rows, shape) = unrecorded(|| rows(op, &x.detach(), dim))?;
     let (count, width) = (shape[0], rows.numel() / shape[0].max(1));
-    let _access = Access::lock([(&**rows.storage(), false)]);
-    let (values, found) = dispatch!(op, x.dtype(), T => {
+    let access = Access::lock([(&**rows.storage(), false)]);
+    let mut all = dispatch!(op, x.dtype(), T => {
         // SAFETY: the rows are a contiguous tensor of this type.
         let data = unsafe { rows.elements::<T>() };
-        let order = if sorted { in_order(data, count, width) } else { listed(count, 0..count as i64) };
-        let row = |i: usize| &data[i * width..(i + 1) * width];
-        let found = groups(&order, |a, b| row(a) != row(b))?;
-        let values: Vec<T> = found.firsts.iter().flat_map(|&i| row(i as usize).iter().copied()).collect();
-        let mut full = shape.clone();
-        full[0] = found.firsts.len();
-        (Tensor::from_shape(&values, &full)?, found)
+        let order = if sorted { Some(in_order(data, count, width)) } else { None };
+        let found = Found { op, data, shape: &shape, width, order: order.as_deref() };
+        // Elements side by side are compared by fewer instructions than slices.
+        if width == 1 {
+            found.collected(|a, b| data[a] != data[b], with_inverse, with_counts)?
+        } else {
+            let row = |i: usize| &data[i * width..(i + 1) * width];
+            found.collected(|a, b| row(a) != row(b), with_inverse, with_counts)?
+        }
     });
-    let values = match dim {
-        Some(d) if x.rank() > 1 => unrecorded(|| copy::contiguous_copy(&view::movedim(&values, 0, d as isize)?))?,
-        _ => values,
-    };
+    drop(access);
+    if let Some(d) = dim.filter(|_| x.rank() > 1) {
+        all[0] = unrecorded(|| copy::contiguous_copy(&view::movedim(&all[0], 0, d as isize)?))?;
+    }
     let node = match (sorted, dim) {
         (true, None) => "Unique2Backward0",
         (true, Some(_)) => "UniqueDimBackward0",
         (false, _) => "UniqueConsecutiveBackward0",
     };
-    record_refusal(op, node, &[x], &values)?;
-    let inverse_shape: Shape = if dim.is_some() { Shape::from_slice(&[count]) } else { x.layout().shape.clone() };
-    Ok([values, Tensor::from_shape(&found.inverse, &inverse_shape)?, Tensor::from_slice(&found.counts)])
+    record_refusal(op, node, &[x], &all[0])?;
+    if with_inverse && dim.is_none() {
+        all[1] = view::reshape(&all[1], &view::signed(x.shape()))?;
+    }
+    Ok(if all.len() == 1 { Output::Tensor(all.remove(0)) } else { Output::Tensors(all) })
+}
+
+/// Items, one a row, and an order of them.
+struct Found<'a, T> {
+    op: &'static str,
+    data: &'a [T],
+    /// The sizes of all items together, their number first.
+    shape: &'a [usize],
+    width: usize,
+    order: Option<&'a [i64]>,
+}
+
+impl<T: Element> Found<'_, T> {
+    /// The first of each run of items that are alike, the run of each item, and how many it has.
+    fn collected(
+        &self,
+        differ: impl Fn(usize, usize) -> bool + Sync,
+        with_inverse: bool,
+        with_counts: bool,
+    ) -> Result<Vec<Tensor>> {
+        let (count, width, order) = (self.shape[0], self.width, self.order);
+        let item = |n: usize| order.map_or(n, |order| order[n] as usize);
+        let is_new = |n: usize| differ(item(n - 1), item(n));
+        let runs = Runs::new(count, is_new);
+        let mut full = Shape::from_slice(self.shape);
+        full[0] = runs.count();
+        let values = Tensor::uninitialized(self.op, &full, T::DTYPE)?;
+        let inverse = Tensor::uninitialized(self.op, &[if with_inverse { count } else { 0 }], DType::I64)?;
+        let mut firsts: Vec<usize> = filled(self.op, 0, if with_counts { runs.count() + 1 } else { 0 })?;
+        // SAFETY: all are contiguous and new.
+        let (values_to, inverse_to) =
+            unsafe { (Apart(values.elements_mut::<T>().as_mut_ptr()), inverse.elements_mut::<i64>()) };
+        let (inverse_to, firsts_to) = (Apart(inverse_to.as_mut_ptr()), Apart(firsts.as_mut_ptr()));
+        runs.each(is_new, |n, run, begins| {
+            let item = item(n);
+            // SAFETY: items and runs have places of their own.
+            unsafe {
+                if begins {
+                    values_to.part(run * width, width).copy_from_slice(&self.data[item * width..(item + 1) * width]);
+                    if with_counts {
+                        *firsts_to.get().add(run) = n;
+                    }
+                }
+                if with_inverse {
+                    *inverse_to.get().add(item) = run as i64;
+                }
+            }
+        });
+        let mut all = vec![values];
+        if with_inverse {
+            all.push(inverse);
+        }
+        if with_counts {
+            firsts[runs.count()] = count;
+            let counts: Vec<i64> = listed(runs.count(), firsts.windows(2).map(|pair| (pair[1] - pair[0]) as i64));
+            all.push(Tensor::from_slice(&counts));
+        }
+        Ok(all)
+    }
 }
 
 /// What is compared, one item a row: the elements, or the slices along a dimension. With the shape of the rows.

@@ -9,12 +9,12 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::Gradients;
-use crate::ops::arithmetic::{add, div, mul, neg, rsub, sub};
-use crate::ops::compare::{eq, ge, logical_and, logical_not, ne, where_};
+use crate::ops::arithmetic::{add, div, mul, neg, rsub};
+use crate::ops::compare::{ne, where_};
 use crate::ops::recorded::{Call, Keep, Settings, record};
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::softmax::log_softmax;
-use crate::ops::{batch, cast, gather, index, rows, scan, sum, unary, view};
+use crate::ops::{batch, cast, gather, index, rows, sum, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -335,130 +335,6 @@ fn smoothed(
         None => return reduction.apply(&losses),
     };
     div(&sum::sum(&losses, &[], false, None)?, &total)
-}
-
-operation! {
-    /// `sum(max(0, margin - x[t] + x[j])^p w[t]) / C` over the classes `j` other than the right one `t`, for scores `(C)` or
-    /// `(N, C)` and classes `()` or `(N)`; and the mean or sum of it. `p` is 1 or 2, `weight` has a number for each class.
-    ///
-    /// Raises: ValueError for other `p`; RuntimeError for shapes that do not fit.
-    ///
-    /// Shapes: `(N, C), (N,) -> ()` or `(C,), () -> ()`; that of the target where `reduction='none'`.
-    ///
-    /// >>> F = ferrograd.nn.functional
-    /// >>> F.multi_margin_loss(ferrograd.tensor([[0.1, 0.2, 0.8]]), ferrograd.tensor([2]))
-    /// tensor(0.2333)
-    function Noted(Wide -> Promoted), ["nn.multi_margin_loss(Tensor input, Tensor target, int p=1, Number margin=1.0, Tensor? weight=None, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
-    |_, a| {
-        let (x, target, weight) = (a.tensor(0)?, a.tensor(1)?, a.maybe_tensor(4)?);
-        let (reduction, p) = (Reduction::of(a, 5)?, a.int(2)?);
-        if !matches!(p, 1 | 2) {
-            return refused(a.op, format!("only p == 1 and p == 2 supported, got {p}"));
-        }
-        if let Some(w) = weight.filter(|w| w.rank() != 1) {
-            return refused(a.op, format!("weight must be one-dimensional, got shape {:?}", w.shape()));
-        }
-        check_margins(a.op, x, target)?;
-        let count = x.shape().last().copied().unwrap_or(1);
-        if let Some(w) = weight.filter(|w| w.shape() != [count]) {
-            return invalid(a.op, format!("inconsistent weight size, expected {count} but got {:?}", w.shape()));
-        }
-        let rows_of = view::reshape(x, &[-1, count as isize])?;
-        let index = view::reshape(target, &[-1, 1])?;
-        if x.batch().is_none() && target.batch().is_none() && check_classes(&index, count, i64::MIN)? > 0 {
-            return invalid(a.op, "target out of range".into());
-        }
-        let right = gather::gather(&rows_of, 1, &index)?;
-        let mut losses = unary::relu(&add(&sub(&rows_of, &right)?, a.float(3)?)?)?;
-        if p == 2 {
-            losses = mul(&losses, &losses)?;
-        }
-        if let Some(weight) = weight {
-            let each = rows::index_select(weight, 0, &view::reshape(target, &[-1])?)?;
-            losses = mul(&losses, &view::unsqueeze(&each, 1)?)?;
-        }
-        let others = ne(&crate::ops::creation::arange(0.into(), (count as i64).into(), 1.into(), None)?, &index)?;
-        let losses = div(&sum::sum(&where_(&others, &losses, 0.0)?, &[1], false, None)?, count as f64)?;
-        let losses = if target.rank() == 0 { view::squeeze(&losses, Some(&[0]))? } else { losses };
-        Ok(reduction.apply(&losses)?.into())
-    }
-}
-
-/// Scores `(C)` or `(N, C)` and one class for each example.
-fn check_margins(op: &'static str, x: &Tensor, target: &Tensor) -> Result<()> {
-    let examples = if x.rank() == 2 { x.shape()[0] } else { 1 };
-    let fits =
-        x.rank() <= 2 && target.rank() <= 1 && target.numel() == examples && (x.rank() < 2 || target.rank() == 1);
-    if !fits || x.numel() == 0 && examples > 0 {
-        return invalid(
-            op,
-            format!(
-                "inconsistent target size, expected {examples} but got {:?} for an input of shape {:?}",
-                target.shape(),
-                x.shape()
-            ),
-        );
-    }
-    if target.dtype() != DType::I64 {
-        return invalid(op, format!("expected scalar type int64 for the target but found {}", target.dtype()));
-    }
-    check_wide(op, x)
-}
-
-/// An error for other scores than those of float32 and float64.
-fn check_wide(op: &'static str, x: &Tensor) -> Result<()> {
-    if matches!(x.dtype(), DType::F32 | DType::F64) {
-        return Ok(());
-    }
-    Err(Error::NotImplemented { op, what: format!("scores of {}: this", x.dtype()) })
-}
-
-operation! {
-    /// `sum(max(0, 1 - (x[t_j] - x[i]))) / C` over the right classes `t_j` and the classes `i` that are not, for scores `(C)`
-    /// or `(N, C)` and targets of the same shape: the right classes, up to the first -1; and the mean or sum of it.
-    ///
-    /// Raises: RuntimeError for shapes that differ.
-    ///
-    /// Shapes: `(N, C), (N, C) -> ()` or `(C,), (C,) -> ()`; without `C` where `reduction='none'`.
-    ///
-    /// >>> F = ferrograd.nn.functional
-    /// >>> F.multilabel_margin_loss(ferrograd.tensor([[0.1, 0.2, 0.4, 0.8]]), ferrograd.tensor([[3, 0, -1, 1]]))
-    /// tensor(0.8500)
-    function Noted(Wide -> Kept), ["nn.multilabel_margin_loss(Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean')"],
-    |_, a| {
-        let (x, target, reduction) = (a.tensor(0)?, a.tensor(1)?, Reduction::of(a, 2)?);
-        if x.shape() != target.shape() || x.rank() > 2 || x.shape().last() == Some(&0) {
-            let (given, input) = (target.shape(), x.shape());
-            return invalid(a.op, format!("inconsistent target size: {given:?} for input of size: {input:?}"));
-        }
-        if target.dtype() != DType::I64 {
-            return invalid(a.op, format!("expected scalar type int64 for the target but found {}", target.dtype()));
-        }
-        check_wide(a.op, x)?;
-        let count = x.shape().last().copied().unwrap_or(1);
-        let (rows_of, target) = (view::reshape(x, &[-1, count as isize])?, view::reshape(target, &[-1, count as isize])?);
-        let losses = of_labels(&rows_of, &target)?;
-        let losses = if x.rank() < 2 { view::squeeze(&losses, Some(&[0]))? } else { losses };
-        Ok(reduction.apply(&losses)?.into())
-    }
-}
-
-/// The loss of each example of scores `(N, C)`.
-fn of_labels(x: &Tensor, target: &Tensor) -> Result<Tensor> {
-    let count = x.shape()[1];
-    let named = cast::to(&scan::cumprod(&cast::to(&ge(target, 0)?, DType::I64)?, 1, None)?, DType::Bool)?;
-    let index = where_(&named, target, 0)?;
-    if index.batch().is_none() {
-        check_classes(&index, count, i64::MIN)?;
-    }
-    // Whether a class is among the named: (N, C).
-    let classes = crate::ops::creation::arange(0.into(), (count as i64).into(), 1.into(), None)?;
-    let same = logical_and(&eq(&view::unsqueeze(&index, 2)?, &classes)?, &view::unsqueeze(&named, 2)?)?;
-    let is_right = cast::to(&sum::sum(&same, &[1], false, None)?, DType::Bool)?;
-    let scores = view::unsqueeze(&gather::gather(x, 1, &index)?, 2)?;
-    let margins = unary::relu(&add(&sub(&view::unsqueeze(x, 1)?, &scores)?, 1.0)?)?;
-    let counted = logical_and(&view::unsqueeze(&named, 2)?, &view::unsqueeze(&logical_not(&is_right)?, 1)?)?;
-    div(&sum::sum(&where_(&counted, &margins, 0.0)?, &[1, 2], false, None)?, count as f64)
 }
 
 operation! {

@@ -8,6 +8,7 @@ pub mod dropout;
 pub mod embedding;
 mod formulas;
 pub mod loss;
+pub mod margins;
 pub mod noise;
 pub mod normalize;
 pub mod pairs;

@@ -1,17 +1,16 @@
 //! Windows as columns of a matrix, and the way back.
 
-use smallvec::SmallVec;
-
-use super::map::Map;
 use super::{check_room, each, listed};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::kernels::mix::Matrix;
+use crate::kernels::element::dispatch;
+use crate::kernels::fold::{self as kernel, Side, Sides};
 use crate::ops::recorded::link_linear;
 use crate::ops::registry::{Arguments, operation};
-use crate::ops::{batch, view};
+use crate::ops::{batch, cast, copy};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType};
+use crate::tensor::storage::Access;
 
 /// Two of something, for rows and columns of an image.
 type Pair = [usize; 2];
@@ -58,18 +57,15 @@ impl Columns {
         Ok(Columns { size, kernel, count, stride, padding, dilation })
     }
 
-    /// For every element of the kernel and every window the element of the image, if there is one.
-    fn matrix(&self, d: usize) -> Matrix {
-        let at = |row: usize| {
-            let (element, window) = (row / self.count[d], row % self.count[d]);
-            let at = (window * self.stride[d] + element * self.dilation[d]).checked_sub(self.padding[d])?;
-            (at < self.size[d]).then_some((at, 1.0))
-        };
-        Matrix::new(self.size[d], (0..self.kernel[d] * self.count[d]).map(at))
-    }
-
-    fn map(&self) -> Map {
-        Map { parts: vec![(2, self.matrix(0)), (1, self.matrix(1))], ..Map::default() }
+    fn sides(&self) -> Sides {
+        [0, 1].map(|d| Side {
+            size: self.size[d],
+            kernel: self.kernel[d],
+            count: self.count[d],
+            stride: self.stride[d],
+            padding: self.padding[d],
+            dilation: self.dilation[d],
+        })
     }
 
     fn elements(&self) -> usize {
@@ -85,16 +81,19 @@ fn columns(x: &Tensor, c: &Columns) -> Result<Tensor> {
         return y;
     }
     let y = unrecorded(|| {
-        let y = c.map().numbers(LONG, x)?;
-        let lead = x.rank() - 3;
-        let mut shape: SmallVec<[isize; 8]> = view::signed(&x.shape()[..lead + 1]).into_iter().collect();
-        shape.extend([c.kernel[0], c.count[0], c.kernel[1], c.count[1]].map(|s| s as isize));
-        let y = view::transpose(&view::reshape(&y, &shape)?, -2, -3)?;
+        let (x, lead) = (copy::to_contiguous(&x.detach())?, x.rank() - 3);
+        let mut shape = x.layout().shape.clone();
         shape.truncate(lead);
-        shape.extend([x.shape()[lead] * c.elements(), c.count[0] * c.count[1]].map(|s| s as isize));
-        view::reshape(&y, &shape)
-    })?
-    .detach();
+        shape.extend([x.shape()[lead] * c.elements(), c.count[0] * c.count[1]]);
+        let y = Tensor::uninitialized(LONG, &shape, x.dtype())?;
+        let access = Access::lock([(&**x.storage(), false)]);
+        dispatch!(LONG, x.dtype(), T => {
+            // SAFETY: both are contiguous tensors of this type; `y` is new.
+            unsafe { kernel::columns::<T>(&c.sides(), x.elements(), y.elements_mut()) };
+        });
+        drop(access);
+        Ok(y)
+    })?;
     let back = c.clone();
     link_linear("Im2ColBackward0", x, &y, move |g| images(g, &back))?;
     Ok(y)
@@ -107,13 +106,23 @@ fn images(x: &Tensor, c: &Columns) -> Result<Tensor> {
     }
     let y = unrecorded(|| {
         let lead = x.rank() - 2;
-        let channels = x.shape()[lead] / c.elements();
-        let mut shape: SmallVec<[isize; 8]> = view::signed(&x.shape()[..lead]).into_iter().collect();
-        shape.extend([channels, c.kernel[0], c.kernel[1], c.count[0], c.count[1]].map(|s| s as isize));
-        let y = view::transpose(&view::reshape(x, &shape)?, -2, -3)?;
+        let wide = if x.dtype().is_floating_point() { x.dtype().computed_in() } else { DType::F64 };
+        let from = copy::to_contiguous(&cast::to(&x.detach(), wide)?)?;
+        let mut shape = x.layout().shape.clone();
         shape.truncate(lead);
-        shape.extend([channels, c.kernel[0] * c.count[0], c.kernel[1] * c.count[1]].map(|s| s as isize));
-        c.map().transposed().numbers("fold", &view::reshape(&y, &shape)?)
+        shape.extend([x.shape()[lead] / c.elements(), c.size[0], c.size[1]]);
+        let y = Tensor::uninitialized("fold", &shape, wide)?;
+        let access = Access::lock([(&**from.storage(), false)]);
+        // SAFETY: both are contiguous tensors of these types; `y` is new.
+        unsafe {
+            if wide == DType::F64 {
+                kernel::images::<f64>(&c.sides(), from.elements(), y.elements_mut());
+            } else {
+                kernel::images::<f32>(&c.sides(), from.elements(), y.elements_mut());
+            }
+        }
+        drop(access);
+        cast::to(&y, x.dtype())
     })?;
     let back = c.clone();
     link_linear("Col2ImBackward0", x, &y, move |g| columns(g, &back))?;

@@ -1,190 +1,14 @@
 //! Images read at places of a grid.
 
+use super::sample::{OP, sampled};
 use crate::error::{Error, Result};
-use crate::ops::arithmetic::{add, mul, sub};
+use crate::kernels::grid::{Manner, Mode, Padding};
+use crate::ops::arithmetic::mul;
 use crate::ops::registry::{Arguments, operation};
-use crate::ops::{arithmetic, cast, compare, contract, creation, gather, join, rounding, unary, view};
+use crate::ops::{cast, contract, creation, join, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Linear,
-    Nearest,
-    Cubic,
-}
-
-/// What stands outside of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Padding {
-    Zeros,
-    Border,
-    Reflection,
-}
-
-/// One dimension of the image.
-#[derive(Clone, Copy)]
-struct Axis {
-    size: usize,
-    padding: Padding,
-    corners: bool,
-}
-
-impl Axis {
-    fn last(&self) -> f64 {
-        self.size as f64 - 1.0
-    }
-
-    /// From -1 to 1, which are the outer edges or the outermost elements, to places of elements.
-    fn place(&self, g: &Tensor) -> Result<Tensor> {
-        let up = add(g, 1.0)?;
-        if self.corners {
-            return mul(&arithmetic::div(&up, 2.0)?, self.last());
-        }
-        arithmetic::div(&sub(&mul(&up, self.size as f64)?, 1.0)?, 2.0)
-    }
-
-    /// Places within the image, by the padding; with zeros they stay where they are.
-    fn within(&self, place: &Tensor) -> Result<Tensor> {
-        match self.padding {
-            Padding::Zeros => Ok(place.clone()),
-            Padding::Border => self.clipped(place),
-            Padding::Reflection => self.clipped(&self.reflected(place)?),
-        }
-    }
-
-    /// Places beyond the outermost elements moved there, where they no longer depend on the grid; what is no number is
-    /// moved to the first.
-    fn clipped(&self, place: &Tensor) -> Result<Tensor> {
-        let inside = compare::logical_and(&compare::gt(place, 0.0)?, &compare::lt(place, self.last())?)?;
-        let end = mul(&cast::to(&compare::ge(&place.detach(), self.last())?, place.dtype())?, self.last())?;
-        compare::where_(&inside, place, &end)
-    }
-
-    /// Places seen in mirrors at both ends: on the outermost elements, or on the edges.
-    fn reflected(&self, place: &Tensor) -> Result<Tensor> {
-        let (low, span) = if self.corners { (0.0, self.last()) } else { (-0.5, self.size as f64) };
-        if span == 0.0 {
-            return mul(place, 0.0);
-        }
-        let apart = unary::abs(&sub(place, low)?)?;
-        let rest = rounding::fmod(&apart, span)?;
-        let flips = unary::floor(&arithmetic::div(&apart.detach(), span)?)?;
-        let even = compare::eq(&arithmetic::remainder(&flips, 2.0)?, 0.0)?;
-        add(&compare::where_(&even, &rest, &sub(span, &rest)?)?, low)
-    }
-
-    /// Whole places as indices, and which of them lie within the image: the others become 0.
-    fn index(&self, place: &Tensor) -> Result<(Tensor, Tensor)> {
-        let place = place.detach();
-        let inside = compare::logical_and(&compare::ge(&place, 0.0)?, &compare::le(&place, self.last())?)?;
-        Ok((cast::to(&compare::where_(&inside, &place, 0.0)?, DType::I64)?, inside))
-    }
-}
-
-/// An element that goes into a result, in one dimension: its index, whether there is one, and its weight.
-struct Tap {
-    index: Tensor,
-    inside: Tensor,
-    weight: Option<Tensor>,
-}
-
-fn taps(mode: Mode, axis: Axis, place: &Tensor) -> Result<Vec<Tap>> {
-    let tap = |place: &Tensor, weight: Option<Tensor>| {
-        let (index, inside) = axis.index(place)?;
-        Ok(Tap { index, inside, weight })
-    };
-    if mode == Mode::Nearest {
-        // The gradient of the grid is zero everywhere, and not none.
-        let weight = match place.requires_grad() {
-            true => Some(compare::where_(&Tensor::ones(place.shape(), DType::Bool)?, 1.0, place)?),
-            false => None,
-        };
-        return Ok(vec![tap(&rounding::round(&axis.within(&place.detach())?)?, weight)?]);
-    }
-    if mode == Mode::Linear {
-        let place = axis.within(place)?;
-        let low = unary::floor(&place.detach())?;
-        let part = sub(&place, &low)?;
-        let first = tap(&low, Some(sub(1.0, &part)?))?;
-        return Ok(vec![first, tap(&add(&low, 1.0)?, Some(part))?]);
-    }
-    let low = unary::floor(&place.detach())?;
-    let part = sub(place, &low)?;
-    let one = |n: f64| {
-        let weight = cubic(&sub(&part, n)?, !(0.0..=1.0).contains(&n))?;
-        tap(&axis.within(&add(&low, n)?)?, Some(weight))
-    };
-    [-1.0, 0.0, 1.0, 2.0].into_iter().map(one).collect()
-}
-
-/// The cubic convolution kernel with a = -0.75, within a distance of 1 or beyond it.
-fn cubic(apart: &Tensor, far: bool) -> Result<Tensor> {
-    let a = -0.75;
-    let x = unary::abs(apart)?;
-    if far {
-        // a x^3 - 5a x^2 + 8a x - 4a
-        let y = add(&mul(&sub(&mul(&x, a)?, 5.0 * a)?, &x)?, 8.0 * a)?;
-        return sub(&mul(&y, &x)?, 4.0 * a);
-    }
-    // (a + 2) x^3 - (a + 3) x^2 + 1
-    add(&mul(&mul(&sub(&mul(&x, a + 2.0)?, a + 3.0)?, &x)?, &x)?, 1.0)
-}
-
-impl Tap {
-    /// The element of a row of the dimensions so far and of another of a size.
-    fn beside(&self, other: &Tap, size: usize) -> Result<Tap> {
-        let weight = match (&self.weight, &other.weight) {
-            (Some(a), Some(b)) => Some(mul(a, b)?),
-            (a, b) => a.clone().or(b.clone()),
-        };
-        Ok(Tap {
-            index: add(&mul(&self.index, Scalar::Int(size as i64))?, &other.index)?,
-            inside: compare::logical_and(&self.inside, &other.inside)?,
-            weight,
-        })
-    }
-}
-
-/// The values at the places of a grid: `(N, C, ...)` and `(N, ..., n)` give `(N, C, ...)`.
-fn sampled(x: &Tensor, grid: &Tensor, mode: Mode, padding: Padding, corners: bool) -> Result<Tensor> {
-    let spatial = x.rank() - 2;
-    let (images, channels) = (x.shape()[0] as isize, x.shape()[1] as isize);
-    let places = grid.shape()[1..=spatial].iter().product::<usize>() as isize;
-    let mut all: Vec<Tap> = vec![];
-    for (d, &size) in x.shape()[2..].iter().enumerate() {
-        // The last number of a place is that of the first dimension.
-        let along = view::select(grid, -1, (spatial - 1 - d) as isize)?;
-        let axis = Axis { size, padding, corners };
-        let taps = taps(mode, axis, &axis.place(&view::reshape(&along, &[images, places])?)?)?;
-        all = match all.is_empty() {
-            true => taps,
-            false => all.iter().flat_map(|a| taps.iter().map(|b| a.beside(b, size))).collect::<Result<_>>()?,
-        };
-    }
-    let flat = view::flatten(x, 2, -1)?;
-    let mut total: Option<Tensor> = None;
-    for tap in &all {
-        let index = view::expand(&view::unsqueeze(&tap.index, 1)?, &[images, channels, places])?;
-        let value = gather::gather(&flat, -1, &index)?;
-        let value = compare::where_(&view::unsqueeze(&tap.inside, 1)?, &value, 0.0)?;
-        let term = match &tap.weight {
-            Some(weight) => mul(&value, &view::unsqueeze(weight, 1)?)?,
-            None => value,
-        };
-        total = Some(match total {
-            Some(total) => add(&total, &term)?,
-            None => term,
-        });
-    }
-    let mut shape = vec![images, channels];
-    shape.extend(grid.shape()[1..=spatial].iter().map(|&s| s as isize));
-    let total = total.ok_or(Error::Internal { op: OP, what: "an image without dimensions".into() })?;
-    view::reshape(&total, &shape)
-}
-
-const OP: &str = "grid_sample";
 
 fn check(x: &Tensor, grid: &Tensor, mode: Mode) -> Result<()> {
     let refused = |what: String| Err(Error::Invalid { op: OP, what });
@@ -228,10 +52,10 @@ fn check(x: &Tensor, grid: &Tensor, mode: Mode) -> Result<()> {
 }
 
 /// In float32 where the elements are narrower, and rounded once.
-fn grid_sample(x: &Tensor, grid: &Tensor, mode: Mode, padding: Padding, corners: bool) -> Result<Tensor> {
-    check(x, grid, mode)?;
+fn grid_sample(x: &Tensor, grid: &Tensor, manner: Manner) -> Result<Tensor> {
+    check(x, grid, manner.mode)?;
     let wide = x.dtype().computed_in();
-    let y = sampled(&cast::to(x, wide)?, &cast::to(grid, wide)?, mode, padding, corners)?;
+    let y = sampled(&cast::to(x, wide)?, &cast::to(grid, wide)?, manner)?;
     cast::to(&y, x.dtype())
 }
 
@@ -263,7 +87,7 @@ operation! {
             other => return unknown(a, "padding_mode", "must be 'zeros', 'border' or 'reflection'", other),
         };
         let corners = a.maybe_number(4)?.is_some_and(Scalar::as_bool);
-        Ok(grid_sample(a.tensor(0)?, a.tensor(1)?, mode, padding, corners)?.into())
+        Ok(grid_sample(a.tensor(0)?, a.tensor(1)?, Manner { mode, padding, corners })?.into())
     }
 }
 
@@ -293,7 +117,7 @@ operation! {
             2 => Padding::Reflection,
             other => return Err(Error::Invalid { op: a.op, what: format!("padding_mode must be 0, 1 or 2, got {other}") }),
         };
-        Ok(grid_sample(a.tensor(0)?, a.tensor(1)?, mode, padding, a.bool(4)?)?.into())
+        Ok(grid_sample(a.tensor(0)?, a.tensor(1)?, Manner { mode, padding, corners: a.bool(4)? })?.into())
     }
 }
 

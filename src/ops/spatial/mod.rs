@@ -7,6 +7,7 @@ mod interpolate;
 mod map;
 mod maximum;
 pub mod pad;
+mod sample;
 mod shuffle;
 mod unpool;
 
