@@ -211,6 +211,64 @@ pub fn gradient<K: Pair>(rows: Rows<K::T>, p: f64, distances: &[K::T], g: &[K::T
     });
 }
 
+/// Where the distance of two rows of a matrix is among those of all pairs, in the order of the upper triangle.
+#[inline(always)]
+fn place_of(i: usize, j: usize, rows: usize) -> usize {
+    let (low, high) = (i.min(j), i.max(j));
+    low * (2 * rows - low - 1) / 2 + high - low - 1
+}
+
+/// Writes the distances of all pairs of rows of a matrix, in the order of the upper triangle.
+///
+/// # Panics
+/// Where the slices are not of the sizes given.
+pub fn pairs<K: Pair>(x: &[K::T], width: usize, rows: usize, p: f64, out: &mut [K::T]) {
+    assert!(x.len() == rows * width && out.len() == rows * rows.saturating_sub(1) / 2);
+    let (kernel, p) = (distance_kernel::<K>(tier()), crate::kernels::element::Element::from_f64(p));
+    let target = Apart(out.as_mut_ptr());
+    parallel::for_each_range(rows, (GRAIN / (width * rows).max(1)).max(1), |start, end| {
+        for (i, j) in (start..end).flat_map(|i| (i + 1..rows).map(move |j| (i, j))) {
+            // SAFETY: the rows lie in the matrix; pairs have places of their own.
+            unsafe {
+                let (a, b) = (x.as_ptr().add(i * width), x.as_ptr().add(j * width));
+                *target.get().add(place_of(i, j, rows)) = kernel(a, b, width, p);
+            }
+        }
+    });
+}
+
+/// Adds to `dx` the gradient of the rows of a matrix, from the distances of all pairs and their gradients; none comes from
+/// distances of zero.
+///
+/// # Panics
+/// As [`pairs`].
+pub fn of_pairs<K: Pair>(
+    (x, width, rows): (&[K::T], usize, usize),
+    p: f64,
+    distances: &[K::T],
+    g: &[K::T],
+    dx: &mut [K::T],
+) {
+    assert!(x.len() == rows * width && dx.len() == x.len() && distances.len() == g.len());
+    assert!(g.len() == rows * rows.saturating_sub(1) / 2);
+    let (kernel, p) = (gradient_kernel::<K>(tier()), crate::kernels::element::Element::from_f64(p));
+    let (target, zero) = (Apart(dx.as_mut_ptr()), <K::T as Default>::default());
+    parallel::for_each_range(rows, (GRAIN / (width * rows).max(1)).max(1), |start, end| {
+        for i in start..end {
+            for (j, n) in (0..rows).filter(|&j| j != i).map(|j| (j, place_of(i, j, rows))) {
+                if distances[n] == zero {
+                    continue;
+                }
+                // SAFETY: the rows lie in the matrix; ranges of rows are disjoint.
+                unsafe {
+                    let (a, b) = (x.as_ptr().add(i * width), x.as_ptr().add(j * width));
+                    kernel(target.get().add(i * width), a, b, width, (g[n], distances[n], p));
+                }
+            }
+        }
+    });
+}
+
 /// Runs a block of code with a type name bound to the metric of an order.
 macro_rules! metric {
     ($p:expr, $M:ident => $body:expr) => {
@@ -243,6 +301,20 @@ pub(crate) use metric;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_are_those_of_the_triangle() {
+        let x: Vec<f64> = (0..5 * 3).map(|i| f64::from((i * 7) % 11)).collect();
+        let (mut every, mut some) = (vec![0.0; 25], vec![0.0; 10]);
+        all::<Of<f64, Two>>(Rows { a: &x, b: &x, width: 3, count: 5 }, 2.0, &mut every);
+        pairs::<Of<f64, Two>>(&x, 3, 5, 2.0, &mut some);
+        let above: Vec<f64> = (0..25).filter(|n| n % 5 > n / 5).map(|n| every[n]).collect();
+        assert_eq!(some, above);
+        let (mut dx, mut expected) = (vec![0.0; 15], vec![0.0; 15]);
+        of_pairs::<Of<f64, Two>>((&x, 3, 5), 2.0, &some, &[1.0; 10], &mut dx);
+        gradient::<Of<f64, Two>>(Rows { a: &x, b: &x, width: 3, count: 5 }, 2.0, &every, &[1.0; 25], &mut expected);
+        assert_eq!(dx, expected);
+    }
 
     #[test]
     fn distances_of_two_rows() {

@@ -327,6 +327,54 @@ pub unsafe fn add_offsets(
     bad
 }
 
+/// Writes the offsets in a table of elements that are counted in row-major order; negative counts are from the end where that
+/// `wraps`. Gives the first that is out of range.
+///
+/// # Panics
+/// Where the slices are not of one length.
+pub fn element_offsets(
+    shape: &[usize],
+    strides: &[isize],
+    wraps: bool,
+    index: &[i64],
+    offsets: &mut [i64],
+) -> Option<i64> {
+    assert!(index.len() == offsets.len());
+    let walk = Walk::new(shape, &[strides]);
+    let total = walk.shape.iter().product::<usize>() as i64;
+    let wrapped = |i: i64| if wraps && i < 0 { i + total } else { i };
+    let is_short = u32::try_from(total).is_ok();
+    let failed = AtomicBool::new(false);
+    parallel::for_each_slice(offsets, GRAIN / 4, |start, to| {
+        for (&i, to) in index[start..].iter().zip(to) {
+            let at = wrapped(i);
+            if !(0..total).contains(&at) {
+                failed.store(true, Relaxed);
+                continue;
+            }
+            let mut offset = 0;
+            let dims = walk.shape.iter().zip(&walk.strides[0]).rev();
+            if is_short {
+                // Divisions of 32 bits take half the time.
+                let mut at = at as u32;
+                for (&size, &stride) in dims {
+                    let rest = at / size as u32;
+                    offset += (at - rest * size as u32) as isize * stride;
+                    at = rest;
+                }
+            } else {
+                let mut at = at as usize;
+                for (&size, &stride) in dims {
+                    offset += (at % size) as isize * stride;
+                    at /= size;
+                }
+            }
+            *to = offset as i64;
+        }
+    });
+    if failed.into_inner() { index.iter().copied().find(|&i| !(0..total).contains(&wrapped(i))) } else { None }
+}
+
 /// Joins a row of a list to one of a table.
 ///
 /// # Safety
@@ -373,6 +421,14 @@ mod tests {
         // SAFETY: two elements, three indices.
         assert_eq!(unsafe { lookup.take(index.as_ptr(), table.as_ptr(), list.as_mut_ptr()) }, Some(-3));
         assert_eq!(list, [8, 0, 0]);
+    }
+
+    #[test]
+    fn elements_are_counted_row_by_row() {
+        let mut offsets = [0; 3];
+        assert_eq!(element_offsets(&[2, 3], &[1, 2], true, &[0, 2, -2], &mut offsets), None);
+        assert_eq!(offsets, [0, 4, 3]);
+        assert_eq!(element_offsets(&[2, 3], &[1, 2], true, &[0, 6, -7], &mut offsets), Some(6));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Loops over slices and numbers. Nothing here knows a tensor, a graph or Python.
 
+pub mod bags;
 mod careful;
 pub mod convert;
 pub mod convolve;
+pub mod cross;
 pub mod dispatch;
 pub mod distance;
 pub mod element;

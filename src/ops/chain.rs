@@ -8,9 +8,12 @@ use super::registry::operation;
 use super::{batch, contract, copy, creation, inplace, join, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
+use crate::kernels::cross::{Vectors, products};
+use crate::kernels::reduce::kinds::Accumulator;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-use crate::tensor::layout::{broadcast, wrap_dim};
+use crate::tensor::layout::{Strides, broadcast, wrap_dim};
+use crate::tensor::storage::Access;
 
 fn refused<T>(op: &'static str, what: String) -> Result<T> {
     Err(Error::Invalid { op, what })
@@ -249,8 +252,17 @@ pub fn cross(a: &Tensor, b: &Tensor, dim: isize) -> Result<Tensor> {
         let (both, level) = both?;
         return cross(&both[0], &both[1], d as isize + 1).map(|y| Tensor::batched(&y, level));
     }
-    broadcast(OP, a.shape(), b.shape())?;
+    let shape = broadcast(OP, a.shape(), b.shape())?;
     let y = unrecorded(|| {
+        if a.dtype() == b.dtype() && matches!(a.dtype(), DType::F32 | DType::F64) {
+            let y = Tensor::uninitialized(OP, &shape, a.dtype())?;
+            if a.dtype() == DType::F64 {
+                crossed::<f64>(a, b, &y, d)
+            } else {
+                crossed::<f32>(a, b, &y, d)
+            }
+            return Ok(y);
+        }
         // The vector from its element `n` on, around.
         let around = |t: &Tensor, n: isize| {
             let parts = [view::narrow(t, d as isize, n, 3 - n)?, view::narrow(t, d as isize, 0, n)?];
@@ -267,6 +279,25 @@ pub fn cross(a: &Tensor, b: &Tensor, dim: isize) -> Result<Tensor> {
         Ok(smallvec![da, db])
     })?;
     Ok(y)
+}
+
+/// Writes the cross products of tensors of type `T`, broadcast, into a new one.
+fn crossed<T: Accumulator>(a: &Tensor, b: &Tensor, y: &Tensor, dim: usize) {
+    let without = |strides: &[isize]| -> Strides {
+        strides.iter().enumerate().filter(|&(d, _)| d != dim).map(|(_, &stride)| stride).collect()
+    };
+    let layouts = [a, b].map(|t| t.layout().broadcast_to(y.shape()).strides);
+    let [p, q, r] = [&layouts[0], &layouts[1], &y.layout().strides].map(|strides| without(strides));
+    let mut shape = y.layout().shape.clone();
+    shape.remove(dim);
+    let _access = Access::lock([(&**a.storage(), false), (&**b.storage(), false)]);
+    // SAFETY: all are of this type, under their strides, and locked or new.
+    unsafe {
+        let a = Vectors { first: a.data_ptr().cast::<T>().cast_const(), step: layouts[0][dim], strides: &p };
+        let b = Vectors { first: b.data_ptr().cast::<T>().cast_const(), step: layouts[1][dim], strides: &q };
+        let y = Vectors { first: y.data_ptr().cast::<T>(), step: y.strides()[dim], strides: &r };
+        products(&shape, a, b, y);
+    }
 }
 
 operation! {

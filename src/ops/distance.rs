@@ -243,30 +243,77 @@ pub fn pdist(x: &Tensor, p: f64) -> Result<Tensor> {
     }
     require_floats(OP, x)?;
     require_order(OP, p)?;
-    let n = x.shape()[0];
-    let pairs = n.saturating_mul(n.saturating_sub(1)) / 2;
-    let above = listed(pairs, (0..n).flat_map(|i| (i + 1..n).map(move |j| (i * n + j) as i64)));
-    let above = Tensor::from_slice(&above);
     if let Some(y) = batch::unary(x, |value| {
+        let n = value.shape()[1];
         let all = cdist(value, value, p, Some(false))?;
         let flat = view::reshape(&all, &[value.shape()[0] as isize, (n * n) as isize])?;
-        let places = view::expand(&above, &[value.shape()[0] as isize, above.numel() as isize])?;
-        index::take_along(&flat, 1, &places)
+        let above = above(n);
+        index::take_along(&flat, 1, &view::expand(&above, &[value.shape()[0] as isize, above.numel() as isize])?)
     }) {
         return y;
     }
-    let y = unrecorded(|| index::take_along(&view::reshape(&distances(x, x, p)?, &[-1])?, 0, &above))?.detach();
+    let y = unrecorded(|| {
+        let (from, n) = (ready(x)?, x.shape()[0]);
+        let pairs = n.saturating_mul(n.saturating_sub(1)) / 2;
+        let y = Tensor::uninitialized(OP, &[pairs], from.dtype())?;
+        let access = Access::lock([(&**from.storage(), false)]);
+        metric!(p, M => {
+            // SAFETY: both are contiguous tensors of this type; `y` is new.
+            unsafe {
+                if from.dtype() == DType::F64 {
+                    kernel::pairs::<Of<f64, M>>(from.elements(), x.shape()[1], n, p, y.elements_mut());
+                } else {
+                    kernel::pairs::<Of<f32, M>>(from.elements(), x.shape()[1], n, p, y.elements_mut());
+                }
+            }
+        });
+        drop(access);
+        cast::to(&y, x.dtype())
+    })?;
     let settings = || Settings { number: p, ..Settings::default() };
-    record("PdistBackward0", &y, &[x], &[Keep::Input(x), Keep::Output, Keep::Input(&above)], settings, |call| {
+    record("PdistBackward0", &y, &[x], &[Keep::Input(x), Keep::Output], settings, |call| {
+        let (g, x, y, p) = (&call.g, &call.saved[0], &call.saved[1], call.settings.number);
+        if !is_grad_enabled() && !forward::is_active() && batch::level([g, x, y]).is_none() {
+            return Ok(smallvec![Some(of_pairs(g, x, y, p)?)]);
+        }
         // The triangle's distances and gradients, set into symmetric matrices.
-        let (x, y, above) = (&call.saved[0], &call.saved[1], &call.saved[2]);
         let n = x.shape()[0];
+        let above = above(n);
         let symmetric = |t: &Tensor| {
-            let flat = index::scatter_zeros(&[n * n], 0, above, t)?;
+            let flat = index::scatter_zeros(&[n * n], 0, &above, t)?;
             let upper = view::reshape(&flat, &[n as isize, n as isize])?;
             super::arithmetic::add(&upper, &view::t(&upper)?)
         };
-        Ok(smallvec![Some(of_rows(&symmetric(&call.g)?, x, x, &symmetric(y)?, call.settings.number)?)])
+        Ok(smallvec![Some(of_rows(&symmetric(g)?, x, x, &symmetric(y)?, p)?)])
     })?;
     Ok(y)
+}
+
+/// The places of the upper triangle of an `n` by `n` matrix, row by row.
+fn above(n: usize) -> Tensor {
+    let pairs = n.saturating_mul(n.saturating_sub(1)) / 2;
+    Tensor::from_slice(&listed(pairs, (0..n).flat_map(|i| (i + 1..n).map(move |j| (i * n + j) as i64))))
+}
+
+/// The gradient of the rows from the distances of all pairs and their gradients, by the kernel.
+fn of_pairs(g: &Tensor, x: &Tensor, y: &Tensor, p: f64) -> Result<Tensor> {
+    let dtype = x.dtype();
+    let (g, x, y) = (ready(g)?, ready(x)?, ready(y)?);
+    let (n, width) = (x.shape()[0], x.shape()[1]);
+    let dx = Tensor::zeros(x.shape(), x.dtype())?;
+    let access = Access::lock([&g, &x, &y].map(|t| (&**t.storage(), false)));
+    metric!(p, M => {
+        // SAFETY: all are contiguous tensors of this type; `dx` is new.
+        unsafe {
+            if x.dtype() == DType::F64 {
+                let matrix = (x.elements(), width, n);
+                kernel::of_pairs::<Of<f64, M>>(matrix, p, y.elements(), g.elements(), dx.elements_mut());
+            } else {
+                let matrix = (x.elements(), width, n);
+                kernel::of_pairs::<Of<f32, M>>(matrix, p, y.elements(), g.elements(), dx.elements_mut());
+            }
+        }
+    });
+    drop(access);
+    cast::to(&dx, dtype)
 }

@@ -176,21 +176,15 @@ impl Selection {
 
     /// The offsets in a table that is not contiguous of elements counted in row-major order.
     fn flat_offsets(&self, table: &Layout, index: &Tensor) -> Result<Tensor> {
-        let total = table.numel() as i64;
-        let mut all = index.to_vec::<i64>()?;
-        for i in &mut all {
-            let mut at = if *i < 0 && self.family.wraps { *i + total } else { *i };
-            if !(0..total).contains(&at) {
-                return Err((self.family.out_of_range)(self.op, *i, 0, total as usize));
-            }
-            *i = 0;
-            for d in (0..table.rank()).rev() {
-                let size = table.shape[d] as i64;
-                *i += at % size * table.strides[d] as i64;
-                at /= size;
-            }
+        let index = copy::to_contiguous(index)?;
+        let offsets = Tensor::uninitialized(self.op, index.shape(), DType::I64)?;
+        let _access = Access::lock([(&**index.storage(), false)]);
+        // SAFETY: both are contiguous and int64; the offsets are new.
+        let (from, to) = unsafe { (index.elements::<i64>(), offsets.elements_mut::<i64>()) };
+        match lookup::element_offsets(&table.shape, &table.strides, self.family.wraps, from, to) {
+            Some(bad) => Err((self.family.out_of_range)(self.op, bad, 0, table.numel())),
+            None => Ok(offsets),
         }
-        Tensor::from_shape(&all, index.shape())
     }
 
     /// The error for a bad index that a kernel found.

@@ -6,14 +6,18 @@ use super::loss::{invalid, refused};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
+use crate::kernels::bags::{self as kernel, Table};
 use crate::memory::{listed, reserved, scratch};
 use crate::ops::arithmetic::{div, mul};
 use crate::ops::compare::{clamp_min, ne, where_};
 use crate::ops::recorded::{Call, Keep, Settings, record};
 use crate::ops::registry::{Arguments, Output, operation};
-use crate::ops::{batch, cast, extremum, index, norm, rows, sum, view};
+use crate::ops::{batch, cast, copy, extremum, index, norm, rows, sum, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
+use crate::tensor::storage::Access;
+
+const BAG: &str = "embedding_bag";
 
 operation! {
     /// The rows of a table that indices name: indices of any shape and a table `(V, D)` give `(..., D)`.
@@ -208,6 +212,10 @@ fn bagged(
     by_frequency: bool,
 ) -> Result<Tensor> {
     let flat = view::reshape(input, &[-1])?;
+    let is_plain = weights.is_none() && padding.is_none() && !by_frequency && mode != "max";
+    if is_plain && let Some(y) = summed(&flat, table, bags, mode == "mean")? {
+        return Ok(y);
+    }
     let taken = embedding(&flat, table, padding, by_frequency)?;
     let counted = padding.map(|row| ne(&flat, row as i64)).transpose()?;
     if mode == "max" {
@@ -230,6 +238,54 @@ fn bagged(
     };
     let counts = bags.sum(&view::unsqueeze(&ones, 1)?)?;
     div(&total, &clamp_min(&counts, 1.0)?)
+}
+
+/// The sums or means of the bags by the kernel, where nothing but the rows counts and these lie side by side.
+fn summed(flat: &Tensor, table: &Tensor, bags: &Bags, mean: bool) -> Result<Option<Tensor>> {
+    if batch::level([flat, table]).is_some() || table.strides()[1] != 1 || table.shape()[1] == 0 {
+        return Ok(None);
+    }
+    let flat = copy::to_contiguous(&cast::to(flat, DType::I64)?)?;
+    let (size, width) = (table.shape()[0], table.shape()[1]);
+    let y = Tensor::uninitialized(BAG, &[bags.count, width], table.dtype())?;
+    let mut end = 0;
+    let ends = bags.lengths.iter().map(|&n| {
+        end += n;
+        end
+    });
+    let ends: Vec<usize> = listed(bags.count, ends);
+    let access = Access::lock([(&**flat.storage(), false), (&**table.storage(), false)]);
+    // SAFETY: the indices are contiguous and of this type; the rows named are there; `y` is new.
+    unsafe {
+        let named = flat.elements::<i64>();
+        if let Some(&index) = named.iter().find(|&&row| !(0..size as i64).contains(&row)) {
+            return Err(Error::IndexRange { op: BAG, index, dim: 0, size });
+        }
+        let step = table.strides()[0];
+        if table.dtype() == DType::F64 {
+            let table = Table { rows: table.data_ptr().cast(), step, width };
+            kernel::sums::<f64>(table, named, &ends, mean, y.elements_mut());
+        } else {
+            let table = Table { rows: table.data_ptr().cast(), step, width };
+            kernel::sums::<f32>(table, named, &ends, mean, y.elements_mut());
+        }
+    }
+    drop(access);
+    let counts: Vec<f64> = listed(bags.count, bags.lengths.iter().map(|&n| if mean { n.max(1) as f64 } else { 1.0 }));
+    let counts = unrecorded(|| cast::to(&Tensor::from_shape(&counts, &[bags.count, 1])?, table.dtype()))?;
+    let settings = || Settings { shape: table.layout().shape.clone(), ..Settings::default() };
+    let keep = [Keep::Input(&flat), Keep::Input(&bags.of), Keep::Input(&counts)];
+    record("EmbeddingBagBackward0", &y, &[table], &keep, settings, |call| {
+        // Each row gets the gradient of its bag, over the number of rows where that is a mean.
+        let [flat, of, counts] = [0, 1, 2].map(|n| &call.saved[n]);
+        let g = div(&call.g, counts)?;
+        let g = match g.shape()[0] {
+            1 => view::expand(&g, &[flat.numel() as isize, g.shape()[1] as isize])?,
+            _ => rows::index_select(&g, 0, of)?,
+        };
+        Ok(smallvec![Some(rows::added(&call.settings.shape, flat, &g)?)])
+    })?;
+    Ok(Some(y))
 }
 
 fn check_weights(op: &'static str, input: &Tensor, table: &Tensor, weights: Option<&Tensor>, mode: &str) -> Result<()> {
