@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyFloat, PyInt};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
 
 use super::error::guarded;
 use super::tensor::PyTensor;
@@ -69,7 +69,8 @@ pub fn truth(object: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
 
 /// An integer: an int, what has `__index__`, or the only one of a tensor.
 pub fn integer(object: &Bound<'_, PyAny>) -> Option<isize> {
-    if object.is_instance_of::<PyFloat>() {
+    // An exception that nobody sees takes longer than most operations.
+    if object.is_instance_of::<PyFloat>() || object.is_instance_of::<PyTuple>() || object.is_instance_of::<PyList>() {
         return None;
     }
     if let Ok(t) = object.cast::<PyTensor>() {

@@ -1,0 +1,248 @@
+"""Operations with kernels of their own: the kernels agree with what they are defined by, with the derivatives that are made of
+other operations, and with themselves at any number of threads."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import ferrograd as fg
+
+F = fg.nn.functional
+
+
+def numbers(shape, dtype=fg.float64, low=-1.0, high=1.0, seed=0):
+    """Numbers between bounds in no order."""
+    values = np.random.default_rng(seed).uniform(low, high, shape)
+    return fg.tensor(values, dtype=dtype)
+
+
+def gradients(f, inputs, create_graph):
+    """The gradients by a pass that may be differentiated, or by one that may not."""
+    leaves = [x.detach().requires_grad_(True) for x in inputs]
+    y = f(*leaves)
+    return fg.autograd.grad(y, leaves, numbers(tuple(y.shape), y.dtype, seed=9), create_graph=create_graph)
+
+
+def both_ways(f, *inputs, tolerance=1e-12):
+    """Kernels give the gradients of the derivatives that are made of operations."""
+    for ours, theirs in zip(gradients(f, inputs, False), gradients(f, inputs, True)):
+        np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+def at_threads(f):
+    """What a function gives at several numbers of threads, as bytes."""
+    before, found = fg.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            fg.set_num_threads(threads)
+            found.append([t.detach().contiguous().numpy().tobytes() for t in f()])
+    finally:
+        fg.set_num_threads(before)
+    return found
+
+
+def same_bits(f, *inputs):
+    def run():
+        leaves = [x.detach().requires_grad_(True) for x in inputs]
+        y = f(*leaves)
+        return [y, *fg.autograd.grad(y, leaves, numbers(tuple(y.shape), y.dtype, seed=3))]
+
+    one, *others = at_threads(run)
+    assert all(other == one for other in others)
+
+
+GRIDS = list(itertools.product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (False, True)))
+
+
+@pytest.mark.parametrize("mode, padding, corners", GRIDS)
+def test_gradients_of_grid_sample(mode, padding, corners):
+    read = lambda x, grid: F.grid_sample(x, grid, mode, padding, corners)
+    both_ways(read, numbers((2, 3, 5, 4)), numbers((2, 7, 9, 2), low=-2.5, high=2.5, seed=1))
+    both_ways(read, numbers((2, 3, 1, 4)), numbers((2, 7, 9, 2), low=-2.5, high=2.5, seed=1))
+    both_ways(read, numbers((2, 3, 5, 4), fg.float32), numbers((2, 7, 9, 2), fg.float32, -1.5, 1.5, 1), tolerance=1e-4)
+    turned = lambda x, grid: read(x.permute(3, 2, 0, 1), grid.transpose(1, 2))
+    both_ways(turned, numbers((5, 4, 3, 2)), numbers((2, 7, 9, 2), low=-2.5, high=2.5, seed=1))
+    if mode != "bicubic":
+        both_ways(read, numbers((2, 3, 5, 4, 3)), numbers((2, 4, 3, 5, 3), low=-2.5, high=2.5, seed=1))
+        both_ways(read, numbers((0, 3, 5, 4)), numbers((0, 7, 9, 2)))
+        both_ways(read, numbers((2, 0, 5, 4)), numbers((2, 7, 9, 2)))
+
+
+def test_grid_sample_reads_nothing_outside():
+    x = fg.full((1, 1, 3, 3), math.nan)
+    far = fg.tensor([[[[5.0, 5.0], [-9.0, 0.0]]]])
+    assert F.grid_sample(x, far, align_corners=True).tolist() == [[[[0.0, 0.0]]]]
+    for mode, padding, corners in GRIDS:
+        wild = fg.tensor([[[[math.inf, math.nan], [1e30, -1e30]]]])
+        assert tuple(F.grid_sample(fg.ones(1, 1, 3, 3), wild, mode, padding, corners).shape) == (1, 1, 1, 2)
+
+
+@pytest.mark.parametrize("mode, padding, corners", GRIDS)
+def test_second_gradients_of_grid_sample(mode, padding, corners):
+    x, grid = numbers((1, 2, 4, 3)).requires_grad_(True), numbers((1, 3, 2, 2), low=-0.9, high=0.9, seed=2).requires_grad_(True)
+    assert fg.autograd.gradgradcheck(lambda x, grid: F.grid_sample(x, grid, mode, padding, corners), (x, grid))
+
+
+def test_threads_do_not_change_bits():
+    image, grid = numbers((3, 4, 40, 50), fg.float32), numbers((3, 60, 70, 2), fg.float32, -1.2, 1.2, 1)
+    same_bits(lambda x, g: F.grid_sample(x, g, align_corners=False), image, grid)
+    same_bits(lambda x, g: F.grid_sample(x, g, "bicubic", "reflection", False), image[:1], grid[:1])
+    same_bits(lambda x: F.fold(x, (64, 64), 3, padding=1), numbers((2, 36, 64 * 64), fg.float32))
+    same_bits(lambda x: F.unfold(x, 3, padding=1), numbers((2, 4, 64, 64), fg.float32))
+    same_bits(lambda x: x.logcumsumexp(1), numbers((100, 900), fg.float32))
+    same_bits(lambda x: x.logcumsumexp(0), numbers((300, 300), fg.float32))
+    same_bits(lambda x, y: fg.linalg.cross(x, y), numbers((20_000, 3), fg.float32), numbers((20_000, 3), fg.float32, seed=1))
+    same_bits(lambda x: fg.pdist(x), numbers((150, 40), fg.float32))
+    index = fg.tensor(np.random.default_rng(0).integers(0, 500, (40, 300)))
+    for mode in ("sum", "mean"):
+        same_bits(lambda x: F.embedding_bag(index, x, mode=mode), numbers((500, 600), fg.float32))
+    classes = fg.tensor(np.random.default_rng(1).integers(0, 90, 700))
+    same_bits(lambda x: F.multi_margin_loss(x, classes, p=2), numbers((700, 90), fg.float32))
+    labels = fg.tensor(np.random.default_rng(1).integers(-1, 90, (700, 90)))
+    same_bits(lambda x: F.multilabel_margin_loss(x, labels), numbers((700, 90), fg.float32))
+    places = fg.tensor(np.random.default_rng(2).integers(-100_000, 100_000, 150_000))
+    same_bits(lambda x: x.t().take(places), numbers((250, 400), fg.float32))
+    few = fg.tensor(np.random.default_rng(4).integers(0, 3, 200_000))
+    one, *others = at_threads(lambda: fg.unique_consecutive(few, return_inverse=True, return_counts=True))
+    assert all(other == one for other in others)
+
+
+@pytest.mark.parametrize("options", [{}, {"padding": 1}, {"stride": 2, "padding": 3}, {"dilation": 2, "padding": (0, 2)}, {"stride": (3, 1), "dilation": (1, 3)}])
+def test_windows_are_columns(options):
+    x = numbers((2, 3, 9, 8))
+    pair = lambda name, default: (lambda v: v if isinstance(v, tuple) else (v, v))(options.get(name, default))
+    (sy, sx), (py, px), (dy, dx) = pair("stride", 1), pair("padding", 0), pair("dilation", 1)
+    around = np.pad(x.numpy(), ((0, 0), (0, 0), (py, py), (px, px)))
+    rows = (9 + 2 * py - dy * 2 - 1) // sy + 1, (8 + 2 * px - dx - 1) // sx + 1
+    expected = np.zeros((2, 3, 3, 2, *rows))
+    for i, j, p, q in itertools.product(range(3), range(2), range(rows[0]), range(rows[1])):
+        expected[:, :, i, j, p, q] = around[:, :, p * sy + i * dy, q * sx + j * dx]
+    found = F.unfold(x, (3, 2), **options)
+    np.testing.assert_array_equal(found.numpy(), expected.reshape(2, 18, -1))
+    back = F.fold(found, (9, 8), (3, 2), **options)
+    counts = F.fold(F.unfold(fg.ones_like(x), (3, 2), **options), (9, 8), (3, 2), **options)
+    np.testing.assert_allclose(back.numpy(), (x * counts).numpy(), rtol=1e-12, atol=1e-12)
+    for dtype in (fg.float32, fg.float16, fg.bfloat16):
+        narrow = F.fold(fg.ones(2, 18, found.shape[2], dtype=dtype), (9, 8), (3, 2), **options)
+        assert narrow.dtype == dtype and narrow.tolist() == counts.tolist()
+    both_ways(lambda x: F.fold(x, (9, 8), (3, 2), **options), found)
+
+
+def test_sums_of_bags():
+    table, index = numbers((9, 300)), fg.tensor([[0, 3, 3], [8, 1, 0]])
+    rows = table[index]
+    for mode, expected in (("sum", rows.sum(1)), ("mean", rows.mean(1))):
+        found = F.embedding_bag(index, table, mode=mode)
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-12)
+        both_ways(lambda t: F.embedding_bag(index, t, mode=mode), table)
+        uneven = F.embedding_bag(index.reshape(-1), table, fg.tensor([0, 0, 1, 6]), mode=mode)
+        assert uneven[0].tolist() == uneven[3].tolist() == [0.0] * 300
+        np.testing.assert_allclose(uneven[1].numpy(), table[0].numpy(), rtol=1e-12)
+        both_ways(lambda t: F.embedding_bag(index.reshape(-1), t, fg.tensor([0, 0, 1, 6]), mode=mode), table)
+        both_ways(lambda t: F.embedding_bag(index[:1], t[1:, :5], mode=mode), table)
+    for bad in (9, -1):
+        with pytest.raises(IndexError):
+            F.embedding_bag(fg.tensor([[0, bad]]), table, mode="sum")
+
+
+def test_sums_of_long_bags_are_exact():
+    index = fg.zeros(1, 100_000, dtype=fg.int64)
+    found = F.embedding_bag(index, fg.full((1, 1), 0.1), mode="sum").item()
+    assert abs(found - 10_000.0) < 0.05
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_margins(p):
+    x, classes = numbers((6, 5)), fg.tensor([0, 4, 2, 2, 1, 3])
+    right = x[fg.arange(6), classes][:, None]
+    others = fg.arange(5) != classes[:, None]
+    expected = ((x - right + 0.3).clamp(0) ** p * others).sum(1) / 5
+    np.testing.assert_allclose(F.multi_margin_loss(x, classes, p, 0.3, reduction="none").numpy(), expected.numpy(), rtol=1e-12)
+    both_ways(lambda x: F.multi_margin_loss(x, classes, p, 0.3, reduction="none"), x)
+    both_ways(lambda x: F.multi_margin_loss(x.t(), classes[:5], p, 0.3, numbers(6, low=0.1)), x)
+    assert fg.autograd.gradgradcheck(lambda x: F.multi_margin_loss(x, classes, p, 0.3), x.requires_grad_(True))
+    for bad in (5, -1):
+        with pytest.raises(RuntimeError, match="out of range"):
+            F.multi_margin_loss(x, fg.tensor([0, 1, 2, 3, 4, bad]))
+
+
+def test_margins_of_several_labels():
+    x = numbers((4, 5))
+    labels = fg.tensor([[0, 3, -1, 2, 2], [4, 4, 1, -1, 9], [-1, 0, 0, 0, 0], [0, 1, 2, 3, 4]])
+    expected = []
+    for row, named in zip(x.tolist(), ([0, 3], [4, 4, 1], [], [0, 1, 2, 3, 4])):
+        gaps = [1 - row[right] + row[i] for right in named for i in range(5) if i not in named]
+        expected.append(sum(max(0.0, gap) for gap in gaps) / 5)
+    np.testing.assert_allclose(F.multilabel_margin_loss(x, labels, reduction="none").numpy(), expected, rtol=1e-12)
+    both_ways(lambda x: F.multilabel_margin_loss(x, labels, reduction="none"), x)
+    each = fg.stack([F.multilabel_margin_loss(row, right) for row, right in zip(x, labels)])
+    np.testing.assert_allclose(fg.func.vmap(F.multilabel_margin_loss)(x, labels).numpy(), each.numpy(), rtol=1e-12)
+    with pytest.raises(RuntimeError, match="out of range"):
+        F.multilabel_margin_loss(x, labels + 3)
+
+
+def test_distances_of_pairs():
+    x = numbers((7, 4))
+    for p in (0, 1, 2, 3.5, math.inf):
+        all_pairs = fg.cdist(x, x, p)
+        above = [all_pairs[i, j].item() for i, j in itertools.combinations(range(7), 2)]
+        np.testing.assert_allclose(fg.pdist(x, p).numpy(), above, rtol=1e-12)
+        both_ways(lambda x: fg.pdist(x, p), x, tolerance=1e-9)
+    assert fg.pdist(x[:1]).numel() == fg.pdist(x[:0]).numel() == 0
+    both_ways(lambda x: fg.pdist(x.t()), x, tolerance=1e-9)
+
+
+def test_running_logarithms_of_sums():
+    x = numbers((3, 200), low=-30.0, high=30.0)
+    expected = np.logaddexp.accumulate(x.numpy(), axis=1)
+    np.testing.assert_allclose(x.logcumsumexp(1).numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(x.t().logcumsumexp(0).numpy(), expected.T, rtol=1e-12)
+    np.testing.assert_allclose(x.float().logcumsumexp(1).numpy(), expected, rtol=1e-6)
+    wild = fg.tensor([-math.inf, -math.inf, 1.0, math.inf, 2.0, math.nan, 3.0])
+    found = wild.logcumsumexp(0).tolist()
+    assert found[:5] == [-math.inf, -math.inf, 1.0, math.inf, math.inf] and all(map(math.isnan, found[5:]))
+    assert fg.stack([wild, wild], 1).logcumsumexp(0)[:5, 1].tolist() == found[:5]
+
+
+def test_cross_products_of_any_layout():
+    a, b = numbers((4, 3, 5)), numbers((1, 3, 5), seed=1)
+    for x, y, dim in ((a, b, 1), (a.permute(2, 1, 0), b.permute(2, 1, 0), 1), (a.transpose(1, 2), b.expand(4, 3, 5).transpose(1, 2), -1)):
+        expected = np.cross(*(np.moveaxis(t.numpy(), dim, -1) for t in fg.broadcast_tensors(x, y)))
+        np.testing.assert_allclose(fg.linalg.cross(x, y, dim=dim).numpy(), np.moveaxis(expected, -1, dim), rtol=1e-12)
+        both_ways(lambda x, y: fg.linalg.cross(x, y, dim=dim), x, y)
+
+
+def test_elements_of_what_is_not_contiguous():
+    x = fg.arange(24).reshape(2, 3, 4)
+    for view in (x.permute(2, 0, 1), x[:, ::2, 1:], x.transpose(0, 1)[1:]):
+        places = fg.arange(-view.numel(), view.numel())
+        assert view.take(places).tolist() == view.reshape(-1)[places].tolist()
+        for bad in (view.numel(), -view.numel() - 1):
+            with pytest.raises(IndexError):
+                view.take(fg.tensor([0, bad]))
+    turned = fg.zeros(3, 2).t()
+    assert turned.put_(fg.tensor([1, -1]), fg.tensor([5.0, 7.0])).tolist() == [[0.0, 5.0, 0.0], [0.0, 0.0, 7.0]]
+
+
+def test_runs_of_what_is_alike():
+    x = fg.tensor([2, 2, 1, 1, 1, 2])
+    values, inverse, counts = fg.unique_consecutive(x, return_inverse=True, return_counts=True)
+    assert (values.tolist(), inverse.tolist(), counts.tolist()) == ([2, 1, 2], [0, 0, 1, 1, 1, 2], [2, 3, 1])
+    values, counts = fg.unique(x.reshape(2, 3), return_counts=True)
+    assert (values.tolist(), counts.tolist()) == ([1, 2], [3, 3])
+    assert fg.unique(x.reshape(2, 3), return_inverse=True)[1].tolist() == [[1, 1, 0], [0, 0, 1]]
+    rows = fg.tensor([[1, 2], [1, 2], [0, 3]])
+    assert fg.unique_consecutive(rows, dim=0).tolist() == [[1, 2], [0, 3]]
+    assert fg.unique(rows, dim=1, return_inverse=True)[1].tolist() == [0, 1]
+    values, counts = fg.unique_consecutive(x[:0], return_counts=True)
+    assert values.tolist() == counts.tolist() == []
+    assert len(fg.unique(fg.tensor([math.nan, 1.0, math.nan]))) == 3
+
+
+@pytest.mark.parametrize("offset", [-3, 0, 2, 9])
+def test_indices_of_triangles(offset):
+    for name in ("tril", "triu"):
+        full = getattr(np, name + "_indices")(4, offset, 6)
+        assert getattr(fg, name + "_indices")(4, 6, offset).tolist() == [part.tolist() for part in full]
