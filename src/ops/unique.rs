@@ -114,31 +114,33 @@ impl<T: Element> Found<'_, T> {
         let mut full = Shape::from_slice(self.shape);
         full[0] = runs.count();
         let values = Tensor::uninitialized(self.op, &full, T::DTYPE)?;
-        let inverse = Tensor::uninitialized(self.op, &[if with_inverse { count } else { 0 }], DType::I64)?;
+        let new = |count: usize| Tensor::uninitialized(self.op, &[count], DType::I64);
+        let inverse = if with_inverse { Some(new(count)?) } else { None };
         let mut firsts: Vec<usize> = filled(self.op, 0, if with_counts { runs.count() + 1 } else { 0 })?;
         // SAFETY: all are contiguous and new.
-        let (values_to, inverse_to) =
-            unsafe { (Apart(values.elements_mut::<T>().as_mut_ptr()), inverse.elements_mut::<i64>()) };
-        let (inverse_to, firsts_to) = (Apart(inverse_to.as_mut_ptr()), Apart(firsts.as_mut_ptr()));
+        let (values_to, inverse_to) = unsafe {
+            let inverse = inverse.as_ref().map(|inverse| Apart(inverse.elements_mut::<i64>().as_mut_ptr()));
+            (Apart(values.elements_mut::<T>().as_mut_ptr()), inverse)
+        };
+        let firsts_to = Apart(firsts.as_mut_ptr());
         runs.each(is_new, |n, run, begins| {
             let item = item(n);
-            // SAFETY: items and runs have places of their own.
+            // SAFETY: items and runs have places of their own. What another program's thread has changed since they were
+            // counted may make more of them.
             unsafe {
-                if begins {
+                if begins && run < full[0] {
                     values_to.part(run * width, width).copy_from_slice(&self.data[item * width..(item + 1) * width]);
                     if with_counts {
                         *firsts_to.get().add(run) = n;
                     }
                 }
-                if with_inverse {
-                    *inverse_to.get().add(item) = run as i64;
+                if let Some(inverse) = &inverse_to {
+                    *inverse.get().add(item) = run as i64;
                 }
             }
         });
         let mut all = vec![values];
-        if with_inverse {
-            all.push(inverse);
-        }
+        all.extend(inverse);
         if with_counts {
             firsts[runs.count()] = count;
             let counts: Vec<i64> = listed(runs.count(), firsts.windows(2).map(|pair| (pair[1] - pair[0]) as i64));
@@ -151,13 +153,13 @@ impl<T: Element> Found<'_, T> {
 /// What is compared, one item a row: the elements, or the slices along a dimension. With the shape of the rows.
 fn rows(op: &'static str, x: &Tensor, dim: Option<usize>) -> Result<(Tensor, Shape)> {
     let Some(dim) = dim else {
-        return Ok((copy::contiguous_copy(x)?, Shape::from_slice(&[x.numel()])));
+        return Ok((copy::to_contiguous(x)?, Shape::from_slice(&[x.numel()])));
     };
     if x.numel() == 0 && x.shape()[dim] != 0 {
         let what = "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied";
         return Err(Error::Invalid { op, what: format!("{what}: {:?}", x.shape()) });
     }
-    let moved = copy::contiguous_copy(&view::movedim(x, dim as isize, 0)?)?;
+    let moved = copy::to_contiguous(&view::movedim(x, dim as isize, 0)?)?;
     let shape = moved.layout().shape.clone();
     Ok((moved, shape))
 }

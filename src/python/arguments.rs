@@ -65,22 +65,19 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Tries the signatures in order; gives the number of the one that takes the arguments, and their values.
+/// Tries the signatures in order; gives the number of the one that takes the arguments, and writes their values.
 ///
 /// # Errors
 /// `TypeError` that shows what was given and the signatures, where none does.
-pub fn bind(entry: &Entry, given: &Given) -> PyResult<(usize, Values)> {
+pub fn bind(entry: &Entry, given: &Given, values: &mut Values) -> PyResult<usize> {
     let mut refusals = SmallVec::<[Refusal; 2]>::new();
     for (n, signature) in entry.signatures.iter().enumerate() {
-        match matched(signature, given) {
-            Ok(values) => return Ok((n, values)),
+        match matched(signature, given, values) {
+            Ok(()) => return Ok(n),
             Err(why) => refusals.push(why),
         }
     }
-    match of_old_form(entry, given)? {
-        Some(found) => Ok(found),
-        None => Err(mismatch(entry, given, refusals)),
-    }
+    of_old_form(entry, given, values)?.ok_or_else(|| mismatch(entry, given, refusals))
 }
 
 /// The operations of which torch still takes calls in an old form, with a warning; so are their forms in place.
@@ -107,9 +104,9 @@ fn old_forms(signature: &Signature, is_method: bool) -> Vec<(Signature, Vec<usiz
     orders.into_iter().map(form).collect()
 }
 
-/// The values of a call in one of the old forms, in the order of the signature that it became, whose number comes first.
+/// Writes the values of a call in one of the old forms, in the order of the signature that it became, and gives its number.
 #[cold]
-fn of_old_form(entry: &Entry, given: &Given) -> PyResult<Option<(usize, Values)>> {
+fn of_old_form(entry: &Entry, given: &Given, values: &mut Values) -> PyResult<Option<usize>> {
     let name = entry.operation.name;
     if !OF_OLD_FORMS.contains(&name.trim_end_matches('_')) {
         return Ok(None);
@@ -117,7 +114,10 @@ fn of_old_form(entry: &Entry, given: &Given) -> PyResult<Option<(usize, Values)>
     let is_method = given.receiver.is_some();
     for (n, signature) in entry.signatures.iter().enumerate() {
         for (form, order) in old_forms(signature, is_method) {
-            let Ok(found) = matched(&form, given) else { continue };
+            let mut found = Values::new();
+            if matched(&form, given, &mut found).is_err() {
+                continue;
+            }
             let message = format!(
                 "This overload of {name} is deprecated:\n\t{name}{}\nConsider using one of the following signatures \
                  instead:\n\t{name}{}",
@@ -128,7 +128,7 @@ fn of_old_form(entry: &Entry, given: &Given) -> PyResult<Option<(usize, Values)>
             if let Some(py) = objects.map(|o| o.py()).next() {
                 PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
             }
-            let mut values = Values::new();
+            values.clear();
             for place in 0..signature.parameters.len() {
                 values.push(match order.iter().position(|&of| of == place) {
                     Some(at) => found[at].clone(),
@@ -136,7 +136,7 @@ fn of_old_form(entry: &Entry, given: &Given) -> PyResult<Option<(usize, Values)>
                     None => Value::Number(Scalar::Int(1)),
                 });
             }
-            return Ok(Some((n, values)));
+            return Ok(Some(n));
         }
     }
     Ok(None)
@@ -205,9 +205,9 @@ pub fn shown_type(object: &Bound<'_, PyAny>) -> String {
     if is_large(object) { format!("int ({object} does not fit int64)") } else { type_name(object) }
 }
 
-/// The values for one signature, or why it does not take the arguments.
-fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
-    let mut values = Values::new();
+/// Writes the values for one signature, or says why it does not take the arguments.
+fn matched(signature: &Signature, given: &Given, values: &mut Values) -> Result<(), Refusal> {
+    values.clear();
     let mut positional = given.receiver.iter().chain(given.positional).peekable();
     let receivers = usize::from(given.receiver.is_some());
     let (mut taken, mut used) = (0_usize, 0);
@@ -262,7 +262,7 @@ fn matched(signature: &Signature, given: &Given) -> Result<Values, Refusal> {
     if positional.peek().is_some() || used != given.named.len() {
         return Err(left_over(signature, given, positional.peek().is_some()));
     }
-    failed.map_or(Ok(values), |error| Err(Refusal::Value(error)))
+    failed.map_or(Ok(()), |error| Err(Refusal::Value(error)))
 }
 
 /// Sizes or tensors that are given as so many arguments, and how many, where the parameter and the next argument are so.

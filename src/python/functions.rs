@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyModule, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 
-use super::arguments::{Given, bind};
+use super::arguments::{Given, Values, bind};
 use super::convert;
 use super::error::from_panic;
 use super::out;
@@ -104,7 +104,8 @@ unsafe fn run(
         }
         (receiver.map(|r| Borrowed::from_ptr(py, r)), positional, named, out)
     };
-    let (signature, mut values) = bind(entry, &Given { receiver, positional: &positional, named: &named })?;
+    let mut values = Values::new();
+    let signature = bind(entry, &Given { receiver, positional: &positional, named: &named }, &mut values)?;
     if let Some(out) = &out {
         out::take_dtype(operation, &entry.signatures[signature], &mut values, out);
         out::refuse_gradients(operation.name, &values, out)?;
