@@ -300,6 +300,41 @@ def test_passes_of_a_group_that_need_the_same_value():
     y.backward()
 
 
+def test_values_that_a_pass_has_used_are_gone():
+    class Twice(fg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            assert ctx.saved_tensors[0].item() == 1.0
+            with pytest.raises(CheckpointError, match="already unpacked once"):
+                ctx.saved_tensors
+            return g * 2
+
+    x = fg.tensor([1.0], requires_grad=True)
+    checkpoint(lambda x: Twice.apply(x * 1), x, use_reentrant=False).backward()
+    assert x.grad.item() == 2.0
+
+
+def test_a_second_run_that_keeps_more():
+    runs = []
+
+    def block(x):
+        runs.append("run")
+        return x.sin() if len(runs) % 2 else x.sin().exp()
+
+    x = fg.tensor([1.0], requires_grad=True)
+    with set_checkpoint_early_stop(False):
+        y = checkpoint(block, x, use_reentrant=False)
+    with pytest.raises(CheckpointError, match="trying to save more tensors during recomputation"):
+        y.backward()
+    checkpoint(block, x, use_reentrant=False).backward()
+    assert x.grad.item() == pytest.approx(np.cos(1.0))
+
+
 
 def test_functions_that_differentiate_themselves():
     """A checkpoint around a derivative, of a checkpoint: the second run differentiates what it computes."""

@@ -250,6 +250,36 @@ def test_modes_decorate_functions_generators_and_coroutines():
     assert asyncio.run(outside()) == (True, (False, False))
 
 
+def test_modes_hold_while_a_generator_is_closed():
+    seen = []
+
+    def noted():
+        try:
+            yield
+        finally:
+            seen.append(fg.is_grad_enabled())
+
+    @fg.no_grad()
+    def generator():
+        yield from noted()
+
+    @fg.no_grad()
+    async def asynchronous():
+        for value in noted():
+            yield value
+
+    async def outside():
+        steps = asynchronous()
+        await anext(steps)
+        await steps.aclose()
+
+    steps = generator()
+    next(steps)
+    steps.close()
+    asyncio.run(outside())
+    assert seen == [False, False] and fg.is_grad_enabled()
+
+
 def test_anomaly_mode_names_the_node_the_line_and_the_element():
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")

@@ -151,6 +151,31 @@ def test_transforms_of_functions_written_in_python(name, call):
     agree(lambda T, F, x, y: CALLS[call](F, FUNCTIONS[name](T))(x, y), A, B)
 
 
+def test_maps_within_maps_of_generated_rules():
+    def square(T):
+        class Square(T.autograd.Function):
+            generate_vmap_rule = True
+
+            @staticmethod
+            def forward(x):
+                return x**2
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
+                ctx.save_for_backward(inputs[0])
+                ctx.factor = 2
+
+            @staticmethod
+            def backward(ctx, g):
+                return ctx.factor * ctx.saved_tensors[0] * g
+
+        return Square.apply
+
+    agree(lambda T, F, x: F.vmap(F.vmap(F.grad(square(T))))(x), A)
+    agree(lambda T, F, x: F.vmap(F.vmap(F.vmap(F.grad(square(T)))))(x.reshape(2, 2, 3)), A)
+    agree(lambda T, F, x: F.vmap(F.jacrev(lambda x: F.vmap(square(T))(x).sum()))(x), A)
+
+
 def test_gradients_are_accumulated_outside_of_a_map():
     def accumulated(T, F, x, y):
         x.requires_grad_()

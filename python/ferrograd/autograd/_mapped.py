@@ -137,17 +137,32 @@ class _Map:
         return _ferrograd._remove_batch_dim(x, self.level, self._info.batch_size, 0), 0
 
 
+class _State:
+    """What a mapped call keeps in its context."""
+
+    def __init__(self, call: _Call, out_dims: tuple) -> None:
+        self.call, self.out_dims = call, out_dims
+        self.shapes: list = []
+        self.kept_dims: list = []
+        self.kept_forward_dims: list = []
+        self.keeps_forward = False
+
+
+#: Where a mapped call has its state in its context.
+_STATE = "_map"
+
+
 class _Context:
     """The context of a mapped call as the function sees it: tensors go in and come out as single examples."""
 
-    def __init__(self, ctx: Any, over: _Map, values: dict[int, Tensor] | None = None) -> None:
-        self.__dict__.update(_ctx=ctx, _over=over, _values=values or {})
+    def __init__(self, ctx: Any, over: _Map, state: _State, values: dict[int, Tensor] | None = None) -> None:
+        self.__dict__.update(_ctx=ctx, _over=over, _of=state, _values=values or {})
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._ctx, name)
+        return getattr(self._ctx, _inner(name))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._ctx, name, value)
+        setattr(self._ctx, _inner(name), value)
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
@@ -156,18 +171,18 @@ class _Context:
     @property
     def saved_tensors(self) -> tuple:
         kept = self._ctx.saved_tensors
-        dims = self._ctx._kept_forward_dims if self._ctx._keeps_forward else self._ctx._kept_dims
+        dims = self._of.kept_forward_dims if self._of.keeps_forward else self._of.kept_dims
         return tuple(self._over.example(x, dim) for x, dim in zip(kept, dims))
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         pairs = [self._over.examples(x) for x in tensors]
         self._ctx.save_for_backward(*(self._same(t, x) for t, (x, _) in zip(tensors, pairs)))
-        self._ctx._kept_dims = [dim for _, dim in pairs]
+        self._of.kept_dims = [dim for _, dim in pairs]
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
         pairs = [self._over.examples(x) for x in tensors]
         self._ctx.save_for_forward(*(self._same(t, x) for t, (x, _) in zip(tensors, pairs)))
-        self._ctx._kept_forward_dims = [dim for _, dim in pairs]
+        self._of.kept_forward_dims = [dim for _, dim in pairs]
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         self._ctx.mark_dirty(*(self._same(t, t) for t in tensors))
@@ -178,6 +193,11 @@ class _Context:
     def _same(self, example: Any, value: Any) -> Any:
         """The very argument or output behind an example, where it is that of one."""
         return self._values.get(id(example), value)
+
+
+def _inner(name: str) -> str:
+    """The name that an attribute of a mapped call has in the context around: a map within a map has a state of its own."""
+    return f"{name}_" if name.startswith(_STATE) else name
 
 
 _FUNCTIONS: "weakref.WeakKeyDictionary[type, type]" = weakref.WeakKeyDictionary()
@@ -215,26 +235,27 @@ class _Mapped(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
         call, out_dims, *values = inputs
-        ctx._call, ctx._out_dims = call, tuple(out_dims)
-        ctx._kept_dims, ctx._kept_forward_dims, ctx._keeps_forward = [], [], False
+        state = _State(call, tuple(out_dims))
+        setattr(ctx, _STATE, state)
         outputs = output if isinstance(output, tuple) else (output,)
         with _Map(call.info) as over:
             examples = [over.example(x, dim) for x, dim in zip(values, call.in_dims)]
-            ctx._shapes = [e.shape if isinstance(e, Tensor) else None for e in examples]
+            state.shapes = [e.shape if isinstance(e, Tensor) else None for e in examples]
             known = {id(x): e for x, e in zip(values, examples)}
             results = [known[id(y)] if id(y) in known else over.example(y, d) for y, d in zip(outputs, out_dims)]
             behind = {id(e): x for e, x in zip([*examples, *results], [*values, *outputs])}
             results = tuple(results) if isinstance(output, tuple) else results[0]
-            call.function.setup_context(_Context(ctx, over, behind), tuple(examples), results)
+            call.function.setup_context(_Context(ctx, over, state, behind), tuple(examples), results)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
-        call = ctx._call
+        state = getattr(ctx, _STATE)
+        call = state.call
         with _Map(call.info) as over:
-            examples = [over.example(g, dim) for g, dim in zip(grads, ctx._out_dims)]
-            found = call.function.backward(_Context(ctx, over), *examples)
+            examples = [over.example(g, dim) for g, dim in zip(grads, state.out_dims)]
+            found = call.function.backward(_Context(ctx, over, state), *examples)
             found = found if isinstance(found, tuple) else (found,)
-            fitted = [_summed(g, shape) for g, shape in zip(found, ctx._shapes)]
+            fitted = [_summed(g, shape) for g, shape in zip(found, state.shapes)]
             pairs = [over.examples(g) for g in fitted]
         size = call.info.batch_size
         gradients = [_of_values(g, dim, into, size) for (g, dim), into in zip(pairs, call.in_dims)]
@@ -242,15 +263,16 @@ class _Mapped(Function):
 
     @staticmethod
     def jvp(ctx: Any, _call: None, _dims: None, *tangents: Tensor | None) -> Any:
-        call = ctx._call
-        ctx._keeps_forward = bool(ctx._kept_forward_dims)
+        state = getattr(ctx, _STATE)
+        call = state.call
+        state.keeps_forward = bool(state.kept_forward_dims)
         with _Map(call.info) as over:
             examples = [over.example(t, dim) for t, dim in zip(tangents, call.in_dims)]
-            found = call.function.jvp(_Context(ctx, over), *examples)
+            found = call.function.jvp(_Context(ctx, over, state), *examples)
             flat = found if isinstance(found, tuple) else (found,)
             pairs = [over.examples(t) for t in flat]
-        ctx._keeps_forward = False
-        spread = [_of_values(t, dim, into, call.info.batch_size) for (t, dim), into in zip(pairs, ctx._out_dims)]
+        state.keeps_forward = False
+        spread = [_of_values(t, dim, into, call.info.batch_size) for (t, dim), into in zip(pairs, state.out_dims)]
         return tuple(spread) if isinstance(found, tuple) else spread[0]
 
 

@@ -83,7 +83,7 @@ class _Mode:
                     value = yield produced
                     step = self._around_coroutine(generator.asend)
                 except GeneratorExit:
-                    await generator.aclose()
+                    await self._around_coroutine(generator.aclose)()
                     raise
                 except BaseException as error:
                     step, value = self._around_coroutine(generator.athrow), error
@@ -107,7 +107,8 @@ class _Mode:
                     value = yield produced
                     step = generator.send
                 except GeneratorExit:
-                    generator.close()
+                    with self._again():
+                        generator.close()
                     raise
                 except BaseException as error:
                     step, value = generator.throw, error

@@ -227,6 +227,8 @@ class _Frame:
         self.again, self.early_stop, self.checks, self.debug = again, early_stop, checks, debug
         self.looks: list[tuple] = []
         self.lines: list[str] = []
+        #: Set once the first run has ended: the function may differentiate what it computes while it runs.
+        self.is_complete = False
         self.lock = threading.RLock()
         #: The values of the backward pass of this number that are still to be fetched.
         self.values: tuple[Any, dict[int, Tensor]] = (0, {})
@@ -242,12 +244,16 @@ class _Frame:
         number = group or _ferrograd._current_pass()
         with self.lock:
             known, values = self.values
-            if group is not None and known is group and slot.index not in values:
-                raise RuntimeError(
+            if number and known == number and slot.index not in values:
+                why = "" if group is None else (
                     "Performing two backward calls that overlap (that need the same saved tensor) is not allowed within a "
-                    "GraphExecGroup: what was computed again is there for one of them"
+                    "GraphExecGroup: what was computed again is there for one of them. "
                 )
-            if not number or known != number or slot.index not in values:
+                raise CheckpointError(
+                    f"checkpoint: Unpack is being triggered for a tensor that was already unpacked once. {why}Read "
+                    f"ctx.saved_tensors once in a backward"
+                )
+            if not number or known != number:
                 values = self._compute()
                 if number:
                     self.values = number, values
@@ -265,6 +271,11 @@ class _Frame:
             if index >= count:
                 if self.early_stop:
                     raise _Stop
+                if self.is_complete:
+                    raise CheckpointError(
+                        f"checkpoint: trying to save more tensors during recomputation than during the original forward "
+                        f"pass, which saved {count}.{self._difference(lines)}"
+                    )
                 return value.detach()
             values[index] = value.detach() if value.requires_grad else value
             if self.debug:
@@ -349,7 +360,9 @@ def _kept_apart(function: Callable, args: tuple, kwargs: dict, preserve: bool, o
         options["debug"] if debug is None else debug,
     )
     with contexts[0], saved_tensors_hooks(frame.pack, frame.unpack):
-        return function(*args, **kwargs)
+        found = function(*args, **kwargs)
+    frame.is_complete = True
+    return found
 
 
 def _variant(call: str, use_reentrant: bool | None) -> bool:
