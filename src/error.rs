@@ -384,6 +384,9 @@ pub enum Error {
     /// A gradient asked of integers.
     #[error("only Tensors of floating point dtype can require gradients, got {dtype}")]
     GradDType { dtype: DType },
+    /// Other elements for a leaf that requires a gradient.
+    #[error("data set to a tensor that requires gradients must be floating point or complex dtype, got {dtype}")]
+    DataDType { dtype: DType },
     /// `requires_grad = False` on a result.
     #[error(
         "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
@@ -419,6 +422,24 @@ pub enum Error {
     /// A `.grad` or `.data` that does not fit its tensor.
     #[error("assigned {what} has {property} {given}, expected {expected}")]
     Assignment { what: &'static str, property: &'static str, given: String, expected: String },
+    /// A batched tensor outside of its map.
+    #[error(
+        "{op}: your tensor may have escaped from inside a function being vmapped: it is a single example of a map that does not run any more. Return it from the function instead"
+    )]
+    Escaped { op: &'static str },
+    /// A gradient of another dtype than a leaf was told to have.
+    #[error(
+        "attempting to assign a gradient with dtype '{0}' to a tensor with grad_dtype '{1}'. The gradient must match the tensor's grad_dtype (defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute with a specific dtype, or None to allow any dtype", given.scalar_type(), expected.scalar_type()
+    )]
+    GradDTypeMismatch { given: DType, expected: DType },
+    /// Another dtype for a gradient than that which is there.
+    #[error(
+        "Cannot set grad_dtype to '{0}' because there is already a gradient with dtype '{1}'. Please clear the gradient (.grad = None) before changing grad_dtype", asked.scalar_type(), there.scalar_type()
+    )]
+    GradDTypeTaken { asked: DType, there: DType },
+    /// The dtype of the gradient of what is no leaf.
+    #[error("grad_dtype can only be {verb} on leaf tensors.")]
+    GradDTypeOfResult { verb: &'static str },
     /// A gradient of the wrong shape from a derivative.
     #[error(
         "Function {node} returned an invalid gradient at index {index} - got {given:?} but expected shape compatible with {expected:?}"

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import pickle
 import threading
 
@@ -101,6 +102,24 @@ def test_saved_values_must_not_change():
     a.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation.*version 1; expected version 0"):
         z.backward()
+
+
+@pytest.mark.parametrize(
+    "cut", [lambda x: x.unsafe_split(1), lambda x: x.unsafe_split_with_sizes((1, 1, 1)), lambda x: x.unsafe_chunk(3)]
+)
+def test_unsafe_parts_count_their_changes_alone(cut):
+    x = leaf(1.0, 2.0, 3.0)
+    whole = x * 1
+    first, second, third = cut(whole)
+    y = first.exp_() + second.tanh_() * third
+    assert (first._version, second._version, third._version, whole._version) == (1, 1, 0, 0)
+    third[:].mul_(2)
+    assert (third._version, third[:]._version, second._version) == (1, 1, 1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+    y = sum(part.exp_() for part in cut(x * 1))
+    y.backward()
+    assert x.grad.tolist() == pytest.approx([math.exp(n) for n in (1, 2, 3)])
 
 
 def test_leaves_are_not_written_in_place():

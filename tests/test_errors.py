@@ -39,6 +39,32 @@ def batched(function, *tensors, randomness="error"):
         _ferrograd._vmap_exit()
 
 
+def escaped():
+    found = []
+    fg.vmap(lambda x: (found.append(x), x)[1])(fg.ones(3))
+    return found[0]
+
+
+def gathered(dtype):
+    x = leaf()
+    x.grad_dtype = dtype
+    return x
+
+
+def with_gradient():
+    x = leaf()
+    x.grad = fg.ones(2)
+    return x
+
+
+def detached_after_saving():
+    x = leaf()
+    z = x * 1
+    y = z.sin()
+    z.detach_()
+    fg.autograd.grad(y.sum(), x, create_graph=True)
+
+
 def read_only():
     array = np.ones(2)
     array.flags.writeable = False
@@ -288,6 +314,12 @@ CALLS = {
     "Host": (lambda: Raises.apply(leaf()).sum().backward(), LookupError),
     "NumpyRequiresGrad": (lambda: leaf().numpy(), RuntimeError),
     "Assignment": (lambda: setattr(leaf(), "grad", fg.ones(3)), RuntimeError),
+    "DataDType": (lambda: setattr(leaf(), "data", fg.ones(2, dtype=fg.int64)), RuntimeError),
+    "GradDTypeMismatch": (lambda: setattr(gathered(fg.float16), "grad", fg.ones(2)), RuntimeError),
+    "GradDTypeTaken": (lambda: setattr(with_gradient(), "grad_dtype", fg.float16), RuntimeError),
+    "GradDTypeOfResult": (lambda: (leaf() * 2).grad_dtype, RuntimeError),
+    "SavedDetached": (detached_after_saving, RuntimeError),
+    "Escaped": (lambda: escaped() + 1, RuntimeError),
     "InvalidGradient": (lambda: Misshapen.apply(leaf()).sum().backward(), RuntimeError),
 }
 #: Entries that no call here reaches: `tests/errors.rs` has the first; the second is a defect by its meaning; the third is

@@ -31,6 +31,24 @@ def test_maps_over_nested_values():
     agree(lambda T, F, x: F.vmap(partial(T.mul, T.tensor(2.0, dtype=T.float64)))(x), BATCH)
 
 
+def test_results_are_not_written_into_examples():
+    x = fg.ones(2, 3)
+    for out in (lambda x: x, lambda x: fg.ones(3)):
+        with pytest.raises(NotImplementedError, match="Batching rule not implemented"):
+            fg.vmap(lambda x: fg.abs(x, out=out(x)))(x)
+
+
+def test_examples_do_not_outlive_their_map():
+    found = []
+    fg.vmap(lambda x: (found.append(x), x)[1])(fg.ones(3))
+    for use in (lambda x: x + 1, lambda x: x.sin(), lambda x: fg.stack([x, x]), lambda x: x.mul_(2), lambda x: fg.ones(3) @ x):
+        with pytest.raises(RuntimeError, match="your tensor may have escaped from inside a function being vmapped"):
+            use(found[0])
+    assert "BatchedTensor" in repr(found[0])
+    for use in (lambda x: x + 1, lambda x: x.sin()):
+        fg.vmap(lambda y: use(y))(fg.ones(3))
+
+
 def test_dimensions_of_maps():
     matrices = RNG.normal(size=(2, 3, 4))
     for dim, out in itertools.product([0, 1, 2, -1, -3], [0, 1, 2, -1, -2]):

@@ -250,6 +250,25 @@ def test_modes_decorate_functions_generators_and_coroutines():
     assert asyncio.run(outside()) == (True, (False, False))
 
 
+@pytest.mark.parametrize("mode, name", [(fg.no_grad, "no_grad"), (fg.inference_mode, "inference_mode")])
+def test_views_of_views_that_were_made_without_recording(mode, name):
+    x = fg.zeros(2)
+    with mode():
+        y = x.view(2)
+    y.requires_grad_()
+    z = y.view(2)
+    with pytest.raises(RuntimeError, match=f"a view of a view which was created in .* is being modified .* inside the {name} block"):
+        z /= 2
+
+
+def test_what_requires_a_gradient_is_resized_in_inference_mode():
+    with fg.inference_mode():
+        x = fg.ones(1, 2, 3, requires_grad=True)
+        assert x.resize_(1, 2).shape == (1, 2) and x.requires_grad
+    with pytest.raises(RuntimeError, match="cannot resize variables that require grad"):
+        fg.ones(2, requires_grad=True).resize_(1)
+
+
 def test_modes_hold_while_a_generator_is_closed():
     seen = []
 

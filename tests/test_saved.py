@@ -65,6 +65,122 @@ def test_values_are_named_as_in_torch(name):
     assert set(ours_raw) <= set(theirs_raw)
 
 
+#: Calls on a matrix and a vector, and some settings that their nodes show.
+SETTINGS = {
+    "m[1]": dict(dim=0, index=1, self_sym_sizes=(2, 3)),
+    "m[:, 1:2]": dict(dim=1, start=1, end=2, step=1, self_sym_sizes=(2, 3)),
+    "m.transpose(0, 1)": dict(dim0=0, dim1=1),
+    "m.permute(1, 0)": dict(dims=(1, 0)),
+    "m.view(6)": dict(self_sym_sizes=(2, 3)),
+    "m.expand(4, 2, 3)": dict(self_sym_sizes=(2, 3)),
+    "m.unsqueeze(0)": dict(dim=0),
+    "m[None].squeeze(0)": dict(dim=0, self_sym_sizes=(1, 2, 3)),
+    "m[None].squeeze()": dict(self_sym_sizes=(1, 2, 3)),
+    "m[None].squeeze((0,))": dict(dim=(0,), self_sym_sizes=(1, 2, 3)),
+    "m.diagonal(1)": dict(offset=1, dim1=0, dim2=1, self_sym_sizes=(2, 3)),
+    "m.unfold(1, 2, 1)": dict(dimension=1, size=2, step=1, self_sym_sizes=(2, 3)),
+    "m.as_strided((2,), (1,), 1)": dict(size=(2,), stride=(1,), storage_offset=1),
+    "m.as_strided((2,), (1,))": dict(size=(2,), stride=(1,), storage_offset=None),
+    "m.split(2, 1)[0]": dict(dim=1, split_size=2, self_sym_sizes=(2, 3)),
+    "m.split_with_sizes([1, 2], 1)[1]": dict(dim=1, split_sizes=(1, 2), self_sym_sizes=(2, 3)),
+    "m.chunk(2)[0]": dict(dim=0, split_size=1, self_sym_sizes=(2, 3)),
+    "m.unbind(1)[0]": dict(dim=1),
+    "m.sum(0, keepdim=True)": dict(dim=(0,), keepdim=True, self_sym_sizes=(2, 3)),
+    "m.sum()": dict(self_sym_sizes=(2, 3)),
+    "m.mean(1)": dict(dim=(1,), keepdim=False, self_sym_sizes=(2, 3), self_sym_numel=6),
+    "m.amax((0, 1))": dict(dim=(0, 1), keepdim=False),
+    "m.max(1)[0]": dict(dim=1, keepdim=False, self_sym_sizes=(2, 3)),
+    "m.var(0)": dict(dim=(0,), keepdim=False, correction=1),
+    "m.norm(1, 0)": dict(dim=(0,), keepdim=False, ord=1),
+    "m.logsumexp(0)": dict(dim=(0,), keepdim=False),
+    "m.softmax(1)": dict(dim=1),
+    "m.cumsum(1)": dict(dim=1),
+    "m.sort(1)[0]": dict(dim=1, self_sym_sizes=(2, 3)),
+    "m.topk(1, 1)[0]": dict(dim=1, self_sym_sizes=(2, 3)),
+    "T.cat([m, m], 1)": dict(dim=1),
+    "T.stack([m, m], 1)": dict(dim=1),
+    "m**2": dict(exponent=2),
+    "m**2.5": dict(exponent=2.5),
+    "m + m": dict(alpha=1),
+    "T.sub(m, m, alpha=3)": dict(alpha=3),
+    "m.index_select(1, T.tensor([0]))": dict(dim=1, self_sym_sizes=(2, 3)),
+    "m.gather(1, T.tensor([[0]]))": dict(dim=1),
+    "m.flip(0, 1)": dict(dims=(0, 1)),
+    "m.roll(1, 0)": dict(shifts=(1,), dims=(0,)),
+    "m.repeat(2, 1)": dict(repeats=(2, 1), self_sym_sizes=(2, 3)),
+    "T.nn.functional.pad(m, (1, 2))": dict(pad=(1, 2)),
+    "T.nn.functional.leaky_relu(m, 0.5)": dict(negative_slope=0.5),
+    "T.nn.functional.mse_loss(m, m, reduction='sum')": dict(reduction=2),
+    "T.pdist(m, p=1)": dict(p=1.0),
+    "T.nn.functional.conv1d(m[None], T.ones(2, 2, 1), T.ones(2), stride=2, padding=1)": dict(
+        stride=(2,), padding=(1,), dilation=(1,), transposed=False, output_padding=(0,), groups=1, bias_sym_sizes_opt=(2,)
+    ),
+    "T.nn.functional.conv_transpose1d(m[None], T.ones(2, 2, 1), stride=2, output_padding=1)": dict(
+        stride=(2,), padding=(0,), dilation=(1,), transposed=True, output_padding=(1,), groups=1, bias_sym_sizes_opt=(0,)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", SETTINGS)
+def test_settings(call):
+    def shown(T):
+        m = T.arange(6.0).reshape(2, 3).requires_grad_()
+        node = eval(call, {"T": T, "m": m}).grad_fn
+        assert all(f"_saved_{name}" in dir(node) for name in SETTINGS[call])
+        return {name: getattr(node, f"_saved_{name}") for name in SETTINGS[call]}
+
+    assert shown(fg) == SETTINGS[call]
+    assert {name: type(value) for name, value in shown(fg).items()} | {"correction": int} == {
+        name: type(value) for name, value in SETTINGS[call].items()
+    } | {"correction": int}
+    try:
+        import torch
+    except ImportError:
+        return
+    assert shown(torch) == SETTINGS[call]
+
+
+def test_settings_stay_when_the_values_are_gone():
+    y = leaf()[0] ** 2
+    node = y.grad_fn.next_functions[0][0]
+    y.backward()
+    assert (y.grad_fn._saved_exponent, node._saved_dim, node._saved_index) == (2, 0, 0)
+
+
+def test_indices_are_one_for_each_dimension():
+    x, at = fg.ones(2, 3, requires_grad=True), fg.tensor([0, 2])
+    node = x[:, at].grad_fn
+    first, second = node._saved_indices
+    assert first is None and second.tolist() == [0, 2]
+    assert node._saved_self_sym_sizes == (2, 3)
+    first, second = node._raw_saved_indices
+    second.register_hooks(lambda t: t + 1, lambda t: t - 1)
+    assert node._saved_indices[1].tolist() == [0, 2]
+    with pytest.raises(RuntimeError, match="None is forbidden"):
+        first.register_hooks(lambda t: t, lambda t: t)
+
+
+def test_saved_tensors_are_of_a_class_that_programs_can_name():
+    assert isinstance((leaf() * leaf()).grad_fn._raw_saved_self, fg.autograd.SavedTensor)
+    with pytest.raises(RuntimeError, match="Trying to create a SavedTensor object from Python is forbidden"):
+        fg.autograd.SavedTensor()
+
+
+def test_a_saved_value_that_was_detached_in_place():
+    x = leaf()
+    z = x * 1
+    y = z.sin()
+    z.detach_()
+    with pytest.raises(RuntimeError, match="SinBackward0: Trying to use a saved tensor that has been detached"):
+        fg.autograd.grad(y.sum(), x, create_graph=True)
+    y.sum().backward()
+    assert x.grad.tolist() == pytest.approx(np.cos([1.0, 2.0]))
+    x = leaf()
+    y = (x * x).sum()
+    x.requires_grad_(False)
+    fg.autograd.backward(y, create_graph=True)
+
+
 @pytest.mark.parametrize("name", ["mul", "exp", "square", "pow", "div", "mm", "mv", "dot", "where", "softmax", "bmm"])
 def test_all_that_torch_keeps_is_there(name):
     torch = pytest.importorskip("torch")

@@ -18,6 +18,9 @@ pub fn conform(gradient: Tensor, node: &NodeRef, n: u32, from: &NodeRef, index: 
         return Ok(gradient);
     }
     let (shape, dtype) = node.output(n as usize);
+    // A leaf may take gradients in whichever dtype they come.
+    let is_any = node.is_accumulator() && node.leaf().is_some_and(|leaf| leaf.gathered_in().is_none());
+    let dtype = if is_any { gradient.dtype() } else { dtype };
     fitted(gradient, &shape, dtype, from, index)
 }
 
@@ -79,6 +82,11 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
         // The sum is whole: nothing would be gained by waiting, and what it reads can go.
         gradient.settle()?;
     }
+    let dtype = leaf.grad().map_or_else(|| leaf.gathered_in(), |sum| Some(sum.dtype()));
+    let gradient = match dtype {
+        Some(dtype) if dtype != gradient.dtype() && gradient.batch().is_none() => ops::cast::to(&gradient, dtype)?,
+        _ => gradient,
+    };
     match leaf.grad() {
         None => leaf.store_grad(Some(first(leaf, gradient)?)),
         Some(sum) if is_grad_enabled() || forward::is_active() => {

@@ -16,6 +16,7 @@ use super::node::{Edge, Edges};
 use super::outdated::Outdated;
 use crate::error::{Error, Result};
 use crate::memory::spin::{Spin, SpinGuard};
+use crate::tensor::dtype::DType;
 use crate::tensor::layout::Layout;
 use crate::tensor::{Bond, Tensor};
 
@@ -81,6 +82,17 @@ struct Rare {
     layout: Option<(usize, Layout)>,
     /// What the tensor was when it was last detached in place: the node, and which of its outputs.
     detached: Option<(NodeId, u32)>,
+    /// Where the gradient is gathered in another dtype than the tensor's.
+    grad_dtype: Option<GradDType>,
+}
+
+/// A dtype of gradients that is not the leaf's.
+#[derive(Clone, Copy)]
+pub(super) enum GradDType {
+    /// Whichever a gradient comes in.
+    Any,
+    /// This one.
+    Only(DType),
 }
 
 /// The hooks of a leaf: they stay when the graph goes.
@@ -172,6 +184,20 @@ impl Meta {
         let mut state = self.state.lock();
         if layout.is_some() || state.rare.is_some() {
             state.rare.get_or_insert_default().layout = layout;
+        }
+    }
+
+    /// Where the gradient is gathered in another dtype than the tensor's: in which.
+    pub(super) fn gathered_in(&self) -> Option<GradDType> {
+        self.state.lock().rare.as_ref()?.grad_dtype
+    }
+
+    /// Says in which dtype the gradient is gathered. What is recorded from now on has a node of its own.
+    pub(super) fn gather_in(&self, dtype: Option<GradDType>) {
+        let mut state = self.state.lock();
+        state.rare.get_or_insert_default().grad_dtype = dtype;
+        if state.origin.edge().is_none() {
+            state.origin = Origin::Leaf;
         }
     }
 
@@ -302,6 +328,13 @@ impl Tensor {
         match &grad {
             Some(g) if g.shape() != self.shape() => {
                 return wrong("shape", format!("{:?}", g.shape()), format!("{:?}", self.shape()));
+            }
+            Some(g) if self.is_leaf() && self.gathered_in().is_none_or(|dtype| dtype == g.dtype()) => {}
+            Some(g) if self.is_leaf() && self.gathered_in() != Some(self.dtype()) => {
+                return Err(Error::GradDTypeMismatch {
+                    given: g.dtype(),
+                    expected: self.gathered_in().unwrap_or(self.dtype()),
+                });
             }
             Some(g) if g.dtype() != self.dtype() => {
                 return wrong("dtype", g.dtype().to_string(), self.dtype().to_string());
@@ -513,7 +546,8 @@ impl Tensor {
                 return node;
             }
             let leaf = AccumulateGrad { leaf: self.clone() };
-            let fresh = NodeRef::new(leaf, Edges::new(), self.shape(), self.dtype());
+            let dtype = self.gathered_in().unwrap_or(self.dtype());
+            let fresh = NodeRef::new(leaf, Edges::new(), self.shape(), dtype);
             let mut state = meta.state.lock();
             // Another thread may have been faster.
             if known(&state) == id {

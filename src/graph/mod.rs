@@ -7,6 +7,7 @@ pub mod arena;
 pub mod cycles;
 pub mod extras;
 pub mod forward;
+mod gradient_dtype;
 pub mod hooks;
 pub mod meta;
 pub mod mode;

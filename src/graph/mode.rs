@@ -151,6 +151,11 @@ pub(crate) fn mapping_number(level: u32) -> Option<u64> {
     MAPPINGS.with_borrow(|all| all.get((level as usize).checked_sub(1)?).map(|m| m.number))
 }
 
+/// True while the map of a level runs on this thread.
+pub fn is_mapping(level: u32) -> bool {
+    has(MAPPING) && MAPPINGS.with_borrow(|all| all.len() >= level as usize)
+}
+
 /// The level of a map by its number, while it runs.
 pub(crate) fn mapping_level(number: u64) -> Option<u32> {
     if !has(MAPPING) {

@@ -98,6 +98,11 @@ pub trait Derivative: Clone + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The settings of the call by torch's names, for those who look at the node.
+    fn settings(&self, _node: &Node) -> Vec<(&'static str, Setting)> {
+        Vec::new()
+    }
+
     /// True for derivatives that call the host language: they run on the thread that the pass was started on.
     const CALLS_HOST: bool = false;
     /// True for derivatives that run even where no output has a gradient.
@@ -117,6 +122,35 @@ pub enum Label {
     Other(usize),
 }
 
+/// A setting of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Setting {
+    /// Nothing was given.
+    Nothing,
+    /// Whether something holds.
+    Bool(bool),
+    /// A count or a dimension.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// Sizes or dimensions.
+    Ints(Vec<i64>),
+    /// For each dimension that has an index, which of the tensors that are kept it is.
+    Places(Vec<Option<usize>>),
+}
+
+impl Setting {
+    /// A number: an integer where it is one.
+    pub fn number(n: f64) -> Setting {
+        if n.fract() == 0.0 && n.abs() < 1e15 { Setting::Int(n as i64) } else { Setting::Float(n) }
+    }
+
+    /// Sizes or dimensions.
+    pub fn ints<T: Copy + TryInto<i64>>(all: &[T]) -> Setting {
+        Setting::Ints(all.iter().filter_map(|&n| n.try_into().ok()).collect())
+    }
+}
+
 /// Room inside of a node for what its operation keeps.
 const INLINE: usize = 8;
 type Payload = [MaybeUninit<u64>; INLINE];
@@ -134,6 +168,7 @@ struct Functions {
     visit: unsafe fn(*mut u64, Visitor),
     links: unsafe fn(*mut u64, &mut Vec<Object>),
     labelled: unsafe fn(*const u64) -> Vec<(Label, Saved)>,
+    settings: unsafe fn(*const u64, &Node) -> Vec<(&'static str, Setting)>,
     calls_host: bool,
     takes_undefined: bool,
     is_light: bool,
@@ -196,6 +231,8 @@ impl<D: Derivative> Table<D> {
         links: |p, to| unsafe { (*locate::<D>(p)).links(to) },
         // SAFETY: as above.
         labelled: |p| unsafe { (*locate::<D>(p)).labelled() },
+        // SAFETY: as above.
+        settings: |p, node| unsafe { (*locate::<D>(p)).settings(node) },
         calls_host: D::CALLS_HOST,
         is_light: D::IS_LIGHT,
         takes_undefined: D::TAKES_UNDEFINED,
@@ -436,6 +473,18 @@ impl Node {
     pub fn labelled(&self) -> Vec<(Label, Saved)> {
         // SAFETY: as in `name`.
         self.locked(|p| unsafe { (self.functions.labelled)(p) })
+    }
+
+    /// As [`Derivative::settings`].
+    pub fn settings(&self) -> Vec<(&'static str, Setting)> {
+        // SAFETY: as in `name`.
+        self.locked(|p| unsafe { (self.functions.settings)(p, self) })
+    }
+
+    /// The sizes of input `n`, where it needs a gradient.
+    pub fn input_sizes(&self, n: usize) -> Option<Shape> {
+        let edge = self.edges().get(n)?.as_ref()?;
+        Some(edge.node.output(edge.output as usize).0)
     }
 
     /// Adds what the node refers to.

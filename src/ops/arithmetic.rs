@@ -247,6 +247,7 @@ macro_rules! cheap_powers {
             struct $name;
             impl Formula for $name {
                 const ARITY: usize = 1;
+                const STANDS_FOR: Option<(&'static str, f64)> = Some(("exponent", $exponent));
                 const REPLAY: Option<Replay> =
                     if $exponent == 0.0 { None } else { Some(|_, sources| by_power(sources, $exponent)) };
                 #[inline(always)]

@@ -1,8 +1,8 @@
 //! The same elements in another order or several times, as copies.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-use super::recorded::link_linear;
+use super::recorded::{link_arranged, link_linear};
 use super::registry::operation;
 use super::{batch, copy, rows, sum, view};
 use crate::error::{Error, Result};
@@ -40,7 +40,9 @@ pub fn flip(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
         layout.strides[d] = -layout.strides[d];
     }
     let y = copy::clone_as(&x.alias(layout, false), x)?;
-    link_linear("FlipBackward0", x, &y, move |g| flip(g, &flipped))?;
+    let numbers = || smallvec![("dims", flipped.iter().copied().collect())];
+    let back = flipped.clone();
+    link_arranged("FlipBackward0", x, &y, numbers, move |g| flip(g, &back))?;
     Ok(y)
 }
 
@@ -128,9 +130,11 @@ pub fn roll(x: &Tensor, shifts: &[isize], dims: &[isize]) -> Result<Tensor> {
         dims => rolled(x, &shifts, dims),
     })?
     .detach();
-    link_linear("RollBackward0", x, &y, move |g| {
-        let back: SmallVec<[isize; 4]> = shifts.iter().map(|s| s.wrapping_neg()).collect();
-        roll(g, &back, &dims)
+    let numbers = || smallvec![("shifts", shifts.iter().copied().collect()), ("dims", dims.iter().copied().collect())];
+    let (shifted, along) = (shifts.clone(), dims.clone());
+    link_arranged("RollBackward0", x, &y, numbers, move |g| {
+        let back: SmallVec<[isize; 4]> = shifted.iter().map(|s| s.wrapping_neg()).collect();
+        roll(g, &back, &along)
     })?;
     Ok(y)
 }
@@ -280,7 +284,8 @@ pub fn repeat(x: &Tensor, repeats: &[isize]) -> Result<Tensor> {
         }
         parts.extend((d >= lead).then(|| own(d)));
     }
-    link_linear("RepeatBackward0", x, &y, move |g| match &sums[..] {
+    let numbers = || smallvec![("repeats", repeats.into()), ("self_sym_sizes", view::signed(x.shape()))];
+    link_arranged("RepeatBackward0", x, &y, numbers, move |g| match &sums[..] {
         [] => Ok(g.clone()),
         repeated => sum::sum(&view::reshape(g, &view::signed(&parts))?, repeated, false, None),
     })?;

@@ -11,6 +11,7 @@ use smallvec::{SmallVec, smallvec};
 use super::formula::Operand;
 use super::{shared, view};
 use crate::error::{Error, Result};
+use crate::graph::forward;
 use crate::graph::hooks::TensorHook;
 use crate::graph::mode::{self, Randomness};
 use crate::tensor::Tensor;
@@ -20,6 +21,18 @@ use crate::tensor::layout::{dim_mask, wrap_dim};
 #[inline]
 pub(crate) fn level<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Option<u32> {
     tensors.into_iter().filter_map(|t| t.batch().map(|b| b.level)).max()
+}
+
+/// Refuses an example of a map that has ended. Tangents may be such: they are examples of maps around.
+///
+/// # Errors
+/// For such an example.
+#[inline]
+pub fn refuse_escaped(op: &'static str, t: &Tensor) -> Result<()> {
+    match t.batch() {
+        Some(batch) if !mode::is_mapping(batch.level) && !forward::is_active() => Err(Error::Escaped { op }),
+        _ => Ok(()),
+    }
 }
 
 /// The number of examples in the batch of a level.

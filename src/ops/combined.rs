@@ -134,8 +134,8 @@ impl Kind {
         let y = unrecorded(value)?;
         let settings = || Settings {
             number: alpha.as_f64(),
-            // The number that the first tensor is scaled by stands in the shape.
-            shape: smallvec![beta.as_f64().to_bits() as usize],
+            // The number that the first tensor is scaled by stands among the dimensions.
+            dims: smallvec![beta.as_f64().to_bits() as isize],
             ..Settings::default()
         };
         let formula = match self.op {
@@ -150,7 +150,7 @@ impl Kind {
     }
 
     fn gradients(&self, call: &Call) -> Result<Gradients> {
-        let (alpha, beta) = (call.settings.number, f64::from_bits(call.settings.shape[0] as u64));
+        let (alpha, beta) = (call.settings.number, f64::from_bits(call.settings.dims[0] as u64));
         let (a, b) = (&call.saved[0], &call.saved[1]);
         let scaled = |t: Tensor, by: f64| if by == 1.0 { Ok(t) } else { mul_within(&t, by) };
         let mut g = call.g.clone();

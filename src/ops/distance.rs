@@ -273,7 +273,7 @@ pub fn pdist(x: &Tensor, p: f64) -> Result<Tensor> {
     let settings = || Settings { number: p, ..Settings::default() };
     record("PdistBackward0", &y, &[x], &[Keep::Input(x), Keep::Output], settings, |call| {
         let (g, x, y, p) = (&call.g, &call.saved[0], &call.saved[1], call.settings.number);
-        if !is_grad_enabled() && !forward::is_active() && batch::level([g, x, y]).is_none() {
+        if is_plain([g, x, y]) {
             return Ok(smallvec![Some(of_pairs(g, x, y, p)?)]);
         }
         // The triangle's distances and gradients, set into symmetric matrices.

@@ -178,6 +178,8 @@ pub trait Formula: 'static {
     const FORMS: &'static [Form] = &[];
     /// The cheaper operations for certain numbers.
     const SPECIAL: Option<Special> = None;
+    /// The number that this is the cheaper operation for, by its name.
+    const STANDS_FOR: Option<(&'static str, f64)> = None;
     /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
     const EXACT: u8 = 0;
     /// Whether the result lies in row-major order, in whichever the operands do.
@@ -290,6 +292,8 @@ pub struct Pointwise {
     pub forms: &'static [Form],
     /// The cheaper operations for certain numbers.
     pub special: Option<Special>,
+    /// The number that this is the cheaper operation for, by its name.
+    pub stands_for: Option<(&'static str, f64)>,
     /// What it does with dtypes.
     pub rule: Rule,
     /// How many operands it has.
@@ -387,6 +391,7 @@ impl Pointwise {
             node,
             forms: F::FORMS,
             special: F::SPECIAL,
+            stands_for: F::STANDS_FOR,
             rule,
             arity: F::ARITY,
             exact: F::EXACT,

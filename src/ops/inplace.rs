@@ -204,11 +204,19 @@ pub(super) fn check_history(op: &'static str, target: &Tensor) -> Result<()> {
 /// Why a view cannot be changed in place.
 fn unwritable(op: &'static str, target: &Tensor, view: &ViewOf) -> Error {
     const SEVERAL: &str = "is the output of a function that returns multiple views";
+    const WITHIN_NO_GRAD: &str = "is a view of a view which was created in no_grad mode and is being modified in grad mode: move both inside the no_grad block, or both outside";
+    const WITHIN_INFERENCE: &str = "is a view of a view which was created in inference mode and is being modified in normal mode: move both inside the inference_mode block, or both outside";
     const FUNCTION: &str = "was created inside a custom Function (or because an input was returned as-is)";
     match target.grad_fn().filter(|_| target.strayed().is_none()) {
         Some(edge) => {
             let several = view.bond == Bond::Follows || edge.node.output_count() > 1;
-            let origin = if several { SEVERAL } else { FUNCTION };
+            let origin = match view.bond {
+                _ if several => SEVERAL,
+                // The view behind it was made so, and asks for gradients itself.
+                Bond::Inference if !edge.node.calls_host() => WITHIN_INFERENCE,
+                Bond::Apart if !edge.node.calls_host() => WITHIN_NO_GRAD,
+                _ => FUNCTION,
+            };
             Error::InPlaceMultiView { op, output: edge.output as usize, node: edge.node.name(), origin }
         }
         None if view.bond == Bond::Follows => {

@@ -1,6 +1,6 @@
 //! Several tensors as one.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::copy::Format;
 use super::recorded::{Settings, link_simple, record};
@@ -51,6 +51,9 @@ pub fn cat(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
     let all = !tensors.is_empty() && are_channels_last(tensors);
     joined(tensors, dim, if all { Format::ChannelsLast(tensors[0].rank()) } else { Format::Contiguous })
 }
+
+/// The size of a vector of no elements between tensors of more dimensions: it has no stretch.
+const NONE: usize = usize::MAX;
 
 fn are_channels_last(tensors: &[Tensor]) -> bool {
     tensors.iter().all(|t| t.layout().suggests_channels_last())
@@ -104,33 +107,32 @@ fn joined(tensors: &[Tensor], dim: isize, format: Format) -> Result<Tensor> {
     let (dim, shape) = joined_shape(tensors, dim)?;
     let y = format.applied(OP, Tensor::uninitialized(OP, &shape, dtype)?, None)?;
     let mut start = 0;
-    let mut sizes: SmallVec<[isize; 4]> = SmallVec::from_vec(reserved(OP, tensors.len())?);
+    let mut sizes: Shape = SmallVec::from_vec(reserved(OP, tensors.len())?);
     for t in tensors {
         let size = if fits_anywhere(t) { 0 } else { t.shape()[dim] };
         if t.numel() > 0 {
             copy::move_into(&y.alias(y.layout().slice(dim, start, size, 1), false), t)?;
         }
         start += size;
-        // A vector of no elements between tensors of more dimensions has no stretch.
-        sizes.push(if t.rank() == shape.len() { size as isize } else { -1 });
+        sizes.push(if t.rank() == shape.len() { size } else { NONE });
     }
     let cast = gathered(OP, tensors.len(), tensors.iter().map(|t| cast::to(t, dtype)))?;
     let inputs: Vec<&Tensor> = listed(cast.len(), cast.iter());
-    let settings = || Settings { dims: sizes, number: dim as f64, ..Settings::default() };
+    let settings = || Settings { shape: sizes, dims: smallvec![dim as isize], ..Settings::default() };
     record("CatBackward0", &y, &inputs, &[], settings, |call| {
         // Each input gets its stretch of g.
-        let dim = call.settings.number as isize;
+        let dim = call.settings.dims[0];
         let mut start = 0;
-        let stretch = |(i, &size): (usize, &isize)| {
+        let stretch = |(i, &size): (usize, &usize)| {
             let from = start;
-            start += size.max(0);
+            start += if size == NONE { 0 } else { size as isize };
             match size {
                 _ if !call.needs[i] => Ok(None),
-                -1 => Tensor::zeros(&[0], call.g.dtype()).map(Some),
-                _ => view::narrow(&call.g, dim, from, size).map(Some),
+                NONE => Tensor::zeros(&[0], call.g.dtype()).map(Some),
+                _ => view::narrow(&call.g, dim, from, size as isize).map(Some),
             }
         };
-        call.settings.dims.iter().enumerate().map(stretch).collect()
+        call.settings.shape.iter().enumerate().map(stretch).collect()
     })?;
     Ok(y)
 }
@@ -190,10 +192,10 @@ pub fn stack(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
         &y,
         &inputs,
         &[],
-        || Settings { number: dim as f64, ..Settings::default() },
+        || Settings { dims: smallvec![dim as isize], ..Settings::default() },
         |call| {
             // Each input gets its index of g.
-            let dim = call.settings.number as isize;
+            let dim = call.settings.dims[0];
             let one = |(i, &needed): (usize, &bool)| {
                 if needed { view::select(&call.g, dim, i as isize).map(Some) } else { Ok(None) }
             };

@@ -1,8 +1,9 @@
-//! What the values that a node keeps are called: as the parameters and results of its operation are.
+//! What the values and the settings that a node keeps are called: as the parameters and results of its operation are.
 
+use super::recorded::Settings;
 use super::registry::{Operation, operations};
 use crate::graph::NodeRef;
-use crate::graph::node::Label;
+use crate::graph::node::{Label, Setting};
 use crate::graph::saved::Saved;
 
 /// The values that a node keeps, or that other nodes of its operation keep, by name.
@@ -24,7 +25,9 @@ fn operation(node: &str) -> Option<&'static Operation> {
         }
         name.push(letter.to_ascii_lowercase());
     }
-    operations().iter().find(|o| o.name == name || o.aliases.contains(&&*name))
+    let plain = name.split_once('_').filter(|(home, _)| matches!(*home, "linalg" | "special")).map(|(_, name)| name);
+    let is = |o: &&Operation| o.name == name || Some(o.name) == plain || o.aliases.contains(&&*name);
+    operations().iter().find(is)
 }
 
 fn name(operation: Option<&Operation>, node: &NodeRef, label: Label, operands: usize) -> String {
@@ -44,18 +47,55 @@ fn name(operation: Option<&Operation>, node: &NodeRef, label: Label, operands: u
         }
         Label::Result(n) => result(o, n),
     });
-    known.map_or_else(|| fallback().into(), str::to_string)
+    match known {
+        // The functions of `nn` and `special` have another name for it than their nodes.
+        Some("input") if !node.name().starts_with("Convolution") => "self".into(),
+        known => known.map_or_else(|| fallback().into(), str::to_string),
+    }
+}
+
+/// The settings of a node by the parameters of its operation. The sizes of the input are one where the input is not kept.
+pub(super) fn settings(node: &str, settings: &Settings, keeps_input: bool) -> Vec<(&'static str, Setting)> {
+    let Some(operation) = operation(node) else { return Vec::new() };
+    let mut all: Vec<(&'static str, Setting)> = Vec::new();
+    for (kind, name) in operation.signatures.iter().flat_map(|s| typed(s)) {
+        let value = match (kind.trim_end_matches('?'), name, &settings.dims[..]) {
+            ("int[]", "dim" | "dims", dims) if !settings.whole => Setting::ints(dims),
+            ("int", "dim", &[dim]) if !settings.whole => Setting::Int(dim as i64),
+            ("bool", "keepdim", _) if !settings.whole => Setting::Bool(settings.keepdim),
+            (_, "p", _) => Setting::Float(settings.number),
+            (_, "ord" | "correction", _) => Setting::number(settings.number),
+            ("Tensor", "self", _) if !keeps_input && !settings.shape.is_empty() => {
+                if operation.name == "mean" {
+                    all.push(("self_sym_numel", Setting::Int(settings.shape.iter().product::<usize>() as i64)));
+                }
+                all.push(("self_sym_sizes", Setting::ints(&settings.shape)));
+                continue;
+            }
+            _ => continue,
+        };
+        all.push((name, value));
+    }
+    all.sort_by_key(|(name, _)| *name);
+    all.dedup_by_key(|(name, _)| *name);
+    all
+}
+
+/// The kinds and names of the parameters.
+fn typed(signature: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let call = signature.split_once(" -> ").map_or(signature, |(call, _)| call);
+    let inside = call.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map_or("", |(inside, _)| inside);
+    let parts = |parameter: &'static str| {
+        let (kind, name) = parameter.split_once(' ')?;
+        Some((kind, name.split_once('=').map_or(name, |(name, _)| name)))
+    };
+    inside.split(", ").filter_map(parts)
 }
 
 /// The names of the parameters that take tensors or numbers in a tensor's place.
 fn parameters(signature: &'static str) -> impl Iterator<Item = &'static str> {
-    let inside = signature.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(inside, _)| inside);
-    let named = |parameter: &'static str| {
-        let (kind, name) = parameter.split_once(' ')?;
-        let is_operand = ["Tensor", "Operand", "Number"].iter().any(|k| kind.starts_with(k));
-        is_operand.then(|| name.split_once('=').map_or(name, |(name, _)| name))
-    };
-    inside.split(", ").filter_map(named)
+    let is_operand = |kind: &str| ["Tensor", "Operand", "Number"].iter().any(|k| kind.starts_with(k));
+    typed(signature).filter(move |(kind, _)| is_operand(kind)).map(|(_, name)| name)
 }
 
 /// The name of a result, where the results have names.

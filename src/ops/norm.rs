@@ -345,8 +345,13 @@ fn scaled(x: &Tensor, p: f64, dims: &[isize], greatest: f64) -> Result<Tensor> {
         mul(&super::copy::to_contiguous(x)?, &cast::to(&factor, x.dtype())?)
     })?;
     // The bound stands beside the order in the shape of the settings.
-    let settings =
-        || Settings { shape: smallvec![greatest.to_bits() as usize], dims: dims.into(), keepdim: true, number: p };
+    let settings = || Settings {
+        shape: smallvec![greatest.to_bits() as usize],
+        dims: dims.into(),
+        keepdim: true,
+        number: p,
+        whole: false,
+    };
     record("RenormBackward0", &y, &[x], &[Keep::Input(x)], settings, of_scaled)?;
     Ok(y)
 }

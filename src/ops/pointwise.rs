@@ -11,7 +11,7 @@ use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::{Meta, is_recorded};
 use crate::graph::mode::is_grad_enabled;
-use crate::graph::node::{Backward, Derivative, Edges, Gradients, Label};
+use crate::graph::node::{Backward, Derivative, Edges, Gradients, Label, Node, Setting};
 use crate::graph::saved::Saved;
 use crate::kernels::expr::Program;
 use crate::kernels::pointwise::{self, Input, Numbers};
@@ -340,6 +340,13 @@ impl Derivative for PointwiseDerivative {
         // Numbers are none of the values that hooks may take.
         all.sort_by_key(|(_, saved)| saved.as_number().is_some() || saved.is_nothing());
         all
+    }
+
+    fn settings(&self, _node: &Node) -> Vec<(&'static str, Setting)> {
+        // A sum or a difference without a factor has the factor one.
+        let factor = ["AddBackward0", "SubBackward0"].contains(&self.name()) && self.spec.arity == 2;
+        let factor = factor.then_some(("alpha", Setting::Int(1)));
+        self.spec.stands_for.map(|(name, number)| (name, Setting::number(number))).into_iter().chain(factor).collect()
     }
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {

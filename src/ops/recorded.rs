@@ -2,12 +2,13 @@
 
 use smallvec::SmallVec;
 
+use super::names;
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::is_recorded;
 use crate::graph::mode::is_grad_enabled;
-use crate::graph::node::{Backward, Derivative, Edge, Edges, Gradients, Label};
+use crate::graph::node::{Backward, Derivative, Edge, Edges, Gradients, Label, Node, Setting};
 use crate::graph::saved::Saved;
 use crate::memory::ask;
 use crate::ops::batch;
@@ -45,6 +46,8 @@ pub(super) struct Settings {
     pub keepdim: bool,
     /// A number.
     pub number: f64,
+    /// True where no dimension was named.
+    pub whole: bool,
 }
 
 /// The gradients of the inputs.
@@ -101,6 +104,10 @@ impl Derivative for Recorded {
         };
         let labels: Vec<Label> = self.saved.iter().map(label).collect();
         labels.into_iter().zip(self.saved.iter().cloned()).collect()
+    }
+
+    fn settings(&self, _node: &Node) -> Vec<(&'static str, Setting)> {
+        names::settings(self.name, &self.settings, self.saved.iter().any(|s| s.source == 0))
     }
 }
 
@@ -201,6 +208,46 @@ impl<F: Fn(&Backward) -> Result<Gradients> + Clone + Send + Sync + 'static> Deri
     fn take(&mut self, _keep: bool) -> Self {
         self.clone()
     }
+}
+
+/// The derivative of a function that is linear in its one input and has integers for settings.
+#[derive(Clone)]
+struct Arranged<F> {
+    name: &'static str,
+    numbers: Numbers,
+    back: F,
+}
+
+/// Integers of a call, with the names that its node has for them.
+pub(super) type Numbers = SmallVec<[(&'static str, SmallVec<[isize; 4]>); 2]>;
+
+impl<F: Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static> Derivative for Arranged<F> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn backward(&self, call: &Backward) -> Result<Gradients> {
+        Ok(smallvec::smallvec![Some((self.back)(&call.gradient()?)?)])
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+    fn settings(&self, _node: &Node) -> Vec<(&'static str, Setting)> {
+        self.numbers.iter().map(|(name, numbers)| (*name, Setting::ints(numbers))).collect()
+    }
+}
+
+/// As [`link_linear`], for a function whose settings are integers: the node shows them.
+pub(super) fn link_arranged(
+    name: &'static str,
+    x: &Tensor,
+    y: &Tensor,
+    numbers: impl FnOnce() -> Numbers,
+    back: impl Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
+) -> Result<()> {
+    if !is_linked(&[x], y) {
+        return Ok(());
+    }
+    link(Arranged { name, numbers: numbers(), back }, &[x], y)
 }
 
 /// As [`link`], for a derivative that is a function of the call and keeps no tensor.

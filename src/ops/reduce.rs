@@ -51,6 +51,7 @@ pub(super) struct Plan {
     /// The reduced dimensions, counted from the front.
     pub dims: SmallVec<[isize; 4]>,
     keepdim: bool,
+    whole: bool,
 }
 
 impl Plan {
@@ -60,8 +61,8 @@ impl Plan {
     /// For dimensions out of range or named twice.
     pub fn new(op: &'static str, x: &Tensor, dims: &[isize], keepdim: bool) -> Result<Plan> {
         let mask = dim_mask(op, dims, x.rank())?;
-        let dims = (0..x.rank()).filter(|&d| mask[d]).map(|d| d as isize).collect();
-        Ok(Plan { op, mask, shape: x.layout().shape.clone(), dims, keepdim })
+        let reduced = (0..x.rank()).filter(|&d| mask[d]).map(|d| d as isize).collect();
+        Ok(Plan { op, mask, shape: x.layout().shape.clone(), dims: reduced, keepdim, whole: dims.is_empty() })
     }
 
     /// How many elements go into one result.
@@ -84,7 +85,13 @@ impl Plan {
 
     /// What derivatives need to know.
     pub fn settings(&self, number: f64) -> Settings {
-        Settings { shape: self.shape.clone(), dims: self.dims.clone(), keepdim: self.keepdim, number }
+        Settings {
+            shape: self.shape.clone(),
+            dims: self.dims.clone(),
+            keepdim: self.keepdim,
+            number,
+            whole: self.whole,
+        }
     }
 
     fn space(&self, x: &Tensor) -> Space {

@@ -42,7 +42,7 @@ operation! {
 }
 
 fn resized(op: &'static str, x: &Tensor, shape: &[usize], format: Option<Format>) -> Result<Output> {
-    if x.requires_grad() {
+    if x.requires_grad() && !crate::graph::mode::is_inference_mode_enabled() {
         return Err(Error::Invalid { op, what: "cannot resize variables that require grad".into() });
     }
     if x.batch().is_some() {

@@ -9,7 +9,7 @@ use super::inplace;
 use super::recorded::link;
 use super::{arithmetic, batch, cast, view};
 use crate::error::{Error, Result};
-use crate::graph::node::{Backward, Derivative, Gradients, Label};
+use crate::graph::node::{Backward, Derivative, Gradients, Label, Node, Setting};
 use crate::graph::saved::Saved;
 use crate::kernels::element::dispatch;
 use crate::kernels::lookup::{self, Join, Lookup};
@@ -308,6 +308,22 @@ impl Derivative for Selected {
 
     fn labelled(&self) -> Vec<(Label, Saved)> {
         self.indices.iter().enumerate().map(|(n, saved)| (Label::Other(n), saved.clone())).collect()
+    }
+
+    fn settings(&self, _node: &Node) -> Vec<(&'static str, Setting)> {
+        let mut all = match &self.selection.kind {
+            Kind::Along(dim) => vec![("dim", Setting::Int(*dim as i64))],
+            Kind::Rows { dims, .. } if self.name.starts_with("IndexBackward") || self.name.starts_with("IndexPut") => {
+                let last = dims.iter().max().map_or(0, |d| d + 1);
+                vec![("indices", Setting::Places((0..last).map(|d| dims.iter().position(|&of| of == d)).collect()))]
+            }
+            Kind::Rows { dims, .. } => dims.iter().map(|&dim| ("dim", Setting::Int(dim as i64))).collect(),
+            Kind::Flat => Vec::new(),
+        };
+        if self.deed == Deed::Take && matches!(self.selection.kind, Kind::Rows { .. }) {
+            all.push(("self_sym_sizes", Setting::ints(&self.selection.table)));
+        }
+        all
     }
 }
 

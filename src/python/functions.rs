@@ -10,7 +10,7 @@ use pyo3::types::{PyModule, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 
 use super::arguments::{Given, Values, bind};
-use super::convert;
+use super::convert::{self, ok};
 use super::error::from_panic;
 use super::out;
 use super::profiler;
@@ -19,7 +19,7 @@ use super::tensor::{self, PyTensor};
 use crate::kernels::parallel::{Ending, Ends};
 use crate::memory::reserve;
 use crate::ops::registry::Home;
-use crate::ops::{Arguments, Output, Value};
+use crate::ops::{Arguments, Output, Value, batch};
 
 type FastCall = unsafe extern "C" fn(
     *mut ffi::PyObject,
@@ -106,6 +106,13 @@ unsafe fn run(
     };
     let mut values = Values::new();
     let signature = bind(entry, &Given { receiver, positional: &positional, named: &named }, &mut values)?;
+    for value in &values {
+        match value {
+            Value::Tensor(t) => ok(batch::refuse_escaped(operation.name, t))?,
+            Value::Tensors(all) => all.iter().try_for_each(|t| ok(batch::refuse_escaped(operation.name, t)))?,
+            _ => {}
+        }
+    }
     if let Some(out) = &out {
         out::take_dtype(operation, &entry.signatures[signature], &mut values, out);
         out::refuse_gradients(operation.name, &values, out)?;

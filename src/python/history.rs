@@ -9,6 +9,7 @@ use pyo3::types::PyBool;
 
 use super::arguments::{take_bool, type_name};
 use super::convert::ok;
+use super::dtype::{self, PyDType};
 use super::error::guarded;
 use super::node;
 use super::tensor::{PyTensor, wrap};
@@ -131,6 +132,40 @@ impl PyTensor {
                 )))
             }
         }
+    }
+
+    /// The dtype that gradients of this leaf are cast to as they are gathered: its own unless another was assigned, None for
+    /// whichever they come in. RuntimeError for results of operations, for what is no dtype, and where a gradient of another
+    /// dtype is there.
+    ///
+    /// >>> x = ferrograd.tensor([3.0], requires_grad=True)
+    /// >>> x.grad_dtype = ferrograd.float64
+    /// >>> (x * x).backward()
+    /// >>> x.grad
+    /// tensor([6.], dtype=torch.float64)
+    #[getter]
+    fn grad_dtype(&self, py: Python<'_>) -> PyResult<Option<Py<PyDType>>> {
+        ok(self.get().grad_dtype())?.map(|d| dtype::object(py, d)).transpose()
+    }
+
+    #[setter]
+    fn set_grad_dtype(&self, asked: &Bound<'_, PyAny>) -> PyResult<()> {
+        let asked = match asked.cast::<PyDType>() {
+            Ok(dtype) => Some(dtype.get().0),
+            Err(_) if asked.is_none() => None,
+            Err(_) => {
+                let given = type_name(asked);
+                return Err(PyRuntimeError::new_err(format!(
+                    "grad_dtype must be a torch.dtype or None, but got {given}"
+                )));
+            }
+        };
+        ok(self.get().set_grad_dtype(asked))
+    }
+
+    #[deleter]
+    fn delete_grad_dtype(&self) -> PyResult<()> {
+        Err(undeletable("grad_dtype"))
     }
 
     #[deleter]

@@ -82,6 +82,11 @@ pub fn fill(operation: &Operation, out: &Bound<'_, PyAny>, output: Output, class
                 "Trying to use forward AD with {op} that does not support it because it is an out= function"
             )));
         }
+        if [target.get().get(), value].iter().any(|t| t.batch().is_some()) {
+            return Err(PyNotImplementedError::new_err(format!(
+                "{op}: Batching rule not implemented for out= functions: use the result"
+            )));
+        }
         let (wanted, given) = (value.dtype(), target.get().get().dtype());
         if wanted != given && operation.fixes_dtype(values.len()) {
             let what = format!("{op}: Expected out tensor to have dtype {wanted}, but got {given} instead");

@@ -7,7 +7,7 @@ use super::convert::ok;
 use super::dtype;
 use super::error::guarded;
 use crate::ops::formula::Operand;
-use crate::ops::{Output, Value};
+use crate::ops::{Output, Value, batch};
 use crate::profiler::{self, Kind};
 use crate::tensor::Tensor;
 
@@ -73,6 +73,9 @@ pub fn seen(
     operands: &[Operand],
     run: impl FnOnce() -> crate::Result<Tensor>,
 ) -> crate::Result<Tensor> {
+    for operand in operands {
+        operand.tensor().map_or(Ok(()), |t| batch::refuse_escaped(name, t))?;
+    }
     let run = || guarded(name, run);
     if !profiler::is_on() {
         return run();

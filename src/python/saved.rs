@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBool, PyTuple};
 
 use super::convert::{ok, to_python};
 use super::modes::PythonHooks;
 use super::tensor::{PyTensor, wrap};
 use crate::graph::NodeRef;
+use crate::graph::node::Setting;
 use crate::graph::saved::Saved;
 use crate::ops::names;
 use crate::tensor::scalar::Scalar;
@@ -101,6 +102,11 @@ fn shown(py: Python<'_>, node: &NodeRef, saved: &Saved) -> PyResult<Py<PyAny>> {
 pub fn attribute(py: Python<'_>, node: &NodeRef, attribute: &str) -> PyResult<Option<Py<PyAny>>> {
     let (raw, plain) = (attribute.strip_prefix("_raw_saved_"), attribute.strip_prefix("_saved_"));
     let Some(name) = raw.or(plain) else { return Ok(None) };
+    match node.settings().into_iter().find(|(n, _)| *n == name) {
+        Some((_, Setting::Places(places))) => return indices(py, node, &places, raw.is_some()).map(Some),
+        Some((_, setting)) if raw.is_none() => return value(py, &setting).map(Some),
+        _ => {}
+    }
     let all = names::saved(node);
     let Some(place) = all.iter().position(|(n, saved)| n == name && (raw.is_none() || saved.as_number().is_none()))
     else {
@@ -112,9 +118,37 @@ pub fn attribute(py: Python<'_>, node: &NodeRef, attribute: &str) -> PyResult<Op
     }
 }
 
+/// A setting as Python has it.
+fn value(py: Python<'_>, setting: &Setting) -> PyResult<Py<PyAny>> {
+    match setting {
+        Setting::Bool(holds) => Ok(PyBool::new(py, *holds).to_owned().into_any().unbind()),
+        Setting::Int(n) => to_python(py, Scalar::Int(*n)),
+        Setting::Float(n) => to_python(py, Scalar::Float(*n)),
+        Setting::Ints(all) => Ok(PyTuple::new(py, all)?.into_any().unbind()),
+        Setting::Nothing | Setting::Places(_) => Ok(py.None()),
+    }
+}
+
+/// The indices of a node, one for each dimension up to the last that has one: None for those between that have none.
+fn indices(py: Python<'_>, node: &NodeRef, places: &[Option<usize>], raw: bool) -> PyResult<Py<PyAny>> {
+    let saved = node.saved();
+    let one = |place: &Option<usize>| match place {
+        _ if raw => Ok(Py::new(py, PySaved::new(node, place.unwrap_or(usize::MAX)))?.into_any()),
+        Some(n) => saved.get(*n).map_or_else(|| Ok(py.None()), |saved| shown(py, node, saved)),
+        None => Ok(py.None()),
+    };
+    let all: Vec<_> = places.iter().map(one).collect::<PyResult<_>>()?;
+    Ok(PyTuple::new(py, all)?.into_any().unbind())
+}
+
 /// The names of all such attributes.
 pub fn attributes(node: &NodeRef) -> Vec<String> {
-    let all = names::saved(node);
+    let settings = node.settings();
+    let taken = |name: &str| settings.iter().any(|(n, _)| *n == name);
+    let all: Vec<_> = names::saved(node).into_iter().filter(|(name, _)| !taken(name)).collect();
+    let is_several = |setting: &Setting| matches!(setting, Setting::Places(_));
     let raw = all.iter().filter(|(_, saved)| saved.as_number().is_none()).map(|(name, _)| format!("_raw_saved_{name}"));
-    raw.chain(all.iter().map(|(name, _)| format!("_saved_{name}"))).collect()
+    let several = settings.iter().filter(|(_, s)| is_several(s)).map(|(name, _)| format!("_raw_saved_{name}"));
+    let plain = all.iter().map(|(name, _)| &**name).chain(settings.iter().map(|(name, _)| *name));
+    raw.chain(several).chain(plain.map(|name| format!("_saved_{name}"))).collect()
 }

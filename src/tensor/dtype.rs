@@ -100,6 +100,24 @@ impl DType {
         ROWS[self as usize].name
     }
 
+    /// The name that torch has for it in messages: `Long`.
+    pub fn scalar_type(self) -> &'static str {
+        match self {
+            DType::Bool => "Bool",
+            DType::U8 => "Byte",
+            DType::I8 => "Char",
+            DType::I16 => "Short",
+            DType::I32 => "Int",
+            DType::I64 => "Long",
+            DType::F16 => "Half",
+            DType::BF16 => "BFloat16",
+            DType::F32 => "float",
+            DType::F64 => "double",
+            DType::C64 => "ComplexFloat",
+            DType::C128 => "ComplexDouble",
+        }
+    }
+
     /// torch's other names: `float`.
     pub fn aliases(self) -> &'static [&'static str] {
         ROWS[self as usize].aliases

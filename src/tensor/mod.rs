@@ -287,7 +287,7 @@ impl Tensor {
             return Ok(self.clone());
         }
         if self.requires_grad() && !data.dtype().is_floating_point() {
-            return Err(Error::GradDType { dtype: data.dtype() });
+            return Err(Error::DataDType { dtype: data.dtype() });
         }
         let meta = self.meta_or_new();
         meta.lay_out(None);

@@ -27,6 +27,8 @@ pub enum Versioning {
     Tracked,
     /// The counter of tensors made by `.data`.
     Untracked,
+    /// A counter of one tensor that shares memory with others and counts as none of them: see [`Buffer::part`].
+    Part(u8),
     /// None that anybody looks at: tensors made in inference mode are never saved.
     Inference,
 }
@@ -36,11 +38,6 @@ impl Versioning {
     #[inline]
     pub fn fresh() -> Versioning {
         if mode::is_inference_mode_enabled() { Versioning::Inference } else { Versioning::Tracked }
-    }
-
-    #[inline]
-    fn counter(self) -> usize {
-        usize::from(self == Versioning::Untracked)
     }
 }
 
@@ -68,6 +65,8 @@ struct Rest {
     exposed: AtomicBool,
     /// Who must compute before the memory changes.
     readers: Mutex<Vec<Weak<Pending>>>,
+    /// The counters of [`Versioning::Part`].
+    parts: Mutex<Vec<u32>>,
 }
 
 /// Up to this many bytes lie before the buffer itself, aligned as all others are.
@@ -274,7 +273,36 @@ impl Buffer {
     /// How often the memory was changed in place.
     #[inline]
     pub fn version(&self, counter: Versioning) -> u32 {
-        self.versions[counter.counter()].load(Relaxed)
+        self.versions.get(self.counter(counter)).map_or_else(|| self.part_versions(counter, 0), |v| v.load(Relaxed))
+    }
+
+    /// The place of a counter among those that all buffers have.
+    #[inline]
+    fn counter(&self, counter: Versioning) -> usize {
+        match counter {
+            Versioning::Tracked | Versioning::Inference => 0,
+            Versioning::Untracked => 1,
+            Versioning::Part(_) => usize::MAX,
+        }
+    }
+
+    /// Adds to the counter of a part, and gives it.
+    #[cold]
+    fn part_versions(&self, counter: Versioning, changes: u32) -> u32 {
+        let (Versioning::Part(n), Some(rest)) = (counter, self.rest()) else { return 0 };
+        let mut all = rest.parts.lock();
+        let Some(count) = all.get_mut(usize::from(n)) else { return 0 };
+        *count = count.wrapping_add(changes);
+        *count
+    }
+
+    /// A counter of its own for a tensor that is to count as no other that has this memory. The last of 256 is shared.
+    pub fn part(&self) -> Versioning {
+        let mut all = self.rest_or_new().parts.lock();
+        if all.len() <= usize::from(u8::MAX) {
+            all.push(0);
+        }
+        Versioning::Part((all.len() - 1) as u8)
     }
 
     /// Goes on with the counts of the memory whose place this one takes.
@@ -287,7 +315,10 @@ impl Buffer {
     /// Counts a change in place.
     #[inline]
     pub fn bump(&self, counter: Versioning) {
-        self.versions[counter.counter()].fetch_add(1, Relaxed);
+        match self.versions.get(self.counter(counter)) {
+            Some(count) => count.fetch_add(1, Relaxed),
+            None => self.part_versions(counter, 1),
+        };
         if anomaly::is_enabled() {
             anomaly::note_change(self.as_ptr() as usize);
         }

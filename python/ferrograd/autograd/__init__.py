@@ -8,6 +8,7 @@
 """
 
 from .. import _ferrograd
+from .._ferrograd import SavedTensor
 from . import anomaly_mode, forward_ad, function, grad_mode, graph, variable
 from ._grad import backward, grad
 from .anomaly_mode import detect_anomaly, set_detect_anomaly
@@ -18,6 +19,7 @@ from .variable import Variable
 
 __all__ = [
     "Function",
+    "SavedTensor",
     "Variable",
     "anomaly_mode",
     "backward",
@@ -52,7 +54,7 @@ def is_multithreading_enabled() -> bool:
 
 def __getattr__(name: str):
     # Loaded when first asked for, so that the import of the package stays short.
-    if name in ("functional", "profiler"):
+    if name in ("functional", "profiler", "profiler_util"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

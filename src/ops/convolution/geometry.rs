@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::Role;
 use crate::error::{Error, Result};
+use crate::graph::node::Setting;
 use crate::kernels::convolve::{self, Axis};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -180,6 +181,22 @@ impl Geometry {
             );
         }
         Ok(())
+    }
+
+    /// What the call asked for, by the names that its node has for it.
+    pub fn settings(&self, role: Role) -> Vec<(&'static str, Setting)> {
+        let axes = &self.axes[3 - self.spatial..];
+        let each = |of: fn(&Axis) -> usize| Setting::Ints(axes.iter().map(|a| of(a) as i64).collect());
+        let transposed = role == Role::Transposed;
+        let added = |a: &Axis| a.x + 2 * a.padding - ((a.y - 1) * a.stride + a.dilation * (a.kernel - 1) + 1);
+        vec![
+            ("stride", each(|a| a.stride)),
+            ("padding", each(|a| a.padding)),
+            ("dilation", each(|a| a.dilation)),
+            ("transposed", Setting::Bool(transposed)),
+            ("output_padding", if transposed { each(added) } else { each(|_| 0) }),
+            ("groups", Setting::Int(self.groups as i64)),
+        ]
     }
 
     /// The sizes of the result of a role.

@@ -12,7 +12,7 @@ use super::recorded::link;
 use super::{arithmetic, batch, cast, copy, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::graph::node::{Backward, Derivative, Gradients};
+use crate::graph::node::{Backward, Derivative, Gradients, Label, Node, Setting};
 use crate::graph::saved::Saved;
 use crate::kernels::convolve::{self, NoMemory};
 use crate::tensor::Tensor;
@@ -209,5 +209,17 @@ impl Derivative for Convolved {
 
     fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
         self.operands.iter_mut().for_each(f);
+    }
+
+    fn labelled(&self) -> Vec<(Label, Saved)> {
+        self.operands.iter().enumerate().map(|(n, saved)| (Label::Operand(n), saved.clone())).collect()
+    }
+
+    fn settings(&self, node: &Node) -> Vec<(&'static str, Setting)> {
+        let mut all = self.geometry.settings(self.role);
+        // Without a bias, as in torch, its sizes are none of a dimension.
+        let channels = if node.edges().len() > 2 { node.output(0).0[1] } else { 0 };
+        all.push(("bias_sym_sizes_opt", Setting::ints(&[channels])));
+        all
     }
 }

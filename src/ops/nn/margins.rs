@@ -5,14 +5,13 @@ use smallvec::smallvec;
 use super::loss::{invalid, refused};
 use super::reduction::Reduction;
 use crate::error::{Error, Result};
-use crate::graph::forward::{self, unrecorded};
-use crate::graph::mode::is_grad_enabled;
+use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
 use crate::kernels::margins::{self as kernel, Margin};
 use crate::kernels::reduce::kinds::Accumulator;
 use crate::ops::arithmetic::{add, div, mul, sub};
 use crate::ops::compare::{gt, logical_and, ne, where_};
-use crate::ops::recorded::{Call, Keep, Settings, record};
+use crate::ops::recorded::{Call, Keep, Settings, is_plain, record};
 use crate::ops::registry::operation;
 use crate::ops::{batch, cast, copy, creation, gather, index, rows, sum, view};
 use crate::tensor::Tensor;
@@ -225,7 +224,7 @@ fn of_single(call: &Call) -> Result<Gradients> {
     let (g, x, target) = (&call.g, &call.saved[0], &call.saved[1]);
     let manner = Manner { margin: call.settings.number, is_squared: call.settings.keepdim };
     let count = x.shape()[1];
-    if !is_grad_enabled() && !forward::is_active() && batch::level([g, x, target]).is_none() {
+    if is_plain([g, x, target]) {
         let (x, target) = (copy::to_contiguous(x)?, copy::to_contiguous(target)?);
         let g = copy::to_contiguous(&cast::to(g, x.dtype())?)?;
         let dx = Tensor::uninitialized(SINGLE, x.shape(), x.dtype())?;

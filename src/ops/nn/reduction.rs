@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::graph::node::{Backward, Derivative, Gradients};
+use crate::graph::node::{Backward, Derivative, Gradients, Label, Node, Setting};
 use crate::graph::saved::Saved;
 use crate::host;
 use crate::ops::arithmetic::div;
@@ -186,5 +186,20 @@ impl Derivative for Reduced {
                 f(saved);
             }
         }
+    }
+
+    fn labelled(&self) -> Vec<(Label, Saved)> {
+        let label = |(n, kept): (usize, &Kept)| match kept {
+            Kept::Tensor(saved) => (Label::Operand(n), saved.clone()),
+            Kept::Number(number) => (Label::Operand(n), Saved::number(number.as_f64())),
+        };
+        let mut all: Vec<_> = self.kept.iter().enumerate().map(label).collect();
+        // Numbers are none of the values that hooks may take.
+        all.sort_by_key(|(_, saved)| saved.as_number().is_some());
+        all
+    }
+
+    fn settings(&self, _node: &Node) -> Vec<(&'static str, Setting)> {
+        vec![("reduction", Setting::Int(self.reduction as i64))]
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::check_room;
 use super::map::{Map, apply};
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::mix::Matrix;
 use crate::ops::copy::Format;
-use crate::ops::recorded::link_linear;
+use crate::ops::recorded::link_arranged;
 use crate::ops::registry::operation;
 use crate::ops::{batch, copy, creation};
 use crate::tensor::Tensor;
@@ -124,7 +124,8 @@ pub fn constant(x: &Tensor, pads: &[isize], value: Scalar) -> Result<Tensor> {
         Ok(y)
     })?;
     let back: SmallVec<[isize; 6]> = pads.iter().map(|p| -p).collect();
-    link_linear("ConstantPadNdBackward0", x, &y, move |g| constant(g, &back, Scalar::Int(0)))?;
+    let numbers = || smallvec![("pad", pads.into())];
+    link_arranged("ConstantPadNdBackward0", x, &y, numbers, move |g| constant(g, &back, Scalar::Int(0)))?;
     Ok(y)
 }
 

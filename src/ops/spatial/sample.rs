@@ -4,12 +4,11 @@
 use smallvec::{SmallVec, smallvec};
 
 use crate::error::Result;
-use crate::graph::forward::{self, unrecorded};
-use crate::graph::mode::is_grad_enabled;
+use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
 use crate::kernels::grid::{self as kernel, Images, Manner, Mode, Number, Padding};
 use crate::ops::arithmetic::{add, mul, sub};
-use crate::ops::recorded::{Call, Keep, Settings, record};
+use crate::ops::recorded::{Call, Keep, Settings, is_plain, record};
 use crate::ops::{arithmetic, batch, cast, compare, copy, gather, index, join, rounding, sum, unary, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -88,7 +87,7 @@ fn read<T: Number>(x: &Tensor, grid: &Tensor, y: &Tensor, manner: Manner) -> Res
 fn of_sampled(call: &Call) -> Result<Gradients> {
     let (g, x, grid) = (&call.g, &call.saved[0], &call.saved[1]);
     let manner = manner_of(call.settings);
-    if !is_grad_enabled() && !forward::is_active() && batch::level([g, x, grid]).is_none() {
+    if is_plain([g, x, grid]) {
         return if x.dtype() == DType::F64 { directly::<f64>(call, manner) } else { directly::<f32>(call, manner) };
     }
     let (spatial, channels) = (x.rank() - 2, x.shape()[1] as isize);

@@ -20,7 +20,7 @@ use super::window::{self, Window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::mode::is_grad_enabled;
-use crate::graph::node::{Backward, Derivative, Edge, Gradients};
+use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node, Setting};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Layout, Shape, broadcast, wrap_dim};
@@ -39,9 +39,37 @@ enum Back {
     /// The engine sums over what was expanded.
     Expand,
     /// Zeros around it, and the name that their node has.
-    Embed(Box<Window>, &'static str),
+    Embed(Box<Cut>, &'static str),
     /// The same where the input has elements that are one in memory: they share its gradient.
-    Share(Box<Window>),
+    Share(Box<Cut>),
+}
+
+/// A window on the input, and the numbers that the call asked for it with.
+#[derive(Clone)]
+struct Cut {
+    window: Window,
+    numbers: [isize; 4],
+}
+
+impl Cut {
+    /// The numbers by the names that they have to the node.
+    fn settings(&self, node: &str) -> Vec<(&'static str, Setting)> {
+        let names: &[&str] = match node {
+            "SelectBackward0" => &["dim", "index"],
+            "SliceBackward0" => &["dim", "start", "end", "step"],
+            "DiagonalBackward0" => &["offset", "dim1", "dim2"],
+            "UnfoldBackward0" => &["dimension", "size", "step"],
+            // One of any strides tells all by itself; -1 stands for an offset that was not given.
+            "AsStridedBackward0" => {
+                let (inner, offset) = (&self.window.inner, self.numbers[0]);
+                let given = if offset >= 0 { Setting::Int(offset as i64) } else { Setting::Nothing };
+                let sizes = [("size", Setting::ints(&inner.shape)), ("stride", Setting::ints(&inner.strides))];
+                return sizes.into_iter().chain([("storage_offset", given)]).collect();
+            }
+            _ => &[],
+        };
+        names.iter().zip(self.numbers).map(|(&name, n)| (name, Setting::Int(n as i64))).collect()
+    }
 }
 
 #[derive(Clone)]
@@ -63,14 +91,32 @@ impl Derivative for ViewDerivative {
             Back::Unsqueeze(dims) => dims.iter().try_fold(g, |g, &dim| unsqueeze(&g, dim as isize))?,
             Back::Permute(dims, name) => permute::ordered(&g, dims, name)?,
             Back::Expand => g,
-            Back::Embed(window, name) => window::embed_as(name, &g, window)?,
-            Back::Share(window) => mul(&window::embed(&g, window)?, &window::parts(window, g.dtype())?)?,
+            Back::Embed(cut, name) => window::embed_as(name, &g, &cut.window)?,
+            Back::Share(cut) => mul(&window::embed(&g, &cut.window)?, &window::parts(&cut.window, g.dtype())?)?,
         };
         Ok(smallvec![Some(found)])
     }
 
     fn take(&mut self, _keep: bool) -> Self {
         self.clone()
+    }
+
+    fn settings(&self, node: &Node) -> Vec<(&'static str, Setting)> {
+        let mut all = match &self.back {
+            Back::Reshape(_) | Back::Expand => Vec::new(),
+            Back::Squeeze(dim) => return vec![("dim", Setting::Int((*dim).into()))],
+            Back::Unsqueeze(_) if self.name == "SqueezeBackward0" => Vec::new(),
+            Back::Unsqueeze(dims) if self.name == "SqueezeBackward1" => {
+                dims.iter().map(|&dim| ("dim", Setting::Int(dim.into()))).collect()
+            }
+            Back::Unsqueeze(dims) => vec![("dim", Setting::ints(dims))],
+            Back::Permute(dims, _) => return permute::settings(self.name, dims),
+            Back::Embed(cut, _) | Back::Share(cut) => cut.settings(self.name),
+        };
+        if self.name != "AsStridedBackward0" {
+            all.extend(node.input_sizes(0).map(|sizes| ("self_sym_sizes", Setting::ints(&sizes))));
+        }
+        all
     }
 
     const IS_LIGHT: bool = true;
@@ -91,8 +137,8 @@ fn recorded(x: &Tensor, layout: Layout, name: &'static str, back: impl FnOnce(&L
 }
 
 /// The gradient of a window on `x`: as if `x` were row-major, since only its shape matters to a gradient.
-fn embedding(x: &Tensor, name: &'static str, window: impl Fn(&Layout) -> Layout) -> Back {
-    Back::Embed(Box::new(Window::of(x.shape(), window)), name)
+fn embedding(x: &Tensor, name: &'static str, numbers: [isize; 4], window: impl Fn(&Layout) -> Layout) -> Back {
+    Back::Embed(Box::new(Cut { window: Window::of(x.shape(), window), numbers }), name)
 }
 
 /// The node of a view whose base was changed in place since the view was made.

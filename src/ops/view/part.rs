@@ -1,6 +1,6 @@
 //! Views of a part of a tensor's elements.
 
-use super::{Back, embedding, instead, recorded, unsqueeze};
+use super::{Back, Cut, embedding, instead, recorded, unsqueeze};
 use crate::error::{Error, Result};
 use crate::ops::recorded::link_linear;
 use crate::ops::registry::{Arguments, operation};
@@ -38,7 +38,7 @@ pub fn select(x: &Tensor, dim: isize, index: isize) -> Result<Tensor> {
         return y;
     }
     recorded(x, x.layout().select(dim, at), "SelectBackward0", |_| {
-        embedding(x, "SelectBackwardBackward0", |l| l.select(dim, at))
+        embedding(x, "SelectBackwardBackward0", [dim as isize, at as isize, 0, 0], |l| l.select(dim, at))
     })
 }
 
@@ -49,7 +49,9 @@ pub(crate) fn slice(x: &Tensor, dim: usize, start: usize, count: usize, step: us
     }
     let layout = x.layout().slice(dim, start, count, step);
     recorded(x, layout, "SliceBackward0", |_| {
-        embedding(x, "SliceBackwardBackward0", |l| l.slice(dim, start, count, step))
+        let end = if count == 0 { start } else { start + (count - 1) * step + 1 };
+        let numbers = [dim, start, end, step].map(|n| n as isize);
+        embedding(x, "SliceBackwardBackward0", numbers, |l| l.slice(dim, start, count, step))
     })
 }
 
@@ -195,7 +197,8 @@ fn diagonal_named(x: &Tensor, offset: isize, dim1: isize, dim2: isize, name: &'s
         return y;
     }
     recorded(x, x.layout().diagonal(offset, a, b), name, |_| {
-        embedding(x, "DiagonalBackwardBackward0", |l| l.diagonal(offset, a, b))
+        let numbers = [offset, a as isize, b as isize, 0];
+        embedding(x, "DiagonalBackwardBackward0", numbers, |l| l.diagonal(offset, a, b))
     })
 }
 
@@ -249,7 +252,9 @@ pub fn unfold(x: &Tensor, dim: isize, size: isize, step: isize) -> Result<Tensor
         return y;
     }
     let window = |l: &Layout| l.unfold(dim, size as usize, step as usize);
-    recorded(x, window(x.layout()), "UnfoldBackward0", |_| embedding(x, "UnfoldBackwardBackward0", window))
+    recorded(x, window(x.layout()), "UnfoldBackward0", |_| {
+        embedding(x, "UnfoldBackwardBackward0", [dim as isize, size, step, 0], window)
+    })
 }
 
 operation! {
@@ -296,12 +301,12 @@ fn as_strided_named(
     }
     let layout = strided_layout("as_strided", x, size, stride, offset)?;
     recorded(x, layout, name, |inner| {
-        let window = Box::new(Window::new(x.layout(), inner));
+        let cut = Box::new(Cut { window: Window::new(x.layout(), inner), numbers: [offset.unwrap_or(-1), 0, 0, 0] });
         if x.layout().is_non_overlapping() {
             // torch views the zeros that it adds to.
-            Back::Embed(window, "AsStridedBackward0")
+            Back::Embed(cut, "AsStridedBackward0")
         } else {
-            Back::Share(window)
+            Back::Share(cut)
         }
     })
 }

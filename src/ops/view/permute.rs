@@ -4,6 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{Back, instead, recorded};
 use crate::error::{Error, Result};
+use crate::graph::node::Setting;
 use crate::ops::batch;
 use crate::ops::registry::operation;
 use crate::tensor::Tensor;
@@ -33,6 +34,19 @@ pub fn permute(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
 /// Dimensions in an order that is known to be one, under the name of its node.
 pub(super) fn ordered(x: &Tensor, dims: &[u8], name: &'static str) -> Result<Tensor> {
     permuted(x, &dims.iter().map(|&d| d as isize).collect::<SmallVec<[isize; 8]>>(), [name; 2])
+}
+
+/// What the call behind a node asked for, from the inverse of the order.
+pub(super) fn settings(node: &str, inverse: &[u8]) -> Vec<(&'static str, Setting)> {
+    let mut order = vec![0i64; inverse.len()];
+    inverse.iter().enumerate().for_each(|(n, &d)| order[usize::from(d)] = n as i64);
+    if node != TRANSPOSE {
+        let is_free = node == "PermuteBackward0";
+        return is_free.then_some(("dims", Setting::Ints(order))).into_iter().collect();
+    }
+    let moved = || (0..order.len()).filter(|&d| order[d] != d as i64);
+    let (first, last) = (moved().min().unwrap_or(0), moved().max().unwrap_or(0));
+    vec![("dim0", Setting::Int(first as i64)), ("dim1", Setting::Int(last as i64))]
 }
 
 /// Dimensions in another order, with the names of the node and of its gradient's.

@@ -5,13 +5,14 @@ use smallvec::smallvec;
 use super::slice;
 use crate::error::{Error, Result};
 use crate::graph::mode::is_grad_enabled;
-use crate::graph::node::{Backward, Derivative, Gradients};
+use crate::graph::node::{Backward, Derivative, Gradients, Node, Setting};
 use crate::memory::{filled, reserved};
 use crate::ops::join;
 use crate::ops::recorded::{is_linked, link_all};
 use crate::ops::registry::{Arguments, Output, operation};
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Layout, wrap_dim, wrap_existing_dim};
+use crate::tensor::storage::Versioning;
 use crate::tensor::{Bond, Tensor};
 
 /// How several views lie in a tensor, and what the node behind them is called.
@@ -59,7 +60,8 @@ impl Parts {
         if self.are_views {
             return x.alias_with(layout, bond);
         }
-        Tensor::new(x.storage().clone(), layout, x.dtype(), x.versioning())
+        let versioning = if x.is_inference() { Versioning::Inference } else { x.storage().part() };
+        Tensor::new(x.storage().clone(), layout, x.dtype(), versioning)
     }
 }
 
@@ -82,6 +84,18 @@ impl Derivative for Parts {
     }
     fn take(&mut self, _keep: bool) -> Self {
         self.clone()
+    }
+    fn settings(&self, node: &Node) -> Vec<(&'static str, Setting)> {
+        let mut all = vec![("dim", Setting::Int(self.dim as i64))];
+        if self.keeps {
+            let sizes: Vec<usize> = (0..node.output_count()).map(|n| node.output(n).0[self.dim]).collect();
+            all.push(match self.name {
+                "SplitWithSizesBackward0" | "UnsafeSplitWithSizesBackward0" => ("split_sizes", Setting::ints(&sizes)),
+                _ => ("split_size", Setting::Int(sizes.first().map_or(0, |&size| size as i64))),
+            });
+            all.extend(node.input_sizes(0).map(|sizes| ("self_sym_sizes", Setting::ints(&sizes))));
+        }
+        all
     }
 }
 
