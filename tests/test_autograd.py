@@ -122,6 +122,19 @@ def test_unsafe_parts_count_their_changes_alone(cut):
     assert x.grad.tolist() == pytest.approx([math.exp(n) for n in (1, 2, 3)])
 
 
+def test_a_leaf_with_other_memory_is_another_leaf_to_graphs():
+    x = leaf(1.0, 2.0)
+    edge = fg.autograd.graph.get_gradient_edge(x)
+    y = (x * 3).sum()
+    with fg.no_grad():
+        x.set_(fg.tensor([5.0], dtype=fg.float64))
+    with pytest.raises(RuntimeError, match="not have been used"):
+        fg.autograd.grad(y, x, retain_graph=True)
+    assert fg.autograd.grad(y, edge)[0].tolist() == [3.0, 3.0]
+    (x * x).backward()
+    assert x.grad.tolist() == [10.0]
+
+
 def test_leaves_are_not_written_in_place():
     x = leaf(1.0, 2.0)
     with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):

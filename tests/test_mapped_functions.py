@@ -243,6 +243,36 @@ def test_functions_that_change_their_argument():
     assert seen == [True, True]
 
 
+def test_rules_that_change_their_argument():
+    def build(T):
+        class Double(T.autograd.Function):
+            @staticmethod
+            def forward(x):
+                return x.mul_(2)
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
+                ctx.mark_dirty(inputs[0])
+
+            @staticmethod
+            def backward(ctx, g):
+                return g * 2
+
+            @staticmethod
+            def jvp(ctx, t):
+                return t.mul_(2)
+
+            @staticmethod
+            def vmap(info, in_dims, x):
+                return Double.apply(x), in_dims[0]
+
+        return lambda x: Double.apply(x.clone()).sin().sum()
+
+    agree(lambda T, F, x: F.vmap(F.grad(build(T)))(x), A)
+    agree(lambda T, F, x: F.vmap(F.vmap(F.grad(build(T))))(x.reshape(2, 2, 3)), A)
+    agree(lambda T, F, x: F.vmap(lambda x: F.jvp(build(T), (x,), (T.ones_like(x),))[1])(x), A)
+
+
 def test_broadcast_gradients_are_summed():
     def build(T):
         class Add(T.autograd.Function):

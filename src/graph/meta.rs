@@ -192,10 +192,15 @@ impl Meta {
         self.state.lock().rare.as_ref()?.grad_dtype
     }
 
-    /// Says in which dtype the gradient is gathered. What is recorded from now on has a node of its own.
+    /// Says in which dtype the gradient is gathered.
     pub(super) fn gather_in(&self, dtype: Option<GradDType>) {
+        self.state.lock().rare.get_or_insert_default().grad_dtype = dtype;
+        self.part();
+    }
+
+    /// For a leaf: what is recorded from now on has a node of its own.
+    pub(crate) fn part(&self) {
         let mut state = self.state.lock();
-        state.rare.get_or_insert_default().grad_dtype = dtype;
         if state.origin.edge().is_none() {
             state.origin = Origin::Leaf;
         }

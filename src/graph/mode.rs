@@ -48,6 +48,8 @@ thread_local! {
     static MAPPINGS: RefCell<Vec<Mapping>> = const { RefCell::new(Vec::new()) };
     /// Transforms that differentiate, within maps and outside of them.
     static TRANSFORMS: Cell<u32> = const { Cell::new(0) };
+    /// How many maps [`outside_mapping`] hides.
+    static HIDDEN: Cell<u32> = const { Cell::new(0) };
     static MODE: Cell<u32> = const { Cell::new(GRAD) };
     static HOOKS: RefCell<Stack> = const { RefCell::new(Stack { hooks: Vec::new(), disabled: None }) };
 }
@@ -135,6 +137,7 @@ pub fn outside_mapping<R>(level: u32, f: impl FnOnce() -> R) -> R {
     struct Restore(Vec<Mapping>);
     impl Drop for Restore {
         fn drop(&mut self) {
+            HIDDEN.set(HIDDEN.get() - self.0.len() as u32);
             MAPPINGS.with_borrow_mut(|all| all.append(&mut self.0));
             set(MAPPING, true);
         }
@@ -142,6 +145,7 @@ pub fn outside_mapping<R>(level: u32, f: impl FnOnce() -> R) -> R {
     let outer = (level as usize).saturating_sub(1);
     let hidden = MAPPINGS.with_borrow_mut(|all| all.split_off(outer.min(all.len())));
     set(MAPPING, outer > 0);
+    HIDDEN.set(HIDDEN.get() + hidden.len() as u32);
     let _restore = Restore(hidden);
     f()
 }
@@ -151,9 +155,9 @@ pub(crate) fn mapping_number(level: u32) -> Option<u64> {
     MAPPINGS.with_borrow(|all| all.get((level as usize).checked_sub(1)?).map(|m| m.number))
 }
 
-/// True while the map of a level runs on this thread.
+/// True while the map of a level runs on this thread, also where it is hidden by [`outside_mapping`].
 pub fn is_mapping(level: u32) -> bool {
-    has(MAPPING) && MAPPINGS.with_borrow(|all| all.len() >= level as usize)
+    MAPPINGS.with_borrow(|all| all.len() + HIDDEN.get() as usize >= level as usize)
 }
 
 /// The level of a map by its number, while it runs.
@@ -276,6 +280,7 @@ pub struct Snapshot {
     hooks: Option<Stack>,
     mappings: Option<Vec<Mapping>>,
     transforms: u32,
+    hidden: u32,
     levels: Option<(Vec<u64>, usize)>,
 }
 
@@ -287,6 +292,7 @@ impl Snapshot {
             hooks: has(SAVED_HOOKS).then(|| HOOKS.with_borrow(Stack::clone)),
             mappings: has(MAPPING).then(|| MAPPINGS.with_borrow(Vec::clone)),
             transforms: TRANSFORMS.get(),
+            hidden: HIDDEN.get(),
             levels: forward::snapshot(),
         }
     }
@@ -298,6 +304,7 @@ impl Snapshot {
             hooks: self.hooks.clone().map(|h| HOOKS.replace(h)),
             mappings: self.mappings.clone().map(|m| MAPPINGS.replace(m)),
             transforms: TRANSFORMS.replace(self.transforms),
+            hidden: HIDDEN.replace(self.hidden),
             levels: self.levels.clone().map(forward::restore),
         };
         struct Restore(Snapshot);
@@ -305,6 +312,7 @@ impl Snapshot {
             fn drop(&mut self) {
                 MODE.set(self.0.mode);
                 TRANSFORMS.set(self.0.transforms);
+                HIDDEN.set(self.0.hidden);
                 if let Some(hooks) = self.0.hooks.take() {
                     HOOKS.set(hooks);
                 }

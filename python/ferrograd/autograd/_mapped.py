@@ -217,10 +217,14 @@ class _Mapped(Function):
     @staticmethod
     def forward(call: _Call, out_dims: list, *values: Any) -> Any:
         if call.function.vmap is not Function.vmap:
-            outputs, dims = _by_rule(call, values)
+            # What the rule changes in place, and gives back as it is, is the argument itself.
+            plain = [x.detach() if isinstance(x, Tensor) and x.requires_grad else x for x in values]
+            given = {id(p): x for p, x in zip(plain, values)}
+            outputs, dims = _by_rule(call, plain)
             flat = outputs if isinstance(outputs, tuple) else (outputs,)
             spread = _broadcast_to_and_flatten(dims, tree_flatten(flat if isinstance(outputs, tuple) else outputs)[1])
-            found = [y if d is None else _in_front(y, d) for y, d in zip(flat, spread or [])]
+            front = [y if d is None else _in_front(y, d) for y, d in zip(flat, spread or [])]
+            found = [given.get(id(y), y) for y in front]
             out_dims[:] = [None if d is None else 0 for d in spread or []]
             return tuple(found) if isinstance(outputs, tuple) else found[0]
         with _Map(call.info) as over:
@@ -277,7 +281,9 @@ class _Mapped(Function):
 
 
 def _in_front(y: Tensor, dim: int) -> Tensor:
-    """The tensor with a dimension moved to the front."""
+    """The tensor with a dimension moved to the front: itself where it is there, as an argument that was changed in place is."""
+    if dim == 0:
+        return y
     dims = list(range(y.dim()))
     return y.permute(dims.pop(dim), *dims)
 
