@@ -273,6 +273,35 @@ def test_rules_that_change_their_argument():
     agree(lambda T, F, x: F.vmap(lambda x: F.jvp(build(T), (x,), (T.ones_like(x),))[1])(x), A)
 
 
+def test_rules_see_into_lists_and_dictionaries():
+    seen = []
+
+    class Sum(fg.autograd.Function):
+        @staticmethod
+        def forward(x, others, scale):
+            return (x + others[0] + others[1]["y"]) * scale[0]
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.shapes = [inputs[0].shape, inputs[1][0].shape]
+            ctx.scale = inputs[2][0]
+
+        @staticmethod
+        def backward(ctx, g):
+            assert ctx.shapes == [(3,), (3,)]
+            return g * ctx.scale, None, None
+
+        @staticmethod
+        def vmap(info, in_dims, x, others, scale):
+            seen.append((in_dims, others[0].shape, others[1]["y"].shape))
+            return Sum.apply(x, others, scale), 0
+
+    x, y = fg.tensor(A), fg.tensor(B[0])
+    same(fgf.vmap(lambda x: Sum.apply(x, [x * 2, {"y": y}], (3, "text")))(x), (x * 3 + y) * 3)
+    same(fgf.vmap(fgf.grad(lambda x: Sum.apply(x, [x.detach() * 2, {"y": y}], (3, "text")).sum()))(x), fg.full_like(x, 3.0))
+    assert seen[0] == ((0, [0, {"y": None}], (None, None)), (4, 3), (3,))
+
+
 def test_broadcast_gradients_are_summed():
     def build(T):
         class Add(T.autograd.Function):

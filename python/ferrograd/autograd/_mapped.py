@@ -43,15 +43,23 @@ def apply(function: type[Function], args: tuple) -> Any:
     differentiated = _ferrograd._is_differentiated(level)
     values, in_dims = [], []
     for x in args:
-        own = isinstance(x, Tensor) and (differentiated or _ferrograd._batch_level(x) == level)
-        examples = _ferrograd._examples(x, level, info.batch_size) if own else None
-        values.append(x if examples is None else examples)
-        in_dims.append(None if examples is None else 0)
+        # A rule is given what is within lists and dictionaries too; else the map around it sees to that.
+        leaves, spec = tree_flatten(x) if has_rule else ([x], None)
+        found = [_examples(leaf, level, info.batch_size, differentiated) for leaf in leaves]
+        values.append(found[0][0] if spec is None else spec.unflatten(value for value, _ in found))
+        in_dims.append(found[0][1] if spec is None else spec.unflatten(dim for _, dim in found))
     call = _Call(function, level, info, tuple(in_dims))
     # Within a transform the function's own derivative counts, not that of what its rule does.
     own_derivative = differentiated and function._separate_context
     outputs, out_dims = _by_rule(call, values) if has_rule and not own_derivative else _by_forward(call, values)
     return _wrapped(outputs, out_dims, level, {id(value): x for value, x in zip(values, args)})
+
+
+def _examples(x: Any, level: int, size: int, differentiated: bool) -> tuple[Any, int | None]:
+    """The value behind an argument of a map, and the dimension of its examples, None where it is the same for all."""
+    own = isinstance(x, Tensor) and (differentiated or _ferrograd._batch_level(x) == level)
+    examples = _ferrograd._examples(x, level, size) if own else None
+    return (x, None) if examples is None else (examples, 0)
 
 
 def _check_rule(function: type[Function], has_rule: bool) -> None:
@@ -126,8 +134,11 @@ class _Map:
     def __exit__(self, *exception: object) -> None:
         _ferrograd._vmap_exit()
 
-    def example(self, x: Any, dim: int | None) -> Any:
-        """A value as a single example."""
+    def example(self, x: Any, dim: Any) -> Any:
+        """A value as a single example, and so what is within lists and dictionaries."""
+        if isinstance(dim, (list, tuple, dict)):
+            leaves, spec = tree_flatten(x)
+            return spec.unflatten(map(self.example, leaves, tree_flatten(dim)[0]))
         return x if dim is None or not isinstance(x, Tensor) else _ferrograd._add_batch_dim(x, dim, self.level)
 
     def examples(self, x: Any) -> tuple[Any, int | None]:
