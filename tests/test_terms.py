@@ -291,7 +291,7 @@ def dimensions(name):
     words = {"dim", "dims", "dim0", "dim1", "dim2", "axis0", "axis1", "start_dim", "end_dim", "dimension", "source", "destination"}
     for signature in TABLE[name]["signatures"]:
         for n, (kind, parameter, _, _) in enumerate(fuzz.parameters(signature)):
-            if parameter in words and kind in ("int", "int[]"):
+            if parameter in words and kind in ("int", "int[]", "Size"):
                 yield n, parameter, kind
 
 

@@ -9,10 +9,16 @@ def _remainder(a, b):
     return np.where((found != 0) & ((found < 0) != (b < 0)), found + b, found).astype(np.result_type(a, b))
 
 
+def _sign(x):
+    """-1, 0 or 1, and 0 for NaN."""
+    return (x > 0) * np.ones_like(x) - (x < 0) * np.ones_like(x) if x.dtype != bool else x
+
+
 #: NumPy's function for each element-wise operation.
 NUMPY = {
     "add": np.add,
     "sub": np.subtract,
+    "subtract": np.subtract,
     "mul": np.multiply,
     "div": np.true_divide,
     "rsub": lambda a, b: b - a,
@@ -25,7 +31,8 @@ NUMPY = {
     "maximum": np.maximum,
     "minimum": np.minimum,
     "abs": np.abs,
-    "sign": lambda x: (x > 0) * np.ones_like(x) - (x < 0) * np.ones_like(x) if x.dtype != bool else x,
+    "sign": _sign,
+    "sgn": _sign,
     "exp": np.exp,
     "expm1": np.expm1,
     "log": np.log,
