@@ -93,6 +93,13 @@ def backward_twice():
     y.backward()
 
 
+def detached_after_saving():
+    y = leaf() * 2
+    z = y * y
+    y.detach_()
+    z.sum().backward()
+
+
 def changed_after_saving():
     x = leaf()
     y = x * 1
@@ -272,6 +279,7 @@ CALLS = {
     "GradientCount": (lambda: fg.autograd.backward([leaf()], [None, None]), RuntimeError),
     "GraphFreed": (backward_twice, RuntimeError),
     "SavedChanged": (changed_after_saving, RuntimeError),
+    "SavedDetached": (detached_after_saving, RuntimeError),
     "UnusedInput": (lambda: fg.autograd.grad(leaf(1) * 2, leaf(1)), RuntimeError),
     "InputWithoutGrad": (lambda: fg.autograd.grad(leaf(1) * 2, fg.ones(1)), RuntimeError),
     "InPlaceLeaf": (lambda: leaf().add_(1), RuntimeError),
