@@ -131,7 +131,7 @@ func.jvp: RuntimeError fg.func.jvp(two, (x,), (fg.ones(9),)); RuntimeError fg.fu
 func.linearize: RuntimeError fg.func.linearize(lambda t: 3, x); RuntimeError fg.func.linearize(two, x)[1](fg.ones(9))
 func.vjp: RuntimeError fg.func.vjp(lambda t: 3, x); RuntimeError fg.func.vjp(lambda t: t * 2, x)[1](fg.ones(9))
 gradient: RuntimeError fg.gradient(x, edge_order=3); IndexError fg.gradient(x, dim=5)
-histogramdd: RuntimeError fg.histogramdd(x[0], 2); NotImplementedError fg.histogramdd(fg.zeros(2, 2, dtype=fg.int64), 2)
+histogramdd: RuntimeError fg.histogramdd(x[0], 2); TypeError fg.histogramdd(fg.ones(2, 2), 0.5); NotImplementedError fg.histogramdd(fg.zeros(2, 2, dtype=fg.int64), 2)
 is_complex: TypeError fg.is_complex(3)
 is_floating_point: TypeError fg.is_floating_point(3)
 manual_seed: ValueError fg.manual_seed(2**70)

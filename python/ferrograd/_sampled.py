@@ -124,8 +124,8 @@ def histogramdd(
     if weight is not None and (weight.shape != x.shape[:-1] or weight.dtype != x.dtype):
         expected, given = (x.shape[:-1], x.dtype), (weight.shape, weight.dtype)
         _refuse(name, f"weight should have the shape and dtype {expected}, got {given}")
-    wanted = [bins] * count if isinstance(bins, int) else [] if isinstance(bins, Tensor) else list(bins)
-    if isinstance(bins, Tensor) or not any(all(isinstance(b, kind) for b in wanted) for kind in (int, Tensor)):
+    wanted = [bins] * count if isinstance(bins, int) else list(bins) if isinstance(bins, (list, tuple)) else [None]
+    if not any(all(isinstance(b, kind) for b in wanted) for kind in (int, Tensor)):
         raise TypeError(f"{name}(): argument 'bins' must be int, tuple of ints or tuple of Tensors")
     if len(wanted) != count:
         _refuse(name, f"the size of bins must be equal to the innermost dimension of the input, {count}, got {len(wanted)}")

@@ -74,9 +74,7 @@ fn copied(of: &Operation) -> Option<Operation> {
         let call = signature.trim_start_matches("Tensor.").replacen('(', "_copy(", 1);
         leak(call.replace("(Tensor self", "(Tensor input").replace("int[] ", "Size "))
     };
-    // Lengths of the parts are `split_with_sizes_copy`'s.
-    let is_copied = |signature: &&&'static str| !signature.contains("int[] split_size,");
-    let signatures: Vec<&'static str> = of.signatures.iter().filter(is_copied).map(renamed).collect();
+    let signatures: Vec<&'static str> = of.signatures.iter().map(renamed).collect();
     let mut operation = Operation {
         name: leak(format!("{}_copy", of.name)),
         signatures: Box::leak(signatures.into_boxed_slice()),
