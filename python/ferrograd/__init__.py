@@ -72,9 +72,11 @@ from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None
 
-_LAZY_MODULES = {"func", "nn", "profiler", "random", "return_types", "signal", "testing"}
+_LAZY_MODULES = {"func", "nn", "profiler", "random", "return_types", "serialization", "signal", "storage", "testing"}
 _LAZY_NAMES = {name: "random" for name in ("get_rng_state", "initial_seed", "seed", "set_rng_state")}
 _LAZY_NAMES["vmap"] = "func"
+_LAZY_NAMES |= {"load": "serialization", "save": "serialization"}
+_LAZY_NAMES |= {"TypedStorage": "storage", "UntypedStorage": "storage"}
 
 
 def __getattr__(name: str):

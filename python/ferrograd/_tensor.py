@@ -310,6 +310,98 @@ def _rdiv(self: Tensor, other) -> Tensor:
     return other / self
 
 
+def _storage(self: Tensor):
+    """The elements in the tensor's memory, also those that it does not show: a `TypedStorage`.
+    RuntimeError within `vmap`.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.0, 2.0])[1:].storage().tolist()
+    [1.0, 2.0]
+    """
+    from .storage import TypedStorage
+
+    return TypedStorage(self)
+
+
+def _untyped_storage(self: Tensor):
+    """The bytes of the tensor's memory, which all tensors on it share: an `UntypedStorage`. RuntimeError within `vmap`.
+
+    >>> import ferrograd
+    >>> x = ferrograd.tensor([1.0, 2.0])
+    >>> x[1:].untyped_storage().nbytes()
+    8
+    >>> x[1:].untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+    True
+    """
+    from .storage import UntypedStorage
+
+    return UntypedStorage(self)
+
+
+def _get_is_meta(self: Tensor) -> bool:
+    """False: every tensor has elements.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(1).is_meta
+    False
+    """
+    return False
+
+
+def _get_name(self: Tensor) -> None:
+    """None: tensors have no names.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(1).name
+    """
+    return None
+
+
+def _get_real(self: Tensor) -> Tensor:
+    """The tensor itself: its numbers are real.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.0]).real
+    tensor([1.])
+    """
+    return self
+
+
+def _set_real(self: Tensor, value) -> None:
+    self.copy_(value if isinstance(value, Tensor) else _ferrograd.tensor(value, dtype=self.dtype))
+
+
+def _get_imag(self: Tensor) -> Tensor:
+    """A RuntimeError: real numbers have no imaginary part that is memory.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.0]).imag
+    Traceback (most recent call last):
+    ...
+    RuntimeError: imag is not implemented for tensors with non-complex dtypes.
+    """
+    raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+
+
+def _to_dense(self: Tensor, dtype: dtype | None = None, *, masked_grad: bool | None = None) -> Tensor:
+    """The tensor itself, which is dense, in another dtype where one is given.
+
+    Raises TypeError for what is no dtype.
+
+    >>> import ferrograd
+    >>> ferrograd.tensor([1.5]).to_dense(ferrograd.int64)
+    tensor([1])
+    """
+    if not (dtype is None or _is_element_type(dtype)):
+        raise TypeError(f"to_dense(): argument 'dtype' (position 1) must be torch.dtype, not {type(dtype).__name__}")
+    return _converted(self, _PLAIN.get(dtype, dtype))
+
+
+Tensor.is_meta = property(_get_is_meta)
+Tensor.name = property(_get_name)
+Tensor.real = property(_get_real, _set_real)
+Tensor.imag = property(_get_imag)
+
 for _name, _method in {
     "__rdiv__": _rdiv,
     "allclose": _allclose,
@@ -324,7 +416,10 @@ for _name, _method in {
     "new": _new,
     "new_tensor": _new_tensor,
     "pin_memory": _pin_memory,
+    "storage": _storage,
+    "to_dense": _to_dense,
     "type_as": _type_as,
+    "untyped_storage": _untyped_storage,
     "where": _where,
 }.items():
     setattr(Tensor, _name, _method)
