@@ -125,7 +125,7 @@ autograd.profiler.FunctionEventAvg.add autograd.profiler.profile.export_chrome_t
 autograd.profiler.profile.table func.debug_unwrap func.functional_call func.grad_and_value is_same_size is_tensor profiler.schedule
 profiler.profile.export_chrome_trace profiler.profile.key_averages profiler.tensorboard_trace_handler random.fork_rng
 utils.checkpoint.CheckpointFunction.forward utils.checkpoint.check_backward_validity utils.checkpoint.detach_variable
-utils.checkpoint.set_checkpoint_debug_enabled utils.checkpoint.set_checkpoint_early_stop
+typename utils.checkpoint.set_checkpoint_debug_enabled utils.checkpoint.set_checkpoint_early_stop
 """.split()
 
 

@@ -84,7 +84,7 @@ def imports(path: str, lazy: dict[str, list[str]]) -> str:
 
 def lazy() -> dict[str, list[str]]:
     """What the package takes from its modules when it is asked for."""
-    found: dict[str, list[str]] = {".": sorted(ferrograd._LAZY_MODULES)}
+    found: dict[str, list[str]] = {".": sorted(name for name in ferrograd._LAZY_MODULES if not name.startswith("_"))}
     for name, module in ferrograd._LAZY_NAMES.items():
         found.setdefault(f".{module}", []).append(name)
     return found

@@ -67,15 +67,21 @@ from ._functions import (
     unravel_index,
 )
 from ._sampled import gradient, histogramdd
-from .utils.dlpack import from_dlpack
+from .utils.dlpack import from_dlpack, to_dlpack
 from math import e, inf, nan, pi  # noqa: F401
 
 newaxis = None
 
-_LAZY_MODULES = {"func", "nn", "profiler", "random", "return_types", "serialization", "signal", "storage", "testing"}
+_LAZY_MODULES = {"_vmap_internals", "func", "nn", "profiler", "random", "return_types", "serialization", "signal", "storage", "testing", "types"}
 _LAZY_NAMES = {name: "random" for name in ("get_rng_state", "initial_seed", "seed", "set_rng_state")}
 _LAZY_NAMES["vmap"] = "func"
 _LAZY_NAMES |= {"load": "serialization", "save": "serialization"}
+_SETTINGS = """
+set_default_device get_default_device typename use_deterministic_algorithms are_deterministic_algorithms_enabled
+is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode get_deterministic_debug_mode is_autocast_enabled
+is_autocast_cpu_enabled _assert _assert_async
+"""
+_LAZY_NAMES |= dict.fromkeys(_SETTINGS.split(), "_settings")
 _LAZY_NAMES |= {"TypedStorage": "storage", "UntypedStorage": "storage"}
 
 

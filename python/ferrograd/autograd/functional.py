@@ -30,9 +30,9 @@ def vjp(
     (tensor([1., 4.]), tensor([ 2., 40.]))
     """
     with enable_grad():
-        inputs_tuple, xs = _tuple(inputs, "inputs", "vjp")
+        inputs_tuple, xs = _as_tuple(inputs, "inputs", "vjp")
         xs = _prepared(xs, create_graph)
-        outputs_tuple, ys = _tuple(func(*xs), _OUTPUTS, "vjp")
+        outputs_tuple, ys = _as_tuple(func(*xs), _OUTPUTS, "vjp")
         _check_outputs(ys, strict)
         if v is None and (len(ys) != 1 or ys[0].numel() != 1):
             raise RuntimeError(
@@ -60,10 +60,10 @@ def jvp(
     (tensor([1., 4.]), tensor([ 2., 40.]))
     """
     with enable_grad():
-        inputs_tuple, xs = _tuple(inputs, "inputs", "jvp")
+        inputs_tuple, xs = _as_tuple(inputs, "inputs", "jvp")
         xs = _prepared(xs, create_graph)
         vs = _input_vectors(v, xs, inputs_tuple, "jvp", create_graph)
-        outputs_tuple, ys = _tuple(func(*xs), _OUTPUTS, "jvp")
+        outputs_tuple, ys = _as_tuple(func(*xs), _OUTPUTS, "jvp")
         _check_outputs(ys, strict)
         us = _seeds(ys)
         pulled = _pulled(ys, xs, us, True)
@@ -142,9 +142,9 @@ def jacobian(
     if strategy == "forward-mode":
         return _forward_jacobian(func, inputs, create_graph, strict, vectorize)
     with enable_grad():
-        inputs_tuple, xs = _tuple(inputs, "inputs", "jacobian")
+        inputs_tuple, xs = _as_tuple(inputs, "inputs", "jacobian")
         xs = _prepared(xs, create_graph)
-        outputs_tuple, ys = _tuple(func(*xs), _OUTPUTS, "jacobian")
+        outputs_tuple, ys = _as_tuple(func(*xs), _OUTPUTS, "jacobian")
         _check_outputs(ys, strict)
         if vectorize and strict:
             raise RuntimeError(
@@ -176,7 +176,7 @@ def hessian(
     """
     if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
-    inputs_tuple, given = _tuple(inputs, "inputs", "hessian")
+    inputs_tuple, given = _as_tuple(inputs, "inputs", "hessian")
 
     def gradient(*xs: Tensor) -> tuple[Tensor, ...]:
         with enable_grad():
@@ -192,8 +192,11 @@ def hessian(
     return found if inputs_tuple else found[0][0]
 
 
-def _tuple(value: Any, what: str, function: str) -> tuple[bool, tuple[Tensor, ...]]:
-    """Whether a value is a tuple, and the tensors in it, or the one that it is."""
+def _as_tuple(value: Any, what: str | None = None, function: str | None = None) -> Any:
+    """Whether a value is a tuple, and the tensors in it, or the one that it is; without names for errors, which torch leaves out
+    too, only a tuple of any value or list."""
+    if what is None and function is None:
+        return tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if isinstance(value, Tensor):
         return False, (value,)
     if not isinstance(value, tuple):
@@ -228,7 +231,7 @@ def _vectors(v: Any, like: tuple, is_tuple: bool, function: str, create_graph: b
     """The vector of a product, checked to be like some tensors."""
     if v is None:
         return None
-    _, vs = _tuple(v, "v", function)
+    _, vs = _as_tuple(v, "v", function)
     if len(vs) != len(like):
         if is_tuple:
             raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(vs)}.")
@@ -315,7 +318,7 @@ def _independent_gradient(n: int, g: Tensor | None) -> RuntimeError:
 
 
 def _one_element(y: Any, function: str, strict: bool) -> Tensor:
-    is_tuple, ys = _tuple(y, _OUTPUTS, function)
+    is_tuple, ys = _as_tuple(y, _OUTPUTS, function)
     _check_outputs(ys, strict)
     if is_tuple:
         raise RuntimeError(f"The function given to {function} should return a single Tensor")
@@ -327,7 +330,7 @@ def _one_element(y: Any, function: str, strict: bool) -> Tensor:
 def _gradient(func: Callable, inputs: Any, v: Any, create_graph: bool, strict: bool, function: str) -> tuple:
     """What products with a Hessian start from: the inputs, the vector, the value, and its gradient with a history."""
     with enable_grad():
-        inputs_tuple, xs = _tuple(inputs, "inputs", function)
+        inputs_tuple, xs = _as_tuple(inputs, "inputs", function)
         xs = _prepared(xs, create_graph)
         vs = _input_vectors(v, xs, inputs_tuple, function, create_graph)
         y = _one_element(func(*xs), function, strict)
@@ -400,7 +403,7 @@ def _forward_jacobian(func: Callable, inputs: Tensors, create_graph: bool, stric
                 f'torch.autograd.functional.jacobian: `{name}=True` and `strategy="forward-mode"` are not supported '
                 f'together (yet). Please either set `{name}=False` or `strategy="reverse-mode"`.'
             )
-    inputs_tuple, xs = _tuple(inputs, "inputs", "jacobian")
+    inputs_tuple, xs = _as_tuple(inputs, "inputs", "jacobian")
     if not vectorize:
         raise NotImplementedError(
             "Computing Jacobian using forward-AD or forward-over-reverse Hessian is only implemented for "
@@ -410,7 +413,7 @@ def _forward_jacobian(func: Callable, inputs: Tensors, create_graph: bool, stric
 
     def checked(*args: Tensor) -> Any:
         y = func(*args)
-        _tuple(y, _OUTPUTS, "jacobian")
+        _as_tuple(y, _OUTPUTS, "jacobian")
         return y
 
     found = jacfwd(checked, tuple(range(len(xs))))(*xs)

@@ -548,4 +548,24 @@ class record_function:
         return cast(_F, wrapped)
 
 
-__all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "Interval", "profile", "record_function"]
+class emit_nvtx:
+    """A block whose operations NVIDIA's profilers see. There is nothing of CUDA here: to enter it is an AssertionError, as in
+    torch without CUDA, unless it is not enabled.
+
+    >>> with emit_nvtx(enabled=False):
+    ...     pass
+    """
+
+    def __init__(self, enabled: bool = True, record_shapes: bool = False) -> None:
+        self.enabled, self.record_shapes = enabled, record_shapes
+
+    def __enter__(self) -> "emit_nvtx | None":
+        if self.enabled:
+            raise AssertionError("emit_nvtx: ferrograd computes on the CPU only, where NVIDIA's profilers see nothing")
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+__all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "Interval", "emit_nvtx", "profile", "record_function"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
 from .. import Tensor, _bool, _dtype, _int, _Number, _Operand, _type
+from ._error import LinAlgError as LinAlgError
 
 
 def cross(input: Tensor, other: Tensor, *, dim: _int = -1, out: Tensor | None = None) -> Tensor: ...

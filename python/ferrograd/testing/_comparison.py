@@ -45,6 +45,23 @@ class _Options:
         return type(actual) is type(expected)
 
 
+def _check_both(rtol: float | None, atol: float | None) -> None:
+    if (rtol is None) != (atol is None):
+        missing = "atol" if atol is None else "rtol"
+        raise ValueError(f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {missing}.")
+
+
+def get_tolerances(*inputs: Tensor | fg.dtype, rtol: float | None, atol: float | None, id: tuple = ()) -> tuple[float, float]:
+    """The tolerances given, or the wider of those that `assert_close` has for the dtypes. ValueError for one of the two.
+
+    >>> get_tolerances(fg.float32, fg.float16, rtol=None, atol=None)
+    (0.001, 1e-05)
+    """
+    _check_both(rtol, atol)
+    dtypes = (one.dtype if isinstance(one, Tensor) else one for one in inputs)
+    return _Options(rtol=rtol, atol=atol).tolerances(*(repr(dtype).removeprefix("torch.") for dtype in dtypes))
+
+
 class _Mismatch(Exception):
     """Two values differ, or cannot be compared."""
 
@@ -97,9 +114,7 @@ def assert_close(
     Greatest absolute difference: 0.5 at index (1,) (up to 1e-05 allowed)
     Greatest relative difference: 0.20000000298023224 at index (1,) (up to 1.3e-06 allowed)
     """
-    if (rtol is None) != (atol is None):
-        missing = "atol" if atol is None else "rtol"
-        raise ValueError(f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {missing}.")
+    _check_both(rtol, atol)
     if rtol is not None and (rtol < 0 or atol < 0):
         raise ValueError(f"tolerances must not be negative, got rtol={rtol} and atol={atol}")
     options = _Options(allow_subclasses, rtol, atol, equal_nan, check_device, check_dtype, check_layout, check_stride)

@@ -1,0 +1,5 @@
+"""`func.vmap` under the names that it had before."""
+
+from .func import vmap
+
+_vmap = vmap
