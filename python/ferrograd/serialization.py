@@ -48,7 +48,9 @@ _ALIGNMENT = 64
 #: What files of the format before zip archives begin with, at every protocol of pickles.
 _LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, 2)[2:-1]
 #: What reading an archive raises where it is damaged.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, NotImplementedError, OverflowError, RuntimeError, ValueError, OSError)
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, NotImplementedError, OverflowError, RuntimeError, ValueError, OSError
+)  # fmt: skip
 _UNSAFE = (
     "To load with `weights_only=False` will likely succeed, but it can run any code that is in the file: do it only if you trust "
     "where the file is from."
@@ -172,7 +174,10 @@ def _restored(storage: UntypedStorage, location: str, map_location):
     return default_restore_location(storage, str(location))
 
 
-def save(obj: object, f: Any, pickle_module: Any = pickle, pickle_protocol: int = DEFAULT_PROTOCOL, _use_new_zipfile_serialization: bool = True, _disable_byteorder_record: bool = False) -> None:
+def save(
+    obj: object, f: Any, pickle_module: Any = pickle, pickle_protocol: int = DEFAULT_PROTOCOL,
+    _use_new_zipfile_serialization: bool = True, _disable_byteorder_record: bool = False,
+) -> None:
     """Writes an object to a file, given by its path or opened: tensors and what holds them, as torch does. Tensors that
     share memory share it when they are read again, and the memory is written once, all of it: of a view that is to be kept
     alone save a `clone()`. Results are leaves when they are read.
@@ -233,7 +238,10 @@ def _write(archive: zipfile.ZipFile, folder: str, records: Iterator[tuple[str, A
             record.write(content)
 
 
-def load(f: Any, map_location: Any = None, pickle_module: Any = None, *, weights_only: bool | None = None, mmap: bool | None = None, **pickle_load_args: Any) -> Any:
+def load(
+    f: Any, map_location: Any = None, pickle_module: Any = None, *, weights_only: bool | None = None,
+    mmap: bool | None = None, **pickle_load_args: Any,
+) -> Any:
     """Reads an object that `save`, or torch, wrote to a file, given by its path or opened. Parameters are tensors that
     require a gradient, as there are no modules here.
 
@@ -366,11 +374,12 @@ class _Memory:
         if not isinstance(saved, tuple) or len(saved) != 5 or saved[0] not in ("storage", b"storage"):
             raise pickle.UnpicklingError(f"Only persistent_load of storage is allowed, but got {saved!r:.80}")
         _, kind, key, location, count = saved
-        fits = isinstance(kind, StorageType) and isinstance(key, str) and isinstance(count, int) and isinstance(location, (str, bytes))
+        fits = all(map(isinstance, (kind, key, location, count), (StorageType, str, (str, bytes), int)))
         if not fits or not 0 <= count < 2**60:
             raise pickle.UnpicklingError(f"the pickle says of a storage what cannot be: {saved!r:.200}")
         if key not in self._made:
-            self._made[key] = self._read(kind.dtype, key, location if isinstance(location, str) else location.decode("latin1"), count)
+            place = location if isinstance(location, str) else location.decode("latin1")
+            self._made[key] = self._read(kind.dtype, key, place, count)
         return self._made[key]
 
     def _read(self, dtype: _ferrograd.dtype, key: str, location: str, count: int) -> TypedStorage:
