@@ -212,6 +212,11 @@ def archived(data: bytes, **records: bytes) -> io.BytesIO:
     return file
 
 
+#: Tuples within tuples: whose hashes recurse, and whose text is longer than any memory.
+DEEP = b"K\x01" + b"\x85" * 100_000
+WIDE = b"K\x01" + b"q\x00h\x00\x86" * 60
+
+
 class Runs:
     def __init__(self, *call):
         self.call = call
@@ -239,9 +244,18 @@ class Runs:
         b"\x80\x02]K\x01K\x02s.",
         b"\x80\x02ctorch\nfloat32\n)R.",
         b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00zip\x86R.",
-        b"\x80\x02" + b"K\x01" + b"\x85" * 100_000 + b"q\x00}h\x00Ns.",
-        b"\x80\x02" + b"K\x01" + b"\x85" * 100_000 + b"q\x00cbuiltins\nset\n]h\x00a\x85R.",
-        b"\x80\x02K\x01" + b"q\x00h\x00\x86" * 60 + b"q\x00}h\x00Ns.",
+        b"\x80\x02" + DEEP + b"q\x00}h\x00Ns.",
+        b"\x80\x02" + DEEP + b"q\x00cbuiltins\nset\n]h\x00a\x85R.",
+        b"\x80\x02" + WIDE + b"q\x00}h\x00Ns.",
+        # What would take the hash or the text of a value by other ways.
+        b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(cbuiltins\nset\nN]" + DEEP + b"a\x85NtR.",
+        b"\x80\x02ccollections\nOrderedDict\n)R]" + DEEP + b"K\x01\x86ab.",
+        b"\x80\x02ctorch.serialization\n_get_layout\n" + DEEP + b"\x85R.",
+        b"\x80\x02" + WIDE + b"Q.",
+        b"\x80\x02" + WIDE + b")R.",
+        b"\x80\x02" + WIDE + b")\x81.",
+        b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00a" + WIDE + b"\x86R.",
+        b"\x80\x02(X\x07\x00\x00\x00storage" + WIDE + b"q\x02h\x02h\x02h\x02tQ.",
         b"\x80\x02U\x07storageq\x00\x85Q.",
         b"\x80\x02X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ\xff\xff\xff\xfft0Q.",
         b"\x80\x02",

@@ -53,7 +53,7 @@ def _reduced(tensor: Tensor) -> tuple:
     """How torch makes the tensor again."""
     if tensor._backward_hooks:
         warnings.warn("save: hooks of a tensor are not saved", stacklevel=2)
-    parts = (tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()), tensor.requires_grad, OrderedDict())
+    parts: tuple = (tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()), tensor.requires_grad, OrderedDict())
     arguments = (_Memory(tensor), *parts)
     if type(tensor) is Tensor and not vars(tensor):
         return _REBUILD, arguments
@@ -141,6 +141,8 @@ def _rebuild_tensor(storage: TypedStorage, storage_offset: int, size: tuple, str
 
 def _rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, _backward_hooks, metadata=None) -> Tensor:
     if metadata:
+        if not isinstance(metadata, dict):
+            raise pickle.UnpicklingError(f"what is said of a tensor must be a dict, got {type(metadata).__name__}")
         raise pickle.UnpicklingError(f"ferrograd has no tensors that are {' and '.join(map(str, metadata))}")
     return _rebuild_tensor(storage, storage_offset, size, stride).requires_grad_(bool(requires_grad))
 
@@ -154,6 +156,8 @@ def _rebuild_parameter_with_state(data: Tensor, requires_grad: bool, hooks, stat
 
 
 def _rebuild_from_type_v2(func, new_type: type, args: tuple, state) -> Tensor:
+    if func not in _REBUILDS:
+        raise pickle.UnpicklingError("a class of tensors must be made of a tensor that a function of torch._utils rebuilds")
     made = func(*args)
     if type(made) is not new_type:
         made = Tensor.__new__(new_type, made).requires_grad_(made.requires_grad)
@@ -167,8 +171,15 @@ def _with_state(tensor: Tensor, state) -> Tensor:
     return tensor
 
 
+#: The functions that make tensors of what a file says of them.
+_REBUILDS = (_rebuild_tensor, _rebuild_tensor_v2, _rebuild_parameter, _rebuild_parameter_with_state)
+
+
 def _get_layout(name: str) -> _ferrograd.layout:
-    return {repr(layout): layout for layout in (_ferrograd.strided, _ferrograd.sparse_coo)}[name]
+    for layout in (_ferrograd.strided, _ferrograd.sparse_coo):
+        if name == repr(layout):
+            return layout
+    raise pickle.UnpicklingError("the file names a layout of tensors that ferrograd does not have")
 
 
 #: What torch's names stand for in a file.
@@ -179,11 +190,8 @@ _TORCH = {
     "torch.nn.parameter.Parameter": Tensor,
     "torch.serialization._get_layout": _get_layout,
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type_v2,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter_with_state,
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
 }
+_TORCH |= {f"torch._utils.{function.__name__}": function for function in _REBUILDS}
 _TORCH |= {f"torch.{name}": StorageType(name) for name in _NAMES.values()}
 _TORCH |= {f"torch.storage.{name}": StorageType("UntypedStorage") for name in ("UntypedStorage", "_UntypedStorage")}
 _TORCH |= {f"torch.{name}": cls for name, cls in _CLASSES.items()}
@@ -193,7 +201,7 @@ _TORCH |= {repr(value): value for value in vars(_ferrograd).values() if isinstan
 def _encoded(text: str, encoding: str) -> bytes:
     """How bytes are written where a pickle has none."""
     if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"bytes must be written as latin1, got {encoding!r}")
+        raise pickle.UnpicklingError("bytes must be written as latin1")
     return text.encode(encoding)
 
 
@@ -275,7 +283,8 @@ def _hashable(key):
 
 
 class SafeReader(pickle._Unpickler):
-    """An unpickler that makes tensors and Python's plain values only, and what `safe` names."""
+    """An unpickler that makes tensors and Python's plain values only, and what `safe` names. Its errors show types, not values:
+    the text of a value can be longer than any memory."""
 
     dispatch = _Operations({getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in _HARMLESS})
 
@@ -304,7 +313,7 @@ class SafeReader(pickle._Unpickler):
     def load_reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack[-1]
         if id(function) not in self._found:
-            raise pickle.UnpicklingError(f"Trying to call reduce for unrecognized function {function}")
+            raise pickle.UnpicklingError(f"Trying to call reduce for unrecognized function of {type(function)}")
         if function in (set, Counter, OrderedDict):
             for part in arguments:
                 for item in () if isinstance(part, dict) else part:
@@ -314,17 +323,19 @@ class SafeReader(pickle._Unpickler):
     def load_newobj(self) -> None:
         arguments, cls = self.stack.pop(), self.stack.pop()
         if id(cls) not in self._found:
-            raise pickle.UnpicklingError(f"Can only create new object for classes allowlisted via `add_safe_globals` but got {cls}")
+            raise pickle.UnpicklingError(f"Can only create new object for classes allowlisted via `add_safe_globals` but got {type(cls)}")
         self.append(cls.__new__(cls, *arguments))
 
     def load_build(self) -> None:
         made = self.stack[-2]
-        if type(made) is OrderedDict:
+        if type(made) is OrderedDict and type(self.stack[-1]) is dict:
             vars(made).update(self.stack.pop())
         elif any(type(made) is cls for cls in self._safe.values()):
             super().load_build()
         else:
-            raise pickle.UnpicklingError(f"Can only build OrderedDict or types allowlisted via `add_safe_globals`, but got {type(made)}")
+            raise pickle.UnpicklingError(
+                f"Can only build OrderedDict of a dict, or types allowlisted via `add_safe_globals`, but got {type(made)}"
+            )
 
     def _into(self, kinds: tuple) -> None:
         """The container under the mark must be one of these."""

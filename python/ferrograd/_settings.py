@@ -7,7 +7,7 @@ from ._ferrograd import Tensor, device
 
 _MODES = ("default", "warn", "error")
 #: The device asked for, and which of the modes of determinism.
-_set = {"device": device("cpu"), "mode": 0}
+_set: dict[str, Any] = {"device": device("cpu"), "mode": 0}
 
 
 def set_default_device(device: Any) -> None:

@@ -372,11 +372,11 @@ class _Memory:
 
     def __call__(self, saved) -> TypedStorage:
         if not isinstance(saved, tuple) or len(saved) != 5 or saved[0] not in ("storage", b"storage"):
-            raise pickle.UnpicklingError(f"Only persistent_load of storage is allowed, but got {saved!r:.80}")
+            raise pickle.UnpicklingError(f"Only persistent_load of storage is allowed, but got {type(saved)}")
         _, kind, key, location, count = saved
         fits = all(map(isinstance, (kind, key, location, count), (StorageType, str, (str, bytes), int)))
         if not fits or not 0 <= count < 2**60:
-            raise pickle.UnpicklingError(f"the pickle says of a storage what cannot be: {saved!r:.200}")
+            raise pickle.UnpicklingError("the pickle says of a storage what cannot be")
         if key not in self._made:
             place = location if isinstance(location, str) else location.decode("latin1")
             self._made[key] = self._read(kind.dtype, key, place, count)
