@@ -215,27 +215,31 @@ def _records(data: bytes, memory: list, no_byte_order: bool) -> Iterator[tuple[s
     yield "data.pkl", data
     if not no_byte_order:
         yield "byteorder", sys.byteorder.encode()
-    known = hashlib.sha1(data)
     for key, elements in enumerate(memory):
-        content = memoryview(elements.view(_ferrograd.uint8).numpy())
-        known.update(content)
-        yield f"data/{key}", content
+        yield f"data/{key}", memoryview(elements.view(_ferrograd.uint8).numpy())
     yield "version", b"3\n"
-    yield ".data/serialization_id", f"{int(known.hexdigest(), 16) % 10**40:040}".encode()
 
 
 def _write(archive: zipfile.ZipFile, folder: str, records: Iterator[tuple[str, Any]]) -> None:
     begin = archive.start_dir
     for name, content in records:
-        info = zipfile.ZipInfo(f"{folder}/{name}")
-        info.file_size = len(content)
-        # Of large records the header has 20 bytes more.
-        large = len(content) >= 2**30
-        header = archive.start_dir - begin + 34 + len(info.filename) + 20 * large
-        padding = -header % _ALIGNMENT
-        info.extra = struct.pack("<HH", 0x4246, padding) + b"Z" * padding
-        with archive.open(info, "w", force_zip64=large) as record:
-            record.write(content)
+        _write_record(archive, begin, f"{folder}/{name}", content)
+    # Files of equal contents have equal numbers.
+    known = hashlib.sha1(b"".join(struct.pack("<IQ", info.CRC, info.file_size) for info in archive.infolist()))
+    _write_record(archive, begin, f"{folder}/.data/serialization_id", f"{int(known.hexdigest(), 16) % 10**40:040}".encode())
+
+
+def _write_record(archive: zipfile.ZipFile, begin: int, name: str, content: Any) -> None:
+    """A record whose bytes begin at a multiple of the alignment after where the archive begins."""
+    info = zipfile.ZipInfo(name)
+    info.file_size = len(content)
+    # Of large records the header has 20 bytes more.
+    large = len(content) >= 2**30
+    header = archive.start_dir - begin + 34 + len(name) + 20 * large
+    padding = -header % _ALIGNMENT
+    info.extra = struct.pack("<HH", 0x4246, padding) + b"Z" * padding
+    with archive.open(info, "w", force_zip64=large) as record:
+        record.write(content)
 
 
 def load(
