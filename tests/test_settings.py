@@ -101,6 +101,22 @@ def test_members_of_dense_real_tensors():
         x.name = "a"
 
 
+class Weight(fg.Tensor):
+    pass
+
+
+def test_tensors_of_other_classes():
+    x = fg.ones(2, requires_grad=True)
+    w = fg.Tensor._make_subclass(Weight, x, True)
+    assert type(w) is Weight and w.is_leaf and w.requires_grad and w.data_ptr() == x.data_ptr() and w._base is None
+    (w * 3).sum().backward()
+    assert w.grad.tolist() == [3, 3] and x.grad is None
+    assert not fg.Tensor._make_subclass(Weight, x).requires_grad
+    for arguments, kind in (((int, x), TypeError), ((3, x), TypeError), ((Weight, 3), TypeError), ((Weight, x.long(), True), RuntimeError)):
+        with pytest.raises(kind):
+            fg.Tensor._make_subclass(*arguments)
+
+
 def test_dlpack_by_its_older_name():
     assert fg.to_dlpack is fg.utils.dlpack.to_dlpack
     assert fg.from_dlpack(fg.to_dlpack(fg.ones(2))).tolist() == [1, 1]

@@ -160,7 +160,7 @@ def _rebuild_from_type_v2(func, new_type: type, args: tuple, state) -> Tensor:
         raise pickle.UnpicklingError("a class of tensors must be made of a tensor that a function of torch._utils rebuilds")
     made = func(*args)
     if type(made) is not new_type:
-        made = Tensor.__new__(new_type, made).requires_grad_(made.requires_grad)
+        made = Tensor._make_subclass(new_type, made, made.requires_grad)
     return _with_state(made, state)
 
 

@@ -397,6 +397,30 @@ def _to_dense(self: Tensor, dtype: dtype | None = None, *, masked_grad: bool | N
     return _converted(self, _PLAIN.get(dtype, dtype))
 
 
+def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
+    """A tensor of a class that is one of Tensor's, on the memory of another and without its history.
+
+    Raises TypeError for other classes and what is no tensor, RuntimeError for integers that shall require a gradient.
+
+    >>> import ferrograd
+    >>> class Weight(ferrograd.Tensor):
+    ...     pass
+    >>> type(ferrograd.Tensor._make_subclass(Weight, ferrograd.ones(2)))
+    <class 'ferrograd._tensor.Weight'>
+    """
+    if not isinstance(cls, type):
+        raise TypeError(f"cls must be a type (got {type(cls).__name__})")
+    if not issubclass(cls, Tensor):
+        raise TypeError(
+            "Creating a Tensor subclass from a class that does not inherit from Tensor is not possible. Make sure your class "
+            "inherits from Tensor."
+        )
+    if not isinstance(data, Tensor):
+        raise TypeError(f"_make_subclass(): argument 'data' (position 2) must be Tensor, not {type(data).__name__}")
+    return Tensor.__new__(cls, data).requires_grad_(require_grad)
+
+
+Tensor._make_subclass = staticmethod(_make_subclass)
 Tensor.is_meta = property(_get_is_meta)
 Tensor.name = property(_get_name)
 Tensor.real = property(_get_real, _set_real)
