@@ -293,6 +293,8 @@ def _load_safely(data: bytes, persistent, arguments: dict):
     except (RuntimeError, MemoryError):
         raise
     except Exception as error:
+        if error is persistent.raised:
+            raise
         # A pickle that is no program: operands of other kinds than the opcodes want.
         wrong = f"{type(error).__name__}: {error}"
         raise pickle.UnpicklingError(f"Weights only load failed. The pickle in the file is damaged ({wrong})") from error
@@ -314,8 +316,12 @@ class _Archive:
         """The bytes of a record, or its first ones. RuntimeError where it has less, or is damaged."""
         if not self.has(name):
             raise RuntimeError(f"load: failed locating file {name} in the archive: file not found")
+        info = self._archive.getinfo(f"{self._folder}/{name}")
+        if getattr(info, "CRC", None) == 0:
+            # torch can leave the checksums out (`set_crc32_options`).
+            del info.CRC
         try:
-            with self._archive.open(f"{self._folder}/{name}") as record:
+            with self._archive.open(info) as record:
                 found = record.read() if size is None else record.read(size)
         except _DAMAGE as error:
             raise RuntimeError(f"load: failed reading file {name} in the archive, which is damaged ({error})") from None
@@ -370,6 +376,8 @@ class _Memory:
     def __init__(self, archive: _Archive, map_location) -> None:
         self._archive, self._map_location = archive, map_location
         self._made: dict[str, TypedStorage] = {}
+        #: What the function of the caller raised, which is no mistake of the file.
+        self.raised: Exception | None = None
         self._order = archive.record("byteorder").decode("latin1") if archive.has("byteorder") else "little"
         if self._order not in ("little", "big"):
             raise ValueError(f"Unknown endianness type: {self._order}")
@@ -391,7 +399,11 @@ class _Memory:
         if self._order != sys.byteorder:
             data = _swapped(data, dtype.itemsize)
         made = TypedStorage(_ferrograd._from_bytes(data, (count,), dtype))
-        placed = _restored(made.untyped(), location, self._map_location)
+        try:
+            placed = _restored(made.untyped(), location, self._map_location)
+        except Exception as error:
+            self.raised = error
+            raise
         return TypedStorage(placed.untyped()._elements.view(dtype))
 
 
