@@ -8,7 +8,7 @@ use super::reduce::kinds::Accumulator;
 const GRAIN: usize = 1 << 14;
 /// Columns that are summed together.
 const WIDTH: usize = 256;
-/// Rows whose sum is one term of the whole: the error grows with their number, and with that of such terms.
+/// Rows whose sum is one term of the whole, which is added up in float64: the error grows with their number alone.
 const ROWS: usize = 32;
 
 /// A table of rows, `step` elements apart.
@@ -24,8 +24,8 @@ pub struct Table<T> {
 
 /// Writes the sums of `n` columns of the rows named, times `share`.
 #[inline(always)]
-unsafe fn sum_body<T: Accumulator>(rows: *const T, step: isize, named: &[i64], y: *mut T, n: usize, share: T) {
-    let mut total = [T::ZERO; WIDTH];
+unsafe fn sum_body<T: Accumulator>(rows: *const T, step: isize, named: &[i64], y: *mut T, n: usize, share: f64) {
+    let mut total = [0.0; WIDTH];
     for some in named.chunks(ROWS) {
         let mut part = [T::ZERO; WIDTH];
         for &row in some {
@@ -38,16 +38,16 @@ unsafe fn sum_body<T: Accumulator>(rows: *const T, step: isize, named: &[i64], y
             }
         }
         for (total, part) in total.iter_mut().zip(part) {
-            *total = total.plus(part);
+            *total += part.to_f64();
         }
     }
     for (i, total) in total.iter().enumerate().take(n) {
         // SAFETY: the caller's columns of the result.
-        unsafe { *y.add(i) = total.times(share) };
+        unsafe { *y.add(i) = T::from_f64(total * share) };
     }
 }
 
-tiered! { fn sum_of<T: Accumulator>(rows: *const T, step: isize, named: &[i64], y: *mut T, n: usize, share: T) = sum_body::<T>; }
+tiered! { fn sum_of<T: Accumulator>(rows: *const T, step: isize, named: &[i64], y: *mut T, n: usize, share: f64) = sum_body::<T>; }
 
 /// Writes the sum of the rows that each bag names, or their mean; zeros for a bag of none. A bag ends where the next begins:
 /// `ends` are theirs.
@@ -67,7 +67,7 @@ pub unsafe fn sums<T: Accumulator>(table: Table<T>, named: &[i64], ends: &[usize
         for piece in start..end {
             let (bag, first) = (piece / across, piece % across * WIDTH);
             let named = &named[if bag == 0 { 0 } else { ends[bag - 1] }..ends[bag]];
-            let share = if mean { T::from_f64(1.0 / named.len().max(1) as f64) } else { T::ONE };
+            let share = if mean { 1.0 / named.len().max(1) as f64 } else { 1.0 };
             // SAFETY: the caller's rows; pieces have different results.
             unsafe {
                 let (rows, y) = (rows.get().add(first), target.get().add(bag * width + first));

@@ -12,9 +12,9 @@ use super::reduce::kinds::Accumulator;
 /// Elements read from which threads share the work.
 const GRAIN: usize = 1 << 14;
 /// Places that are taken together.
-const WIDTH: usize = 32;
+const WIDTH: usize = 16;
 /// Where nothing is read.
-const OUTSIDE: isize = -1;
+const OUTSIDE: i32 = -1;
 
 /// How the elements around a place make its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub trait Number:
     ///
     /// # Safety
     /// It is one, and one that is an index.
-    unsafe fn index(self) -> isize;
+    unsafe fn index(self) -> i32;
 }
 
 macro_rules! numbers {
@@ -87,7 +87,7 @@ macro_rules! numbers {
             #[inline(always)]
             fn round(self) -> $t { $t::round_ties_even(self) }
             #[inline(always)]
-            unsafe fn index(self) -> isize {
+            unsafe fn index(self) -> i32 {
                 // SAFETY: the caller's.
                 unsafe { self.to_int_unchecked() }
             }
@@ -101,7 +101,7 @@ numbers!(f32, f64);
 struct Axis<T> {
     size: T,
     last: T,
-    step: isize,
+    step: i32,
     manner: Manner,
 }
 
@@ -111,7 +111,7 @@ type Lanes<T> = [T; WIDTH];
 /// What is read along one dimension: up to four elements, their weights, and the derivatives of these by the grid's number.
 struct Along<T> {
     count: usize,
-    at: [Lanes<isize>; 4],
+    at: [Lanes<i32>; 4],
     weight: [Lanes<T>; 4],
     slope: [Lanes<T>; 4],
 }
@@ -119,12 +119,12 @@ struct Along<T> {
 impl<T: Number> Axis<T> {
     fn new((size, step): (usize, usize), manner: Manner) -> Axis<T> {
         let size = T::from_i64(size as i64);
-        Axis { size, last: size - T::ONE, step: step as isize, manner }
+        Axis { size, last: size - T::ONE, step: step as i32, manner }
     }
 
     /// The offset of an element in whole steps, if it is one.
     #[inline(always)]
-    fn offset(&self, place: T) -> isize {
+    fn offset(&self, place: T) -> i32 {
         let inside = place >= T::ZERO && place <= self.last;
         // SAFETY: zero, or an integer below the size.
         let at = unsafe { (if inside { place } else { T::ZERO }).index() };
@@ -229,7 +229,7 @@ fn cubic<T: Number>(apart: T, far: bool) -> (T, T) {
 /// What places side by side read: offsets and weights, and the derivatives of these by the grid's numbers, in the order of
 /// the dimensions.
 struct Taps<T, const TAPS: usize> {
-    at: [Lanes<isize>; TAPS],
+    at: [Lanes<i32>; TAPS],
     weight: [Lanes<T>; TAPS],
     slopes: [[Lanes<T>; TAPS]; 3],
 }
@@ -274,7 +274,7 @@ impl<T: Number, const TAPS: usize> Taps<T, TAPS> {
         d: usize,
         k: usize,
         to: usize,
-        (at, weight, slope): (&Lanes<isize>, &Lanes<T>, &Lanes<T>),
+        (at, weight, slope): (&Lanes<i32>, &Lanes<T>, &Lanes<T>),
         with_slopes: bool,
     ) {
         if d == 0 {
@@ -301,9 +301,9 @@ impl<T: Number, const TAPS: usize> Taps<T, TAPS> {
 
 /// The element at an offset, or zero outside.
 #[inline(always)]
-unsafe fn read<T: Number>(x: *const T, at: isize) -> T {
+unsafe fn read<T: Number>(x: *const T, at: i32) -> T {
     // SAFETY: the caller's offset is one of the image, which has a first element.
-    let value = unsafe { *x.offset(at.max(0)) };
+    let value = unsafe { *x.offset(at.max(0) as isize) };
     if at < 0 { T::ZERO } else { value }
 }
 
@@ -393,7 +393,7 @@ unsafe fn image_body<T: Number, const TAPS: usize>(
                     let g = *g.add(l);
                     for k in 0..TAPS {
                         if taps.at[k][l] >= 0 {
-                            let to = dx.offset(taps.at[k][l]);
+                            let to = dx.offset(taps.at[k][l] as isize);
                             *to = *to + g * taps.weight[k][l];
                         }
                     }
@@ -429,6 +429,14 @@ impl Images {
         }
     }
 
+    /// Whether the elements of a channel are counted by 32 bits, as the kernels do.
+    pub fn is_near(&self) -> bool {
+        let reach = |sum: usize, &(size, step): &(usize, usize)| sum.checked_add((size - 1).checked_mul(step)?);
+        let elements = self.axes.iter().try_fold(1usize, |product, axis| product.checked_mul(axis.0));
+        let most = elements.zip(self.axes.iter().try_fold(0, reach)).map(|(elements, reach)| elements.max(reach));
+        most.is_some_and(|most| i32::try_from(most).is_ok())
+    }
+
     /// As many images of these sizes, which lie row by row.
     fn row_major(&self) -> Images {
         let mut step = 1;
@@ -442,7 +450,7 @@ impl Images {
 
     fn check(&self, grid: usize, results: usize, mode: Mode) {
         assert!(matches!(self.axes.len(), 2 | 3) && (mode != Mode::Cubic || self.axes.len() == 2));
-        assert!(self.axes.iter().all(|&(size, _)| size > 0));
+        assert!(self.axes.iter().all(|&(size, _)| size > 0) && self.is_near());
         assert!(grid == self.count * self.places * self.axes.len());
         assert!(results == self.count * self.channels * self.places);
     }

@@ -352,23 +352,15 @@ pub fn element_offsets(
                 failed.store(true, Relaxed);
                 continue;
             }
-            let mut offset = 0;
-            let dims = walk.shape.iter().zip(&walk.strides[0]).rev();
-            if is_short {
+            let (mut offset, mut rest) = (0, at);
+            // The outermost dimension holds what is left.
+            for (&size, &stride) in walk.shape.iter().zip(&walk.strides[0]).skip(1).rev() {
                 // Divisions of 32 bits take half the time.
-                let mut at = at as u32;
-                for (&size, &stride) in dims {
-                    let rest = at / size as u32;
-                    offset += (at - rest * size as u32) as isize * stride;
-                    at = rest;
-                }
-            } else {
-                let mut at = at as usize;
-                for (&size, &stride) in dims {
-                    offset += (at % size) as isize * stride;
-                    at /= size;
-                }
+                let next = if is_short { i64::from(rest as u32 / size as u32) } else { rest / size as i64 };
+                offset += (rest - next * size as i64) as isize * stride;
+                rest = next;
             }
+            offset += rest as isize * walk.strides[0][0];
             *to = offset as i64;
         }
     });

@@ -16,18 +16,52 @@ pub struct Runs {
 impl Runs {
     /// The runs of `total` items, of which each but the first is like the one before, or not.
     pub fn new(total: usize, is_new: impl Fn(usize) -> bool + Sync) -> Runs {
+        Runs::counted(total, |piece| {
+            let items = (piece * GRAIN).max(1)..total.min((piece + 1) * GRAIN);
+            items.map(|n| usize::from(is_new(n))).sum()
+        })
+    }
+
+    /// The runs of equal elements.
+    pub fn of<T: PartialEq + Sync>(x: &[T]) -> Runs {
+        Runs::counted(x.len(), |piece| pairs(x, piece).map(|pair| usize::from(pair[0] != pair[1])).sum())
+    }
+
+    /// The runs of which so many begin in each piece, behind the first item of all.
+    fn counted(total: usize, count: impl Fn(usize) -> usize + Sync) -> Runs {
         let pieces = total.div_ceil(GRAIN);
         let mut before = scratch(0, pieces + 1);
         let counts = Apart(before.as_mut_ptr());
         parallel::for_each(pieces, |piece| {
-            let (start, end) = (piece * GRAIN, total.min((piece + 1) * GRAIN));
-            let first = usize::from(start == 0);
-            let count = first + (start + first..end).map(|n| usize::from(is_new(n))).sum::<usize>();
             // SAFETY: each piece has a place of its own.
-            unsafe { *counts.get().add(piece + 1) = count };
+            unsafe { *counts.get().add(piece + 1) = usize::from(piece == 0) + count(piece) };
         });
         (0..pieces).for_each(|piece| before[piece + 1] += before[piece]);
         Runs { total, before }
+    }
+
+    /// Writes the first element of each of the runs that [`Runs::of`] found.
+    ///
+    /// # Panics
+    /// Where `y` has not as many elements as there are runs.
+    pub fn firsts<T: PartialEq + Copy + Send + Sync>(&self, x: &[T], y: &mut [T]) {
+        assert!(x.len() == self.total && y.len() == self.count());
+        let target = Apart(y.as_mut_ptr());
+        parallel::for_each(self.before.len() - 1, |piece| {
+            // SAFETY: pieces have runs of their own.
+            let mut to =
+                unsafe { target.part(self.before[piece], self.before[piece + 1] - self.before[piece]) }.iter_mut();
+            let mut put = |value: T| {
+                // What another program's thread has changed since may make more runs.
+                if let Some(to) = to.next() {
+                    *to = value;
+                }
+            };
+            if piece == 0 {
+                put(x[0]);
+            }
+            pairs(x, piece).filter(|pair| pair[0] != pair[1]).for_each(|pair| put(pair[1]));
+        });
     }
 
     /// How many there are.
@@ -48,6 +82,12 @@ impl Runs {
     }
 }
 
+/// The elements of a piece, each behind the one before it.
+fn pairs<T>(x: &[T], piece: usize) -> std::slice::Windows<'_, T> {
+    let start = (piece * GRAIN).max(1);
+    x[start - 1..x.len().min((piece + 1) * GRAIN)].windows(2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +105,9 @@ mod tests {
             begun.fetch_add(usize::from(begins), Relaxed);
         });
         assert_eq!(begun.into_inner(), runs.count());
+        let (equal, mut firsts) = (Runs::of(&items), vec![0; runs.count()]);
+        equal.firsts(&items, &mut firsts);
+        assert!(equal.count() == runs.count() && firsts.iter().enumerate().all(|(n, &first)| n == first));
         assert_eq!(Runs::new(0, is_new).count(), 0);
     }
 }

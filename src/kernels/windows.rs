@@ -28,8 +28,18 @@ pub fn greatest<T: Element>(x: &[T], size: [usize; 3], windows: &[Windows; 3], y
         return;
     }
     let (planes, y, places) = (y.len() / results, Apart(y.as_mut_ptr()), Apart(places.as_mut_ptr()));
+    let is_each = |w: &Windows| w.iter().all(|w| w.iter().enumerate().all(|(n, w)| w.start == n && w.count == 1));
+    // Windows of one element each.
+    let is_copy = results == plane && windows.iter().all(is_each);
     parallel::for_each_range(planes, GRAIN / plane.max(results) + 1, |start, end| {
         for p in start..end {
+            if is_copy {
+                // SAFETY: planes have elements of their own.
+                let (y, places) = unsafe { (y.part(p * plane, plane), places.part(p * plane, plane)) };
+                y.copy_from_slice(&x[p * plane..(p + 1) * plane]);
+                places.iter_mut().enumerate().for_each(|(n, place)| *place = n as i64);
+                continue;
+            }
             let of = |d: usize| &windows[d][p % windows[d].len()][..];
             // SAFETY: planes have elements of their own.
             let (y, places) = unsafe { (y.part(p * results, results), places.part(p * results, results)) };
@@ -82,6 +92,9 @@ mod tests {
         let windows = [one.clone(), one, vec![vec![w(0, 2, 2), w(1, 3, 1)]]];
         greatest(&[3.0, 1.0, 5.0, 5.0], [1, 1, 4], &windows, &mut y, &mut places);
         assert_eq!((y, places), ([5.0, 5.0], [2, 2]));
+        let each = [vec![vec![w(0, 1, 1)]], vec![vec![w(0, 1, 1)]], vec![vec![w(0, 1, 1), w(1, 1, 1)]]];
+        greatest(&[4.0, f32::INFINITY], [1, 1, 2], &each, &mut y, &mut places);
+        assert_eq!((y, places), ([4.0, f32::INFINITY], [0, 1]));
         greatest(&[3.0, f32::NAN, f32::NAN, 5.0], [1, 1, 4], &windows, &mut y, &mut places);
         assert!(y.iter().all(|y| y.is_nan()) && places == [2, 2]);
     }

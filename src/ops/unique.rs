@@ -66,7 +66,15 @@ fn unique(
         let order = if sorted { Some(in_order(data, count, width)) } else { None };
         let found = Found { op, data, shape: &shape, width, order: order.as_deref() };
         // Elements side by side are compared by fewer instructions than slices.
-        if width == 1 {
+        if width == 1 && !sorted && !with_inverse && !with_counts {
+            let runs = Runs::of(data);
+            let mut full = shape.clone();
+            full[0] = runs.count();
+            let values = Tensor::uninitialized(op, &full, T::DTYPE)?;
+            // SAFETY: the tensor is new.
+            runs.firsts(data, unsafe { values.elements_mut() });
+            vec![values]
+        } else if width == 1 {
             found.collected(|a, b| data[a] != data[b], with_inverse, with_counts)?
         } else {
             let row = |i: usize| &data[i * width..(i + 1) * width];

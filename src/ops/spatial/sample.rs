@@ -3,7 +3,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
 use crate::kernels::grid::{self as kernel, Images, Manner, Mode, Number, Padding};
@@ -76,6 +76,9 @@ fn readable(x: &Tensor) -> Result<Tensor> {
 fn read<T: Number>(x: &Tensor, grid: &Tensor, y: &Tensor, manner: Manner) -> Result<()> {
     let (x, grid) = (readable(x)?, copy::to_contiguous(grid)?);
     let images = images(&x, &grid);
+    if !images.is_near() {
+        return Err(Error::NotImplemented { op: OP, what: "an image of more than 2^31 elements: this".into() });
+    }
     let _access = Access::lock([(&**x.storage(), false), (&**grid.storage(), false)]);
     // SAFETY: all are tensors of this type, locked or new; the images are where the strides say.
     unsafe { kernel::forward::<T>(&images, manner, x.data_ptr().cast(), grid.elements(), y.elements_mut()) };
