@@ -555,7 +555,7 @@ mod tests {
     fn a_row_is_read_between_its_elements_and_beyond() {
         let images =
             Images { count: 1, channels: 1, steps: [2, 2], axes: SmallVec::from_slice(&[(1, 2), (2, 1)]), places: 3 };
-        let (x, grid) = ([1.0f64, 3.0], [0.0, 0.0, 0.5, 0.0, 2.0, 0.0]);
+        let (x, grid) = ([1.0f64, 3.0], [0.0, 0.0, 0.5, 0.0, 4.0, 0.0]);
         let (mut y, mut dgrid, mut dx) = ([0.0; 3], [9.0; 6], [0.0; 2]);
         // SAFETY: the images are these two elements.
         unsafe {
