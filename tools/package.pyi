@@ -127,6 +127,7 @@ def can_cast(from_: dtype, to: dtype) -> _bool: ...
 class Tensor:
     data: Tensor
     grad: Tensor | None
+    grad_dtype: _dtype | None
     requires_grad: _bool
     __array_priority__: _int
     @property

@@ -985,6 +985,7 @@ def threshold_(self: Tensor, threshold: _Number, value: _Number) -> Tensor: ...
 class Tensor:
     data: Tensor
     grad: Tensor | None
+    grad_dtype: _dtype | None
     requires_grad: _bool
     __array_priority__: _int
     @property

@@ -352,7 +352,7 @@ fn _ferrograd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyTensor>()?;
     module.add_class::<PyDType>()?;
     module.add_class::<PyNode>()?;
-    module.add_class::<super::saved::PySaved>()?;
+    module.add("_SavedTensor", py.get_type::<super::saved::PySaved>())?;
     module.add_class::<PyHandle>()?;
     module.add_class::<PyContext>()?;
     super::object::install(py)?;

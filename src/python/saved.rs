@@ -16,8 +16,12 @@ use crate::graph::saved::Saved;
 use crate::ops::names;
 use crate::tensor::scalar::Scalar;
 
-/// A value that a node keeps.
-#[pyclass(name = "SavedTensor", module = "ferrograd._ferrograd", frozen)]
+/// A value that a node keeps: `grad_fn._raw_saved_self`. Programs make none: a RuntimeError.
+///
+/// >>> x = ferrograd.tensor([2.0], requires_grad=True)
+/// >>> isinstance((x * x).grad_fn._raw_saved_self, ferrograd.autograd.SavedTensor)
+/// True
+#[pyclass(name = "SavedTensor", module = "ferrograd.autograd", frozen)]
 pub struct PySaved {
     node: NodeRef,
     /// Which of the node's values.
@@ -44,6 +48,15 @@ impl PySaved {
     }
 
     /// Lets `pack_hook` take the value; backward and who looks at the value get what `unpack_hook` makes of that.
+    /// TypeError for what are no two functions; RuntimeError where hooks have taken the value, where it was freed, and
+    /// where there is none.
+    ///
+    /// >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    /// >>> y = x * x
+    /// >>> y.grad_fn._raw_saved_self.register_hooks(lambda t: t.tolist(), ferrograd.tensor)
+    /// >>> y.backward()
+    /// >>> x.grad
+    /// tensor([4.])
     #[pyo3(signature = (*hooks), text_signature = "($self, pack_hook, unpack_hook)")]
     fn register_hooks(&self, hooks: &Bound<'_, PyTuple>) -> PyResult<()> {
         let both = hooks.len() == 2 && hooks.iter().all(|hook| hook.is_callable());
@@ -57,12 +70,22 @@ impl PySaved {
         ok(self.node.hook_saved(self.place, Arc::new(hooks)))
     }
 
-    /// The value, checked to be unchanged.
+    /// The value. RuntimeError where it was freed, and where it was changed in place.
+    ///
+    /// >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    /// >>> (x * x).grad_fn._raw_saved_self.unpack() is x
+    /// True
     fn unpack(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         shown(py, &self.node, &self.saved())
     }
 
     /// The value, or what `pack_hook` made of it.
+    ///
+    /// >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    /// >>> with ferrograd.autograd.graph.saved_tensors_hooks(lambda t: t.tolist(), ferrograd.tensor):
+    /// ...     y = x.sin()
+    /// >>> y.grad_fn._raw_saved_self.data
+    /// [2.0]
     #[getter]
     fn data(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let saved = self.saved();
@@ -73,6 +96,10 @@ impl PySaved {
     }
 
     /// The hook that gives the value back, or None.
+    ///
+    /// >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    /// >>> (x * x).grad_fn._raw_saved_self.unpack_hook is None
+    /// True
     #[getter]
     fn unpack_hook(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let saved = self.saved();

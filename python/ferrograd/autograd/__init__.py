@@ -8,7 +8,7 @@
 """
 
 from .. import _ferrograd
-from .._ferrograd import SavedTensor
+from .._ferrograd import _SavedTensor as SavedTensor
 from . import anomaly_mode, forward_ad, function, grad_mode, graph, variable
 from ._grad import backward, grad
 from .anomaly_mode import detect_anomaly, set_detect_anomaly

@@ -404,7 +404,8 @@ def checkpoint(
     On batched tensors, and in forward mode, the function runs as it is and keeps what it keeps.
 
     Raises ValueError for arguments that do not go together and another `determinism_check`; CheckpointError in the backward
-    pass where the second run keeps other values than the first.
+    pass where the second run keeps other values than the first, and where the pass asks for a value that it has had (a
+    backward reads `ctx.saved_tensors` once).
 
     >>> import ferrograd
     >>> x = ferrograd.tensor([0.0, 1.0], requires_grad=True)
