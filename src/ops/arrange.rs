@@ -275,12 +275,11 @@ pub fn repeat(x: &Tensor, repeats: &[isize]) -> Result<Tensor> {
     let into = crate::tensor::layout::Layout::contiguous(&cut);
     copy::write(&y.alias(into, false), &x.alias(source.broadcast_to(&cut), false))?;
     // The sum over the dimensions of repeats, where there are several or the dimension is new.
-    let is_repeated = |d: &usize| *d < lead || repeats[*d] != 1;
     let (mut parts, mut sums) = (Shape::new(), SmallVec::<[isize; 4]>::new());
-    for d in 0..repeats.len() {
-        if is_repeated(&d) {
+    for (d, &times) in repeats.iter().enumerate() {
+        if d < lead || times != 1 {
             sums.push(parts.len() as isize);
-            parts.push(repeats[d] as usize);
+            parts.push(times as usize);
         }
         parts.extend((d >= lead).then(|| own(d)));
     }

@@ -323,7 +323,7 @@ fn fractionally(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
     check_images(a.op, x, spatial)?;
     require_floats(a.op, x)?;
     let own: SmallVec<[usize; 3]> = x.shape()[x.rank() - spatial..].into();
-    let (kernel, wanted) = fractions(a, spatial, &own)?;
+    let [kernel, wanted] = fractions(a, spatial, &own)?;
     let lead: SmallVec<[usize; 4]> = match x.rank() - spatial {
         1 => smallvec![1, x.shape()[0]],
         _ => x.shape()[..2].into(),
@@ -348,7 +348,7 @@ fn fractionally(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
 }
 
 /// The sizes of the windows of such a call, and how many there are along each dimension of the size `own`.
-fn fractions(a: &Arguments, spatial: usize, own: &[usize]) -> Result<(SmallVec<[isize; 3]>, SmallVec<[isize; 3]>)> {
+fn fractions(a: &Arguments, spatial: usize, own: &[usize]) -> Result<[SmallVec<[isize; 3]>; 2]> {
     let kernel = each(a.op, "kernel_size", &a.sizes(1)?, spatial)?;
     let wanted: SmallVec<[isize; 3]> = match (a.maybe_ints(2)?, a.numbers(3)?) {
         (Some(sizes), _) => each(a.op, "output_size", sizes, spatial)?,
@@ -370,7 +370,7 @@ fn fractions(a: &Arguments, spatial: usize, own: &[usize]) -> Result<(SmallVec<[
             return Err(Error::Invalid { op: a.op, what });
         }
     }
-    Ok((kernel, wanted))
+    Ok([kernel, wanted])
 }
 
 /// The numbers that say where the windows of each channel lie: given, or drawn.
