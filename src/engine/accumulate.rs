@@ -82,8 +82,7 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
         // The sum is whole: nothing would be gained by waiting, and what it reads can go.
         gradient.settle()?;
     }
-    let dtype = leaf.grad().map_or_else(|| leaf.gathered_in(), |sum| Some(sum.dtype()));
-    let gradient = match dtype {
+    let gradient = match leaf.casts_to() {
         Some(dtype) if dtype != gradient.dtype() && gradient.batch().is_none() => ops::cast::to(&gradient, dtype)?,
         _ => gradient,
     };

@@ -42,6 +42,14 @@ impl Tensor {
         Ok(())
     }
 
+    /// The dtype that a gradient on its way here is cast to, where one was asked for: that of the gradient that is there, else
+    /// the one that was named.
+    pub(crate) fn casts_to(&self) -> Option<DType> {
+        let asked = self.meta()?.gathered_in()?;
+        let named = if let GradDType::Only(dtype) = asked { Some(dtype) } else { None };
+        self.grad().map_or(named, |there| Some(there.dtype()))
+    }
+
     /// As [`Tensor::grad_dtype`], unchecked.
     pub(crate) fn gathered_in(&self) -> Option<DType> {
         match self.meta().and_then(|meta| meta.gathered_in()) {
