@@ -147,6 +147,20 @@ def test_sums_of_bags():
             F.embedding_bag(fg.tensor([[0, bad]]), table, mode="sum")
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_indices_behind_the_last_bag_belong_to_none(mode):
+    index = fg.tensor([2, 1, 0, 1])
+    for offsets in ([0, 0, 0], [0, 2, 3], [0, 3], [0, 0], [0, 1, 1]):
+        both_ways(lambda t: F.embedding_bag(index, t, fg.tensor(offsets), mode=mode, include_last_offset=True), numbers((3, 2)))
+        t = numbers((3, 2)).requires_grad_()
+        F.embedding_bag(index, t, fg.tensor(offsets), mode=mode, include_last_offset=True).sum().backward()
+        expected = fg.zeros(3, 2, dtype=t.dtype)
+        for start, end in zip(offsets, offsets[1:]):
+            for i in index[start:end]:
+                expected[i] += 1 / (end - start if mode == "mean" else 1)
+        assert t.grad.isclose(expected).all()
+
+
 def test_sums_of_long_bags_are_exact():
     index = fg.zeros(1, 100_000, dtype=fg.int64)
     found = F.embedding_bag(index, fg.full((1, 1), 0.1), mode="sum").item()

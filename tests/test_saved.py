@@ -171,10 +171,10 @@ def test_a_saved_value_that_was_detached_in_place():
     z = x * 1
     y = z.sin()
     z.detach_()
-    with pytest.raises(RuntimeError, match="SinBackward0: Trying to use a saved tensor that has been detached"):
+    with pytest.raises(RuntimeError, match="Trying to use a saved tensor that has been detached in-place.*SinBackward0 saved it"):
         fg.autograd.grad(y.sum(), x, create_graph=True)
-    y.sum().backward()
-    assert x.grad.tolist() == pytest.approx(np.cos([1.0, 2.0]))
+    with pytest.raises(RuntimeError, match="detached in-place"):
+        y.sum().backward()
     x = leaf()
     y = (x * x).sum()
     x.requires_grad_(False)

@@ -394,6 +394,15 @@ impl Tensor {
         meta.replace_origin(Origin::Made(edge));
     }
 
+    /// Keeps as its own the history that a view has from its base: it will be a tensor of its own.
+    pub(crate) fn own_history(&self) {
+        let Some(edge) = self.view_of().and_then(|_| self.grad_fn()) else { return };
+        let is_own = |meta: &Meta| meta.state.lock().origin.edge().is_some_and(|own| own.node.same(&edge.node));
+        if !self.meta().is_some_and(is_own) {
+            self.set_history(edge);
+        }
+    }
+
     /// Goes on with the history and the tangents of a view that shows all of the tensor in its new layout.
     pub(crate) fn take_history_of(&self, view: &Tensor) {
         let Some(meta) = view.meta() else { return };

@@ -222,10 +222,7 @@ impl Saved {
     /// Where it was freed by an earlier backward pass, or changed in place.
     #[inline]
     pub fn unpack(&self, node: &NodeRef) -> Result<Tensor> {
-        let tensor = match self.as_packed() {
-            Some(kept) => kept.value(node.name())?,
-            None => self.tensor(node).ok_or_else(|| Error::GraphFreed { node: node.name() })?,
-        };
+        let tensor = self.unpack_unchecked(node)?;
         if self.kind == Kind::Tensor && tensor.meta().is_some_and(|m| m.was_detached() && m.was_detached_from(node)) {
             return Err(Error::SavedDetached { node: node.name() });
         }
@@ -233,6 +230,17 @@ impl Saved {
             return Err(self.changed(node, &tensor));
         }
         if self.output > 0 && mode::is_grad_enabled() { Ok(self.recorded(&tensor, node)) } else { Ok(tensor) }
+    }
+
+    /// The value as it is now, for those who ask for its layout alone.
+    ///
+    /// # Errors
+    /// Where the graph was freed, and what hooks raise.
+    pub fn unpack_unchecked(&self, node: &NodeRef) -> Result<Tensor> {
+        match self.as_packed() {
+            Some(kept) => kept.value(node.name()),
+            None => self.tensor(node).ok_or_else(|| Error::GraphFreed { node: node.name() }),
+        }
     }
 
     /// As [`Saved::unpack`], with its history also while nothing is recorded: for those who look at it.

@@ -136,6 +136,7 @@ impl Kind {
             number: alpha.as_f64(),
             // The number that the first tensor is scaled by stands among the dimensions.
             dims: smallvec![beta.as_f64().to_bits() as isize],
+            of_factors: true,
             ..Settings::default()
         };
         let formula = match self.op {

@@ -133,7 +133,8 @@ fn record_product(node: &'static str, c: &Tensor, a: &Tensor, b: &Tensor) -> Res
     let turned = b.rank() > 2 && a.requires_grad() && is_one(a, b);
     // torch views the gradients of what it viewed as one batch.
     let is_viewed = node != "BmmBackward0";
-    let settings = || Settings { number: f64::from(u8::from(turned)), keepdim: is_viewed, ..Settings::default() };
+    let number = f64::from(u8::from(turned));
+    let settings = || Settings { number, keepdim: is_viewed, of_factors: true, ..Settings::default() };
     record(node, c, &[a, b], &[Keep::Input(a), Keep::Input(b)], settings, |call: &Call| -> Result<Gradients> {
         // da = g b^T, db = a^T g; the engine sums over broadcast batches.
         let (a, b) = (&call.saved[0], &call.saved[1]);
@@ -349,7 +350,8 @@ pub fn mv(a: &Tensor, x: &Tensor) -> Result<Tensor> {
     let column = x.alias(x.layout().unsqueeze(1), false);
     let y = product("mv", a, &column)?;
     let y = y.alias(y.layout().select(1, 0), false).detach();
-    record("MvBackward0", &y, &[a, x], &[Keep::Input(a), Keep::Input(x)], Settings::default, |call| {
+    let settings = || Settings { of_factors: true, ..Settings::default() };
+    record("MvBackward0", &y, &[a, x], &[Keep::Input(a), Keep::Input(x)], settings, |call| {
         // dA = g x^T, dx = A^T g
         let (g, a, x) = (&call.g, &call.saved[0], &call.saved[1]);
         let da = if call.needs[0] { Some(arithmetic::mul(&view::unsqueeze(g, 1)?, x)?) } else { None };
@@ -401,7 +403,8 @@ fn inner(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result
         let products = arithmetic::mul(&wide(a)?, &wide(b)?)?;
         cast::to(&sum::sum(&products, &[], false, Some(products.dtype()))?, a.dtype())
     })?;
-    record(node, &y, &[a, b], &[Keep::Input(a), Keep::Input(b)], Settings::default, |call| {
+    let settings = || Settings { of_factors: true, ..Settings::default() };
+    record(node, &y, &[a, b], &[Keep::Input(a), Keep::Input(b)], settings, |call| {
         // da = g b, db = g a
         let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
         let da = if call.needs[0] { Some(arithmetic::mul(g, b)?) } else { None };

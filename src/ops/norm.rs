@@ -350,7 +350,7 @@ fn scaled(x: &Tensor, p: f64, dims: &[isize], greatest: f64) -> Result<Tensor> {
         dims: dims.into(),
         keepdim: true,
         number: p,
-        whole: false,
+        ..Settings::default()
     };
     record("RenormBackward0", &y, &[x], &[Keep::Input(x)], settings, of_scaled)?;
     Ok(y)

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::recorded::{Call, Keep, Settings, record, restored};
+use super::recorded::{Call, Keep, Settings, record, refuse_integers, restored};
 use super::reduce::{Plan, readable_as, total_dtype, wide};
 use super::registry::operation;
 use super::sum::sum;
@@ -39,6 +39,7 @@ pub fn prod(x: &Tensor, dim: Option<isize>, keepdim: bool, dtype: Option<DType>)
     }
     let plan = Plan::new("prod", x, dim.as_slice(), keepdim)?;
     let target = total_dtype(x.dtype(), dtype);
+    refuse_integers("prod", x, target)?;
     let y = unrecorded(|| {
         let read = readable_as(x, target)?;
         cast::to(&wide!(target, A => plan.run::<Product<A, A>>(&read, None))?, target)

@@ -13,6 +13,7 @@ use crate::graph::saved::Saved;
 use crate::memory::ask;
 use crate::ops::batch;
 use crate::tensor::Tensor;
+use crate::tensor::dtype::DType;
 use crate::tensor::layout::Shape;
 
 /// What a formula is given beside the gradient.
@@ -35,6 +36,17 @@ pub(super) fn is_plain<const N: usize>(tensors: [&Tensor; N]) -> bool {
     !is_grad_enabled() && !forward::is_active() && batch::level(tensors).is_none()
 }
 
+/// An error where a recorded operation would give integers, which have no gradient.
+pub(super) fn refuse_integers(op: &'static str, x: &Tensor, result: DType) -> Result<()> {
+    if result.is_floating_point() || !is_recorded([x]) {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        op,
+        what: format!("a tensor that requires a gradient has none through a result of dtype {result}"),
+    })
+}
+
 /// The settings of a call that its derivative needs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
@@ -48,6 +60,9 @@ pub(super) struct Settings {
     pub number: f64,
     /// True where no dimension was named.
     pub whole: bool,
+    /// True where the last two inputs are the factors of a product, and kept: the values of each are for the gradient of the
+    /// other alone.
+    pub of_factors: bool,
 }
 
 /// The gradients of the inputs.
@@ -78,7 +93,12 @@ impl Derivative for Recorded {
     }
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {
-        let saved = self.saved.iter().map(|s| s.unpack(call.node)).collect::<Result<_>>()?;
+        let unpack = |(n, saved): (usize, &Saved)| {
+            // The values of a factor whose partner nobody differentiates by may have been changed.
+            let is_idle = self.settings.of_factors && !call.needs[call.needs.len() - 1 - n];
+            if is_idle { saved.unpack_unchecked(call.node) } else { saved.unpack(call.node) }
+        };
+        let saved = self.saved.iter().enumerate().map(unpack).collect::<Result<_>>()?;
         let (g, gradients) = (call.gradient()?, call.gradients);
         (self.formula)(&Call { g, gradients, saved, settings: &self.settings, needs: call.needs })
     }

@@ -91,6 +91,7 @@ impl Plan {
             keepdim: self.keepdim,
             number,
             whole: self.whole,
+            of_factors: false,
         }
     }
 

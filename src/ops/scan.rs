@@ -3,7 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::extremum::to_positions;
-use super::recorded::{Call, Keep, Settings, record};
+use super::recorded::{Call, Keep, Settings, record, refuse_integers};
 use super::reduce::{readable_as, total_dtype};
 use super::registry::operation;
 use super::{arithmetic, batch, cast, compare, copy, inplace, join, unary, view};
@@ -85,6 +85,7 @@ fn running_sum(x: &Tensor, dim: isize, dtype: Option<DType>, reverse: bool) -> R
     }
     let dim = wrap_dim("cumsum", dim, x.rank())?;
     let target = summed_dtype("cumsum", x, dtype)?;
+    refuse_integers("cumsum", x, target)?;
     let y = unrecorded(|| {
         let x = scannable(x, target)?;
         let y = match x.dtype() {
@@ -130,6 +131,7 @@ pub fn cumprod(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
     }
     let dim = wrap_dim("cumprod", dim, x.rank())?;
     let target = summed_dtype("cumprod", x, dtype)?;
+    refuse_integers("cumprod", x, target)?;
     let y = unrecorded(|| {
         let x = scannable(x, target)?;
         let y = match x.dtype() {

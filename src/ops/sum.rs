@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use smallvec::SmallVec;
 
-use super::recorded::{Call, Keep, record, restored};
+use super::recorded::{Call, Keep, record, refuse_integers, restored};
 use super::reduce::{Plan, readable_as, total_dtype, wide};
 use super::registry::operation;
 use super::{arithmetic, batch, cast, compare, mask, view};
@@ -52,6 +52,7 @@ fn summed(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, name:
     }
     let plan = Plan::new("sum", x, dims, keepdim)?;
     let target = total_dtype(x.dtype(), dtype);
+    refuse_integers("sum", x, target)?;
     let y = unrecorded(|| cast::to(&total(&plan, x, target)?, target))?;
     record(
         name,
@@ -178,6 +179,7 @@ pub fn nansum(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>) -
     }
     let plan = Plan::new("nansum", x, dims, keepdim)?;
     let target = total_dtype(x.dtype(), dtype);
+    refuse_integers("nansum", x, target)?;
     let y = unrecorded(|| {
         // Among integers there is none that is not a number.
         let known = match target.is_floating_point() {

@@ -186,12 +186,10 @@ impl Layout {
     pub fn is_contiguous(&self) -> bool {
         let mut step = 1isize;
         for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
-            if size == 0 {
-                return true;
-            }
             if size != 1 {
                 if stride != step {
-                    return false;
+                    // What has no elements lies side by side however it is seen.
+                    return self.shape.contains(&0);
                 }
                 step = step.wrapping_mul(size as isize);
             }

@@ -289,6 +289,7 @@ impl Tensor {
         if self.requires_grad() && !data.dtype().is_floating_point() {
             return Err(Error::DataDType { dtype: data.dtype() });
         }
+        self.own_history();
         let meta = self.meta_or_new();
         meta.lay_out(None);
         let meta = meta.clone().into_raw();

@@ -274,6 +274,8 @@ fn summed(flat: &Tensor, table: &Tensor, bags: &Bags, mean: bool) -> Result<Opti
     let counts: Vec<f64> = listed(bags.count, bags.lengths.iter().map(|&n| if mean { n.max(1) as f64 } else { 1.0 }));
     let counts = unrecorded(|| cast::to(&Tensor::from_shape(&counts, &[bags.count, 1])?, table.dtype()))?;
     let settings = || Settings { shape: table.layout().shape.clone(), ..Settings::default() };
+    // What stands behind the last bag belongs to none.
+    let flat = view::narrow(&flat, 0, 0, bags.of.numel() as isize)?;
     let keep = [Keep::Input(&flat), Keep::Input(&bags.of), Keep::Input(&counts)];
     record("EmbeddingBagBackward0", &y, &[table], &keep, settings, |call| {
         // Each row gets the gradient of its bag, over the number of rows where that is a mean.

@@ -1,0 +1,68 @@
+"""What a graph needs of its values and what it does not, and histories that are not lost."""
+
+import pytest
+
+import ferrograd as fg
+
+FACTORS = {
+    "@": lambda x, w: x @ w, "mm": lambda x, w: fg.mm(x, w), "mv": lambda x, w: x @ w[:, 0], "dot": lambda x, w: x[0] @ w[:, 0],
+    "bmm": lambda x, w: fg.bmm(x[None], w[None]), "batch": lambda x, w: x.expand(2, 3, 3) @ w, "linear": lambda x, w: fg.nn.functional.linear(x, w.t()),
+    "addmm": lambda x, w: fg.addmm(fg.zeros(2), x, w), "einsum": lambda x, w: fg.einsum("ij,jk->ik", x, w),
+    "cross": lambda x, w: fg.linalg.cross(x, w[:, 0].expand(3, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_a_factor_may_change_whose_values_no_gradient_needs(name):
+    x, w = fg.arange(9.0).reshape(3, 3), fg.ones(3, 2, requires_grad=True)
+    FACTORS[name](x, w).sum().backward()
+    expected, w.grad = w.grad, None
+    y = FACTORS[name](x, w).sum()
+    with fg.no_grad():
+        w -= 0.5
+    y.backward()
+    assert w.grad.equal(expected)
+    y = FACTORS[name](x, w).sum()
+    x += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_addends_need_no_factor():
+    x, c = fg.ones(2, 2, requires_grad=True), fg.ones(2, 2)
+    y = fg.addmm(x, c, c)
+    c.zero_()
+    y.sum().backward()
+    assert x.grad.tolist() == [[1, 1], [1, 1]]
+
+
+def test_a_view_keeps_the_history_of_its_base_when_it_is_given_other_memory():
+    v, w = fg.zeros(6).reshape(2, 3), fg.ones(3, requires_grad=True)
+    v[0] = w
+    v.data = fg.ones(2, 3)
+    assert v.requires_grad and not v.is_leaf
+    v.sum().backward()
+    assert w.grad.tolist() == [1, 1, 1]
+    base = fg.zeros(6)
+    v = base.view(6)
+    base[0] = w[0]
+    v.data = fg.ones(6)
+    assert v.requires_grad and v.grad_fn is not None
+
+
+@pytest.mark.parametrize("call", [
+    lambda x, dtype: x.sum(dtype=dtype), lambda x, dtype: x.sum(0, dtype=dtype), lambda x, dtype: x.prod(dtype=dtype),
+    lambda x, dtype: x.prod(0, dtype=dtype), lambda x, dtype: x.cumsum(0, dtype=dtype), lambda x, dtype: x.cumprod(0, dtype=dtype),
+    lambda x, dtype: x.nansum(dtype=dtype),
+])  # fmt: skip
+def test_no_gradient_is_lost_in_integers(call):
+    x = fg.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="requires a gradient has none through a result of dtype .*int64"):
+        call(x, fg.int64)
+    with fg.no_grad():
+        assert call(x, fg.int64).dtype == fg.int64
+    assert call(x.detach(), fg.int32).dtype == fg.int32 and call(x, fg.float64).requires_grad
+
+
+def test_what_has_no_elements_is_contiguous():
+    assert fg.ones(1, 3, 3, 0).T.is_contiguous() and fg.ones(3, 2, 3, 4).narrow(2, 0, 0).swapaxes(-4, -1).is_contiguous()
