@@ -1,5 +1,6 @@
 //! Images read at places of a grid, and the gradients of both. A few places side by side are taken together: first where and
 //! with which weights they read, which is the same in all channels, then the channels one after another.
+#![allow(clippy::needless_range_loop, reason = "lanes of several arrays go side by side")]
 
 use std::ops::{Add, Div, Mul, Rem, Sub};
 

@@ -47,8 +47,8 @@ unsafe fn line_body<T: Element>(x: *const T, y: *mut T, n: usize) {
             for i in 0..WIDTH {
                 values[i] = tops[i + 1] + Exponential::log(values[i]);
             }
-            for i in 0..count {
-                *y.add(start + i) = T::from_f64(values[i]);
+            for (i, &value) in values.iter().enumerate().take(count) {
+                *y.add(start + i) = T::from_f64(value);
             }
         }
         tops[0] = tops[count];
