@@ -5,7 +5,7 @@ PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 DEMO := "scikit-learn>=1.3" "matplotlib>=3.7" "tqdm>=4.60"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint build compare compare-ops bench wheel stubs clean
+.PHONY: help demo test test-all lint build compare compare-ops instructions costs bench wheel stubs clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,9 +42,19 @@ $(VENV)/.built: $(VENV)/bin/maturin $(shell find src python -type f -not -name '
 compare: $(VENV)/.built ## Side by side with torch, NumPy and JAX where they are installed
 	$(PIP) "matplotlib>=3.7"
 	$(PYTHON) benches/compare/run.py
+	$(PYTHON) benches/compare/curves.py
 
 compare-ops: $(VENV)/.built ## Every operation beside torch, where it is installed: prints those that are slower
 	$(PYTHON) benches/compare/ops.py
+
+instructions: $(VENV)/.built ## Count what calls take with valgrind; fails where it is more than benches/instructions.json says
+	$(PYTHON) benches/instructions.py --check
+
+costs: ## What a small operation costs in each part of the code: the table of docs/performance.md
+	CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --features python --target-dir build/costs
+	cp -r python build/costs/
+	cp build/costs/release/libferrograd.so build/costs/python/ferrograd/_ferrograd.abi3.so
+	python3 benches/instructions.py --parts build/costs/python
 
 bench: ## Benchmarks of the Rust core
 	cargo bench

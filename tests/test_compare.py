@@ -1,7 +1,9 @@
 """The side-by-side harness: its arithmetic and its texts, no times."""
 
 import importlib.util
+import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,16 @@ from ferrograd import _ferrograd
 PATH = Path(__file__).resolve().parents[1] / "benches/compare"
 
 
-def loaded(name):
-    spec = importlib.util.spec_from_file_location(f"compare_{name}", PATH / f"{name}.py")
+def loaded(name, folder=PATH):
+    spec = importlib.util.spec_from_file_location(f"compare_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-run, ops = loaded("run"), loaded("ops")
+sys.path.insert(0, str(PATH))
+run, ops, curves, instructions = loaded("run"), loaded("ops"), loaded("curves"), loaded("instructions", PATH.parent)
+sys.path.remove(str(PATH))
 calls = ops.calls
 OPERATIONS = [o for o in _ferrograd._operations() if not o["name"].endswith("_")]
 
@@ -88,3 +92,53 @@ def test_slow_calls_are_printed_first():
         " 0.50  exp 1  (2.00 us, torch 1.00 us)",
         "2 calls, torch over ferrograd 1.41 in the geometric mean; 1 slower than torch, 1 of them beyond 1.25; 1 refused by one of the two",
     ]
+
+
+CURVES = {**{name: (make, points[0]) for name, (make, points, *_) in curves.CURVES.items()}, "products": (curves.product, 4)}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_what_curves_measure_runs(name):
+    make, point = CURVES[name]
+    make(fg, point)()
+
+
+def test_the_least_of_rounds_is_taken_at_every_place():
+    a, b = {"1": {"x": 2.0}, "2": [3.0, 8]}, {"1": {"x": 1.0}, "2": [4.0, 8]}
+    assert curves.least(a, b) == {"1": {"x": 1.0}, "2": [3.0, 8]}
+
+
+PROFILE = """events: Ir
+fl=(1) /x/src/python/operators.rs
+fn=(1) binary
+10 5
+fi=(2) /cargo/smallvec-1.15/src/lib.rs
++3 7
+fe=(1)
+cfi=(3) /x/src/ops/pointwise.rs
+cfn=(2) apply
+calls=1 20
+* 100
+* 2
+fl=(3)
+fn=(2)
+20 60
+fi=(4) /x/src/kernels/small.rs
+21 40
+fl=(5) ./string/memmove-vec.S
+fn=(3) memcpy
+1 9
+"""
+
+
+def test_instructions_count_where_they_were_written(tmp_path):
+    (tmp_path / "profile").write_text(PROFILE)
+    found = {name.split(" (")[-1].rstrip(")"): n for name, n in instructions.by_part(tmp_path / "profile").items() if n}
+    assert found == {"src/python, pyo3": 14, "src/ops": 60, "src/kernels": 40, "src/memory": 9}
+
+
+def test_every_counted_call_runs_and_has_a_limit():
+    rows = instructions.calls(fg)
+    for call, _ in rows.values():
+        call()
+    assert list(rows) == list(json.loads(instructions.LIMITS.read_text())["rows"])
