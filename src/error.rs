@@ -537,6 +537,7 @@ impl Error {
             | NegativeIntegerPower { op, .. }
             | EmptyReduction { op, .. }
             | EmptyTotal { op, .. }
+            | Escaped { op, .. }
             | NotScalar { op, .. }
             | AmbiguousTruth { op, .. }
             | Range { op, .. }
