@@ -190,7 +190,7 @@ def bounded(weight, max_norm, norm_type):
     if max_norm is None:
         return weight
     lengths = (np.abs(weight) ** norm_type).sum(-1, keepdims=True) ** (1 / norm_type)
-    return np.where(lengths > max_norm, weight * max_norm / (lengths + 1e-7), weight)
+    return np.where(lengths > max_norm, weight * max_norm / (lengths + 1e-7), weight).astype(weight.dtype)
 
 
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
