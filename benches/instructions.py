@@ -22,6 +22,9 @@ from itertools import repeat
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "compare"))
+from workloads import best_seconds  # noqa: E402 - the folder beside this file is no package
+
 LIMITS = HERE / "instructions.json"
 #: What a count may be above the written one: other builds of the system's libraries differ by less.
 TOLERANCE = 1.1
@@ -147,19 +150,9 @@ def part(*places):
 
 
 def nanoseconds(name, path):
-    """The least time of a call."""
-    code = f"""
-import sys, time; sys.path.insert(0, {str(HERE)!r})
-import ferrograd, instructions
-call, times = instructions.calls(ferrograd)[{name!r}]
-def stretch():
-    begun = time.perf_counter()
-    for _ in instructions.repeat(None, 10 * times): call()
-    return (time.perf_counter() - begun) / (10 * times)
-print(min(stretch() for _ in range(30)))
-"""
-    environment = os.environ | {"PYTHONPATH": path}
-    return 1e9 * float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout)
+    """The least time of a call, in a process of its own."""
+    command, environment = [sys.executable, __file__, "--time", name], os.environ | {"PYTHONPATH": path}
+    return 1e9 * float(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
 
 
 def parts(path):
@@ -187,7 +180,13 @@ def main():
     parser.add_argument("--update", action="store_true")
     parser.add_argument("--parts", metavar="MODULE_PATH")
     parser.add_argument("--run", nargs=2, metavar=("NAME", "FACTOR"), help=argparse.SUPPRESS)
+    parser.add_argument("--time", metavar="NAME", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.time:
+        import ferrograd
+
+        print(best_seconds(calls(ferrograd)[options.time][0]))
+        return 0
     if options.run:
         run(options.run[0], int(options.run[1]))
         return 0

@@ -14,34 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workloads import best_seconds
+from workloads import best_seconds, chain, element_wise, product
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 COLORS = {"ferrograd": "#b7410e", "torch": "#7f8c8d"}
-
-
-def element_wise(T, n):
-    x = T.linspace(-2, 2, n).requires_grad_(True)
-
-    def run():
-        x.grad = None
-        (T.sin(x) * T.exp(-x * x) + x * x * x).tanh().sum().backward()
-
-    return run
-
-
-def chain(T, depth):
-    x = T.tensor([1.0], requires_grad=True)
-
-    def run():
-        x.grad = None
-        y = x
-        for _ in range(depth):
-            y = y * 1.00001
-        y.backward()
-
-    return run
 
 
 def branches(T, width):
@@ -56,16 +33,6 @@ def branches(T, width):
         total.backward()
         for w in weights:
             w.grad = None
-
-    return run
-
-
-def product(T, n):
-    a, b = (T.linspace(-1, last, n * n).reshape(n, n).requires_grad_(True) for last in (1, 2))
-
-    def run():
-        a.grad = b.grad = None
-        (a @ b).sum().backward()
 
     return run
 

@@ -49,6 +49,42 @@ def forward_only(T):
     }
 
 
+def chain(T, depth):
+    """A chain of one number, forward, backward and freed."""
+    x = T.tensor([2.0], requires_grad=True)
+
+    def run():
+        x.grad = None
+        y = x
+        for _ in range(depth):
+            y = y * 1.00001
+        y.backward()
+
+    return run
+
+
+def element_wise(T, n):
+    """A chain of element-wise operations on `n` numbers, and their sum."""
+    x = T.linspace(-2, 2, n).requires_grad_(True)
+
+    def run():
+        x.grad = None
+        (T.sin(x) * T.exp(-x * x) + x * x * x).tanh().sum().backward()
+
+    return run
+
+
+def product(T, n):
+    """A product of two square matrices, and its sum."""
+    a, b = (T.linspace(-1, last, n * n).reshape(n, n).requires_grad_(True) for last in (1, 2))
+
+    def run():
+        a.grad = b.grad = None
+        (a @ b).sum().backward()
+
+    return run
+
+
 def with_gradients(T):
     """Forward and backward."""
     rows = {}
@@ -66,17 +102,7 @@ def with_gradients(T):
 
     rows["square_backward"] = power
 
-    def chain(depth):
-        def run():
-            grad(x)
-            z = x
-            for _ in range(depth):
-                z = z * 1.00001
-            z.backward()
-
-        return run
-
-    rows["chain_100k"] = chain(100_000)
+    rows["chain_100k"] = chain(T, 100_000)
 
     def training():
         w, b = T.tensor([0.5], requires_grad=True), T.tensor([0.1], requires_grad=True)
@@ -101,28 +127,9 @@ def with_gradients(T):
 
     rows["scalar_graph_10k"] = scalars
 
-    def element_wise(n):
-        z = T.linspace(-2, 2, n).requires_grad_(True)
-
-        def run():
-            grad(z)
-            (T.sin(z) * T.exp(-z * z) + z * z * z).tanh().sum().backward()
-
-        return run
-
-    rows["element_wise_1k"], rows["element_wise_1m"] = element_wise(1000), element_wise(1_000_000)
-
-    def product(n):
-        p, q = (T.linspace(-1, s, n * n).reshape(n, n).requires_grad_(True) for s in (1, 2))
-
-        def run():
-            grad(p, q)
-            (p @ q).sum().backward()
-
-        return run
-
+    rows["element_wise_1k"], rows["element_wise_1m"] = element_wise(T, 1000), element_wise(T, 1_000_000)
     for n in (8, 64, 256, 1024):
-        rows[f"matmul_{n}"] = product(n)
+        rows[f"matmul_{n}"] = product(T, n)
 
     def network(batch, inputs, hidden, classes):
         def init(*shape):
