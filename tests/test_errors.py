@@ -1,4 +1,4 @@
-"""Every entry of the catalogue of errors (`src/error.rs`): a call that raises it, with its message and its class.
+"""Every entry of the catalogue of errors (`src/error/mod.rs`): a call that raises it, with its message and its class.
 
 The catalogue is read from its source: an entry without a call here fails `test_every_error_has_a_call`.
 """
@@ -13,7 +13,7 @@ import ferrograd as fg
 from ferrograd import _ferrograd, func
 from ferrograd.autograd import forward_ad, graph
 
-SOURCE = (Path(__file__).resolve().parents[1] / "src/error.rs").read_text()
+SOURCE = (Path(__file__).resolve().parents[1] / "src/error/mod.rs").read_text()
 
 #: What an entry looks like: the template of its message, and its name.
 ENTRY = re.compile(r'#\[error\(\s*"((?:[^"\\]|\\.)*)"[^\]]*?\)\]\s*(\w+)', re.S)
