@@ -1,11 +1,15 @@
 //! The same elements under another shape: views, which share the memory of what they show.
 
+mod expand;
+mod flatten;
 mod part;
 mod permute;
 mod split;
 
 use smallvec::{SmallVec, smallvec};
 
+pub use expand::{broadcast_tensors, expand};
+pub use flatten::{flatten, unflatten};
 pub use part::{as_strided, diagonal, narrow, select, unfold};
 pub(crate) use part::{bounded, slice};
 pub(in crate::ops) use part::{diagonal_dims, strided_layout};
@@ -23,7 +27,7 @@ use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node, Setting};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-use crate::tensor::layout::{Layout, Shape, broadcast, wrap_dim};
+use crate::tensor::layout::{Layout, Shape, wrap_dim};
 
 /// How the gradient of a view becomes one of its input.
 #[derive(Clone)]
@@ -329,201 +333,6 @@ operation! {
     function Noted(Any -> Kept), ["Tensor.reshape_as(Tensor self, Tensor other)"], |_, a| {
         Ok(reshape(a.tensor(0)?, &signed(a.tensor(1)?.shape()))?.into())
     }
-}
-
-operation! {
-    /// One dimension as several, of the given sizes; one size may be -1. A view.
-    ///
-    /// Shapes: any; `dim` becomes `sizes`.
-    ///
-    /// >>> ferrograd.zeros(3, 4).unflatten(1, (2, -1)).shape
-    /// torch.Size([3, 2, 2])
-    function Noted(Any -> Kept), ["unflatten(Tensor self, int dim, Size sizes)"], |_, a| {
-        Ok(unflatten(a.tensor(0)?, a.int(1)?, a.ints(2)?)?.into())
-    }
-}
-
-/// One dimension as several.
-///
-/// # Errors
-/// For a dimension out of range, and for sizes whose product is not the dimension's.
-pub fn unflatten(x: &Tensor, dim: isize, sizes: &[isize]) -> Result<Tensor> {
-    const OP: &str = "unflatten";
-    if sizes.is_empty() {
-        return Err(Error::Invalid { op: OP, what: "sizes must be non-empty".into() });
-    }
-    if x.rank() == 0 {
-        wrap_dim(OP, dim, 0)?;
-        return Err(Error::Rank { op: OP, expected: "at least one dimension", shape: vec![] });
-    }
-    let dim = wrap_dim(OP, dim, x.rank())?;
-    let Ok(parts) = inferred(OP, sizes, x.shape()[dim]) else {
-        let size = x.shape()[dim];
-        return Err(Error::Invalid {
-            op: OP,
-            what: format!(
-                "provided sizes {sizes:?} don't multiply up to the size of dim {dim} ({size}) in the input tensor"
-            ),
-        });
-    };
-    let mut shape = signed(x.shape());
-    shape.remove(dim);
-    shape.insert_many(dim, parts.iter().map(|&s| s as isize));
-    view(x, &shape)
-}
-
-operation! {
-    /// All elements in row-major order as one dimension: a view where the tensor is contiguous, else a copy.
-    ///
-    /// Shapes: `(...) -> (n,)`.
-    ///
-    /// >>> ferrograd.tensor([[1, 2], [3, 4]]).ravel()
-    /// tensor([1, 2, 3, 4])
-    function Noted(Any -> Kept), ["ravel(Tensor self)"], |_, a| Ok(view(&super::copy::contiguous(a.tensor(0)?)?, &[-1])?.into())
-}
-
-operation! {
-    /// Dimensions `start_dim` to `end_dim` as one, in row-major order.
-    ///
-    /// Shapes: any; `start_dim` to `end_dim` become one.
-    ///
-    /// >>> ferrograd.zeros(2, 3, 4).flatten(1).shape
-    /// torch.Size([2, 12])
-    function Noted(Any -> Kept), ["flatten(Tensor self, int start_dim=0, int end_dim=-1)"], |_, a| {
-        Ok(flatten(a.tensor(0)?, a.int(1)?, a.int(2)?)?.into())
-    }
-}
-
-/// Dimensions `start` to `end` as one.
-///
-/// # Errors
-/// For dimensions out of range or in the wrong order.
-pub fn flatten(x: &Tensor, start: isize, end: isize) -> Result<Tensor> {
-    let (start, end) = (wrap_dim("flatten", start, x.rank())?, wrap_dim("flatten", end, x.rank())?);
-    if start > end {
-        return Err(Error::Rank {
-            op: "flatten",
-            expected: "start_dim not to come after end_dim",
-            shape: x.shape().to_vec(),
-        });
-    }
-    if x.rank() == 0 {
-        return reshape(x, &[1]);
-    }
-    if start == end {
-        return Ok(x.clone());
-    }
-    let merged: usize = x.shape()[start..=end].iter().product();
-    let sizes = x.shape()[..start].iter().copied().chain([merged]).chain(x.shape()[end + 1..].iter().copied());
-    reshape(x, &sizes.map(|s| s as isize).collect::<Vec<_>>())
-}
-
-operation! {
-    /// Dimensions of size 1 and new leading ones repeated to the given sizes, as a view; -1 keeps a size.
-    ///
-    /// Shapes: any that broadcasts to `size`, which the result has.
-    ///
-    /// >>> ferrograd.tensor([[1], [2]]).expand((2, 3))
-    /// tensor([[1, 1, 1],
-    ///         [2, 2, 2]])
-    function View(Any -> Kept), ["Tensor.expand(Tensor self, int[] size, *, bool implicit=False)"], |_, a| {
-        Ok(expanded(a.tensor(0)?, a.ints(1)?)?.into())
-    }
-}
-
-operation! {
-    /// As `expand`, to the sizes of another tensor.
-    ///
-    /// Shapes: any that broadcasts to that of `other`, which the result has.
-    ///
-    /// >>> ferrograd.tensor([[1], [2]]).expand_as(ferrograd.zeros(2, 3)).shape
-    /// torch.Size([2, 3])
-    function View(Any -> Kept), ["Tensor.expand_as(Tensor self, Tensor other)"], |_, a| {
-        Ok(expanded(a.tensor(0)?, &signed(a.tensor(1)?.shape()))?.into())
-    }
-}
-
-operation! {
-    /// Dimensions of size 1 and new leading ones repeated to the given sizes, as a view.
-    ///
-    /// Shapes: any that broadcasts to `size`, which the result has.
-    ///
-    /// >>> ferrograd.broadcast_to(ferrograd.tensor([1, 2]), (2, 2))
-    /// tensor([[1, 2],
-    ///         [1, 2]])
-    function View(Any -> Kept), ["broadcast_to(Tensor self, int[] size)"], |_, a| Ok(expanded(a.tensor(0)?, a.ints(1)?)?.into())
-}
-
-operation! {
-    /// Several tensors as views of the shape that they broadcast to together; those that have it already as they are.
-    ///
-    /// >>> [t.shape for t in ferrograd.broadcast_tensors(ferrograd.zeros(2, 1), ferrograd.zeros(3))]
-    /// [torch.Size([2, 3]), torch.Size([2, 3])]
-    function Broadcast(Any -> Kept), ["broadcast_tensors(Tensor... tensors)"], |_, a| Ok(Output::Tensors(broadcast_tensors(a.tensors(0)?)?))
-}
-
-/// Several tensors as views of the shape that they broadcast to; those that have it as they are.
-///
-/// # Errors
-/// For shapes that do not broadcast together.
-pub fn broadcast_tensors(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
-    let shape = tensors.iter().try_fold(Shape::new(), |shape, t| broadcast("broadcast_tensors", &shape, t.shape()))?;
-    tensors.iter().map(|t| expand(t, &signed(&shape))).collect()
-}
-
-/// As [`expand`], a view of its own even where nothing is repeated.
-pub(super) fn expanded(x: &Tensor, sizes: &[isize]) -> Result<Tensor> {
-    let y = expand(x, sizes)?;
-    if !y.is_same(x) {
-        return Ok(y);
-    }
-    match batch::unary(x, |value| recorded(value, value.layout().clone(), "ExpandBackward0", |_| Back::Expand)) {
-        Some(y) => y,
-        None => recorded(x, x.layout().clone(), "ExpandBackward0", |_| Back::Expand),
-    }
-}
-
-/// Repeated to the given sizes without a copy.
-///
-/// # Errors
-/// For sizes that are neither those of the tensor nor stand where it has 1.
-pub fn expand(x: &Tensor, sizes: &[isize]) -> Result<Tensor> {
-    let rank = x.rank();
-    if sizes.len() < rank {
-        return Err(Error::ExpandRank { op: "expand", given: sizes.len(), rank });
-    }
-    let lead = sizes.len() - rank;
-    let mut shape = Shape::new();
-    for (i, &size) in sizes.iter().enumerate() {
-        let old = i.checked_sub(lead).map(|j| x.shape()[j]);
-        shape.push(match (old, size) {
-            (Some(old), -1) => old,
-            (Some(old), s) if s == old as isize || (old == 1 && s >= 0) => s as usize,
-            (None, s) if s >= 0 => s as usize,
-            (old, expanded) => {
-                return Err(Error::Expand {
-                    op: "expand",
-                    expanded,
-                    size: old.unwrap_or(0),
-                    dim: i,
-                    target: sizes.to_vec(),
-                    shape: x.shape().to_vec(),
-                });
-            }
-        });
-    }
-    if shape[..] == *x.shape() {
-        return Ok(x.clone());
-    }
-    crate::tensor::layout::checked_numel("expand", &shape, x.dtype().size())?;
-    let rule = |value: &Tensor| {
-        let value = (0..lead).try_fold(value.clone(), |value, _| unsqueeze(&value, 1))?;
-        expand(&value, &batch::sized(&value, &shape))
-    };
-    if let Some(y) = batch::unary(x, rule) {
-        return y;
-    }
-    recorded(x, x.layout().broadcast_to(&shape), "ExpandBackward0", |_| Back::Expand)
 }
 
 operation! {
