@@ -538,6 +538,10 @@ def test_sums_at_indices_do_not_depend_on_threads(threads):
 WRONG_INDICES = {
     "no step": slice(None, None, 0), "backwards": slice(None, None, -1), "a step": slice(None, None, 2), "text": "a", "list": [0, "a"],
     "two ellipses": (..., ...), "an index behind two": (..., ..., 0), "indices behind two": (..., ..., [0]), "before two": (0, ..., ...),
+    "a whole slice behind two": (..., ..., slice(None)), "all of it": (..., ..., slice(0, None, 1)), "a part behind two": (..., ..., slice(1, None)),
+    "new behind two": (..., ..., None), "new and whole": (..., ..., None, slice(None)),
+    "a mask and no step": ([True], slice(0, 2, 0)), "no step and a mask": (slice(0, 2, 0), [True]), "a mask and text": ([True], "a"),
+    "two masks": ([True], [True]),
     "a wrong index first": (9, "a"), "a slice of text behind it": (9, slice("a", None)), "text first": ("a", 9), "a float": 1.5,
 }
 

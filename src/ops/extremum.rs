@@ -12,6 +12,7 @@ use crate::graph::node::Gradients;
 use crate::kernels::reduce::kinds::{All, Any, Greatest, Least};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
+use crate::tensor::layout::wrap_dim;
 
 /// Which end of the order is asked for.
 #[derive(Clone, Copy, PartialEq)]
@@ -52,6 +53,13 @@ fn shared(op: &'static str, node: &'static str, x: &Tensor, dims: &[isize], keep
     let rule = |x: &Tensor, dims: &[isize], keepdim| shared(op, node, x, dims, keepdim, end);
     if let Some(y) = batch::reduced(op, x, dims, keepdim, rule) {
         return y;
+    }
+    // As in torch, that there is nothing along a dimension comes before that it is named twice.
+    for &dim in dims.iter().filter(|_| x.numel() == 0) {
+        let dim = wrap_dim(op, dim, x.rank())?;
+        if x.shape()[dim] == 0 {
+            return Err(Error::EmptyReduction { op, shape: x.shape().to_vec(), dims: vec![dim as isize] });
+        }
     }
     let plan = Plan::new(op, x, dims, keepdim)?;
     refuse_nothing(op, x, &plan, dims.is_empty())?;

@@ -53,12 +53,84 @@ struct Parsed {
     adjacent: bool,
 }
 
-impl Parsed {
+/// An index that is being applied, part by part.
+struct Parser {
+    parsed: Parsed,
+    /// The dimension of the view that comes next.
+    dim: usize,
+    /// Dimensions that are gone from the view, and count where an error names one.
+    gone: usize,
+    /// How many dimensions an ellipsis stands for.
+    left: usize,
+    /// True behind a part that keeps tensors from standing side by side.
+    after_gap: bool,
+    /// What is wrong with a mask, which comes after what is wrong with integers and slices.
+    wrong_mask: Option<Error>,
+}
+
+impl Parser {
+    fn advance(&mut self, part: &Index) -> Result<()> {
+        if matches!(part, Index::Tensor(_) | Index::Truth(_)) {
+            self.parsed.adjacent &= self.parsed.advanced.is_empty() || !self.after_gap;
+            self.after_gap = false;
+        } else {
+            // Integers count as tensors of one index where tensors stand beside them.
+            self.after_gap |= !self.parsed.advanced.is_empty() && !matches!(part, Index::Int(_));
+        }
+        let (view, dim) = (&self.parsed.view, self.dim);
+        // As in torch every ellipsis stands for all that is left, and behind a second one there is no dimension: what asks for
+        // nothing of one is let through.
+        if dim + consumes(part) > view.rank() && !is_whole(part) {
+            return Err(Error::DimRange { op: OP, dim: dim as isize, rank: view.rank() });
+        }
+        match part {
+            Index::Int(i) => {
+                self.parsed.view = select(view, dim, *i, dim + self.gone)?;
+                self.gone += 1;
+            }
+            Index::Slice { start, stop, step } => {
+                if dim < view.rank() {
+                    let sliced = slice(view, dim, *start, *stop, *step)?;
+                    // Whole dimensions stay as they are; as in torch not those whose first index counts from the end.
+                    if *step != 1 || start.unwrap_or(0) != 0 || sliced.shape() != view.shape() {
+                        self.parsed.view = sliced;
+                    }
+                }
+                self.dim += 1;
+            }
+            Index::NewAxis => {
+                self.parsed.view = view::unsqueeze(view, dim as isize)?;
+                self.dim += 1;
+            }
+            Index::Ellipsis => self.dim += self.left,
+            Index::Truth(truth) => self.mask_new(*truth)?,
+            Index::Tensor(t) if is_mask(t) && t.rank() == 0 => self.mask_new(t.truth()?)?,
+            Index::Tensor(t) if is_mask(t) => self.mask(t)?,
+            Index::Tensor(t) => {
+                self.parsed.advanced.push((dim, t.clone()));
+                self.dim += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// A mask of a new dimension of size 1.
-    fn mask_new(&mut self, dim: usize, truth: bool) -> Result<()> {
-        self.view = view::unsqueeze(&self.view, dim as isize)?;
+    fn mask_new(&mut self, truth: bool) -> Result<()> {
+        self.parsed.view = view::unsqueeze(&self.parsed.view, self.dim as isize)?;
         let chosen: &[i64] = if truth { &[0] } else { &[] };
-        self.advanced.push((dim, Tensor::from_shape(chosen, &[chosen.len()])?));
+        self.parsed.advanced.push((self.dim, Tensor::from_shape(chosen, &[chosen.len()])?));
+        self.dim += 1;
+        Ok(())
+    }
+
+    /// A mask of dimensions that there are.
+    fn mask(&mut self, mask: &Tensor) -> Result<()> {
+        match mask_positions(&self.parsed.view, self.dim, mask) {
+            Ok(positions) => self.parsed.advanced.extend((self.dim..).zip(positions)),
+            Err(error @ Error::MaskShape { .. }) => self.wrong_mask = self.wrong_mask.take().or(Some(error)),
+            Err(error) => return Err(error),
+        }
+        self.dim += mask.rank();
         Ok(())
     }
 }
@@ -76,64 +148,16 @@ fn parse(x: &Tensor, parts: &[Index]) -> Result<Parsed> {
     if consumed > x.rank() {
         return Err(Error::TooManyIndices { op: OP, rank: x.rank(), given: consumed });
     }
-    let mut parsed = Parsed { view: x.clone(), advanced: Vec::new(), adjacent: true };
-    let (mut dim, mut after_gap, left) = (0, false, x.rank() - consumed);
-    // Dimensions that are gone from the view, and count where an error names one.
-    let mut gone = 0;
-    for part in parts {
-        let is_advanced = matches!(part, Index::Tensor(_) | Index::Truth(_));
-        if is_advanced {
-            parsed.adjacent &= parsed.advanced.is_empty() || !after_gap;
-            after_gap = false;
-        } else {
-            // Integers count as tensors of one index where tensors stand beside them.
-            after_gap |= !parsed.advanced.is_empty() && !matches!(part, Index::Int(_));
-        }
-        if dim + consumes(part) > parsed.view.rank() {
-            return Err(Error::DimRange { op: OP, dim: dim as isize, rank: parsed.view.rank() });
-        }
-        match part {
-            Index::Int(i) => {
-                parsed.view = select(&parsed.view, dim, *i, dim + gone)?;
-                gone += 1;
-            }
-            Index::Slice { start, stop, step } => {
-                let sliced = slice(&parsed.view, dim, *start, *stop, *step)?;
-                // Whole dimensions stay as they are; as in torch not those whose first index counts from the end.
-                let whole = start.unwrap_or(0) == 0 && sliced.shape() == parsed.view.shape();
-                if *step != 1 || !whole {
-                    parsed.view = sliced;
-                }
-                dim += 1;
-            }
-            Index::NewAxis => {
-                parsed.view = view::unsqueeze(&parsed.view, dim as isize)?;
-                dim += 1;
-            }
-            // As in torch every ellipsis stands for all that is left, and behind a second one there is no dimension.
-            Index::Ellipsis => dim += left,
-            Index::Truth(truth) => {
-                parsed.mask_new(dim, *truth)?;
-                dim += 1;
-            }
-            Index::Tensor(t) if is_mask(t) && t.rank() == 0 => {
-                parsed.mask_new(dim, t.truth()?)?;
-                dim += 1;
-            }
-            Index::Tensor(t) if is_mask(t) => {
-                let positions = mask_positions(&parsed.view, dim, t)?;
-                for p in positions {
-                    parsed.advanced.push((dim, p));
-                    dim += 1;
-                }
-            }
-            Index::Tensor(t) => {
-                parsed.advanced.push((dim, t.clone()));
-                dim += 1;
-            }
-        }
-    }
-    Ok(parsed)
+    let parsed = Parsed { view: x.clone(), advanced: Vec::new(), adjacent: true };
+    let left = x.rank() - consumed;
+    let mut parser = Parser { parsed, dim: 0, gone: 0, left, after_gap: false, wrong_mask: None };
+    parts.iter().try_for_each(|part| parser.advance(part))?;
+    parser.wrong_mask.map_or(Ok(parser.parsed), Err)
+}
+
+/// True for `:`, whatever the size.
+fn is_whole(part: &Index) -> bool {
+    matches!(part, Index::Slice { start: None | Some(0), stop: None, step: 1 })
 }
 
 fn is_mask(t: &Tensor) -> bool {

@@ -127,7 +127,7 @@ fn parts(op: &'static str, x: &Tensor, object: &Bound<'_, PyAny>) -> PyResult<Ve
                 // The parts before are applied before this one is read.
                 let is_basic = |part: &Index| !matches!(part, Index::Tensor(_) | Index::Truth(_));
                 if parts.iter().all(is_basic) && x.batch().is_none() {
-                    ok(index::get(&x.detach(), &parts))?;
+                    ok(index::get(&x.detach(), &parts).map_err(|error| error.of(op)))?;
                 }
                 return Err(error);
             }
