@@ -25,6 +25,22 @@ def test_an_operand_can_be_the_target():
     assert x.tolist() == [1.0, 4.0, 9.0]
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: fg.add(x[:-1], 1, out=x[1:]),
+        lambda x: fg.exp(x[1:], out=x[:-1]),
+        lambda x: fg.cumsum(x[1:], 0, out=x[:-1]),
+        lambda x: fg.where(x[:2] > 0, x[2:], x[1:3], out=x[:2]),
+    ],
+)
+def test_what_lies_beside_an_operand_is_refused_before_anything_is_written(call):
+    x = fg.tensor([1.0, 2.0, 3.0, 4.0])
+    with pytest.raises(RuntimeError, match="single memory location"):
+        call(x)
+    assert x.tolist() == [1.0, 2.0, 3.0, 4.0] and x._version == 0
+
+
 def test_a_view_of_the_target_is_read_before_it_is_written():
     x = fg.arange(16).reshape(4, 4)
     fg.transpose(x, 0, 1, out=x)

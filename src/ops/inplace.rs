@@ -461,7 +461,7 @@ pub(super) fn apart(op: &'static str, target: &Tensor, other: &Tensor) -> Result
 ///
 /// # Errors
 /// Where both are without gaps and share a part of their memory.
-pub(super) fn apart_or_same(op: &'static str, target: &Tensor, other: &Tensor) -> Result<()> {
+pub(crate) fn apart_or_same(op: &'static str, target: &Tensor, other: &Tensor) -> Result<()> {
     let dense = || target.layout().is_dense() && other.layout().is_dense();
     let shifted = || {
         let start = |t: &Tensor| t.storage().as_ptr() as usize + t.layout().offset * t.dtype().size();

@@ -116,6 +116,7 @@ unsafe fn run(
     if let Some(out) = &out {
         out::take_dtype(operation, &entry.signatures[signature], &mut values, out);
         out::refuse_gradients(operation.name, &values, out)?;
+        out::refuse_overlap(operation, &values, out)?;
     }
     let call = || operation.run(signature, &Arguments { op: operation.name, values: &values });
     let run = || call().map_err(|e| e.of(operation.name));

@@ -11,7 +11,7 @@ use super::signature::{Kind, Signature};
 use super::tensor::PyTensor;
 use crate::graph::forward;
 use crate::graph::mode::is_grad_enabled;
-use crate::ops::terms::Gives;
+use crate::ops::terms::{Gives, Shapes};
 use crate::ops::{Operation, Output, Value, copy, inplace};
 use crate::tensor::Tensor;
 
@@ -48,6 +48,27 @@ pub fn refuse_gradients(op: &str, values: &[Value], out: &Bound<'_, PyAny>) -> P
             "{op}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments \
              requires grad."
         )));
+    }
+    Ok(())
+}
+
+/// An error where an element would be written before it is read: what goes element by element may be written onto an operand,
+/// and not beside it.
+pub fn refuse_overlap(operation: &Operation, values: &[Value], out: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !matches!(operation.terms().shapes, Shapes::Same | Shapes::Broadcast) {
+        return Ok(());
+    }
+    for target in targets(operation.name, out)? {
+        let target = target.get().get();
+        for value in values {
+            match value {
+                Value::Tensor(t) => ok(inplace::apart_or_same(operation.name, target, t))?,
+                Value::Tensors(all) => {
+                    all.iter().try_for_each(|t| ok(inplace::apart_or_same(operation.name, target, t)))?;
+                }
+                _ => {}
+            }
+        }
     }
     Ok(())
 }
