@@ -20,26 +20,10 @@ __all__ = ["TypedStorage", "UntypedStorage"]
 _NAMES = {element: name.removesuffix("Tensor") + "Storage" for name, element in _LEGACY.items()}
 
 
-def _fits(tensor: Tensor, count: int) -> bool:
-    try:
-        tensor.as_strided((count,), (1,), 0)
-    except RuntimeError:
-        return False
-    return True
-
-
 def _all_elements(tensor: Tensor) -> Tensor:
-    """The whole memory of a tensor in one dimension. How long it is nobody says, only what is too long."""
-    tensor = tensor.detach()
-    least = tensor.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride()))
-    least = least if tensor.numel() else 0
-    step = 1
-    while _fits(tensor, least + step):
-        least, step = least + step, 2 * step
-    while step := step // 2:
-        if _fits(tensor, least + step):
-            least += step
-    return tensor.as_strided((least,), (1,), 0)
+    """The whole memory of a tensor in one dimension."""
+    count = _ferrograd._storage_bytes(tensor) // tensor.element_size()
+    return tensor.detach().as_strided((count,), (1,), 0)
 
 
 class _Storage:

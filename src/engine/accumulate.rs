@@ -43,11 +43,11 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
             expected: shape.to_vec(),
         });
     };
-    let dims: SmallVec<[isize; 8]> =
-        (0..given.len()).filter(|&d| d < lead || (shape[d - lead] == 1 && given[d] != 1)).map(|d| d as isize).collect();
     if shape.is_empty() {
         return ops::sum::sum(&gradient, &[], false, None);
     }
+    let dims: SmallVec<[isize; 8]> =
+        (0..given.len()).filter(|&d| d < lead || (shape[d - lead] == 1 && given[d] != 1)).map(|d| d as isize).collect();
     let summed = if dims.is_empty() { gradient } else { ops::sum::sum(&gradient, &dims, true, None)? };
     if lead == 0 { Ok(summed) } else { ops::view::reshape(&summed, &ops::view::signed(shape)) }
 }

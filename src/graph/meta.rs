@@ -334,16 +334,16 @@ impl Tensor {
             Some(g) if g.shape() != self.shape() => {
                 return wrong("shape", format!("{:?}", g.shape()), format!("{:?}", self.shape()));
             }
-            Some(g) if self.is_leaf() && self.gathered_in().is_none_or(|dtype| dtype == g.dtype()) => {}
-            Some(g) if self.is_leaf() && self.gathered_in() != Some(self.dtype()) => {
-                return Err(Error::GradDTypeMismatch {
-                    given: g.dtype(),
-                    expected: self.gathered_in().unwrap_or(self.dtype()),
-                });
-            }
-            Some(g) if g.dtype() != self.dtype() => {
-                return wrong("dtype", g.dtype().to_string(), self.dtype().to_string());
-            }
+            Some(g) => match self.is_leaf().then(|| self.gathered_in()) {
+                Some(expected) if expected.is_none_or(|dtype| dtype == g.dtype()) => {}
+                Some(Some(expected)) if expected != self.dtype() => {
+                    return Err(Error::GradDTypeMismatch { given: g.dtype(), expected });
+                }
+                _ if g.dtype() != self.dtype() => {
+                    return wrong("dtype", g.dtype().to_string(), self.dtype().to_string());
+                }
+                _ => {}
+            },
             _ => {}
         }
         self.store_grad(grad);

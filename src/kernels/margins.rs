@@ -91,13 +91,13 @@ tiered! { fn open_slopes_of<T: Accumulator>(x: *const T, is_open: *const bool, d
 /// Where the slices are not of the sizes given, and for classes that there are not.
 pub fn single<T: Accumulator>(x: &[T], right: &[i64], y: &mut [T], n: usize, m: Margin<T>) {
     assert!(n > 0 && x.len() == right.len() * n && y.len() == right.len());
-    let (kernel, share) = (row_of::<T>(tier()), T::from_f64(n as f64));
+    let kernel = row_of::<T>(tier());
     parallel::for_each_slice(y, (GRAIN / n).max(1), |start, y| {
         for (row, y) in (start..).zip(y) {
             let right = right[row] as usize;
             assert!(right < n);
             // SAFETY: the row is there, and has the class.
-            *y = T::from_f64(unsafe { kernel(x.as_ptr().add(row * n), n, right, m) }.to_f64() / share.to_f64());
+            *y = T::from_f64(unsafe { kernel(x.as_ptr().add(row * n), n, right, m) }.to_f64() / n as f64);
         }
     });
 }

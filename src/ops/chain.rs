@@ -4,6 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::arithmetic::{mul, sub};
 use super::recorded::{Keep, Settings, record};
+use super::reduce::wide_float;
 use super::registry::operation;
 use super::{batch, contract, copy, creation, inplace, join, sum, view};
 use crate::error::{Error, Result};
@@ -256,11 +257,7 @@ pub fn cross(a: &Tensor, b: &Tensor, dim: isize) -> Result<Tensor> {
     let y = unrecorded(|| {
         if a.dtype() == b.dtype() && matches!(a.dtype(), DType::F32 | DType::F64) {
             let y = Tensor::uninitialized(OP, &shape, a.dtype())?;
-            if a.dtype() == DType::F64 {
-                crossed::<f64>(a, b, &y, d)
-            } else {
-                crossed::<f32>(a, b, &y, d)
-            }
+            wide_float!(a.dtype(), A => crossed::<A>(a, b, &y, d));
             return Ok(y);
         }
         // The vector from its element `n` on, around.

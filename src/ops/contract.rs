@@ -17,8 +17,10 @@ use crate::tensor::storage::Access;
 
 /// Products exist for numbers only.
 fn require_numbers(op: &'static str, dtype: DType) -> Result<()> {
-    let what = || "bool: convert to a number type first; this".into();
-    if dtype == DType::Bool { Err(Error::NotImplemented { op, what: what() }) } else { Ok(()) }
+    if dtype != DType::Bool {
+        return Ok(());
+    }
+    Err(Error::NotImplemented { op, what: "bool: convert to a number type first; this".into() })
 }
 
 /// Operands must have one dtype.

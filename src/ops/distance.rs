@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use super::arithmetic::{div, mul, sub};
 use super::recorded::{Call, Keep, Settings, is_plain, record};
+use super::reduce::wide_float;
 use super::registry::operation;
 use super::{batch, cast, compare, contract, copy, index, norm, sum, unary, view};
 use crate::error::{Error, Result};
@@ -144,11 +145,7 @@ fn distances(a: &Tensor, b: &Tensor, p: f64) -> Result<Tensor> {
             })
         };
     }
-    if a.dtype() == DType::F64 {
-        run!(f64)
-    } else {
-        run!(f32)
-    }
+    wide_float!(a.dtype(), A => run!(A));
     drop(access);
     cast::to(&y, dtype)
 }
@@ -189,11 +186,7 @@ fn of_rows(g: &Tensor, a: &Tensor, b: &Tensor, y: &Tensor, p: f64) -> Result<Ten
             })
         };
     }
-    if a.dtype() == DType::F64 {
-        run!(f64)
-    } else {
-        run!(f32)
-    }
+    wide_float!(a.dtype(), A => run!(A));
     drop(access);
     cast::to(&da, dtype)
 }
@@ -260,11 +253,9 @@ pub fn pdist(x: &Tensor, p: f64) -> Result<Tensor> {
         metric!(p, M => {
             // SAFETY: both are contiguous tensors of this type; `y` is new.
             unsafe {
-                if from.dtype() == DType::F64 {
-                    kernel::pairs::<Of<f64, M>>(from.elements(), x.shape()[1], n, p, y.elements_mut());
-                } else {
-                    kernel::pairs::<Of<f32, M>>(from.elements(), x.shape()[1], n, p, y.elements_mut());
-                }
+                wide_float!(from.dtype(), A => {
+                    kernel::pairs::<Of<A, M>>(from.elements(), x.shape()[1], n, p, y.elements_mut());
+                });
             }
         });
         drop(access);
@@ -305,13 +296,10 @@ fn of_pairs(g: &Tensor, x: &Tensor, y: &Tensor, p: f64) -> Result<Tensor> {
     metric!(p, M => {
         // SAFETY: all are contiguous tensors of this type; `dx` is new.
         unsafe {
-            if x.dtype() == DType::F64 {
+            wide_float!(x.dtype(), A => {
                 let matrix = (x.elements(), width, n);
-                kernel::of_pairs::<Of<f64, M>>(matrix, p, y.elements(), g.elements(), dx.elements_mut());
-            } else {
-                let matrix = (x.elements(), width, n);
-                kernel::of_pairs::<Of<f32, M>>(matrix, p, y.elements(), g.elements(), dx.elements_mut());
-            }
+                kernel::of_pairs::<Of<A, M>>(matrix, p, y.elements(), g.elements(), dx.elements_mut());
+            });
         }
     });
     drop(access);

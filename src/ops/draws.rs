@@ -9,6 +9,7 @@ use super::random::{
     check_float, draw, drawn, each_in_memory, fill, for_each_example, same_numbers, separate_maps, with_rank,
 };
 use super::recorded::{link_simple, record_refusal};
+use super::reduce::wide_float;
 use super::registry::operation;
 use super::{arithmetic, batch, cast, copy, inplace, sort};
 use crate::error::{Error, Result};
@@ -153,11 +154,7 @@ fn draw_each(op: &'static str, target: &Tensor, p: &Tensor, from: &Generator) ->
             // SAFETY: the elements are of these types and without gaps, and their storages are locked.
             unsafe {
                 let out = std::slice::from_raw_parts_mut(block.data_ptr().cast::<T>(), block.numel());
-                if p.dtype() == DType::F64 {
-                    bernoulli_each(from, out, p.elements::<f64>());
-                } else {
-                    bernoulli_each(from, out, p.elements::<f32>());
-                }
+                wide_float!(p.dtype(), A => bernoulli_each(from, out, p.elements::<A>()));
             }
         });
         Ok(())

@@ -38,6 +38,20 @@ macro_rules! wide {
 }
 pub(super) use wide;
 
+/// As [`wide`], for floats alone: float64 for its own numbers, float32 for all others.
+macro_rules! wide_float {
+    ($dtype:expr, $A:ident => $body:expr) => {
+        if $dtype == $crate::tensor::dtype::DType::F64 {
+            type $A = f64;
+            $body
+        } else {
+            type $A = f32;
+            $body
+        }
+    };
+}
+pub(in crate::ops) use wide_float;
+
 /// The dtype of sums and products: integers and bool count in int64 where nothing else is asked for.
 pub(super) fn total_dtype(x: DType, asked: Option<DType>) -> DType {
     asked.unwrap_or(if x.category() <= Category::Integer { DType::I64 } else { x })

@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::extremum::to_positions;
 use super::recorded::{Call, Keep, Settings, record, refuse_integers};
-use super::reduce::{readable_as, total_dtype};
+use super::reduce::{readable_as, total_dtype, wide_float};
 use super::registry::operation;
 use super::{arithmetic, batch, cast, compare, copy, inplace, join, unary, view};
 use crate::error::{Error, Result};
@@ -186,11 +186,9 @@ fn recurrence(a: &Tensor, x: &Tensor, dim: isize, reverse: bool) -> Result<Tenso
         let access = Access::lock([(&**a.storage(), false), (&**x.storage(), false)]);
         // SAFETY: all are contiguous tensors of this type; `y` is new.
         unsafe {
-            if x.dtype() == DType::F64 {
-                kernel::recurrence::<f64>(a.elements(), x.elements(), y.elements_mut(), lines, reverse);
-            } else {
-                kernel::recurrence::<f32>(a.elements(), x.elements(), y.elements_mut(), lines, reverse);
-            }
+            wide_float!(x.dtype(), A => {
+                kernel::recurrence::<A>(a.elements(), x.elements(), y.elements_mut(), lines, reverse);
+            });
         }
         drop(access);
         Ok(y)
@@ -236,11 +234,7 @@ pub fn logcumsumexp(x: &Tensor, dim: isize) -> Result<Tensor> {
         let access = Access::lock([(&**wide.storage(), false)]);
         // SAFETY: both are contiguous tensors of this type; `y` is new.
         unsafe {
-            if wide.dtype() == DType::F64 {
-                logsums::running::<f64>(wide.elements(), y.elements_mut(), length, inner);
-            } else {
-                logsums::running::<f32>(wide.elements(), y.elements_mut(), length, inner);
-            }
+            wide_float!(wide.dtype(), A => logsums::running::<A>(wide.elements(), y.elements_mut(), length, inner));
         }
         drop(access);
         cast::to(&y, x.dtype())

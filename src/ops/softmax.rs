@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::arithmetic::{add, mul, sub};
 use super::recorded::{Call, Keep, Settings, is_plain, record, restored};
-use super::reduce::Plan;
+use super::reduce::{Plan, wide_float};
 use super::registry::operation;
 use super::{batch, cast, compare, copy, extremum, sum, unary};
 use crate::error::{Error, Result};
@@ -98,11 +98,7 @@ unsafe fn run_forward(kind: Kind, x: &Tensor, y: &Tensor, length: usize, inner: 
     let _access = Access::lock([(&**x.storage(), false)]);
     // SAFETY: the caller's.
     unsafe {
-        if x.dtype() == DType::F64 {
-            kernel::forward(kind, x.elements::<f64>(), y.elements_mut(), length, inner);
-        } else {
-            kernel::forward(kind, x.elements::<f32>(), y.elements_mut(), length, inner);
-        }
+        wide_float!(x.dtype(), A => kernel::forward(kind, x.elements::<A>(), y.elements_mut(), length, inner));
     }
 }
 
@@ -219,11 +215,9 @@ fn direct(kind: Kind, call: &Call) -> Result<Option<Gradients>> {
     let _access = Access::lock([(&**y.storage(), false), (&**g.storage(), false)]);
     // SAFETY: all are contiguous tensors of this type; `dx` is new.
     unsafe {
-        if y.dtype() == DType::F64 {
-            kernel::backward(kind, y.elements::<f64>(), g.elements(), dx.elements_mut(), length, inner);
-        } else {
-            kernel::backward(kind, y.elements::<f32>(), g.elements(), dx.elements_mut(), length, inner);
-        }
+        wide_float!(y.dtype(), A => {
+            kernel::backward(kind, y.elements::<A>(), g.elements(), dx.elements_mut(), length, inner);
+        });
     }
     Ok(Some(smallvec![Some(dx)]))
 }

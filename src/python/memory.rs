@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::tensor::PyTensor;
 use crate::memory::pool;
 
 /// Bytes of memory that tensors and graphs take from the system: `reserved`, all that was taken and not given back; `free`, what
@@ -22,6 +23,15 @@ pub fn memory_stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     named.set_item("used", stats.reserved.saturating_sub(stats.free))?;
     named.set_item("peak", stats.peak)?;
     Ok(named)
+}
+
+/// The bytes of the memory that a tensor lies in, whatever part of it the tensor shows.
+///
+/// >>> ferrograd._ferrograd._storage_bytes(ferrograd.zeros(3)[1:])
+/// 12
+#[pyfunction]
+pub fn _storage_bytes(tensor: &Bound<'_, PyTensor>) -> usize {
+    tensor.get().get().storage().bytes()
 }
 
 /// Gives the system the large blocks that are free. The next tensors of their sizes take as long as the first.

@@ -246,6 +246,7 @@ fn add_functions_of_tensors(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(set_num_threads, module)?,
         wrap_pyfunction!(super::memory::memory_stats, module)?,
         wrap_pyfunction!(super::memory::memory_trim, module)?,
+        wrap_pyfunction!(super::memory::_storage_bytes, module)?,
         wrap_pyfunction!(_set_printoptions, module)?,
         wrap_pyfunction!(_get_printoptions, module)?,
         wrap_pyfunction!(_operations, module)?,

@@ -52,6 +52,7 @@ struct Row {
     dtype: DType,
     name: &'static str,
     aliases: &'static [&'static str],
+    scalar_type: &'static str,
     size: usize,
     category: Category,
 }
@@ -60,25 +61,26 @@ const fn row(
     dtype: DType,
     name: &'static str,
     aliases: &'static [&'static str],
+    scalar_type: &'static str,
     size: usize,
     category: Category,
 ) -> Row {
-    Row { dtype, name, aliases, size, category }
+    Row { dtype, name, aliases, scalar_type, size, category }
 }
 
 const ROWS: [Row; 12] = [
-    row(DType::Bool, "bool", &[], 1, Category::Bool),
-    row(DType::U8, "uint8", &[], 1, Category::Integer),
-    row(DType::I8, "int8", &[], 1, Category::Integer),
-    row(DType::I16, "int16", &["short"], 2, Category::Integer),
-    row(DType::I32, "int32", &["int"], 4, Category::Integer),
-    row(DType::I64, "int64", &["long"], 8, Category::Integer),
-    row(DType::F16, "float16", &["half"], 2, Category::Float),
-    row(DType::BF16, "bfloat16", &[], 2, Category::Float),
-    row(DType::F32, "float32", &["float"], 4, Category::Float),
-    row(DType::F64, "float64", &["double"], 8, Category::Float),
-    row(DType::C64, "complex64", &["cfloat"], 8, Category::Complex),
-    row(DType::C128, "complex128", &["cdouble"], 16, Category::Complex),
+    row(DType::Bool, "bool", &[], "Bool", 1, Category::Bool),
+    row(DType::U8, "uint8", &[], "Byte", 1, Category::Integer),
+    row(DType::I8, "int8", &[], "Char", 1, Category::Integer),
+    row(DType::I16, "int16", &["short"], "Short", 2, Category::Integer),
+    row(DType::I32, "int32", &["int"], "Int", 4, Category::Integer),
+    row(DType::I64, "int64", &["long"], "Long", 8, Category::Integer),
+    row(DType::F16, "float16", &["half"], "Half", 2, Category::Float),
+    row(DType::BF16, "bfloat16", &[], "BFloat16", 2, Category::Float),
+    row(DType::F32, "float32", &["float"], "float", 4, Category::Float),
+    row(DType::F64, "float64", &["double"], "double", 8, Category::Float),
+    row(DType::C64, "complex64", &["cfloat"], "ComplexFloat", 8, Category::Complex),
+    row(DType::C128, "complex128", &["cdouble"], "ComplexDouble", 16, Category::Complex),
 ];
 
 /// Why some types have no kernels.
@@ -102,20 +104,7 @@ impl DType {
 
     /// The name that torch has for it in messages: `Long`.
     pub fn scalar_type(self) -> &'static str {
-        match self {
-            DType::Bool => "Bool",
-            DType::U8 => "Byte",
-            DType::I8 => "Char",
-            DType::I16 => "Short",
-            DType::I32 => "Int",
-            DType::I64 => "Long",
-            DType::F16 => "Half",
-            DType::BF16 => "BFloat16",
-            DType::F32 => "float",
-            DType::F64 => "double",
-            DType::C64 => "ComplexFloat",
-            DType::C128 => "ComplexDouble",
-        }
+        ROWS[self as usize].scalar_type
     }
 
     /// torch's other names: `float`.

@@ -11,6 +11,7 @@ use crate::memory::{listed, reserved, scratch};
 use crate::ops::arithmetic::{div, mul};
 use crate::ops::compare::{clamp_min, ne, where_};
 use crate::ops::recorded::{Call, Keep, Settings, record};
+use crate::ops::reduce::wide_float;
 use crate::ops::registry::{Arguments, Output, operation};
 use crate::ops::{batch, cast, copy, extremum, index, norm, rows, sum, view};
 use crate::tensor::Tensor;
@@ -262,13 +263,10 @@ fn summed(flat: &Tensor, table: &Tensor, bags: &Bags, mean: bool) -> Result<Opti
             return Err(Error::IndexRange { op: BAG, index, dim: 0, size });
         }
         let step = table.strides()[0];
-        if table.dtype() == DType::F64 {
+        wide_float!(table.dtype(), A => {
             let table = Table { rows: table.data_ptr().cast(), step, width };
-            kernel::sums::<f64>(table, named, &ends, mean, y.elements_mut());
-        } else {
-            let table = Table { rows: table.data_ptr().cast(), step, width };
-            kernel::sums::<f32>(table, named, &ends, mean, y.elements_mut());
-        }
+            kernel::sums::<A>(table, named, &ends, mean, y.elements_mut());
+        });
     }
     drop(access);
     let counts: Vec<f64> = listed(bags.count, bags.lengths.iter().map(|&n| if mean { n.max(1) as f64 } else { 1.0 }));

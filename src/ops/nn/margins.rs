@@ -12,6 +12,7 @@ use crate::kernels::reduce::kinds::Accumulator;
 use crate::ops::arithmetic::{add, div, mul, sub};
 use crate::ops::compare::{gt, logical_and, ne, where_};
 use crate::ops::recorded::{Call, Keep, Settings, is_plain, record};
+use crate::ops::reduce::wide_float;
 use crate::ops::registry::operation;
 use crate::ops::{batch, cast, copy, creation, gather, index, rows, sum, view};
 use crate::tensor::Tensor;
@@ -119,7 +120,7 @@ operation! {
 
 /// The loss of each example of scores `(N, C)` with right classes `(N, C)`.
 fn several(x: &Tensor, target: &Tensor) -> Result<Tensor> {
-    if let Some(y) = folded(x, target, several) {
+    if let Some(y) = batch::folded(&[x, target], |both| several(&both[0], &both[1])) {
         return y;
     }
     let count = x.shape()[1];
@@ -132,11 +133,7 @@ fn several(x: &Tensor, target: &Tensor) -> Result<Tensor> {
             if kernel::first_bad(target.elements(), count).is_some() {
                 return invalid(SEVERAL, "target out of range".into());
             }
-            if x.dtype() == DType::F64 {
-                kernel::several::<f64>(x.elements(), target.elements(), y.elements_mut(), count);
-            } else {
-                kernel::several::<f32>(x.elements(), target.elements(), y.elements_mut(), count);
-            }
+            wide_float!(x.dtype(), A => kernel::several::<A>(x.elements(), target.elements(), y.elements_mut(), count));
         }
         Ok(y)
     })?;
@@ -157,24 +154,10 @@ fn slopes_of_several(x: &Tensor, target: &Tensor) -> Result<Tensor> {
     let _access = Access::lock([(&**x.storage(), false), (&**target.storage(), false)]);
     // SAFETY: all are contiguous tensors of these types; the slopes are new.
     unsafe {
-        if x.dtype() == DType::F64 {
-            kernel::slopes_of_several::<f64>(x.elements(), target.elements(), slopes.elements_mut(), x.shape()[1]);
-        } else {
-            kernel::slopes_of_several::<f32>(x.elements(), target.elements(), slopes.elements_mut(), x.shape()[1]);
-        }
+        let (target, count) = (target.elements(), x.shape()[1]);
+        wide_float!(x.dtype(), A => kernel::slopes_of_several::<A>(x.elements(), target, slopes.elements_mut(), count));
     }
     Ok(slopes)
-}
-
-/// The rule of losses of rows of scores: the rows of all examples are one after another.
-fn folded(x: &Tensor, target: &Tensor, run: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>) -> Option<Result<Tensor>> {
-    let both = batch::together(&[x.clone(), target.clone()])?;
-    let joined = |(both, level): (Vec<Tensor>, u32)| {
-        let sizes = [both[0].shape()[0] as isize, both[0].shape()[1] as isize];
-        let y = run(&view::flatten(&both[0], 0, 1)?, &view::flatten(&both[1], 0, 1)?)?;
-        Ok(Tensor::batched(&view::unflatten(&y, 0, &sizes)?, level))
-    };
-    Some(both.and_then(joined))
 }
 
 /// How scores are compared: the margin, and whether what is missing is squared.
@@ -192,7 +175,7 @@ impl Manner {
 
 /// The loss of each example of scores `(N, C)` with one right class each, `(N,)`.
 fn single(x: &Tensor, target: &Tensor, manner: Manner) -> Result<Tensor> {
-    if let Some(y) = folded(x, target, |x, target| single(x, target, manner)) {
+    if let Some(y) = batch::folded(&[x, target], |both| single(&both[0], &both[1], manner)) {
         return y;
     }
     let count = x.shape()[1];
@@ -206,11 +189,7 @@ fn single(x: &Tensor, target: &Tensor, manner: Manner) -> Result<Tensor> {
             if !classes.iter().all(|class| (0..count as i64).contains(class)) {
                 return invalid(SINGLE, "target out of range".into());
             }
-            if x.dtype() == DType::F64 {
-                kernel::single::<f64>(x.elements(), classes, y.elements_mut(), count, manner.of());
-            } else {
-                kernel::single::<f32>(x.elements(), classes, y.elements_mut(), count, manner.of());
-            }
+            wide_float!(x.dtype(), A => kernel::single::<A>(x.elements(), classes, y.elements_mut(), count, manner.of()));
         }
         Ok(y)
     })?;
@@ -232,11 +211,9 @@ fn of_single(call: &Call) -> Result<Gradients> {
         // SAFETY: all are contiguous tensors of these types; `dx` is new.
         unsafe {
             let classes = target.elements();
-            if x.dtype() == DType::F64 {
-                kernel::of_single::<f64>(x.elements(), classes, g.elements(), dx.elements_mut(), count, manner.of());
-            } else {
-                kernel::of_single::<f32>(x.elements(), classes, g.elements(), dx.elements_mut(), count, manner.of());
-            }
+            wide_float!(x.dtype(), A => {
+                kernel::of_single::<A>(x.elements(), classes, g.elements(), dx.elements_mut(), count, manner.of());
+            });
         }
         return Ok(smallvec![Some(dx)]);
     }

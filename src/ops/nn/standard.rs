@@ -9,7 +9,7 @@ use crate::kernels::reduce::kinds::Accumulator;
 use crate::kernels::standardize as kernel;
 use crate::ops::arithmetic::{add, mul, sub};
 use crate::ops::recorded::{Call, Keep, Settings, is_plain, record_all};
-use crate::ops::reduce::Plan;
+use crate::ops::reduce::{Plan, wide_float};
 use crate::ops::statistics::moments;
 use crate::ops::{batch, cast, copy, exponential, sum, view};
 use crate::tensor::Tensor;
@@ -112,9 +112,7 @@ fn by_rows(plan: &Plan, x: &Tensor, eps: f64) -> Result<Option<(Standardized, Te
     let Some(n) = row_length(x, &plan.dims) else { return Ok(None) };
     let x = copy::to_contiguous(x)?;
     // SAFETY: the rows are contiguous, and of these types.
-    let found = unsafe {
-        if x.dtype() == DType::F64 { rows_of::<f64>(plan, &x, n, eps) } else { rows_of::<f32>(plan, &x, n, eps) }
-    };
+    let found = unsafe { wide_float!(x.dtype(), A => rows_of::<A>(plan, &x, n, eps)) };
     found.map(Some)
 }
 
@@ -146,11 +144,7 @@ fn directly(g: &Tensor, call: &Call) -> Result<Option<Tensor>> {
     let _access = Access::lock([(&**y.storage(), false), (&**g.storage(), false), (&**r.storage(), false)]);
     // SAFETY: all are contiguous tensors of this type; `dx` is new.
     unsafe {
-        if y.dtype() == DType::F64 {
-            kernel::backward::<f64>(y.elements(), g.elements(), dx.elements_mut(), r.elements(), n);
-        } else {
-            kernel::backward::<f32>(y.elements(), g.elements(), dx.elements_mut(), r.elements(), n);
-        }
+        wide_float!(y.dtype(), A => kernel::backward::<A>(y.elements(), g.elements(), dx.elements_mut(), r.elements(), n));
     }
     Ok(Some(dx))
 }

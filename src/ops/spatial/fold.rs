@@ -6,6 +6,7 @@ use crate::graph::forward::unrecorded;
 use crate::kernels::element::dispatch;
 use crate::kernels::fold::{self as kernel, Side, Sides};
 use crate::ops::recorded::link_linear;
+use crate::ops::reduce::wide_float;
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::{batch, cast, copy};
 use crate::tensor::Tensor;
@@ -115,11 +116,7 @@ fn images(x: &Tensor, c: &Columns) -> Result<Tensor> {
         let access = Access::lock([(&**from.storage(), false)]);
         // SAFETY: both are contiguous tensors of these types; `y` is new.
         unsafe {
-            if wide == DType::F64 {
-                kernel::images::<f64>(&c.sides(), from.elements(), y.elements_mut());
-            } else {
-                kernel::images::<f32>(&c.sides(), from.elements(), y.elements_mut());
-            }
+            wide_float!(wide, A => kernel::images::<A>(&c.sides(), from.elements(), y.elements_mut()));
         }
         drop(access);
         cast::to(&y, x.dtype())

@@ -8,6 +8,7 @@ use crate::kernels::element::{Element, dispatch};
 use crate::kernels::gemm::Float;
 use crate::kernels::mix::{self, Matrix};
 use crate::ops::recorded::link_linear;
+use crate::ops::reduce::wide_float;
 use crate::ops::{arithmetic, batch, cast, copy};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -101,10 +102,8 @@ fn along(op: &'static str, x: &Tensor, dim: usize, matrix: &Matrix, is_picking: 
             let (x, y) = unsafe { (x.elements::<T>(), y.elements_mut::<T>()) };
             mix::pick(matrix, x, y, inner);
         });
-    } else if x.dtype() == DType::F64 {
-        mixed::<f64>(matrix, &x, &y, inner);
     } else {
-        mixed::<f32>(matrix, &x, &y, inner);
+        wide_float!(x.dtype(), A => mixed::<A>(matrix, &x, &y, inner));
     }
     drop(access);
     Ok(y)

@@ -9,6 +9,7 @@ use crate::graph::node::Gradients;
 use crate::kernels::grid::{self as kernel, Images, Manner, Mode, Number, Padding};
 use crate::ops::arithmetic::{add, mul, sub};
 use crate::ops::recorded::{Call, Keep, Settings, is_plain, record};
+use crate::ops::reduce::wide_float;
 use crate::ops::{arithmetic, batch, cast, compare, copy, gather, index, join, rounding, sum, unary, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -18,24 +19,15 @@ pub(super) const OP: &str = "grid_sample";
 
 /// The values at the places of a grid: `(N, C, ...)` and `(N, ..., n)`, float32 or float64, give `(N, C, ...)`.
 pub(super) fn sampled(x: &Tensor, grid: &Tensor, manner: Manner) -> Result<Tensor> {
-    if let Some(both) = batch::together(&[x.clone(), grid.clone()]) {
-        let (both, level) = both?;
-        // A batch of batches is a longer one.
-        let folded = |t: &Tensor| view::flatten(t, 0, 1);
-        let y = sampled(&folded(&both[0])?, &folded(&both[1])?, manner)?;
-        let sizes = [both[0].shape()[0] as isize, both[0].shape()[1] as isize];
-        return view::unflatten(&y, 0, &sizes).map(|y| Tensor::batched(&y, level));
+    if let Some(y) = batch::folded(&[x, grid], |both| sampled(&both[0], &both[1], manner)) {
+        return y;
     }
     let spatial = x.rank() - 2;
     let mut shape = SmallVec::<[usize; 5]>::from_slice(&x.shape()[..2]);
     shape.extend_from_slice(&grid.shape()[1..=spatial]);
     let y = unrecorded(|| {
         let y = Tensor::uninitialized(OP, &shape, x.dtype())?;
-        if x.dtype() == DType::F64 {
-            read::<f64>(x, grid, &y, manner)?
-        } else {
-            read::<f32>(x, grid, &y, manner)?
-        }
+        wide_float!(x.dtype(), A => read::<A>(x, grid, &y, manner)?);
         Ok(y)
     })?;
     let name = if spatial == 2 { "GridSampler2DBackward0" } else { "GridSampler3DBackward0" };
@@ -91,7 +83,7 @@ fn of_sampled(call: &Call) -> Result<Gradients> {
     let (g, x, grid) = (&call.g, &call.saved[0], &call.saved[1]);
     let manner = manner_of(call.settings);
     if is_plain([g, x, grid]) {
-        return if x.dtype() == DType::F64 { directly::<f64>(call, manner) } else { directly::<f32>(call, manner) };
+        return wide_float!(x.dtype(), A => directly::<A>(call, manner));
     }
     let (spatial, channels) = (x.rank() - 2, x.shape()[1] as isize);
     let taps = all_taps(x, grid, manner)?;
