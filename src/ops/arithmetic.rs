@@ -58,9 +58,17 @@ operation! {
     ///
     /// >>> ferrograd.subtract(ferrograd.tensor([1.0, 2.0]), 10)
     /// tensor([-9., -8.])
-    chooses Broadcast(Numbers -> Promoted),
+    binary Subtract, subtract, "SubBackward0", Rule::Subtract,
         ["subtract(Tensor self, Operand other, *, Number alpha=1)", "subtract(Number self, Operand other, *, Number alpha=1)"],
         |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)
+}
+impl Binary for Subtract {
+    fn forward<L: Real>(a: L, b: L) -> L {
+        <Sub as Binary>::forward(a, b)
+    }
+    fn derivative<L: Real>(g: L, a: L, b: L, y: L) -> [L; 2] {
+        <Sub as Binary>::derivative(g, a, b, y)
+    }
 }
 
 operation! {
