@@ -5,6 +5,7 @@ Every program is told with what it gives, which torch gives too where it is inst
 
 import copy
 
+import pytest
 from known import known, raised
 
 import ferrograd as fg
@@ -145,3 +146,26 @@ def test_deep_copies_of_gradients_share_as_the_gradients_do(T):
     g.zero_()
     empty = copy.deepcopy(T.tensor([1.0]))
     return x.grad.tolist(), y.grad.tolist(), y.grad.data_ptr() == g.data_ptr(), empty.tolist()
+
+
+@pytest.mark.parametrize("shape, dtype", [((3,), fg.float32), ((1, 2), fg.float32), ((2,), fg.float64)])
+def test_a_leaf_that_looks_otherwise_has_another_node_in_the_next_graph(shape, dtype):
+    x = fg.ones(2, requires_grad=True)
+    (x * 2).sum().backward()
+    x.grad = None
+    x.data = fg.ones(shape, dtype=dtype)
+    for factor in (3.0, 4.0):
+        (x * factor).sum().backward()
+        assert x.grad.shape == shape and x.grad.dtype == dtype and x.grad.unique().tolist() == [factor]
+        x.grad = None
+
+
+def test_hooks_of_the_node_of_a_leaf_go_with_its_graph():
+    x, calls = fg.ones(2, requires_grad=True), []
+    y = x * 2
+    node = y.grad_fn.next_functions[0][0]
+    node.register_hook(lambda *gradients: calls.append(1))
+    y.sum().backward()
+    del y, node
+    (x * 2).sum().backward()
+    assert calls == [1]

@@ -366,3 +366,12 @@ def test_hooks_on_the_gradient_are_listed():
     for name in ("_backward_hooks", "_grad_fn", "data", "requires_grad"):
         with pytest.raises(RuntimeError, match="cannot be deleted"):
             delattr(x, name)
+
+
+def test_hooks_after_a_node_see_the_gradient_that_a_hook_before_it_gave():
+    x, seen = fg.tensor([2.0], requires_grad=True), []
+    y = x.tanh()
+    y.grad_fn.register_prehook(lambda gradients: (gradients[0] * 3,))
+    y.grad_fn.register_hook(lambda inputs, outputs: seen.append(outputs[0].item()))
+    y.backward()
+    assert seen == [3.0] and x.grad.item() == pytest.approx(3 * (1 - y.item() ** 2))

@@ -96,6 +96,7 @@ pub(super) struct Step {
 struct Lists {
     steps: Vec<Step>,
     targets: Vec<u32>,
+    needs: Vec<bool>,
     order: Vec<u32>,
     roots: Vec<u32>,
     sums: Vec<Option<Tensor>>,
@@ -114,6 +115,8 @@ pub struct Plan {
     pub(super) steps: Vec<Step>,
     /// For every edge of every step, the step it leads to; `u32::MAX` for none.
     pub(super) targets: Vec<u32>,
+    /// For every such edge, whether the gradient along it is wanted.
+    needs: Vec<bool>,
     /// The steps in the order to run them; leaves are not in it: they run when their last gradient is there.
     pub(super) order: Vec<u32>,
     /// For every root, its step.
@@ -141,6 +144,7 @@ impl Drop for Plan {
         let lists = Lists {
             steps: kept(&mut self.steps),
             targets: kept(&mut self.targets),
+            needs: kept(&mut self.needs),
             order: kept(&mut self.order),
             roots: kept(&mut self.roots),
             sums: kept(&mut self.sums),
@@ -173,12 +177,13 @@ impl Plan {
     /// # Errors
     /// Where there is no memory for the lists.
     pub(crate) fn new<'a>(roots: impl Iterator<Item = &'a Edge>, captures: Option<&[Edge]>) -> Result<Plan> {
-        let Lists { steps, targets, order, roots: starts, sums } =
+        let Lists { steps, targets, needs, order, roots: starts, sums } =
             SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let mut plan = Plan {
             number: Number::take(),
             steps,
             targets,
+            needs,
             order,
             roots: starts,
             captures: None,
@@ -204,6 +209,14 @@ impl Plan {
             plan.limit(captures)?;
         }
         Ok(plan)
+    }
+
+    /// The edges of a step: where each leads, and whether its gradient is wanted.
+    #[inline]
+    pub(super) fn edges(&self, step: u32) -> (&[u32], &[bool]) {
+        let step = &self.steps[step as usize];
+        let edges = step.first_edge as usize..step.first_edge as usize + step.node().edges().len();
+        (&self.targets[edges.clone()], &self.needs[edges])
     }
 
     /// How many nodes there are.
@@ -270,6 +283,7 @@ impl Plan {
             let node = unsafe { borrowed(&self.steps[next].node) };
             self.steps[next].first_edge = self.targets.len() as u32;
             grow(OP, &mut self.targets, node.edges().len())?;
+            grow(OP, &mut self.needs, node.edges().len())?;
             for edge in node.edges() {
                 let target = match edge {
                     Some(edge) if edge.node.sequence() >= self.floor => {
@@ -284,6 +298,7 @@ impl Plan {
                     None => u32::MAX,
                 };
                 self.targets.push(target);
+                self.needs.push(target != u32::MAX);
             }
             next += 1;
         }
@@ -351,14 +366,15 @@ impl Plan {
         found.extend(captures.iter().map(|e| self.find(&e.node).map(|s| (s, e.output))));
         found.iter().flatten().for_each(|&(s, _)| self.steps[s as usize].needed = true);
         for &i in self.order.iter().rev() {
-            let step = &self.steps[i as usize];
-            let first = step.first_edge as usize;
-            let targets = &self.targets[first..first + step.node().edges().len()];
+            let (targets, _) = self.edges(i);
             if targets.iter().any(|&t| t != u32::MAX && self.steps[t as usize].needed) {
                 self.steps[i as usize].needed = true;
             }
         }
         self.captures = Some(found);
+        let steps = &self.steps;
+        let leads = |&t: &u32| t != u32::MAX && steps[t as usize].needed;
+        self.needs.iter_mut().zip(&self.targets).for_each(|(need, t)| *need = leads(t));
         // So that whoever asks finds only the nodes that run.
         for step in self.steps.iter().filter(|s| !s.needed) {
             step.node().slot().mark.store(0, Ordering::Relaxed);
@@ -371,10 +387,8 @@ impl Plan {
         let mut waiting = filled(OP, 0u32, self.steps.len())?;
         self.roots.iter().for_each(|&r| waiting[r as usize] += 1);
         for &i in &self.order {
-            let step = &self.steps[i as usize];
-            let first = step.first_edge as usize;
-            let targets = &self.targets[first..first + step.node().edges().len()];
-            let running = targets.iter().filter(|&&t| t != u32::MAX && step.needed);
+            let (targets, _) = self.edges(i);
+            let running = targets.iter().filter(|&&t| t != u32::MAX && self.steps[i as usize].needed);
             running.for_each(|&t| waiting[t as usize] += 1);
         }
         self.steps.iter_mut().zip(waiting).for_each(|(s, w)| s.waiting = w);

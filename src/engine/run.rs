@@ -79,6 +79,8 @@ impl Run {
                 patience.spend(&self.plan.steps[step as usize])?;
                 let incoming = self.take(step)?;
                 let found = self.compute(step, &incoming);
+                // Who receives a gradient may have it alone.
+                drop(incoming);
                 self.send(step, place as u32 + 1, found?)?;
             }
         }
@@ -151,13 +153,27 @@ impl Run {
     fn take(&mut self, step: u32) -> Result<Incoming> {
         let first = self.plan.steps[step as usize].first_output as usize;
         let count = self.plan.steps[step as usize].node().output_count();
-        self.settle(first, count)?;
-        let mut incoming: Incoming = self.plan.sums[first..first + count].iter_mut().map(Option::take).collect();
+        if !self.late.is_empty() {
+            self.settle(first, count)?;
+        }
+        let mut incoming = match &mut self.plan.sums[first..first + count] {
+            [one] => Incoming::from_buf([one.take()]),
+            several => several.iter_mut().map(Option::take).collect(),
+        };
+        match self.plan.steps[step as usize].node().extras() {
+            None => self.capture(step, &incoming),
+            Some(_) => self.watched(step, &mut incoming)?,
+        }
+        Ok(incoming)
+    }
+
+    /// What arrived at a step that somebody watches: hooks may replace it, it is captured, and outputs keep it that were asked to.
+    fn watched(&mut self, step: u32, incoming: &mut Incoming) -> Result<()> {
         let node = self.plan.steps[step as usize].node();
         if let Some(extras) = node.extras() {
-            hooks::at_outputs(node, extras, &mut incoming)?;
+            hooks::at_outputs(node, extras, incoming)?;
         }
-        self.capture(step, &incoming);
+        self.capture(step, incoming);
         if let Some(extras) = self.plan.steps[step as usize].node().extras() {
             for (output, gradient) in incoming.iter().enumerate() {
                 if let Some(gradient) = gradient.as_ref().filter(|_| extras.is_retained(output as u32)) {
@@ -165,7 +181,7 @@ impl Run {
                 }
             }
         }
-        Ok(incoming)
+        Ok(())
     }
 
     /// Adds what arrived at a step's outputs in waves, in the order of its senders.
@@ -181,7 +197,11 @@ impl Run {
         Ok(())
     }
 
+    #[inline]
     fn capture(&mut self, step: u32, incoming: &[Option<Tensor>]) {
+        if self.wanted.is_empty() {
+            return;
+        }
         let first = self.wanted.partition_point(|&(s, ..)| s < step);
         for &(_, output, at) in self.wanted[first..].iter().take_while(|&&(s, ..)| s == step) {
             self.captured[at as usize] = incoming[output as usize].clone();
@@ -190,29 +210,28 @@ impl Run {
 
     /// Runs a step's derivative.
     fn compute(&self, step: u32, incoming: &[Option<Tensor>]) -> Result<Gradients> {
+        let (_, needs) = self.plan.edges(step);
         let step = &self.plan.steps[step as usize];
         let node = step.node();
         let is_undefined = |all: &[Option<Tensor>]| all.iter().all(Option::is_none) && !node.takes_undefined();
         if is_undefined(incoming) && node.extras().is_none() {
             return Ok(node.edges().iter().map(|_| None).collect());
         }
-        let first = step.first_edge as usize;
-        let wanted = |t: &u32| *t != u32::MAX && self.plan.steps[*t as usize].needed;
-        let needs: SmallVec<[bool; 4]> =
-            self.plan.targets[first..first + node.edges().len()].iter().map(wanted).collect();
         if !needs.contains(&true) {
             return self.hooks_alone(step, incoming);
         }
         let Some(extras) = node.extras() else {
-            return self.derive(&Backward { gradients: incoming, needs: &needs, node });
+            return self.derive(&Backward { gradients: incoming, needs, node });
         };
         let incoming = hooks::before(node, extras, incoming)?;
+        // The derivative may use up a gradient that nobody else has.
+        let shown = incoming.clone();
         let found = if is_undefined(&incoming) {
             node.edges().iter().map(|_| None).collect()
         } else {
-            self.derive(&Backward { gradients: &incoming, needs: &needs, node })?
+            self.derive(&Backward { gradients: &incoming, needs, node })?
         };
-        hooks::after(node, extras, found, &incoming)
+        hooks::after(node, extras, found, &shown)
     }
 
     /// A step that leads to nothing wanted: one that a pass was asked to end at runs its hooks, as torch's does.
@@ -239,15 +258,14 @@ impl Run {
     }
 
     /// Hands a step's results on to the steps they belong to.
-    fn send(&mut self, step: u32, place: u32, found: Gradients) -> Result<()> {
-        let first = self.plan.steps[step as usize].first_edge as usize;
-        let mut found = found.into_iter();
+    fn send(&mut self, step: u32, place: u32, mut found: Gradients) -> Result<()> {
         for index in 0..self.plan.steps[step as usize].node().edges().len() {
-            let gradient = found.next().flatten();
-            let target = self.plan.targets[first + index];
-            if target == u32::MAX || !self.plan.steps[target as usize].needed {
+            let gradient = found.get_mut(index).and_then(Option::take);
+            let (targets, needs) = self.plan.edges(step);
+            if !needs[index] {
                 continue;
             }
+            let target = targets[index];
             let node = self.plan.steps[step as usize].node();
             let Some(Some(edge)) = node.edges().get(index) else { continue };
             let output = edge.output;

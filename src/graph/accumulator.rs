@@ -12,6 +12,8 @@ pub struct AccumulateGrad {
 }
 
 impl Derivative for AccumulateGrad {
+    const IS_ACCUMULATOR: bool = true;
+
     fn name(&self) -> &'static str {
         "AccumulateGrad"
     }

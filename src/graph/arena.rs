@@ -1,6 +1,5 @@
 //! Where nodes live: slots of a slab whose addresses stay readable, so that a stale id can be looked at and told.
 
-use std::any::TypeId;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -9,7 +8,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use smallvec::SmallVec;
 
-use super::accumulator::AccumulateGrad;
 use super::cycles;
 use super::node::{Backward, Derivative, Edges, Gradients, Node, Outputs};
 use super::saved::{self, SavedHooks};
@@ -95,12 +93,6 @@ pub(crate) fn numbered<R>(next: &mut u64, f: impl FnOnce() -> R) -> R {
 /// The number of the `n`th of the steps that were set aside from `first` on.
 pub(crate) fn number_of(first: u64, n: usize) -> u64 {
     first + n as u64 * STEP
-}
-
-/// True for the derivative at a leaf.
-#[inline]
-fn node_is_leaf<D: Derivative>() -> bool {
-    TypeId::of::<D>() == TypeId::of::<AccumulateGrad>()
 }
 
 /// True while this thread takes numbers that were set aside.
@@ -296,7 +288,7 @@ impl NodeRef {
             slot.refs.store(1, Ordering::Relaxed);
             // Taken after those of all nodes that this one points to, so numbers fall along edges whichever threads
             // made the nodes.
-            slot.sequence.store(next_number(node_is_leaf::<D>()), Ordering::Release);
+            slot.sequence.store(next_number(D::IS_ACCUMULATOR), Ordering::Release);
         }
         let node = NodeRef(slot);
         node.note_origin();

@@ -323,8 +323,11 @@ impl Derivative for PointwiseDerivative {
         // Numbers that the form has for settings stay, as those of all other nodes do.
         let settings = self.spec.form(self.form).numbers;
         let stays = |source: u8| source != u8::MAX && settings & 1 << source != 0;
-        let saved = self.saved.each_mut().map(|s| s.take(keep || stays(s.source)));
-        PointwiseDerivative { saved, ..*self }
+        let mut taken = |n: usize| {
+            let saved: &mut Saved = &mut self.saved[n];
+            saved.take(keep || stays(saved.source))
+        };
+        PointwiseDerivative { saved: [taken(0), taken(1), taken(2)], ..*self }
     }
 
     fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
@@ -402,16 +405,18 @@ impl PointwiseDerivative {
             values[saved.source as usize] = saved.peek(call.node)?;
         }
         let programs = &self.spec.traces().derivatives;
-        let (mut found, mut edge) = (Gradients::new(), 0);
-        for n in (0..self.spec.arity).filter(|n| self.inputs & 1 << n != 0) {
-            let wanted = call.needs(edge);
-            edge += 1;
-            found.push(if !wanted {
+        let last = call.needs.iter().rposition(|&needs| needs);
+        let (mut found, mut inputs) = (Gradients::new(), self.inputs);
+        while inputs != 0 {
+            let n = inputs.trailing_zeros() as usize;
+            inputs &= inputs - 1;
+            found.push(if !call.needs(found.len()) {
                 None
             } else if programs[n].is_input() == Some(0) {
                 Some(g.clone())
             } else {
-                match small::derivative_of(self.spec, n, g, values) {
+                // Nothing reads the gradient after the last operand's derivative, which then has its memory.
+                match small::derivative_of(self.spec, n, g, values, last == Some(found.len())) {
                     Ok(t) => Some(t),
                     Err(error) => return Some(Err(error)),
                 }

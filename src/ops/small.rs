@@ -203,16 +203,23 @@ fn derivative_as<T: Float>(
     }))
 }
 
-/// The gradients of an operand with a single element each, whose values are known already.
+/// The gradient of an operand with a single element, as all operands have one, whose values are known already. Where `spent`,
+/// that of the result is not read again: it becomes the operand's, if nobody else has it.
 #[inline]
 pub(super) fn derivative_of<T: Float>(
     spec: &Pointwise,
     n: usize,
     g: &Tensor,
     values: [T; SOURCES - 1],
+    spent: bool,
 ) -> Result<Tensor> {
     let [a, b, c, d, y] = values;
-    tensor(g.shape(), 1, |_| T::derivative(spec, n)(peek(g), [a, b, c, d], y))
+    let found = T::derivative(spec, n)(peek(g), [a, b, c, d], y);
+    if spent && g.is_unique() && g.strides().iter().all(|&stride| stride == 1) {
+        poke(g, found);
+        return Ok(g.clone());
+    }
+    tensor(g.shape(), 1, |_| found)
 }
 
 /// Writes the value of an operation into its first operand; false where that is not to be done here.

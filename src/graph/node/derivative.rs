@@ -86,6 +86,8 @@ pub trait Derivative: Clone + Send + Sync + 'static {
     const CALLS_HOST: bool = false;
     /// True for derivatives that run even where no output has a gradient.
     const TAKES_UNDEFINED: bool = false;
+    /// True for the one at a leaf.
+    const IS_ACCUMULATOR: bool = false;
     /// True for derivatives that only say what is to be computed, or where: no thread is woken for them.
     const IS_LIGHT: bool = false;
 }

@@ -52,6 +52,7 @@ struct Functions {
     labelled: unsafe fn(*const u64) -> Vec<(Label, Saved)>,
     settings: unsafe fn(*const u64, &Node) -> Vec<(&'static str, Setting)>,
     calls_host: bool,
+    is_accumulator: bool,
     takes_undefined: bool,
     is_light: bool,
     type_id: fn() -> std::any::TypeId,
@@ -116,6 +117,7 @@ impl<D: Derivative> Table<D> {
         // SAFETY: as above.
         settings: |p, node| unsafe { (*locate::<D>(p)).settings(node) },
         calls_host: D::CALLS_HOST,
+        is_accumulator: D::IS_ACCUMULATOR,
         is_light: D::IS_LIGHT,
         takes_undefined: D::TAKES_UNDEFINED,
         type_id: std::any::TypeId::of::<D>,
@@ -399,7 +401,7 @@ impl Node {
     /// True for the nodes at the leaves.
     #[inline]
     pub fn is_accumulator(&self) -> bool {
-        (self.functions.type_id)() == std::any::TypeId::of::<AccumulateGrad>()
+        self.functions.is_accumulator
     }
 
     /// Where the inputs came from; `None` for those that need no gradient.
