@@ -73,7 +73,7 @@ from math import e, inf, nan, pi  # noqa: F401
 newaxis = None
 
 _LAZY_MODULES = {
-    "_vmap_internals", "func", "masked", "nn", "profiler", "random", "return_types", "serialization", "signal", "storage", "testing", "types",
+    "_vmap_internals", "func", "masked", "nn", "ops", "profiler", "random", "return_types", "serialization", "signal", "storage", "testing", "types",
 }  # fmt: skip
 _LAZY_NAMES = {name: "random" for name in ("get_rng_state", "initial_seed", "seed", "set_rng_state")}
 _LAZY_NAMES["vmap"] = "func"

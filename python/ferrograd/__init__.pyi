@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 
 from numpy import ndarray
 
-from . import autograd as autograd, config as config, func as func, linalg as linalg, masked as masked, nn as nn, profiler as profiler, random as random, return_types as return_types, serialization as serialization, signal as signal, special as special, storage as storage, testing as testing, types as types, utils as utils
+from . import autograd as autograd, config as config, func as func, linalg as linalg, masked as masked, nn as nn, ops as ops, profiler as profiler, random as random, return_types as return_types, serialization as serialization, signal as signal, special as special, storage as storage, testing as testing, types as types, utils as utils
 from ._dtypes import finfo as finfo, iinfo as iinfo, is_complex as is_complex, is_floating_point as is_floating_point, set_default_tensor_type as set_default_tensor_type
 from ._functions import allclose as allclose, asarray as asarray, broadcast_shapes as broadcast_shapes, detach as detach, einsum as einsum, equal as equal, frombuffer as frombuffer, is_inference as is_inference, is_nonzero as is_nonzero, is_same_size as is_same_size, is_tensor as is_tensor, isclose as isclose, manual_seed as manual_seed, numel as numel, unravel_index as unravel_index
 from ._sampled import gradient as gradient, histogramdd as histogramdd

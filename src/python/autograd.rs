@@ -10,6 +10,7 @@ use super::interrupt;
 use super::node::node_of;
 use super::tensor::{PyTensor, wrap};
 use super::transform::check_backward;
+use super::watch;
 use crate::engine::{self, Options, Pass, Place};
 use crate::error::Error;
 use crate::graph::Edge;
@@ -111,6 +112,9 @@ fn places(all: &Bound<'_, PyAny>) -> PyResult<Vec<Place>> {
 
 /// Runs a pass; a long one without the interpreter's lock, so that other threads of Python run meanwhile.
 pub fn run(py: Python<'_>, pass: Pass) -> PyResult<Vec<Option<Tensor>>> {
+    if watch::is_on() {
+        watch::differentiated(py)?;
+    }
     let is_long = pass.is_long();
     let work = || {
         guarded("backward", || {

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyModule, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyModule, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 
 use super::arguments::{Given, Values, bind};
@@ -16,6 +16,7 @@ use super::out;
 use super::profiler;
 use super::signature::{Entry, entries};
 use super::tensor::{self, PyTensor};
+use super::watch;
 use crate::kernels::parallel::{Ending, Ends};
 use crate::memory::reserve;
 use crate::ops::registry::Home;
@@ -57,7 +58,10 @@ unsafe fn call(
     let entry = &entries()[n];
     Python::attach(|py| {
         // SAFETY: the objects are those of `enter`.
-        let call = || unsafe { run(py, entry, receiver, arguments, count, names) };
+        let run = || unsafe { run(py, entry, receiver, arguments, count, names) };
+        // SAFETY: the objects are those of `enter`.
+        let given = || unsafe { given(py, receiver, arguments, count, names) };
+        let call = || if watch::is_on() { watch::call(py, entry.operation, given, run) } else { run() };
         let _mode = Ending::set(Ends::interrupted());
         let result =
             catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|p| Err(from_panic(entry.operation.name, p).into()));
@@ -69,6 +73,33 @@ unsafe fn call(
             }
         }
     })
+}
+
+/// The arguments of a call by position and by name, the receiver first.
+///
+/// # Safety
+/// As [`enter`].
+unsafe fn given<'py>(
+    py: Python<'py>,
+    receiver: Option<*mut ffi::PyObject>,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+    let kwargs = PyDict::new(py);
+    // SAFETY: the caller gives valid objects, which outlive the call.
+    unsafe {
+        let object = |i: usize| Borrowed::from_ptr(py, *arguments.add(i)).to_owned();
+        let receiver = receiver.map(|r| Borrowed::from_ptr(py, r).to_owned());
+        if !names.is_null() {
+            let tuple = Borrowed::from_ptr(py, names).cast_unchecked::<PyTuple>();
+            for (i, name) in tuple.iter().enumerate() {
+                kwargs.set_item(name, object(count + i))?;
+            }
+        }
+        let args: Vec<_> = receiver.into_iter().chain((0..count).map(object)).collect();
+        Ok((PyTuple::new(py, args)?, kwargs))
+    }
 }
 
 /// # Safety

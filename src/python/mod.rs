@@ -40,3 +40,4 @@ mod saved;
 mod signature;
 mod tensor;
 mod transform;
+mod watch;

@@ -16,6 +16,7 @@ use super::signature::entries;
 use super::tensor::{PyTensor, wrap};
 use super::{
     apply, autograd, batch, data, device, forward, functions, modes, node, numpy, profiler, random, saved, transform,
+    watch,
 };
 use crate::memory;
 use crate::ops::registry::Home;
@@ -263,6 +264,7 @@ fn add_functions_of_graphs(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(autograd::_backward, module)?,
         wrap_pyfunction!(autograd::_grad, module)?,
         wrap_pyfunction!(saved::_saved_values, module)?,
+        wrap_pyfunction!(watch::_set_watch, module)?,
         wrap_pyfunction!(hooks::_tensor_hooks, module)?,
         wrap_pyfunction!(profiler::_profiler_start, module)?,
         wrap_pyfunction!(profiler::_profiler_stop, module)?,

@@ -6,6 +6,7 @@ use pyo3::types::PyTuple;
 use super::convert::ok;
 use super::dtype;
 use super::error::guarded;
+use super::watch;
 use crate::ops::formula::Operand;
 use crate::ops::{Output, Value, batch};
 use crate::profiler::{self, Kind};
@@ -77,6 +78,19 @@ pub fn seen(
         operand.tensor().map_or(Ok(()), |t| batch::refuse_escaped(name, t))?;
     }
     let run = || guarded(name, run);
+    if watch::is_on() {
+        return watch::operator(name, operands, || noted(name, operands, run));
+    }
+    noted(name, operands, run)
+}
+
+/// Runs an operation of one result; the record of what runs gets it.
+#[inline]
+fn noted(
+    name: &'static str,
+    operands: &[Operand],
+    run: impl FnOnce() -> crate::Result<Tensor>,
+) -> crate::Result<Tensor> {
     if !profiler::is_on() {
         return run();
     }

@@ -14,6 +14,13 @@ from ..autograd import Function, backward
 from ..autograd.grad_mode import enable_grad
 from ..autograd.graph import saved_tensors_hooks
 from ..random import fork_rng, get_rng_state, set_rng_state
+from ._selective import (
+    CheckpointPolicy,
+    SelectiveCheckpointContext,
+    create_selective_checkpoint_contexts,
+    current,
+    note,
+)
 
 
 class CheckpointError(RuntimeError):
@@ -220,6 +227,18 @@ def _told(look: tuple) -> str:
     return f"{{'shape': {list(look[0])}, 'dtype': {look[1]!r}}}"
 
 
+@contextlib.contextmanager
+def _keeping(pack: Callable, unpack: Callable) -> Iterator[None]:
+    """The hooks of a run; operations that do not run again pack what they kept by themselves."""
+    before = getattr(current, "pack", None)
+    current.pack = pack
+    try:
+        with saved_tensors_hooks(pack, unpack):
+            yield
+    finally:
+        current.pack = before
+
+
 class _Frame:
     """A checkpoint: how many values it would have kept, what they look like, and how they are computed again."""
 
@@ -234,6 +253,7 @@ class _Frame:
         self.values: tuple[Any, dict[int, Tensor]] = (0, {})
 
     def pack(self, value: Tensor) -> _Slot:
+        note(value)
         self.looks.append(_look(value))
         if self.debug:
             self.lines.append(_line())
@@ -284,7 +304,7 @@ class _Frame:
                 raise _Stop
             return values[index]
 
-        with saved_tensors_hooks(pack, lambda value: value), contextlib.suppress(_Stop):
+        with _keeping(pack, lambda value: value), contextlib.suppress(_Stop):
             self.again()
         self._check(values, lines)
         return values
@@ -359,7 +379,7 @@ def _kept_apart(function: Callable, args: tuple, kwargs: dict, preserve: bool, o
         options["determinism_check"] == "default",
         options["debug"] if debug is None else debug,
     )
-    with contexts[0], saved_tensors_hooks(frame.pack, frame.unpack):
+    with contexts[0], _keeping(frame.pack, frame.unpack):
         found = function(*args, **kwargs)
     frame.is_complete = True
     return found
@@ -476,10 +496,13 @@ def checkpoint_sequential(
 __all__ = [
     "CheckpointError",
     "CheckpointFunction",
+    "CheckpointPolicy",
     "GraphExecGroup",
+    "SelectiveCheckpointContext",
     "check_backward_validity",
     "checkpoint",
     "checkpoint_sequential",
+    "create_selective_checkpoint_contexts",
     "detach_variable",
     "noop_context_fn",
     "set_checkpoint_debug_enabled",

@@ -1,0 +1,140 @@
+"""The operations as objects, by the names that torch has for them below autograd: `ops.aten.mm.default`.
+
+torch splits an operation into overloads, each with a name. Here one operation takes what all overloads take, so that all of
+their names stand for one object: `ops.aten.add.Tensor is ops.aten.add.Scalar`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from . import _ferrograd
+
+#: Names of torch's overloads.
+_OVERLOADS = frozenset(
+    """default Tensor Scalar Tensor_Tensor Tensor_Scalar Scalar_Tensor Tensor_mode Scalar_mode dim dims dim_IntList dim_max
+    dim_min int int_list intlist self src value values stable correction input other p generator out using_ints start
+    start_step step decimals padding ScalarOpt_dim ScalarOpt_dim_dtype reduce dtype vec sections indices array two
+    self_Tensor ScalarOther ScalarSelf unary_out Sequence size sizes memory_format scalar dim_int""".split()
+)
+
+
+class OpOverload:
+    """An operation. Calls run it; equal operations are one object.
+
+    >>> import ferrograd
+    >>> op = ferrograd.ops.aten.mm.default
+    >>> op
+    <OpOverload(op='aten.mm', overload='default')>
+    >>> op(ferrograd.ones(1, 2), ferrograd.ones(2, 1))
+    tensor([[2.]])
+    """
+
+    namespace = "aten"
+
+    def __init__(self, name: str, function: Callable) -> None:
+        self.__name__ = f"{name}.default"
+        self._name, self._function = name, function
+        self.overloadpacket = OpOverloadPacket(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+    def name(self) -> str:
+        """The name with that of its namespace.
+
+        >>> import ferrograd
+        >>> ferrograd.ops.aten.mm.default.name()
+        'aten::mm'
+        """
+        return f"aten::{self._name}"
+
+    def __str__(self) -> str:
+        return f"aten.{self.__name__}"
+
+    def __repr__(self) -> str:
+        return f"<OpOverload(op='aten.{self._name}', overload='default')>"
+
+
+class OpOverloadPacket:
+    """What torch's overloads of an operation have in common; their names are its attributes. Calls run the operation.
+
+    >>> import ferrograd
+    >>> packet = ferrograd.ops.aten.mul
+    >>> packet
+    <OpOverloadPacket(op='aten.mul')>
+    >>> packet.Tensor(ferrograd.ones(2), 3)
+    tensor([3., 3.])
+    """
+
+    def __init__(self, operation: OpOverload) -> None:
+        self._operation = operation
+        self.__name__ = operation._name
+
+    def __getattr__(self, overload: str) -> OpOverload:
+        if overload in _OVERLOADS:
+            return self._operation
+        raise AttributeError(f"The underlying op of 'aten.{self.__name__}' has no overload name '{overload}'")
+
+    def overloads(self) -> list[str]:
+        """The names of what stands behind it: one.
+
+        >>> import ferrograd
+        >>> ferrograd.ops.aten.mm.overloads()
+        ['default']
+        """
+        return ["default"]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._operation(*args, **kwargs)
+
+    def __str__(self) -> str:
+        return f"aten.{self.__name__}"
+
+    def __repr__(self) -> str:
+        return f"<OpOverloadPacket(op='aten.{self.__name__}')>"
+
+
+def _index(self: _ferrograd.Tensor, indices: list) -> _ferrograd.Tensor:
+    """What the indices pick, one for each dimension; None takes all of its."""
+    return self[tuple(slice(None) if index is None else index for index in indices)]
+
+
+@functools.cache
+def _operations() -> dict[str, OpOverload]:
+    """The operations by their names and other names, and by those of Python's methods."""
+    places = {"Nn": _ferrograd._nn, "Special": _ferrograd._special, "Linalg": _ferrograd._linalg}
+    index = OpOverload("index", _index)
+    found = {"index": index, "__getitem__": index}
+    # What is in the package too comes from there.
+    for row in sorted(_ferrograd._operations(), key=lambda row: row["home"] == "Nn"):
+        home, plain = row["home"], row["name"].rpartition(".")[2]
+        name = f"{home.lower()}_{plain}" if home in ("Special", "Linalg") else plain
+        function = getattr(places.get(home, _ferrograd), plain, None) or getattr(_ferrograd.Tensor, plain)
+        operation = found.setdefault(name, OpOverload(name, function))
+        for other in row["aliases"]:
+            place, _, plain = other.rpartition(".")
+            found.setdefault(f"{place}_{plain}" if place in ("special", "linalg") else plain, operation)
+    found["__setitem__"] = found["index_put_"]
+    return found
+
+
+class _Namespace:
+    """The operations of a namespace as attributes."""
+
+    def __getattr__(self, name: str) -> OpOverloadPacket:
+        operation = _operations().get(name)
+        if operation is None:
+            raise AttributeError(f"'_OpNamespace' 'aten' object has no attribute '{name}'")
+        return operation.overloadpacket
+
+    def __dir__(self) -> list[str]:
+        return sorted(name for name in _operations() if not name.startswith("__"))
+
+    def __repr__(self) -> str:
+        return "<ops.aten>"
+
+
+aten = _Namespace()
+
+__all__ = ["OpOverload", "OpOverloadPacket", "aten"]

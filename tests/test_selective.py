@@ -1,0 +1,270 @@
+"""Selective checkpoints: gradients of the plain function, which operations run again, and torch's errors."""
+
+import functools
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import ferrograd as fg
+from ferrograd.utils.checkpoint import (
+    CheckpointPolicy,
+    SelectiveCheckpointContext,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
+
+aten = fg.ops.aten
+F = fg.nn.functional
+
+
+def leaves(*shapes):
+    rng = np.random.default_rng(0)
+    return [fg.tensor(rng.normal(size=shape), requires_grad=True) for shape in shapes]
+
+
+def contexts(policy, **options):
+    return functools.partial(create_selective_checkpoint_contexts, policy, **options)
+
+
+def run(function, inputs, **options):
+    y = checkpoint(function, *inputs, use_reentrant=False, **options)
+    return y, fg.autograd.grad(y.sum(), inputs)
+
+
+class Count(fg.autograd.Function):
+    """The identity; counts how often it runs."""
+
+    runs = 0
+
+    @staticmethod
+    def forward(ctx, x):
+        Count.runs += 1
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+def products(x, w):
+    return fg.sigmoid(fg.matmul(fg.matmul(x, w), w)) * w
+
+
+def network(x, w):
+    h = F.layer_norm(F.linear(x, w), (4,))
+    h = F.gelu(h) + h.softmax(-1).var(1, keepdim=True)
+    return (F.scaled_dot_product_attention(h[None], h[None], h[None])[0] @ w).tanh().exp()
+
+
+def mutating(x, w):
+    h = x * 1
+    h.mul_(w)
+    h += x
+    return h.sin() * h[1:].exp().sum()
+
+
+FUNCTIONS = [products, network, mutating]
+POLICIES = {
+    "all": lambda ctx, op, *args, **kwargs: CheckpointPolicy.MUST_SAVE,
+    "offload": lambda ctx, op, *args, **kwargs: CheckpointPolicy.PREFER_CPU_OFFLOAD,
+    "none": lambda ctx, op, *args, **kwargs: CheckpointPolicy.PREFER_RECOMPUTE,
+    "true": lambda ctx, op, *args, **kwargs: True,
+    "products": [aten.mm.default, aten.bmm.default, aten.addmm.default],
+    "others": lambda ctx, op, *args, **kwargs: op not in (aten.mm.default, aten.mul.Tensor, aten.sin.default),
+}
+
+
+@pytest.mark.parametrize("early_stop", [True, False])
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_gradients_are_those_of_the_function(function, policy, early_stop):
+    if function is mutating and policy in ("all", "offload", "true"):
+        pytest.skip("what is kept is changed in place")
+    inputs = leaves((4, 4), (4, 4))
+    expected = function(*inputs)
+    found, grads = run(function, inputs, context_fn=contexts(POLICIES[policy]), early_stop=early_stop)
+    assert found.tolist() == expected.tolist()
+    for g, h in zip(grads, fg.autograd.grad(expected.sum(), inputs)):
+        assert g.tolist() == h.tolist()
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_saved_operations_do_not_run_again(saves):
+    seen = []
+    profiled = []
+
+    def policy(ctx, op, *args, **kwargs):
+        assert isinstance(ctx, SelectiveCheckpointContext) and not ctx.is_recompute
+        seen.append((str(op), [tuple(a.shape) for a in args], tuple(ctx.op_output.shape)))
+        return saves and op is aten.mm.default
+
+    inputs = leaves((3, 4), (4, 4))
+    y = checkpoint(lambda x, w: (x @ w).sin(), *inputs, use_reentrant=False, context_fn=contexts(policy))
+    assert seen == [("aten.mm.default", [(3, 4), (4, 4)], (3, 4)), ("aten.sin.default", [(3, 4)], (3, 4))]
+    with fg.profiler.profile() as record:
+        y.sum().backward()
+    profiled = [event.name for event in record.events()]
+    assert sum("matmul" in name or "mm" == name.split("::")[-1] for name in profiled) == (0 if saves else 1)
+    assert len(seen) == 2
+
+
+def test_arguments_that_a_saved_operation_keeps_are_computed_again():
+    Count.runs = 0
+    inputs = leaves((3, 4), (4, 4))
+    _, grads = run(lambda x, w: Count.apply(x.exp()) @ w, inputs, context_fn=contexts([aten.mm.default]))
+    assert Count.runs == 2
+    expected = fg.autograd.grad((inputs[0].exp() @ inputs[1]).sum(), inputs)
+    assert [g.tolist() for g in grads] == [g.tolist() for g in expected]
+
+
+@pytest.mark.parametrize("saved", [[], [aten.dropout.default], [aten.rand_like.default]])
+def test_random_numbers_that_were_drawn_are_not_drawn_again(saved):
+    def function(x):
+        y = F.dropout(x, 0.5) * fg.rand_like(x.detach())
+        return (F.dropout(y, 0.3) * fg.rand_like(x.detach())).exp()
+
+    (x,) = leaves((6, 6))
+    fg.manual_seed(3)
+    expected = fg.autograd.grad(function(x).sum(), x)[0]
+    after = fg.rand(2).tolist()
+    fg.manual_seed(3)
+    y = checkpoint(function, x, use_reentrant=False, context_fn=contexts(saved))
+    assert fg.rand(2).tolist() == after
+    assert fg.autograd.grad(y.sum(), x)[0].tolist() == expected.tolist()
+
+
+def test_functions_that_differentiate_run_whole():
+    def force(x, w):
+        energy = ((x @ w).sin() + 1).sum()
+        (g,) = fg.autograd.grad(energy, x, create_graph=True)
+        return g.exp()
+
+    inputs = leaves((3, 3), (3, 3))
+    everything = lambda ctx, op, *args, **kwargs: True  # noqa: E731
+    _, grads = run(force, inputs, context_fn=contexts(everything))
+    expected = fg.autograd.grad(force(*inputs).sum(), inputs)
+    assert [g.tolist() for g in grads] == [g.tolist() for g in expected]
+
+
+def test_transforms_within_a_function():
+    def function(x):
+        squares = fg.func.vmap(lambda row: (row * row).sin())(x)
+        _, tangent = fg.func.jvp(lambda x: (x * x).exp(), (x,), (fg.ones_like(x),))
+        return squares * tangent
+
+    (x,) = leaves((3, 2))
+    everything = lambda ctx, op, *args, **kwargs: True  # noqa: E731
+    _, (grad,) = run(function, [x], context_fn=contexts(everything))
+    assert grad.tolist() == fg.autograd.grad(function(x).sum(), x)[0].tolist()
+
+
+def test_checkpoints_within_checkpoints():
+    def outer(x, w):
+        h = (x @ w).sin()
+        inner = contexts([aten.mm.default, aten.exp.default])
+        h = checkpoint(lambda h: (h @ w).exp().cos(), h, use_reentrant=False, context_fn=inner)
+        return checkpoint(lambda h: (h @ w).exp().cos(), h, use_reentrant=False)
+
+    inputs = leaves((3, 3), (3, 3))
+    plain = ((inputs[0] @ inputs[1]).sin() @ inputs[1]).exp().cos()
+    plain = (plain @ inputs[1]).exp().cos()
+    expected = fg.autograd.grad(plain.sum(), inputs)
+    for policy in ([aten.mm.default], [aten.cos.default], []):
+        _, grads = run(outer, inputs, context_fn=contexts(policy))
+        for g, h in zip(grads, expected):
+            np.testing.assert_allclose(g.tolist(), h.tolist(), rtol=1e-12)
+
+
+def test_what_is_kept_goes_with_the_pass_and_with_the_graph():
+    kept = []
+
+    def policy(ctx, op, *args, **kwargs):
+        kept.append(weakref.ref(ctx.op_output))
+        return True
+
+    inputs = leaves((4, 4), (4, 4))
+    y = checkpoint(products, *inputs, use_reentrant=False, context_fn=contexts(policy))
+    y.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="backward an extra time"):
+        y.sum().backward()
+    del y
+    gc.collect()
+    assert [ref() for ref in kept] == [None] * 4
+
+
+def test_changes_of_what_is_kept():
+    def function(x, w):
+        h = x @ w
+        z = h.exp()
+        h.detach().mul_(1.0)
+        return z * h.sin()
+
+    inputs = leaves((3, 3), (3, 3))
+    with pytest.raises(RuntimeError, match="cached during selective activation checkpoint has been mutated"):
+        run(function, inputs, context_fn=contexts([aten.mm.default]))
+    allowing = contexts([aten.mm.default], allow_cache_entry_mutation=True)
+    _, grads = run(function, inputs, context_fn=allowing, early_stop=False)
+    assert all(g.isfinite().all() for g in grads)
+
+
+def test_second_runs_that_differ():
+    calls = []
+
+    def function(x):
+        calls.append(0)
+        return x.exp().sin() if len(calls) == 1 else x.cos().sin()
+
+    with pytest.raises(RuntimeError, match="aten.cos.default.*which the first run did not make"):
+        run(function, leaves((3,)), context_fn=contexts([aten.exp.default]))
+
+
+def test_arguments():
+    with pytest.raises(ValueError, match="update the OpOverloadPacket.*aten.mm.default"):
+        create_selective_checkpoint_contexts([aten.mm])
+    with pytest.raises(ValueError, match="Expected op in `op_list` to be an OpOverload but got"):
+        create_selective_checkpoint_contexts([fg.mm])
+    with pytest.raises(TypeError, match="must be either a function or a list of ops"):
+        create_selective_checkpoint_contexts(3)
+
+    def policy(ctx, op, *args, **kwargs):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        run(lambda x: x * 2, leaves((3,)), context_fn=contexts(policy))
+    assert fg._ferrograd._set_watch(None) is None
+
+
+def test_operations_as_objects():
+    x = fg.tensor([1.0, 2.0])
+    assert aten.add.Tensor is aten.add.Scalar is aten.add.default
+    assert aten.mul.Tensor(x, 3).tolist() == [3.0, 6.0]
+    assert aten.sum(x).item() == 3.0
+    assert aten.linalg_vector_norm(fg.tensor([3.0, 4.0])).item() == 5.0
+    assert aten.relu_.default(fg.tensor([-1.0])).tolist() == [0.0]
+    assert str(aten.mm.default) == "aten.mm.default" and aten.mm.default.name() == "aten::mm"
+    assert aten.mm.default.overloadpacket is aten.mm
+    assert "mm" in dir(aten)
+    with pytest.raises(AttributeError, match="'aten' object has no attribute 'nothing'"):
+        aten.nothing
+    with pytest.raises(AttributeError, match="has no overload name 'nothing'"):
+        aten.mm.nothing
+
+
+def test_indices():
+    seen = []
+
+    def policy(ctx, op, *args, **kwargs):
+        seen.append(str(op))
+
+    (x,) = leaves((3, 3))
+    run(lambda x: x[1:][fg.tensor([0, 1])] * 2, [x], context_fn=contexts(policy))
+    assert seen == ["aten.index.default", "aten.index.default", "aten.mul.default"]
+    assert aten.index.Tensor(x, [None, fg.tensor([0])]).tolist() == x[:, [0]].tolist()
+
+
+def test_every_operation_of_the_table_has_an_object():
+    for name in dir(aten):
+        packet = getattr(aten, name)
+        assert packet.default.name().startswith("aten::") and callable(packet.default._function)
