@@ -456,6 +456,7 @@ WRONG = {
     "argnums": (lambda T, F: F.grad(lambda x: x.sum(), argnums=3)(T.ones(2)), "Got argnum=3, but only 1 positional inputs"),
     "argnums none": (lambda T, F: F.grad(lambda x: x.sum(), argnums=())(T.ones(2)), "argnums must be non-empty"),
     "argnums twice": (lambda T, F: F.grad(lambda x: x.sum(), argnums=(0, 0))(T.ones(2)), "argnums elements must be unique"),
+    "argnums is None": (lambda T, F: F.grad(lambda x: x.sum(), argnums=None)(T.ones(2)), "argnums must be int or Tuple[int, ...]"),
     "argnums type": (lambda T, F: F.grad(lambda x: x.sum(), argnums=[0])(T.ones(2)), "argnums must be int or Tuple[int, ...]"),
     "argnum type": (lambda T, F: F.grad(lambda x: x.sum(), argnums=(0.0,))(T.ones(2)), "argnum must be int, got: <class 'float'>"),
     "vjp without aux": (lambda T, F: F.vjp(lambda x: x, T.ones(2), has_aux=True), "should be a tuple: (output, aux)"),

@@ -131,6 +131,30 @@ def test_without_torch_too():
     )
 
 
+@pytest.mark.parametrize(
+    ("actual", "expected", "options", "text"),
+    [
+        ([1.0], [1.0, 2.0], dict(msg="mine"), "The length of the sequences mismatch: 1 != 2"),
+        ({"a": 1}, {"b": 1}, dict(msg=str.upper), "The keys of the mappings do not match:"),
+        (None, 1, dict(msg="mine"), "mine"),
+        (1, 1.0, dict(msg="mine"), "mine"),
+    ],
+)
+def test_a_message_is_about_values_of_one_structure(actual, expected, options, text):
+    with pytest.raises(AssertionError) as raised:
+        assert_close(actual, expected, **options)
+    assert str(raised.value).startswith(text)
+
+
+def test_tolerances_are_looked_at_where_they_count():
+    for options in (dict(rtol=0.1), dict(atol=-1.0, rtol=-1.0)):
+        assert_close([None, []], [None, []], **options)
+        with pytest.raises(ValueError, match="must"):
+            assert_close([1.0], [1.0], **options)
+        with pytest.raises(ValueError, match="must"):
+            assert_close(fg.ones(1), fg.ones(1), **options)
+
+
 def test_the_older_form():
     with pytest.warns(FutureWarning):
         assert_allclose(fg.ones(2), [1.0, 1.0])

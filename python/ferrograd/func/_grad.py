@@ -71,6 +71,9 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
 def _grad_and_value(func: Callable, argnums: Argnums, has_aux: bool, args: tuple, kwargs: dict) -> tuple:
     recorded = _enter_transform((args, kwargs))
     try:
+        if argnums is None:
+            # All arguments are for `vjp` to choose.
+            sliced(args, argnums)
         chosen, leaves, spec, args = differentiable(args, argnums)
         value = func(*args, **kwargs)
         aux = None

@@ -38,6 +38,12 @@ class _Options:
         defaults = [_TOLERANCES.get(dtype, (0.0, 0.0)) for dtype in dtypes]
         return max(rtol for rtol, _ in defaults), max(atol for _, atol in defaults)
 
+    def check(self) -> None:
+        """ValueError for one of two tolerances, and for negative ones."""
+        _check_both(self.rtol, self.atol)
+        if self.rtol is not None and (self.rtol < 0 or self.atol < 0):
+            raise ValueError(f"tolerances must not be negative, got rtol={self.rtol} and atol={self.atol}")
+
     def related(self, actual: Any, expected: Any) -> bool:
         """True for values of one type, or of a type and its subclass."""
         if self.allow_subclasses:
@@ -114,16 +120,15 @@ def assert_close(
     Greatest absolute difference: 0.5 at index (1,) (up to 1e-05 allowed)
     Greatest relative difference: 0.20000000298023224 at index (1,) (up to 1.3e-06 allowed)
     """
-    _check_both(rtol, atol)
-    if rtol is not None and (rtol < 0 or atol < 0):
-        raise ValueError(f"tolerances must not be negative, got rtol={rtol} and atol={atol}")
     options = _Options(allow_subclasses, rtol, atol, equal_nan, check_device, check_dtype, check_layout, check_stride)
     failure = _first_difference(actual, expected, options)
     if failure is None:
         return
-    kind, text, item = failure
+    kind, text, item, has_structure = failure
     if item:
         text += f"\n\nThe failure occurred for item {''.join(f'[{key!r}]' for key in item)}"
+    # What is not of one structure is not what a message is about.
+    msg = msg if has_structure else None
     raise kind(msg if isinstance(msg, str) else msg(text) if callable(msg) else text)
 
 
@@ -151,8 +156,9 @@ def assert_allclose(
     assert_close(actual, expected, rtol=rtol, atol=atol, equal_nan=equal_nan, **options)
 
 
-def _first_difference(actual: Any, expected: Any, options: _Options) -> tuple[type[Exception], str, tuple] | None:
-    """The first difference of structure, or else of values: the exception, its text, where it is."""
+def _first_difference(actual: Any, expected: Any, options: _Options) -> tuple[type[Exception], str, tuple, bool] | None:
+    """The first difference of structure, or else of values: the exception, its text, where it is, and whether both are of
+    one structure."""
     pairs: list[tuple[tuple, Callable]] = []
     waiting = [((), actual, expected)]
     while waiting:
@@ -164,12 +170,12 @@ def _first_difference(actual: Any, expected: Any, options: _Options) -> tuple[ty
             else:
                 waiting += [((*item, key), a, e) for key, a, e in reversed(parts)]
         except _Mismatch as found:
-            return found.kind, found.text, item
+            return found.kind, found.text, item, False
     for item, compare in pairs:
         try:
             compare()
         except _Mismatch as found:
-            return found.kind, found.text, item
+            return found.kind, found.text, item, True
     return None
 
 
@@ -198,10 +204,12 @@ def _pair(actual: Any, expected: Any, options: _Options) -> Callable[[], None]:
     if _is_bool(actual) and _is_bool(expected):
         return lambda: _same("Booleans mismatch: {} is not {}", bool(actual), bool(expected))
     if _is_number(actual) and _is_number(expected):
+        options.check()
         return lambda: _compare_numbers(_plain(actual), _plain(expected), options)
     kinds = _tensor_like(actual), _tensor_like(expected)
     if None in kinds or kinds[0] != kinds[1] or not options.related(actual, expected):
         raise _Mismatch(TypeError, f"No comparison pair was able to handle inputs of type {type(actual)} and {type(expected)}.")
+    options.check()
     tensors = (v if isinstance(v, Tensor) else fg.as_tensor(v) for v in (actual, expected))
     return lambda: _compare_tensors(*tensors, options)
 
