@@ -135,16 +135,24 @@ def test_random_numbers_that_were_drawn_are_not_drawn_again(saved):
     assert fg.autograd.grad(y.sum(), x)[0].tolist() == expected.tolist()
 
 
-def test_functions_that_differentiate_run_whole():
+@pytest.mark.parametrize("early_stop", [True, False])
+@pytest.mark.parametrize("nested", [True, False])
+def test_functions_that_differentiate_run_whole(nested, early_stop):
+    everything = lambda ctx, op, *args, **kwargs: True  # noqa: E731
+
     def force(x, w):
         energy = ((x @ w).sin() + 1).sum()
         (g,) = fg.autograd.grad(energy, x, create_graph=True)
         return g.exp()
 
+    def outer(x, w):
+        inner = lambda y: fg.autograd.grad((y.exp() + 1).sum(), x, create_graph=True)[0].cos()  # noqa: E731
+        return checkpoint(inner, (x * w).sin(), use_reentrant=False, context_fn=contexts(everything)).tanh()
+
+    function = outer if nested else force
     inputs = leaves((3, 3), (3, 3))
-    everything = lambda ctx, op, *args, **kwargs: True  # noqa: E731
-    _, grads = run(force, inputs, context_fn=contexts(everything))
-    expected = fg.autograd.grad(force(*inputs).sum(), inputs)
+    _, grads = run(function, inputs, context_fn=contexts(everything), early_stop=early_stop)
+    expected = fg.autograd.grad(function(*inputs).sum(), inputs)
     assert [g.tolist() for g in grads] == [g.tolist() for g in expected]
 
 

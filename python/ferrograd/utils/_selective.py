@@ -170,6 +170,10 @@ class _Watch:
 
     def differentiated(self) -> None:
         self.results.all_again = True
+        # The graph may reach what a checkpoint around this one computed.
+        around = self.outer[-1][0]
+        if around is not None:
+            around.differentiated()
 
 
 class _First(_Watch):
@@ -211,6 +215,9 @@ class _Again(_Watch):
         self.counts: dict[Any, int] = defaultdict(int)
 
     def before(self, name: str, args: tuple, kwargs: dict) -> Any:
+        # Such a function asks for a second run before the first has ended.
+        if self.results.all_again:
+            return None
         operation = ops._operations()[_product(name, args, kwargs)]
         n = self.counts[operation]
         self.counts[operation] += 1
@@ -223,7 +230,7 @@ class _Again(_Watch):
                 "Trying to backward an extra time. You are only allowed to backward once on any region computed under "
                 "selective activation checkpoint."
             )
-        if entry is _AGAIN or self.results.all_again:
+        if entry is _AGAIN:
             return None
         calls[n] = _TAKEN
         return entry.given(tree_leaves((args, kwargs)), self.allow_mutation)
