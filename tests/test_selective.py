@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import importlib
 import weakref
 
 import numpy as np
@@ -270,6 +271,67 @@ def test_indices():
     run(lambda x: x[1:][fg.tensor([0, 1])] * 2, [x], context_fn=contexts(policy))
     assert seen == ["aten.index.default", "aten.index.default", "aten.mul.default"]
     assert aten.index.Tensor(x, [None, fg.tensor([0])]).tolist() == x[:, [0]].tolist()
+
+
+NAMED = {
+    "mm": lambda T, x, w: x @ w,
+    "mv": lambda T, x, w: x @ w[0],
+    "dot": lambda T, x, w: x[0] @ w[0],
+    "mm of a row": lambda T, x, w: x[0] @ w,
+    "mm of many": lambda T, x, w: x.expand(2, 4, 4) @ w,
+    "mv of many": lambda T, x, w: x.expand(2, 4, 4) @ w[0],
+    "mm on many": lambda T, x, w: x @ w.expand(2, 4, 4),
+    "bmm": lambda T, x, w: x.expand(2, 4, 4) @ w.expand(2, 4, 4),
+    "addmm": lambda T, x, w: T.nn.functional.linear(x, w, w[0]),
+    "mm of linear": lambda T, x, w: T.nn.functional.linear(x, w),
+    "convolution": lambda T, x, w: T.nn.functional.conv1d(x, w[..., None]),
+    "layer_norm": lambda T, x, w: T.nn.functional.layer_norm(x, (4,)),
+    "group_norm": lambda T, x, w: T.nn.functional.group_norm(x, 2),
+    "softmax": lambda T, x, w: x.softmax(-1),
+    "log_softmax": lambda T, x, w: T.nn.functional.log_softmax(x, -1),
+    "attention": lambda T, x, w: T.nn.functional.scaled_dot_product_attention(x[None, None], w[None, None], x[None, None]),
+    "max_pool2d": lambda T, x, w: T.nn.functional.max_pool2d(x[None], 2),
+    "gelu": lambda T, x, w: T.nn.functional.gelu(x),
+    "sum": lambda T, x, w: x.sum(1),
+    "index": lambda T, x, w: x[T.tensor([0])],
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_operations_are_named_as_torchs_below_autograd(name):
+    torch = pytest.importorskip("torch")
+    utils = importlib.import_module("torch.utils.checkpoint")
+
+    def names(T, make):
+        seen = []
+
+        def policy(ctx, op, *args, **kwargs):
+            seen.append(str(op).rpartition(".")[0])
+            return False
+
+        x, w = (T.ones(4, 4, requires_grad=True) for _ in range(2))
+        apply = utils.checkpoint if T is torch else checkpoint
+        apply(lambda x, w: NAMED[name](T, x, w), x, w, use_reentrant=False, context_fn=lambda: make(policy))
+        return seen
+
+    ours = names(fg, create_selective_checkpoint_contexts)
+    theirs = names(torch, utils.create_selective_checkpoint_contexts)
+    assert ours[-1] in theirs
+
+
+def test_operations_under_their_names_below_autograd():
+    x = fg.tensor(np.random.default_rng(0).normal(size=(1, 2, 3, 4)))
+    found, sums = aten._scaled_dot_product_flash_attention_for_cpu.default(x, x, x, 0.0, True, scale=0.5)
+    expected = F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.5)
+    scores = (x @ x.transpose(-1, -2) * 0.5).tolist()
+    assert found.tolist() == expected.tolist()
+    for row, sum in zip(scores[0][1], sums[0, 1].tolist()):
+        n = scores[0][1].index(row) + 1
+        assert abs(np.log(np.exp(row[:n]).sum()) - sum) < 1e-12
+    masked = aten._scaled_dot_product_flash_attention_for_cpu(x, x, x, attn_mask=fg.zeros(3, 3, dtype=fg.float64))
+    assert masked[0].tolist() == F.scaled_dot_product_attention(x, x, x).tolist()
+    assert aten._softmax.default(x, 1, False).tolist() == x.softmax(1).tolist()
+    assert aten._log_softmax.default(x.half(), 1, True).dtype == fg.float32
 
 
 def test_every_operation_of_the_table_has_an_object():

@@ -6,6 +6,7 @@ their names stand for one object: `ops.aten.add.Tensor is ops.aten.add.Scalar`.
 
 import functools
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from . import _ferrograd
@@ -100,12 +101,52 @@ def _index(self: _ferrograd.Tensor, indices: list) -> _ferrograd.Tensor:
     return self[tuple(slice(None) if index is None else index for index in indices)]
 
 
+def _softmax(function: Callable) -> Callable:
+    """`softmax` or its logarithm as torch has it below autograd: floats of 16 bits may give float32."""
+
+    def softmax(self: _ferrograd.Tensor, dim: int, half_to_float: bool) -> _ferrograd.Tensor:
+        return function(self, dim, dtype=_ferrograd.float32 if half_to_float else None)
+
+    return softmax
+
+
+def _attention(
+    query: _ferrograd.Tensor,
+    key: _ferrograd.Tensor,
+    value: _ferrograd.Tensor,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    attn_mask: _ferrograd.Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[_ferrograd.Tensor, _ferrograd.Tensor]:
+    """Attention, and the logarithms of the sums that its weights are divided by."""
+    attention = _ferrograd._nn.scaled_dot_product_attention
+    found = attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
+    scores = query @ key.transpose(-1, -2) * (query.size(-1) ** -0.5 if scale is None else scale)
+    if is_causal:
+        scores = scores.masked_fill(_ferrograd.ones_like(scores, dtype=_ferrograd.bool).tril().logical_not(), -inf)
+    if attn_mask is not None:
+        scores = scores + attn_mask
+    return found, scores.logsumexp(-1)
+
+
+def _below_autograd() -> dict[str, Callable]:
+    """Operations that torch has under names of their own below autograd, and what they take there."""
+    return {
+        "index": _index,
+        "_softmax": _softmax(_ferrograd.softmax),
+        "_log_softmax": _softmax(_ferrograd.log_softmax),
+        "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    }
+
+
 @functools.cache
 def _operations() -> dict[str, OpOverload]:
     """The operations by their names and other names, and by those of Python's methods."""
     places = {"Nn": _ferrograd._nn, "Special": _ferrograd._special, "Linalg": _ferrograd._linalg}
-    index = OpOverload("index", _index)
-    found = {"index": index, "__getitem__": index}
+    found = {name: OpOverload(name, function) for name, function in _below_autograd().items()}
+    found["__getitem__"] = found["index"]
     # What is in the package too comes from there.
     for row in sorted(_ferrograd._operations(), key=lambda row: row["home"] == "Nn"):
         home, plain = row["home"], row["name"].rpartition(".")[2]

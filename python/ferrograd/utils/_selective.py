@@ -69,17 +69,34 @@ class _Given(Function):
         raise AssertionError("the second run of a checkpoint is not differentiated where results are kept")
 
 
-def _product(name: str, args: tuple, kwargs: dict) -> str:
-    """The name of the operation below autograd: a product has that of the one that torch makes it of."""
+_BELOW = {
+    "softmax": "_softmax",
+    "log_softmax": "_log_softmax",
+    "scaled_dot_product_attention": "_scaled_dot_product_flash_attention_for_cpu",
+    "einsum": "bmm",
+    "layer_norm": "native_layer_norm",
+    "group_norm": "native_group_norm",
+    "batch_norm": "native_batch_norm",
+    "instance_norm": "native_batch_norm",
+    "max_pool2d": "max_pool2d_with_indices",
+    "max_pool3d": "max_pool3d_with_indices",
+}
+
+
+def _below(name: str, args: tuple, kwargs: dict) -> str:
+    """The name that torch has for the operation below autograd, or for the one that does most of its work there."""
     if name == "linear":
         return "addmm" if len(args) > 2 and args[2] is not None or kwargs.get("bias") is not None else "mm"
     if name.startswith("conv") and name[-2:] in ("1d", "2d", "3d"):
         return "convolution"
     if name == "matmul" and all(isinstance(x, Tensor) for x in args) and len(args) == 2:
-        return {(1, 1): "dot", (2, 1): "mv", (2, 2): "mm", (1, 2): "mm"}.get((args[0].dim(), args[1].dim()), "bmm")
-    if name in ("layer_norm", "group_norm", "batch_norm"):
-        return f"native_{name}"
-    return name
+        left, right = args[0].dim(), args[1].dim()
+        if left == right == 1:
+            return "dot"
+        # One matrix beside many makes one product with all of their rows; on the left only where that saves a copy.
+        is_one = right <= 2 or left <= 2 and args[0].requires_grad
+        return ("mv" if right == 1 or left == 1 < right - 1 else "mm") if is_one else "bmm"
+    return _BELOW.get(name, name)
 
 
 def _changes(name: str, kwargs: dict) -> bool:
@@ -189,7 +206,7 @@ class _First(_Watch):
 
     def after(self, name: str, args: tuple, kwargs: dict, result: Any) -> None:
         packed, current.recent = current.recent, None
-        operation = ops._operations()[_product(name, args, kwargs)]
+        operation = ops._operations()[_below(name, args, kwargs)]
         context = SelectiveCheckpointContext(is_recompute=False, op_output=result)
         policy = self.policy(context, operation, *args, **kwargs)
         arguments = tree_leaves((args, kwargs))
@@ -218,7 +235,7 @@ class _Again(_Watch):
         # Such a function asks for a second run before the first has ended.
         if self.results.all_again:
             return None
-        operation = ops._operations()[_product(name, args, kwargs)]
+        operation = ops._operations()[_below(name, args, kwargs)]
         n = self.counts[operation]
         self.counts[operation] += 1
         calls = self.results.calls.get(operation, [])
@@ -247,10 +264,11 @@ def create_selective_checkpoint_contexts(
 
     A policy is called as `policy(ctx, op, *args, **kwargs)` after every operation that the first run calls, `ctx` a
     `SelectiveCheckpointContext`, `op` one of `ferrograd.ops.aten`, and the arguments as they were given. It gives a
-    `CheckpointPolicy`, or whether to save. A list of operations stands for a policy that saves theirs. Products are
-    named as below autograd: `matmul` of matrices and `linear` are `aten.mm` or `aten.addmm`, of batches `aten.bmm`,
-    convolutions `aten.convolution`, normalisations `aten.native_layer_norm` and its kin. Other functions that torch makes of
-    several operations are one here, and are asked of as one, under their own name.
+    `CheckpointPolicy`, or whether to save. A list of operations stands for a policy that saves theirs. Operations are named
+    as torch has them below autograd: `matmul` of matrices and `linear` are `aten.mm` or `aten.addmm`, of batches `aten.bmm`,
+    convolutions `aten.convolution`, normalisations `aten.native_layer_norm` and its kin, `softmax` is `aten._softmax`, attention
+    `aten._scaled_dot_product_flash_attention_for_cpu`. Other functions that torch makes of several operations are one here, and
+    are asked of as one, under their own name.
 
     With a result is kept what its derivative needs and is no argument. Views, and operations that write into an argument,
     run again whatever the policy says; so does everything where the function itself differentiates what it computes.
