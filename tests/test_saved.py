@@ -40,6 +40,21 @@ MADE = {
     "logsumexp": lambda T, x, w: x.logsumexp(0),
     "bmm": lambda T, x, w: T.bmm(x.view(1, 2, 1), w.view(1, 1, 2)),
     "cumprod": lambda T, x, w: x.cumprod(0),
+    "max of all": lambda T, x, w: x.max(),
+    "median of all": lambda T, x, w: x.median(),
+    "mm by a constant": lambda T, x, w: T.mm(x[None], T.ones(2, 1)),
+    "constant mm": lambda T, x, w: T.mm(T.ones(1, 2), x[:, None]),
+    "square mm": lambda T, x, w: (lambda m: m @ m)(T.outer(x, w)),
+    "addmm of a constant": lambda T, x, w: T.addmm(x, T.ones(2, 2), T.outer(w, x)),
+    "dot of a constant": lambda T, x, w: x @ T.ones(2),
+    "prelu": lambda T, x, w: T.nn.functional.prelu(x[None], w),
+    "max_pool": lambda T, x, w: T.nn.functional.max_pool2d(x[None, None, :], (1, 2)),
+    "grid": lambda T, x, w: T.nn.functional.grid_sample(
+        T.outer(x, w)[None, None], T.outer(x, w)[None, None], align_corners=False
+    ),
+    "attention": lambda T, x, w: T.nn.functional.scaled_dot_product_attention(
+        x[None, None, None], w[None, None, None], x[None, None, None]
+    ),
 }
 
 
@@ -63,6 +78,69 @@ def test_values_are_named_as_in_torch(name):
             assert np.allclose(ours[attribute], theirs[attribute], rtol=1e-6)
     assert set(ours) <= set(theirs)
     assert set(ours_raw) <= set(theirs_raw)
+
+
+@pytest.mark.parametrize("name", ["mm by a constant", "constant mm", "addmm of a constant", "dot of a constant"])
+def test_factors_that_no_gradient_needs_are_none(name):
+    found = kept(fg, MADE[name])[0]
+    factors = [value for key, value in found.items() if not key.endswith(("sizes", "strides", "alpha", "beta"))]
+    assert factors.count(None) == 1 and len(factors) == 2
+    try:
+        import torch
+    except ImportError:
+        return
+    none = lambda found: {key for key, value in found.items() if value is None}  # noqa: E731
+    assert none(found) == none(kept(torch, MADE[name])[0])
+
+
+PRODUCTS = {
+    "mm": (lambda a, b: a @ b, (3, 4), (4, 2)),
+    "bmm": (lambda a, b: fg.bmm(a, b), (2, 3, 4), (2, 4, 2)),
+    "batches": (lambda a, b: a @ b, (2, 3, 4), (4, 2)),
+    "many on the right": (lambda a, b: a @ b, (3, 4), (2, 4, 2)),
+    "mv": (lambda a, b: a @ b, (3, 4), (4,)),
+    "row": (lambda a, b: a @ b, (4,), (2, 4, 3)),
+    "column": (lambda a, b: a @ b, (2, 3, 4), (4,)),
+    "dot": (lambda a, b: a @ b, (4,), (4,)),
+    "cross": (lambda a, b: fg.linalg.cross(a, b), (2, 3), (2, 3)),
+    "addmm": (lambda a, b: fg.addmm(fg.ones(1, dtype=a.dtype), a, b), (3, 4), (4, 2)),
+    "addbmm": (lambda a, b: fg.addbmm(fg.ones(1, 1, dtype=a.dtype), a, b), (2, 3, 4), (2, 4, 2)),
+    "addmv": (lambda a, b: fg.addmv(fg.ones(1, dtype=a.dtype), a, b), (3, 4), (4,)),
+    "addr": (lambda a, b: fg.addr(fg.ones(1, 1, dtype=a.dtype), a, b), (3,), (4,)),
+    "attention": (
+        lambda a, b: fg.nn.functional.scaled_dot_product_attention(a.detach(), a.detach(), b), (2, 3, 4), (2, 3, 4)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_factors_that_no_gradient_needs_are_not_kept_alive(name, which):
+    product, *shapes = PRODUCTS[name]
+    if name == "attention" and which == 0:
+        pytest.skip("queries and keys give the weights")
+    arrays = [np.random.default_rng(0).normal(size=shape) for shape in shapes]
+    factors = [fg.tensor(array) for array in arrays]
+    x = factors[which].requires_grad_() * 1
+    given = [x if n == which else factor for n, factor in enumerate(factors)]
+    y = product(*given)
+    addresses = {row[3] for row in fg._ferrograd._node_keeps(y.grad_fn)}
+    assert addresses and x.data_ptr() not in addresses
+    both = [fg.tensor(array, requires_grad=True) for array in arrays]
+    (expected,) = fg.autograd.grad(product(*both).pow(2).sum(), both[which])
+    # So its values may change.
+    x.detach().zero_()
+    (found,) = fg.autograd.grad((y * y.detach()).sum() * 2, factors[which])
+    np.testing.assert_allclose(found.tolist(), expected.tolist(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_second_derivatives_and_tangents_of_products_with_a_constant(name):
+    product, *shapes = PRODUCTS[name]
+    arrays = [np.random.default_rng(1).normal(size=shape) for shape in shapes]
+    constant, x = fg.tensor(arrays[0]), fg.tensor(arrays[1], requires_grad=True)
+    assert fg.autograd.gradcheck(lambda x: product(constant, x), x, check_forward_ad=True, check_batched_grad=True)
+    assert fg.autograd.gradgradcheck(lambda x: product(constant, x) ** 2, x)
 
 
 #: Calls on a matrix and a vector, and some settings that their nodes show.
@@ -112,6 +190,27 @@ SETTINGS = {
     "T.nn.functional.leaky_relu(m, 0.5)": dict(negative_slope=0.5),
     "T.nn.functional.mse_loss(m, m, reduction='sum')": dict(reduction=2),
     "T.pdist(m, p=1)": dict(p=1.0),
+    "m.norm()": dict(dim=None, keepdim=False, ord=2),
+    "m.amax()": dict(dim=(), keepdim=False),
+    "m.nansum()": dict(dim=None, keepdim=False),
+    "m @ T.ones(3, 4)": dict(self_sym_sizes=(2, 3), self_sym_strides=(3, 1), mat2_sym_sizes=(3, 4), mat2_sym_strides=()),
+    "m.t() @ m": dict(self_sym_sizes=(3, 2), self_sym_strides=(1, 3), mat2_sym_sizes=(2, 3), mat2_sym_strides=(3, 1)),
+    "T.addmm(m[0], T.ones(4, 2), m, beta=0.5, alpha=2)": dict(
+        mat1_sym_sizes=(4, 2), mat1_sym_strides=(), mat2_sym_sizes=(2, 3), mat2_sym_strides=(3, 1), alpha=2, beta=0.5
+    ),
+    "T.addbmm(m, m[None, :, :2], m[None], alpha=3)": dict(
+        batch1_sym_argsize_0=1, batch1_sym_argsize_1=2, batch2_sym_argsize_2=3, alpha=3, beta=1
+    ),
+    "T.nn.functional.max_pool2d(m[None], (1, 2), padding=(0, 1), ceil_mode=True)": dict(
+        kernel_size=(1, 2), stride=(), padding=(0, 1), dilation=(1, 1), ceil_mode=True
+    ),
+    "T.nn.functional.nll_loss(m, T.tensor([0, 2]), ignore_index=1, reduction='sum')": dict(reduction=2, ignore_index=1),
+    "T.nn.functional.embedding(T.tensor([0]), m, padding_idx=1)": dict(
+        padding_idx=1, scale_grad_by_freq=False, weight_sym_argsize_0=2
+    ),
+    "T.nn.functional.scaled_dot_product_attention(m[None, None], m[None, None], m[None, None], scale=0.5)": dict(
+        is_causal=False, scale=0.5, dropout_p=0.0
+    ),
     "T.nn.functional.conv1d(m[None], T.ones(2, 2, 1), T.ones(2), stride=2, padding=1)": dict(
         stride=(2,), padding=(1,), dilation=(1,), transposed=False, output_padding=(0,), groups=1, bias_sym_sizes_opt=(2,)
     ),

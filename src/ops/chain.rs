@@ -267,7 +267,7 @@ pub fn cross(a: &Tensor, b: &Tensor, dim: isize) -> Result<Tensor> {
         };
         sub(&mul(&around(a, 1)?, &around(b, 2)?)?, &mul(&around(a, 2)?, &around(b, 1)?)?)
     })?;
-    let settings = || Settings { dims: smallvec![d as isize], of_factors: true, ..Settings::default() };
+    let settings = || Settings { dims: smallvec![d as isize], ..contract::of_factors(a, b) };
     record("LinalgCrossBackward0", &y, &[a, b], &[Keep::Input(a), Keep::Input(b)], settings, |call| {
         // da = b x g, db = g x a
         let (g, a, b, dim) = (&call.g, &call.saved[0], &call.saved[1], call.settings.dims[0]);

@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::arithmetic::{add, mul, mul_within};
-use super::recorded::{Call, Keep, Settings, record};
+use super::recorded::{Call, Factors, Keep, Settings, record};
 use super::registry::{Arguments, Output, operation};
 use super::{batch, cast, contract, inplace, sum, view};
 use crate::error::{Error, Result};
@@ -24,9 +24,9 @@ struct Kind {
     /// The sizes that must agree, as dimensions of the factors.
     agree: &'static [(usize, usize)],
     product: fn(&Tensor, &Tensor) -> Result<Tensor>,
-    /// The gradients of the factors from that of the product.
-    first: fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
-    second: fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
+    /// The gradient of each factor from that of the product, whether the factor lies in columns, and the other.
+    first: fn(&Tensor, bool, &Tensor) -> Result<Tensor>,
+    second: fn(&Tensor, &Tensor, bool) -> Result<Tensor>,
 }
 
 fn turned(x: &Tensor) -> Result<Tensor> {
@@ -132,12 +132,10 @@ impl Kind {
             return value();
         }
         let y = unrecorded(value)?;
-        let settings = || Settings {
-            number: alpha.as_f64(),
-            // The number that the first tensor is scaled by stands among the dimensions.
-            dims: smallvec![beta.as_f64().to_bits() as isize],
-            of_factors: true,
-            ..Settings::default()
+        let settings = || {
+            let all = contract::of_factors(a, b);
+            let factors = all.factors.map(|factors| Factors { beta: beta.as_f64(), ..factors });
+            Settings { number: alpha.as_f64(), factors, ..all }
         };
         let formula = match self.op {
             "addmm" => |call: &Call| MATRICES.gradients(call),
@@ -151,18 +149,19 @@ impl Kind {
     }
 
     fn gradients(&self, call: &Call) -> Result<Gradients> {
-        let (alpha, beta) = (call.settings.number, f64::from_bits(call.settings.dims[0] as u64));
+        let Factors { in_columns, beta, .. } = call.settings.factors.expect("those of a product");
+        let alpha = call.settings.number;
         let (a, b) = (&call.saved[0], &call.saved[1]);
         let scaled = |t: Tensor, by: f64| if by == 1.0 { Ok(t) } else { mul_within(&t, by) };
         let mut g = call.g.clone();
         let dx = if call.needs[0] { Some(scaled(g.clone(), beta)?) } else { None };
         if self.op == "addbmm" {
             let mut shape = view::signed(g.shape());
-            shape.insert(0, a.shape()[0] as isize);
+            shape.insert(0, call.settings.shape[0] as isize);
             g = view::expand(&g, &shape)?;
         }
-        let da = if call.needs[1] { Some(scaled((self.first)(&g, a, b)?, alpha)?) } else { None };
-        let db = if call.needs[2] { Some(scaled((self.second)(&g, a, b)?, alpha)?) } else { None };
+        let da = if call.needs[1] { Some(scaled((self.first)(&g, in_columns[0], b)?, alpha)?) } else { None };
+        let db = if call.needs[2] { Some(scaled((self.second)(&g, a, in_columns[1])?, alpha)?) } else { None };
         Ok(smallvec![dx, da, db])
     }
 

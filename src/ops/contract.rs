@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::recorded::{Call, Keep, Settings, record};
+use super::recorded::{Call, Factors, Keep, Settings, record};
 use super::registry::operation;
 use super::{arithmetic, batch, cast, sum, view};
 use crate::error::{Error, Result};
@@ -136,35 +136,35 @@ fn record_product(node: &'static str, c: &Tensor, a: &Tensor, b: &Tensor) -> Res
     // torch views the gradients of what it viewed as one batch.
     let is_viewed = node != "BmmBackward0";
     let number = f64::from(u8::from(turned));
-    let settings = || Settings { number, keepdim: is_viewed, of_factors: true, ..Settings::default() };
+    let settings = || Settings { number, keepdim: is_viewed, ..of_factors(a, b) };
     record(node, c, &[a, b], &[Keep::Input(a), Keep::Input(b)], settings, |call: &Call| -> Result<Gradients> {
         // da = g b^T, db = a^T g; the engine sums over broadcast batches.
         let (a, b) = (&call.saved[0], &call.saved[1]);
-        let (row, column) = (a.rank() == 1, b.rank() == 1);
-        let (a, b) = (
-            if row { view::unsqueeze(a, 0)? } else { a.clone() },
-            if column { view::unsqueeze(b, 1)? } else { b.clone() },
-        );
+        let Factors { ranks, in_columns, .. } = call.settings.factors.expect("those of a product");
+        let (row, column) = (ranks[0] == 1, ranks[1] == 1);
+        let (has_batch, has_batches) = (ranks[0] > 2, ranks[1] > 2);
         let g = if row { &view::unsqueeze(&call.g, -2)? } else { &call.g };
         let g = if column { &view::unsqueeze(g, -1)? } else { g };
         let is_viewed = call.settings.keepdim;
         let of_batch = |left: &Tensor, right: &Tensor| matrices("matmul", "ViewBackward0", left, right);
         let da = || -> Result<Tensor> {
-            let da = if is_viewed && a.rank() > 2 { of_batch(g, &turn(&b)?)? } else { left_gradient(g, &a, &b)? };
+            let b = if column { &view::unsqueeze(b, 1)? } else { b };
+            let da = if is_viewed && has_batch { of_batch(g, &turn(b)?)? } else { left_gradient(g, in_columns[0], b)? };
             if row { view::squeeze(&da, Some(&[-2])) } else { Ok(da) }
         };
         let db = || -> Result<Tensor> {
-            if column && a.rank() > 2 {
-                return mv(&turn(&rows(&a)?)?, &view::reshape(&call.g, &[-1])?);
+            let a = if row { &view::unsqueeze(a, 0)? } else { a };
+            if column && has_batch {
+                return mv(&turn(&rows(a)?)?, &view::reshape(&call.g, &[-1])?);
             }
             // One matrix on the right: the sum over the batch is the product of all rows.
-            let (a, g) = if a.rank() > 2 && b.rank() == 2 { (&rows(&a)?, &rows(g)?) } else { (&a, g) };
+            let (a, g) = if has_batch && !has_batches { (&rows(a)?, &rows(g)?) } else { (a, g) };
             let db = if call.settings.number != 0.0 {
                 turn(&matrices_any(&turn(g)?, a)?)?
-            } else if is_viewed && a.rank() > 2 && b.rank() > 2 {
+            } else if is_viewed && has_batch && has_batches {
                 of_batch(&turn(a)?, g)?
             } else {
-                right_gradient(g, a, &b)?
+                right_gradient(g, a, in_columns[1])?
             };
             if column { view::squeeze(&db, Some(&[-1])) } else { Ok(db) }
         };
@@ -172,14 +172,23 @@ fn record_product(node: &'static str, c: &Tensor, a: &Tensor, b: &Tensor) -> Res
     })
 }
 
+/// The settings of a product.
+pub(super) fn of_factors(a: &Tensor, b: &Tensor) -> Settings {
+    let in_columns = [a, b].map(is_column_major);
+    let factors = Some(Factors { ranks: [a, b].map(|t| t.rank() as u8), in_columns, beta: 1.0 });
+    let shape = a.shape().iter().chain(b.shape()).copied().collect();
+    let dims = a.strides().iter().chain(b.strides()).copied().collect();
+    Settings { shape, dims, factors, ..Settings::default() }
+}
+
 /// The gradient of `a` from that of `a b`: `g b^T`, or `(b g^T)^T` where that has the order of `a`.
-pub(super) fn left_gradient(g: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if b.rank() == 2 && is_column_major(a) { turn(&matrices_any(b, &turn(g)?)?) } else { matrices_any(g, &turn(b)?) }
+pub(super) fn left_gradient(g: &Tensor, in_columns: bool, b: &Tensor) -> Result<Tensor> {
+    if b.rank() == 2 && in_columns { turn(&matrices_any(b, &turn(g)?)?) } else { matrices_any(g, &turn(b)?) }
 }
 
 /// The gradient of `b` from that of `a b`: `a^T g`, or `(g^T a)^T` where that has the order of `b`.
-pub(super) fn right_gradient(g: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.rank() == 2 && is_column_major(b) { turn(&matrices_any(&turn(g)?, a)?) } else { matrices_any(&turn(a)?, g) }
+pub(super) fn right_gradient(g: &Tensor, a: &Tensor, in_columns: bool) -> Result<Tensor> {
+    if a.rank() == 2 && in_columns { turn(&matrices_any(&turn(g)?, a)?) } else { matrices_any(&turn(a)?, g) }
 }
 
 /// Matrices transposed.
@@ -352,14 +361,20 @@ pub fn mv(a: &Tensor, x: &Tensor) -> Result<Tensor> {
     let column = x.alias(x.layout().unsqueeze(1), false);
     let y = product("mv", a, &column)?;
     let y = y.alias(y.layout().select(1, 0), false).detach();
-    let settings = || Settings { of_factors: true, ..Settings::default() };
-    record("MvBackward0", &y, &[a, x], &[Keep::Input(a), Keep::Input(x)], settings, |call| {
-        // dA = g x^T, dx = A^T g
-        let (g, a, x) = (&call.g, &call.saved[0], &call.saved[1]);
-        let da = if call.needs[0] { Some(arithmetic::mul(&view::unsqueeze(g, 1)?, x)?) } else { None };
-        let dx = if call.needs[1] { Some(mv(&view::t(a)?, g)?) } else { None };
-        Ok(smallvec![da, dx])
-    })?;
+    record(
+        "MvBackward0",
+        &y,
+        &[a, x],
+        &[Keep::Input(a), Keep::Input(x)],
+        || of_factors(a, x),
+        |call| {
+            // dA = g x^T, dx = A^T g
+            let (g, a, x) = (&call.g, &call.saved[0], &call.saved[1]);
+            let da = if call.needs[0] { Some(arithmetic::mul(&view::unsqueeze(g, 1)?, x)?) } else { None };
+            let dx = if call.needs[1] { Some(mv(&view::t(a)?, g)?) } else { None };
+            Ok(smallvec![da, dx])
+        },
+    )?;
     Ok(y)
 }
 
@@ -405,13 +420,19 @@ fn inner(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result
         let products = arithmetic::mul(&wide(a)?, &wide(b)?)?;
         cast::to(&sum::sum(&products, &[], false, Some(products.dtype()))?, a.dtype())
     })?;
-    let settings = || Settings { of_factors: true, ..Settings::default() };
-    record(node, &y, &[a, b], &[Keep::Input(a), Keep::Input(b)], settings, |call| {
-        // da = g b, db = g a
-        let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
-        let da = if call.needs[0] { Some(arithmetic::mul(g, b)?) } else { None };
-        let db = if call.needs[1] { Some(arithmetic::mul(g, a)?) } else { None };
-        Ok(smallvec![da, db])
-    })?;
+    record(
+        node,
+        &y,
+        &[a, b],
+        &[Keep::Input(a), Keep::Input(b)],
+        || of_factors(a, b),
+        |call| {
+            // da = g b, db = g a
+            let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
+            let da = if call.needs[0] { Some(arithmetic::mul(g, b)?) } else { None };
+            let db = if call.needs[1] { Some(arithmetic::mul(g, a)?) } else { None };
+            Ok(smallvec![da, db])
+        },
+    )?;
     Ok(y)
 }

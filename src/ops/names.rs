@@ -17,7 +17,12 @@ pub fn saved(node: &NodeRef) -> Vec<(String, Saved)> {
 
 /// The operation that a node is named after: `log_softmax` of `LogSoftmaxBackward0`.
 fn operation(node: &str) -> Option<&'static Operation> {
-    let (head, _) = node.split_once("Backward")?;
+    let head = match node.split_once("Backward")?.0 {
+        "ScaledDotProductFlashAttentionForCpu" => "ScaledDotProductAttention",
+        "GridSampler2D" | "GridSampler3D" => "GridSample",
+        "PreluKernel" => "Prelu",
+        head => head,
+    };
     let mut name = String::new();
     for (n, letter) in head.char_indices() {
         if n > 0 && letter.is_ascii_uppercase() {
@@ -47,25 +52,92 @@ fn name(operation: Option<&Operation>, node: &NodeRef, label: Label, operands: u
         }
         Label::Result(n) => result(o, n),
     });
-    match known {
+    match given(node.name(), label).or(known) {
         // The functions of `nn` and `special` have another name for it than their nodes.
-        Some("input") if !node.name().starts_with("Convolution") => "self".into(),
+        Some("input") if !["Convolution", "GridSampler"].iter().any(|head| node.name().starts_with(head)) => {
+            "self".into()
+        }
         known => known.map_or_else(|| fallback().into(), str::to_string),
     }
 }
 
+/// The name of a value where the operation does not tell it as torch's node does.
+fn given(node: &str, label: Label) -> Option<&'static str> {
+    match label {
+        Label::Result(_) if is_whole(node) => Some("result"),
+        Label::Other(0) if node.contains("MaxPool") || node.starts_with("NativeDropout") => Some("result1"),
+        Label::Other(0) if node.starts_with("RreluWithNoise") => Some("noise"),
+        _ => None,
+    }
+}
+
+/// True for the nodes of reductions of all elements whose operations have other forms with two results.
+fn is_whole(node: &str) -> bool {
+    matches!(node, "MaxBackward1" | "MinBackward1" | "MedianBackward0" | "NanmedianBackward0")
+}
+
+/// What a node without dimensions says of them, where torch has one node for both.
+fn of_all(node: &str, keepdim: bool) -> Vec<(&'static str, Setting)> {
+    let dim = match node {
+        "AmaxBackward0" | "AminBackward0" => Setting::Ints(Vec::new()),
+        "VarBackward0" | "StdBackward0" | "LinalgVectorNormBackward0" | "NansumBackward0" | "AminmaxBackward0" => {
+            Setting::Nothing
+        }
+        _ => return Vec::new(),
+    };
+    vec![("dim", dim), ("keepdim", Setting::Bool(keepdim))]
+}
+
+/// The sizes and strides of the factors of a product, and the numbers that it and what it is added to are scaled by.
+/// `has_gradient` tells of an input whether its gradient is wanted: else torch keeps no strides of it.
+pub(super) fn of_factors(
+    node: &str,
+    settings: &Settings,
+    has_gradient: impl Fn(usize) -> bool,
+) -> Vec<(&'static str, Setting)> {
+    let Some(factors) = settings.factors else { return Vec::new() };
+    let scales = || vec![("alpha", Setting::number(settings.number)), ("beta", Setting::number(factors.beta))];
+    let size = |n: usize| Setting::Int(settings.shape[n] as i64);
+    let (mut all, names, first) = match node {
+        "MmBackward0" => {
+            (Vec::new(), [["self_sym_sizes", "self_sym_strides"], ["mat2_sym_sizes", "mat2_sym_strides"]], 0)
+        }
+        "AddmmBackward0" => {
+            (scales(), [["mat1_sym_sizes", "mat1_sym_strides"], ["mat2_sym_sizes", "mat2_sym_strides"]], 1)
+        }
+        "AddbmmBackward0" => {
+            let names = ["batch1_sym_argsize_0", "batch1_sym_argsize_1", "batch2_sym_argsize_2"];
+            let mut all = scales();
+            all.extend(names.into_iter().zip([0, 1, 5]).map(|(name, n)| (name, size(n))));
+            return all;
+        }
+        "BaddbmmBackward0" | "AddmvBackward0" | "AddrBackward0" => return scales(),
+        _ => return Vec::new(),
+    };
+    for (n, [sizes, strides]) in names.into_iter().enumerate() {
+        let part = 2 * n..2 * n + 2;
+        let known =
+            if has_gradient(first + n) { Setting::ints(&settings.dims[part.clone()]) } else { Setting::Ints(vec![]) };
+        all.extend([(sizes, Setting::ints(&settings.shape[part])), (strides, known)]);
+    }
+    all
+}
+
 /// The settings of a node by the parameters of its operation. The sizes of the input are one where the input is not kept.
 pub(super) fn settings(node: &str, settings: &Settings, keeps_input: bool) -> Vec<(&'static str, Setting)> {
-    let Some(operation) = operation(node) else { return Vec::new() };
-    let mut all: Vec<(&'static str, Setting)> = Vec::new();
+    let Some(operation) = operation(node) else { return settings.told.to_vec() };
+    let mut all: Vec<(&'static str, Setting)> = settings.told.to_vec();
+    if settings.whole {
+        all.extend(of_all(node, settings.keepdim));
+    }
     for (kind, name) in operation.signatures.iter().flat_map(|s| typed(s)) {
         let value = match (kind.trim_end_matches('?'), name, &settings.dims[..]) {
             ("int[]", "dim" | "dims", dims) if !settings.whole => Setting::ints(dims),
             ("int", "dim", &[dim]) if !settings.whole => Setting::Int(dim as i64),
-            ("bool", "keepdim", _) if !settings.whole => Setting::Bool(settings.keepdim),
+            ("bool", "keepdim", _) if !settings.whole && !is_whole(node) => Setting::Bool(settings.keepdim),
             (_, "p", _) => Setting::Float(settings.number),
             (_, "ord" | "correction", _) => Setting::number(settings.number),
-            ("Tensor", "self", _) if !keeps_input && !settings.shape.is_empty() => {
+            ("Tensor", "self", _) if !keeps_input && !settings.shape.is_empty() && settings.factors.is_none() => {
                 if operation.name == "mean" {
                     all.push(("self_sym_numel", Setting::Int(settings.shape.iter().product::<usize>() as i64)));
                 }

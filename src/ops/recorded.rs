@@ -60,9 +60,22 @@ pub(super) struct Settings {
     pub number: f64,
     /// True where no dimension was named.
     pub whole: bool,
-    /// True where the last two inputs are the factors of a product, and kept: the values of each are for the gradient of the
-    /// other alone.
-    pub of_factors: bool,
+    /// Where the last two inputs are the factors of a product: the values of each are for the gradient of the other alone,
+    /// and kept where that is wanted.
+    pub factors: Option<Factors>,
+    /// Other settings, which the node shows.
+    pub told: Box<[(&'static str, Setting)]>,
+}
+
+/// What gradients of products need of the factors beside the values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factors {
+    /// How many dimensions they have.
+    pub ranks: [u8; 2],
+    /// Whether each is a matrix whose columns lie one after another.
+    pub in_columns: [bool; 2],
+    /// The number that the tensor is scaled by which the product is added to.
+    pub beta: f64,
 }
 
 /// The gradients of the inputs.
@@ -73,6 +86,8 @@ pub(super) type TensorFormula = fn(&Call) -> Result<Gradients>;
 pub(super) enum Keep<'a> {
     /// An input, with its history.
     Input(&'a Tensor),
+    /// Nothing of the input of this place: no gradient needs it.
+    Nothing(u8),
     /// The result.
     Output,
     /// One of several results.
@@ -94,9 +109,9 @@ impl Derivative for Recorded {
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {
         let unpack = |(n, saved): (usize, &Saved)| {
-            // The values of a factor whose partner nobody differentiates by may have been changed.
-            let is_idle = self.settings.of_factors && !call.needs[call.needs.len() - 1 - n];
-            if is_idle { saved.unpack_unchecked(call.node) } else { saved.unpack(call.node) }
+            // The values of a factor whose partner nobody differentiates by are not looked at: the gradient takes their place.
+            let is_idle = self.settings.factors.is_some() && !call.needs[call.needs.len() - 1 - n];
+            if (is_idle || saved.is_nothing()) && !saved.is_freed() { call.gradient() } else { saved.unpack(call.node) }
         };
         let saved = self.saved.iter().enumerate().map(unpack).collect::<Result<_>>()?;
         let (g, gradients) = (call.gradient()?, call.gradients);
@@ -126,8 +141,13 @@ impl Derivative for Recorded {
         labels.into_iter().zip(self.saved.iter().cloned()).collect()
     }
 
-    fn settings(&self, _node: &Node) -> Vec<(&'static str, Setting)> {
-        names::settings(self.name, &self.settings, self.saved.iter().any(|s| s.source == 0))
+    fn settings(&self, node: &Node) -> Vec<(&'static str, Setting)> {
+        let mut all = names::settings(self.name, &self.settings, self.saved.iter().any(|s| s.source == 0));
+        if self.settings.factors.is_some() {
+            let has_gradient = |n: usize| node.edges().get(n).is_some_and(Option::is_some);
+            all.extend(names::of_factors(self.name, &self.settings, has_gradient));
+        }
+        all
     }
 }
 
@@ -159,19 +179,32 @@ pub(super) fn record_all(
     if !is_linked(inputs, y) {
         return Ok(());
     }
+    let settings = settings();
+    let is_idle =
+        |n: usize| settings.factors.is_some() && !forward::is_active() && !is_recorded([inputs[inputs.len() - 1 - n]]);
     let saved = keep
         .iter()
-        .map(|k| match k {
+        .enumerate()
+        .map(|(n, k)| match k {
             Keep::Input(x) => {
-                let mut saved = Saved::input(x);
-                saved.source = inputs.iter().position(|input| input.is_same(x)).map_or(u8::MAX, |n| n as u8);
+                let mut saved = if is_idle(n) { Saved::nothing() } else { Saved::input(x) };
+                saved.source = match inputs.iter().position(|input| input.is_same(x)) {
+                    // Both factors of a square are one tensor.
+                    Some(_) if settings.factors.is_some() => (inputs.len() - keep.len() + n) as u8,
+                    place => place.map_or(u8::MAX, |n| n as u8),
+                };
+                saved
+            }
+            Keep::Nothing(n) => {
+                let mut saved = Saved::nothing();
+                saved.source = *n;
                 saved
             }
             Keep::Output => Saved::output(y),
             Keep::Result(n, y) => Saved::nth_output(y, *n),
         })
         .collect();
-    let derivative = Recorded { name, saved, settings: settings(), formula };
+    let derivative = Recorded { name, saved, settings, formula };
     link_all(derivative, inputs, results)
 }
 

@@ -105,7 +105,7 @@ impl Plan {
             keepdim: self.keepdim,
             number,
             whole: self.whole,
-            of_factors: false,
+            ..Settings::default()
         }
     }
 

@@ -4,8 +4,9 @@ use smallvec::{SmallVec, smallvec};
 
 use super::loss::invalid;
 use crate::error::{Error, Result};
-use crate::graph::forward::unrecorded;
-use crate::graph::node::Gradients;
+use crate::graph::forward::{self, unrecorded};
+use crate::graph::meta::is_recorded;
+use crate::graph::node::{Gradients, Setting};
 use crate::ops::arithmetic::{add, mul, sub};
 use crate::ops::compare::{gt, le, where_};
 use crate::ops::contract::matmul;
@@ -106,8 +107,8 @@ pub fn attention(
     scale: Option<f64>,
 ) -> Result<Tensor> {
     check(OP, q, k, v, mask)?;
-    let scale = scaled(q, scale);
-    let masks = Masks { given: mask, is_causal, scale };
+    let factor = scaled(q, scale);
+    let masks = Masks { given: mask, is_causal, scale: factor };
     if batch::level([q, k, v].into_iter().chain(mask)).is_some() {
         return blocks(q, k, v, masks);
     }
@@ -117,14 +118,21 @@ pub fn attention(
         let [q, k, v] = [q, k, v].map(|t| cast::to(t, DType::F32));
         let wide = |mask: &Tensor| if mask.dtype() == dtype { cast::to(mask, DType::F32) } else { Ok(mask.clone()) };
         let mask = mask.map(wide).transpose()?;
-        return cast::to(&attention(&q?, &k?, &v?, mask.as_ref(), is_causal, Some(scale))?, dtype);
+        return cast::to(&attention(&q?, &k?, &v?, mask.as_ref(), is_causal, scale)?, dtype);
     }
     let y = unrecorded(|| blocks(q, k, v, masks))?;
-    let mut keep: SmallVec<[Keep; 4]> = smallvec![Keep::Input(q), Keep::Input(k), Keep::Input(v)];
+    // The values are for the gradients of the weights alone.
+    let needs_values = forward::is_active() || is_recorded([q, k].into_iter().chain(mask));
+    let mut keep: SmallVec<[Keep; 4]> = smallvec![Keep::Input(q), Keep::Input(k)];
+    keep.push(if needs_values { Keep::Input(v) } else { Keep::Nothing(2) });
     keep.extend(mask.map(Keep::Input));
     let mut inputs: SmallVec<[&Tensor; 4]> = smallvec![q, k, v];
     inputs.extend(mask);
-    let settings = || Settings { number: scale, keepdim: is_causal, ..Settings::default() };
+    let told = || {
+        let scale = scale.map_or(Setting::Nothing, Setting::Float);
+        vec![("dropout_p", Setting::Float(0.0)), ("is_causal", Setting::Bool(is_causal)), ("scale", scale)]
+    };
+    let settings = || Settings { number: factor, keepdim: is_causal, told: told().into(), ..Settings::default() };
     record("ScaledDotProductFlashAttentionForCpuBackward0", &y, &inputs, &keep, settings, of_attention)?;
     Ok(y)
 }
@@ -243,28 +251,38 @@ fn of_attention(call: &Call) -> Result<Gradients> {
     let (q, k, v) = (&call.saved[0], &call.saved[1], &call.saved[2]);
     let masks = Masks { given: call.saved.get(3), is_causal: call.settings.keepdim, scale: call.settings.number };
     let (queries, keys) = (q.shape()[q.rank() - 2], k.shape()[k.rank() - 2]);
-    let [turned_k, turned_v] = [k, v].map(|t| view::transpose(t, -1, -2));
-    let (turned_k, turned_v) = (turned_k?, turned_v?);
-    let mut of_q = Vec::new();
-    let (mut of_k, mut of_v, mut of_mask) = (None, None, Vec::new());
+    let turned_k = view::transpose(k, -1, -2)?;
+    let needs = |n: usize| call.needs.get(n) == Some(&true);
+    let needs_weights = [0, 1, 3].into_iter().any(needs);
+    let (mut of_q, mut of_k, mut of_v, mut of_mask) = (Vec::new(), None, None, Vec::new());
     for (at, count) in cuts(queries, keys) {
         let part = |t: &Tensor| view::narrow(t, -2, at, count);
         let (rows, g) = (part(q)?, part(&call.g)?);
         let p = weights(&rows, &turned_k, masks, at)?;
-        let dp = matmul(&g, &turned_v)?;
+        if needs(2) {
+            of_v = Some(gathered(of_v, matmul(&view::transpose(&p, -1, -2)?, &g)?)?);
+        }
+        if !needs_weights {
+            continue;
+        }
+        let dp = matmul(&g, &view::transpose(v, -1, -2)?)?;
         let inner = sum::sum(&mul(&p, &dp)?, &[-1], true, None)?;
         let ds = mul(&p, &sub(&dp, &inner)?)?;
         let scaled = mul(&ds, masks.scale)?;
-        of_q.push(matmul(&scaled, k)?);
-        of_k = Some(gathered(of_k, matmul(&view::transpose(&scaled, -1, -2)?, &rows)?)?);
-        of_v = Some(gathered(of_v, matmul(&view::transpose(&p, -1, -2)?, &g)?)?);
-        if call.needs.get(3) == Some(&true) {
+        if needs(0) {
+            of_q.push(matmul(&scaled, k)?);
+        }
+        if needs(1) {
+            of_k = Some(gathered(of_k, matmul(&view::transpose(&scaled, -1, -2)?, &rows)?)?);
+        }
+        if needs(3) {
             of_mask.push(ds);
         }
     }
-    let mut found: Gradients = smallvec![Some(join::cat(&of_q, -2)?), of_k, of_v];
+    let joined = |parts: &[Tensor]| if parts.is_empty() { Ok(None) } else { join::cat(parts, -2).map(Some) };
+    let mut found: Gradients = smallvec![joined(&of_q)?, of_k, of_v];
     if call.needs.len() > 3 {
-        found.push(if of_mask.is_empty() { None } else { Some(join::cat(&of_mask, -2)?) });
+        found.push(joined(&of_mask)?);
     }
     Ok(found)
 }

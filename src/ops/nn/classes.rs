@@ -8,7 +8,7 @@ use super::reduction::Reduction;
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::mode::is_grad_enabled;
-use crate::graph::node::Gradients;
+use crate::graph::node::{Gradients, Setting};
 use crate::ops::arithmetic::{add, div, mul, neg, rsub};
 use crate::ops::compare::{ne, where_};
 use crate::ops::recorded::{Call, Keep, Settings, record};
@@ -90,8 +90,13 @@ pub fn nll_loss(
     };
     // Where all is ignored the gradient is zero, whatever the mean.
     let number = if chosen.ignored == chosen.index.numel() { 0.0 } else { -1.0 / scale };
-    let settings =
-        || Settings { shape: x.layout().shape.clone(), dims: smallvec![dim as isize], number, ..Settings::default() };
+    let settings = || Settings {
+        shape: x.layout().shape.clone(),
+        dims: smallvec![dim as isize],
+        number,
+        told: Box::new([("ignore_index", Setting::Int(ignored as i64)), ("reduction", Setting::Int(reduction as i64))]),
+        ..Settings::default()
+    };
     let mut keep: SmallVec<[Keep; 2]> = smallvec![Keep::Input(&chosen.index)];
     keep.extend(chosen.weights.iter().map(Keep::Input));
     let name = if x.rank() > 2 { "NllLoss2DBackward0" } else { "NllLossBackward0" };

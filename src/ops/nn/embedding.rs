@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::loss::{invalid, refused};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::graph::node::Gradients;
+use crate::graph::node::{Gradients, Setting};
 use crate::kernels::bags::{self as kernel, Table};
 use crate::memory::{listed, reserved, scratch};
 use crate::ops::arithmetic::{div, mul};
@@ -124,6 +124,11 @@ pub fn embedding(input: &Tensor, table: &Tensor, padding: Option<isize>, by_freq
         shape: table.layout().shape.clone(),
         dims: padding.into_iter().collect(),
         keepdim: by_frequency,
+        told: Box::new([
+            ("padding_idx", Setting::Int(padding.unwrap_or(-1) as i64)),
+            ("scale_grad_by_freq", Setting::Bool(by_frequency)),
+            ("weight_sym_argsize_0", Setting::Int(table.shape()[0] as i64)),
+        ]),
         ..Settings::default()
     };
     record("EmbeddingBackward0", &y, &[table], &[Keep::Input(&flat)], settings, of_embedding)?;

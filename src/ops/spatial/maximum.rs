@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{Pooling, adaptive, adaptive_sizes, check_adaptive, check_images, each};
 use crate::error::{Error, Result};
-use crate::graph::node::Gradients;
+use crate::graph::node::{Gradients, Setting};
 use crate::kernels::element::dispatch;
 use crate::kernels::windows::{self as kernel, Window, Windows};
 use crate::ops::random::drawn;
@@ -18,11 +18,20 @@ use crate::tensor::dtype::DType;
 use crate::tensor::layout::Shape;
 use crate::tensor::storage::Access;
 
+/// What a node tells of the call.
+type Told = Vec<(&'static str, Setting)>;
+
 /// The greatest elements of windows in the last dimensions, one list of windows a dimension, and their places among the
 /// elements of these dimensions.
-fn greatest(op: &'static str, node: &'static str, x: &Tensor, windows: &[Windows]) -> Result<[Tensor; 2]> {
+fn greatest(
+    op: &'static str,
+    node: &'static str,
+    x: &Tensor,
+    windows: &[Windows],
+    told: &dyn Fn() -> Told,
+) -> Result<[Tensor; 2]> {
     if let Some(b) = x.batch() {
-        return Ok(greatest(op, node, &b.value, windows)?.map(|y| Tensor::batched(&y, b.level)));
+        return Ok(greatest(op, node, &b.value, windows, told)?.map(|y| Tensor::batched(&y, b.level)));
     }
     x.dtype().require(op)?;
     if x.dtype() == DType::Bool {
@@ -46,8 +55,12 @@ fn greatest(op: &'static str, node: &'static str, x: &Tensor, windows: &[Windows
         kernel::greatest(x, size, &all, y, places);
     });
     drop(access);
-    let settings =
-        || Settings { shape: x.layout().shape.clone(), dims: smallvec![spatial as isize], ..Settings::default() };
+    let settings = || Settings {
+        shape: x.layout().shape.clone(),
+        dims: smallvec![spatial as isize],
+        told: told().into(),
+        ..Settings::default()
+    };
     record(node, &y, &[x], &[Keep::Input(&places)], settings, to_places)?;
     Ok([y, places])
 }
@@ -109,17 +122,38 @@ fn called(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
     let all = (0..spatial)
         .map(|d| windows(a.op, &pooling, d, x.shape()[x.rank() - spatial + d]))
         .collect::<Result<Vec<_>>>()?;
-    pooled(a.op, ["MaxPool2DWithIndicesBackward0", "MaxPool3DWithIndicesBackward0"], x, all)
+    let has_stride = !a.sizes(2)?.is_empty();
+    pooled(a.op, ["MaxPool2DWithIndicesBackward0", "MaxPool3DWithIndicesBackward0"], x, all, &|| {
+        // A line is an image of one row.
+        let both = |own: &[isize], one: isize| match own {
+            [only] => Setting::ints(&[one, *only]),
+            all => Setting::ints(all),
+        };
+        let stride = if has_stride { both(&pooling.stride, 1) } else { Setting::Ints(Vec::new()) };
+        vec![
+            ("ceil_mode", Setting::Bool(pooling.ceil)),
+            ("dilation", both(&pooling.dilation, 1)),
+            ("kernel_size", both(&pooling.kernel, 1)),
+            ("padding", both(&pooling.padding, 0)),
+            ("stride", stride),
+        ]
+    })
 }
 
-fn pooled(op: &'static str, nodes: [&'static str; 2], x: &Tensor, mut all: Vec<Windows>) -> Result<[Tensor; 2]> {
+fn pooled(
+    op: &'static str,
+    nodes: [&'static str; 2],
+    x: &Tensor,
+    mut all: Vec<Windows>,
+    told: &dyn Fn() -> Told,
+) -> Result<[Tensor; 2]> {
     match all.len() {
         1 => in_line(x, |x| {
             all.insert(0, vec![vec![Window { start: 0, count: 1, step: 1 }]]);
-            greatest(op, nodes[0], x, &all)
+            greatest(op, nodes[0], x, &all, told)
         }),
-        2 => greatest(op, nodes[0], x, &all),
-        _ => greatest(op, nodes[1], x, &all),
+        2 => greatest(op, nodes[0], x, &all, told),
+        _ => greatest(op, nodes[1], x, &all, told),
     }
 }
 
@@ -218,7 +252,7 @@ fn adaptively(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
         .enumerate()
         .map(|(d, &count)| vec![adaptive(x.shape()[x.rank() - spatial + d], count).map(window).collect()]);
     let nodes = ["AdaptiveMaxPool2DBackward0", "AdaptiveMaxPool3DBackward0"];
-    pooled(a.op, nodes, x, all.collect())
+    pooled(a.op, nodes, x, all.collect(), &Vec::new)
 }
 
 macro_rules! adaptive_maxima {
@@ -344,7 +378,8 @@ fn fractionally(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
         };
         (0..planes.max(1)).map(of).collect()
     });
-    pooled(a.op, ["FractionalMaxPool2DBackward0", "FractionalMaxPool3DBackward0"], x, all.collect())
+    let told = || vec![("kernel_size", Setting::ints(&kernel)), ("output_size", Setting::ints(&wanted))];
+    pooled(a.op, ["FractionalMaxPool2DBackward0", "FractionalMaxPool3DBackward0"], x, all.collect(), &told)
 }
 
 /// The sizes of the windows of such a call, and how many there are along each dimension of the size `own`.

@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::graph::node::Gradients;
+use crate::graph::node::{Gradients, Setting};
 use crate::kernels::grid::{self as kernel, Images, Manner, Mode, Number, Padding};
 use crate::ops::arithmetic::{add, mul, sub};
 use crate::ops::recorded::{Call, Keep, Settings, is_plain, record};
@@ -34,6 +34,11 @@ pub(super) fn sampled(x: &Tensor, grid: &Tensor, manner: Manner) -> Result<Tenso
     let settings = || Settings {
         dims: smallvec![manner.mode as isize, manner.padding as isize],
         keepdim: manner.corners,
+        told: Box::new([
+            ("align_corners", Setting::Bool(manner.corners)),
+            ("interpolation_mode", Setting::Int(manner.mode as i64)),
+            ("padding_mode", Setting::Int(manner.padding as i64)),
+        ]),
         ..Settings::default()
     };
     record(name, &y, &[x, grid], &[Keep::Input(x), Keep::Input(grid)], settings, of_sampled)?;
