@@ -421,7 +421,8 @@ impl Tensor {
     /// # Errors
     /// For views, whose history belongs to their base.
     pub fn detach_(&self) -> Result<()> {
-        if self.base().is_some() {
+        // Views of what was made in inference mode are nobody's, and in that mode all are.
+        if self.base().is_some() && !self.is_inference() && !mode::is_inference_mode_enabled() {
             return Err(Error::Invalid {
                 op: "detach_",
                 what: "Can't detach views in-place. Use detach() instead.".into(),

@@ -92,6 +92,11 @@ pub fn is_inference_mode_enabled() -> bool {
     has(INFERENCE)
 }
 
+/// Turns inference mode alone on or off, recording apart; gives what it was.
+pub(super) fn set_inference(enabled: bool) -> bool {
+    set(INFERENCE, enabled)
+}
+
 /// Turns inference mode on or off for this thread, and recording the other way; gives what both were.
 pub fn set_inference_mode(enabled: bool) -> (bool, bool) {
     (set(INFERENCE, enabled), set(GRAD, !enabled))

@@ -29,6 +29,8 @@ struct Guard {
     since: u64,
     /// With their versions when the transform began.
     arguments: Vec<(Tensor, u32)>,
+    /// Whether inference mode was on: within a transform it is off, as what is differentiated is recorded.
+    inference: bool,
 }
 
 /// Refuses from now on that what was there before is changed, other than the arguments of a transform's function.
@@ -38,7 +40,8 @@ pub fn guard(arguments: &[Tensor]) {
         (t.clone(), t.version())
     };
     let arguments = arguments.iter().map(bottom).collect();
-    GUARDS.with_borrow_mut(|all| all.push(Guard { since: storage::tick(), arguments }));
+    let guard = Guard { since: storage::tick(), arguments, inference: mode::set_inference(false) };
+    GUARDS.with_borrow_mut(|all| all.push(guard));
     mode::set_guarded(true);
 }
 
@@ -46,6 +49,7 @@ pub fn guard(arguments: &[Tensor]) {
 pub fn unguard() {
     let (ended, left) = GUARDS.with_borrow_mut(|all| (all.pop(), !all.is_empty()));
     mode::set_guarded(left);
+    mode::set_inference(ended.as_ref().is_some_and(|guard| guard.inference));
     for (t, version) in ended.into_iter().flat_map(|guard| guard.arguments) {
         if t.version() != version && !t.is_leaf() && !has_open_leaves(&t) {
             // A view is left with the history of its base, which is another tensor's affair.
@@ -79,10 +83,14 @@ fn is_kept_by_guard(memory: &Storage) -> bool {
 /// # Errors
 /// For dtypes without gradients.
 pub fn fresh(x: &Tensor) -> Result<Tensor> {
-    if x.is_connected() {
-        return enable_grad(|| view::alias(x));
-    }
-    bare(x)?.requiring_grad()
+    let y = if x.is_connected() {
+        enable_grad(|| view::alias(x))?
+    } else {
+        // What was made in inference mode is differentiated by as everything else.
+        let y = if x.is_inference() { x.counted() } else { x.detach() };
+        with_tangents(y, x)?.requiring_grad()?
+    };
+    Ok(y)
 }
 
 /// The same elements with their tangents and without history.
@@ -90,7 +98,11 @@ pub fn fresh(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// Where there is no memory.
 pub fn bare(x: &Tensor) -> Result<Tensor> {
-    let y = x.detach();
+    with_tangents(x.detach(), x)
+}
+
+/// A tensor of the same elements as another, with the tangents of that.
+fn with_tangents(y: Tensor, x: &Tensor) -> Result<Tensor> {
     if forward::is_active() {
         forward::bottom(&y).copy_tangents(forward::bottom(x))?;
     }

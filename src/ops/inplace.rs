@@ -173,13 +173,22 @@ pub(super) fn check_writable(op: &'static str, target: &Tensor) -> Result<()> {
     if target.storage().is_read_only() {
         return Err(Error::ReadOnly { op });
     }
-    if target.is_inference() && !is_inference_mode_enabled() {
-        return Err(Error::InPlaceInference { op });
-    }
+    check_inference(op, target)?;
     if transform::is_captured(target.storage()) {
         return Err(Error::InPlaceCaptured { op });
     }
     check_history(op, target)
+}
+
+/// Whether `target` may be changed in the present mode.
+///
+/// # Errors
+/// For tensors made in inference mode, outside of it.
+pub(super) fn check_inference(op: &'static str, target: &Tensor) -> Result<()> {
+    if target.is_inference() && !is_inference_mode_enabled() {
+        return Err(Error::InPlaceInference { op });
+    }
+    Ok(())
 }
 
 /// Whether the history of `target` may be rewritten.

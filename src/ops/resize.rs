@@ -45,6 +45,7 @@ fn resized(op: &'static str, x: &Tensor, shape: &[usize], format: Option<Format>
     if x.requires_grad() && !crate::graph::mode::is_inference_mode_enabled() {
         return Err(Error::Invalid { op, what: "cannot resize variables that require grad".into() });
     }
+    inplace::check_inference(op, x)?;
     if x.batch().is_some() {
         return Err(Error::NotImplemented { op, what: "vmap over a change of size in place".into() });
     }
@@ -94,6 +95,7 @@ operation! {
 
 fn set(n: usize, a: &Arguments) -> Result<Output> {
     let (op, x) = (a.op, a.tensor(0)?);
+    inplace::check_inference(op, x)?;
     inplace::check_history(op, x)?;
     if crate::graph::mode::is_grad_enabled() && x.requires_grad() {
         return Err(Error::NotImplemented {

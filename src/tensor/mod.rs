@@ -277,6 +277,14 @@ impl Tensor {
         Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, versioning)
     }
 
+    /// The same elements without history, whose changes count although they were made in inference mode.
+    pub(crate) fn counted(&self) -> Tensor {
+        match self.batch() {
+            Some(batch) => Tensor::batched(&batch.value.counted(), batch.level),
+            None => Tensor::new(self.0.storage.clone(), self.0.layout.clone(), self.0.dtype, Versioning::Tracked),
+        }
+    }
+
     /// This tensor's place in the graph with the elements of another tensor: what assigning `.data` makes. With its own
     /// elements it is the tensor itself, a view as before; with others it is no view.
     ///
@@ -295,7 +303,8 @@ impl Tensor {
         let meta = meta.clone().into_raw();
         let d = &data.0;
         let changes = self.changes();
-        let tensor = Tensor::with(d.storage.clone(), d.layout.clone(), d.dtype, Versioning::Tracked, None, meta);
+        let versioning = if data.is_inference() { Versioning::Inference } else { Versioning::Tracked };
+        let tensor = Tensor::with(d.storage.clone(), d.layout.clone(), d.dtype, versioning, None, meta);
         tensor.count_from(changes);
         tensor.succeed();
         Ok(tensor)
