@@ -349,3 +349,71 @@ WRONG = {
 def test_wrong_functions(name):
     options, message = WRONG[name]
     fail_alike(lambda T, F, x: F.vmap(wrong(T, **options))(x), A, message=message)
+
+
+@pytest.mark.parametrize("differentiated", [False, True])
+@pytest.mark.parametrize(
+    ("dims", "nested", "expected"),
+    [
+        ((0, None), None, [((2, "different"), (0, None), (2, 3, 4))]),
+        ((1, None), None, [((3, "different"), (1, None), (2, 3, 4))]),
+        ((-1, None), None, [((4, "different"), (2, None), (2, 3, 4))]),
+        ((None, 0), None, [((5, "different"), (None, 0), (2, 3, 4))]),
+        ((0, None), (2, None), [((2, "different"), (0, None), (2, 3)), ((4, "error"), (0, None), (4, 2, 3))]),
+    ],
+)
+def test_a_rule_is_told_where_the_examples_lie(dims, nested, expected, differentiated):
+    def run(T):
+        seen = []
+
+        class Product(T.autograd.Function):
+            @staticmethod
+            def forward(x, y):
+                return x * y
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
+                ctx.save_for_backward(*inputs)
+
+            @staticmethod
+            def backward(ctx, grad):
+                x, y = ctx.saved_tensors
+                return grad * y, (grad * x).sum()
+
+            @staticmethod
+            def vmap(info, in_dims, x, y):
+                assert isinstance(in_dims, tuple)
+                seen.append(((info.batch_size, info.randomness), in_dims, tuple(x.shape)))
+                at = in_dims[0]
+                if at is not None:
+                    x = x.movedim(at, 0)
+                if in_dims[1] is not None:
+                    x = x if at is not None else x.expand(info.batch_size, *x.shape)
+                    y = y.reshape(-1, *[1] * (x.dim() - 1))
+                return Product.apply(x, y).movedim(0, -1), -1
+
+        x = T.arange(24.0, dtype=T.float64).reshape(2, 3, 4) + 1
+        apply = Product.apply
+        if differentiated:
+            apply = T.func.grad(lambda x, y: Product.apply(x, y).sum())
+        y = T.tensor(2.0, dtype=T.float64)
+        if dims[1] is not None:
+            y = T.arange(float(3 if nested else 5), dtype=T.float64) + 2
+        mapped = T.func.vmap(apply, in_dims=dims, randomness="different")
+        if nested:
+            if nested[1] is not None:
+                y = T.stack([y + n for n in range(5)])
+            mapped = T.func.vmap(mapped, in_dims=nested)
+        return seen, mapped(x, y).tolist()
+
+    seen, values = run(fg)
+    if not differentiated:
+        assert seen == expected
+    try:
+        import torch
+    except ImportError:
+        return
+    theirs = run(torch)
+    assert values == theirs[1]
+    # What is the same for all is given repeated where something differentiates.
+    assert seen == theirs[0] or differentiated and dims[0] is None

@@ -90,6 +90,7 @@ pub fn fresh(x: &Tensor) -> Result<Tensor> {
         let y = if x.is_inference() { x.counted() } else { x.detach() };
         with_tangents(y, x)?.requiring_grad()?
     };
+    y.lie_as(x);
     Ok(y)
 }
 

@@ -1,13 +1,17 @@
 //! What `vmap` is made of: maps that begin and end, and batch dimensions hidden and shown.
 
+use std::sync::atomic::Ordering;
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::convert::ok;
 use super::tensor::{PyTensor, wrap};
+use crate::error::Result;
 use crate::graph::mode::{self, Randomness};
 use crate::ops::{batch, view};
 use crate::random::{self, Stream};
+use crate::tensor::Tensor;
 use crate::tensor::layout::wrap_dim;
 
 /// Begins a map over `size` examples; gives its level.
@@ -32,12 +36,39 @@ pub fn _vmap_exit() {
     mode::exit_mapping();
 }
 
+/// A tensor with a dimension elsewhere; where a batch around lay stays known.
+fn moved(t: &Tensor, from: isize, to: isize) -> Result<Tensor> {
+    if from == to {
+        return Ok(t.clone());
+    }
+    let y = view::movedim(t, from, to)?;
+    y.lie_as(t);
+    Ok(y)
+}
+
+/// The examples along the first dimension laid along another.
+#[pyfunction]
+pub fn _lay_examples(py: Python<'_>, examples: &Bound<'_, PyTensor>, dim: isize) -> PyResult<Py<PyAny>> {
+    wrap(py, ok(moved(examples.get().get(), 0, dim))?)
+}
+
 /// The tensor as a single example of the map of a level: `dim` is hidden.
 #[pyfunction]
 pub fn _add_batch_dim(py: Python<'_>, tensor: &Bound<'_, PyTensor>, dim: isize, level: u32) -> PyResult<Py<PyAny>> {
     let t = tensor.get().get();
     let dim = ok(wrap_dim("vmap", dim, t.rank()))? as isize;
-    wrap(py, ok(batch::wrapped(&ok(view::movedim(t, dim, 0))?, level))?)
+    let example = ok(batch::wrapped(&ok(moved(t, dim, 0))?, level))?;
+    if let Some(batch) = example.batch().filter(|b| b.level == level) {
+        batch.place.store(dim as usize, Ordering::Relaxed);
+    }
+    wrap(py, example)
+}
+
+/// The dimension that the examples of a tensor lay along at a level when they were hidden: the first one for those that
+/// operations gave.
+#[pyfunction]
+pub fn _batch_place(tensor: &Bound<'_, PyTensor>, level: u32) -> usize {
+    tensor.get().get().batch().filter(|b| b.level == level).map_or(0, |b| b.place.load(Ordering::Relaxed))
 }
 
 /// All examples of a result, along `dim`; the same one `size` times where it does not depend on the map.

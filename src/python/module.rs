@@ -286,6 +286,8 @@ fn add_functions_of_transforms(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(batch::_add_batch_dim, module)?,
         wrap_pyfunction!(batch::_remove_batch_dim, module)?,
         wrap_pyfunction!(batch::_is_batched, module)?,
+        wrap_pyfunction!(batch::_batch_place, module)?,
+        wrap_pyfunction!(batch::_lay_examples, module)?,
         wrap_pyfunction!(batch::_batch_level, module)?,
         wrap_pyfunction!(batch::_map_info, module)?,
         wrap_pyfunction!(batch::_examples, module)?,

@@ -11,7 +11,7 @@ pub mod storage;
 
 use std::fmt;
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::graph::cycles::Object;
@@ -113,6 +113,8 @@ pub struct Batch {
     pub level: u32,
     /// All examples: the first dimension is the batch.
     pub value: Tensor,
+    /// Where the batch was among the dimensions before it was hidden, for functions that say how they are mapped.
+    pub(crate) place: AtomicUsize,
 }
 
 struct Inner {
@@ -187,10 +189,17 @@ impl Tensor {
             versioning: v.versioning,
             made_at: 0,
             view: None,
-            batch: Some(Shared::new(Batch { level, value: value.clone() })),
+            batch: Some(Shared::new(Batch { level, value: value.clone(), place: AtomicUsize::new(0) })),
             meta: AtomicPtr::new(null_mut()),
             host: AtomicPtr::new(null_mut()),
         }))
+    }
+
+    /// Notes that the examples lay where those of another tensor did.
+    pub(crate) fn lie_as(&self, other: &Tensor) {
+        if let (Some(own), Some(other)) = (self.batch(), other.batch()) {
+            own.place.store(other.place.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 
     /// What this tensor is a single example of, where it is batched.

@@ -30,6 +30,8 @@ class _Call(NamedTuple):
     info: VmapInfo
     #: For every argument, the dimension of its examples, which is the first, or None.
     in_dims: tuple
+    #: The same as the function's own rule is told: where the examples lay when they were hidden.
+    places: tuple
 
 
 def apply(function: type[Function], args: tuple) -> Any:
@@ -41,14 +43,16 @@ def apply(function: type[Function], args: tuple) -> Any:
     known = _ferrograd._map_info(level) or (len(_ferrograd._batched_value(batched)), "error")
     info = VmapInfo(*known)
     differentiated = _ferrograd._is_differentiated(level)
-    values, in_dims = [], []
+    values, in_dims, places = [], [], []
     for x in args:
         # A rule is given what is within lists and dictionaries too; else the map around it sees to that.
         leaves, spec = tree_flatten(x) if has_rule else ([x], None)
         found = [_examples(leaf, level, info.batch_size, differentiated) for leaf in leaves]
         values.append(found[0][0] if spec is None else spec.unflatten(value for value, _ in found))
         in_dims.append(found[0][1] if spec is None else spec.unflatten(dim for _, dim in found))
-    call = _Call(function, level, info, tuple(in_dims))
+        lay = [None if dim is None else _ferrograd._batch_place(leaf, level) for leaf, (_, dim) in zip(leaves, found)]
+        places.append(lay[0] if spec is None else spec.unflatten(lay))
+    call = _Call(function, level, info, tuple(in_dims), tuple(places))
     # Within a transform the function's own derivative counts, not that of what its rule does.
     own_derivative = differentiated and function._separate_context
     outputs, out_dims = _by_rule(call, values) if has_rule and not own_derivative else _by_forward(call, values)
@@ -85,14 +89,35 @@ def _check_rule(function: type[Function], has_rule: bool) -> None:
 
 def _by_rule(call: _Call, values: list) -> tuple:
     """The outputs and where their examples lie, by the function's own `vmap`."""
-    result = _ferrograd._outside_map(call.level, lambda: call.function.vmap(call.info, call.in_dims, *values))
+    given = [_laid(x, place) for x, place in zip(values, call.places)]
+    result = _ferrograd._outside_map(call.level, lambda: call.function.vmap(call.info, call.places, *given))
     if not isinstance(result, tuple) or len(result) != 2:
         got = f"{len(result)} returns" if isinstance(result, tuple) else f"a {type(result)}"
         raise RuntimeError(
             f"Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure "
             f"compatible with the output. Got {got} instead"
         )
-    return result
+    outputs, out_dims = result
+    moved = {id(g): x for g, x in zip(given, values) if g is not x and isinstance(g, Tensor)}
+    return (_back(outputs, out_dims, moved) if moved else None) or result
+
+
+def _laid(x: Any, place: Any) -> Any:
+    """An argument whose examples lie along its first dimension, with them where they lay before."""
+    if isinstance(place, (list, tuple, dict)):
+        leaves, spec = tree_flatten(x)
+        return spec.unflatten(map(_laid, leaves, tree_flatten(place)[0]))
+    return _ferrograd._lay_examples(x, place) if place else x
+
+
+def _back(outputs: Any, out_dims: Any, moved: dict) -> tuple | None:
+    """Outputs, with the arguments among them as they were before they were laid; None where dimensions do not fit."""
+    flat, spec = tree_flatten(outputs)
+    dims = _broadcast_to_and_flatten(out_dims, spec)
+    if dims is None:
+        return None
+    pairs = [(moved[id(y)], 0) if id(y) in moved else (y, dim) for y, dim in zip(flat, dims)]
+    return spec.unflatten(y for y, _ in pairs), spec.unflatten(dim for _, dim in pairs)
 
 
 def _wrapped(outputs: Any, out_dims: Any, level: int, given: dict) -> Any:
