@@ -66,3 +66,22 @@ def test_no_gradient_is_lost_in_integers(call):
 
 def test_what_has_no_elements_is_contiguous():
     assert fg.ones(1, 3, 3, 0).T.is_contiguous() and fg.ones(3, 2, 3, 4).narrow(2, 0, 0).swapaxes(-4, -1).is_contiguous()
+
+
+def test_a_view_of_what_was_cut_off_and_changed_since_leads_nowhere():
+    def run(T):
+        w = T.ones(3, requires_grad=True)
+        x = w * 2
+        view, other = x[0:2], x[1:]
+        x.detach_()
+        before = T.autograd.grad(other.sum(), w)[0].tolist()
+        x.masked_fill_(T.tensor([True, False, False]), 5.0)
+        found = T.autograd.grad(view.sum(), w, allow_unused=True)
+        return before, view.tolist(), view.requires_grad, view.grad_fn.name(), found
+
+    assert run(fg) == ([0.0, 2.0, 2.0], [5.0, 2.0], True, "AsStridedBackward0", (None,))
+    try:
+        import torch
+    except ImportError:
+        return
+    assert run(torch) == run(fg)

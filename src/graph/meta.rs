@@ -516,8 +516,12 @@ impl Tensor {
 
     /// The history of a view as a window on its base as it is now.
     fn refreshed(&self, base: &Tensor, own: Option<Edge>) -> Option<Edge> {
-        let Some(base_edge) = base.gradient_edge() else { return own };
-        let node = crate::ops::view::window_node(base, base_edge, self.layout());
+        let edge = base.gradient_edge();
+        if edge.is_none() && own.is_none() {
+            return None;
+        }
+        // What a base shows that was cut off from its history and changed since, nobody differentiates by.
+        let node = crate::ops::view::window_node(base, edge, self.layout());
         self.set_history(Edge { node, output: 0 });
         self.meta()?.state.lock().origin.edge().cloned()
     }

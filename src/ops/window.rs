@@ -176,9 +176,9 @@ impl Derivative for Extract {
 }
 
 /// The node of a window on a base, for a view whose base was changed in place.
-pub(super) fn extract_node(outer: &Layout, inner: &Layout, edge: Edge, dtype: DType) -> NodeRef {
+pub(super) fn extract_node(outer: &Layout, inner: &Layout, edge: Option<Edge>, dtype: DType) -> NodeRef {
     let derivative = Extract { window: Window::new(outer, inner) };
-    NodeRef::new(derivative, smallvec![Some(edge)], &inner.shape, dtype)
+    NodeRef::new(derivative, smallvec![edge], &inner.shape, dtype)
 }
 
 /// The node of a base whose window was replaced by a value: its edges are to the base and, unless that is a number, to the

@@ -146,8 +146,8 @@ fn embedding(x: &Tensor, name: &'static str, numbers: [isize; 4], window: impl F
 }
 
 /// The node of a view whose base was changed in place since the view was made.
-pub(crate) fn window_node(base: &Tensor, base_edge: Edge, layout: &Layout) -> NodeRef {
-    window::extract_node(base.layout(), layout, base_edge, base.dtype())
+pub(crate) fn window_node(base: &Tensor, edge: Option<Edge>, layout: &Layout) -> NodeRef {
+    window::extract_node(base.layout(), layout, edge, base.dtype())
 }
 
 /// Sizes with one -1 filled in.
