@@ -478,3 +478,32 @@ def test_views_that_functions_made_where_nothing_is_recorded():
     assert y.requires_grad == x[:].requires_grad
     with pytest.raises(RuntimeError, match="A view was created in no_grad mode"):
         y.zero_()
+
+
+def test_a_pass_that_failed_leaves_the_node_what_it_keeps():
+    class Square(fg.autograd.Function):
+        fails = True
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, grad):
+            (x,) = ctx.saved_tensors
+            if Square.fails:
+                raise LookupError("not yet")
+            return 2 * x * grad
+
+    x = fg.tensor([1.0, 3.0], requires_grad=True)
+    y = Square.apply(x).sum()
+    for _ in range(2):
+        with pytest.raises(LookupError, match="not yet"):
+            y.backward()
+        assert y.grad_fn.next_functions[0][0].saved_tensors[0] is x
+    Square.fails = False
+    y.backward()
+    assert x.grad.tolist() == [2.0, 6.0]
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward()

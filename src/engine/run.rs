@@ -254,7 +254,11 @@ impl Run {
             true => anomaly::inspected(call.node, || derivative.backward(call)),
             false => derivative.backward(call),
         };
-        if profiler::is_on() { profiler::derivative(call.node, call.gradients, run) } else { run() }
+        let found = if profiler::is_on() { profiler::derivative(call.node, call.gradients, run) } else { run() };
+        if found.is_err() && !self.keep {
+            call.node.give_back(derivative);
+        }
+        found
     }
 
     /// Hands a step's results on to the steps they belong to.

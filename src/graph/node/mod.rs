@@ -325,6 +325,15 @@ impl Node {
         Taken { functions: self.functions, payload }
     }
 
+    /// Puts a derivative back that was taken out of this node: its pass failed, and another may succeed.
+    #[cold]
+    pub fn give_back(&self, mut taken: Taken) {
+        debug_assert!(std::ptr::eq(self.functions, taken.functions), "a derivative of another node");
+        // SAFETY: both payloads hold a derivative of the same kind, which may lie anywhere, and nobody else has the node's
+        // while it is locked.
+        self.locked(|p| unsafe { std::ptr::swap(p.cast::<Payload>(), &mut taken.payload) });
+    }
+
     /// The tensor that this node accumulates into, for the nodes at the leaves.
     pub fn leaf(&self) -> Option<Tensor> {
         // SAFETY: as in `name`.
