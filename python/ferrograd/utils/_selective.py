@@ -105,7 +105,7 @@ def _changes(name: str, kwargs: dict) -> bool:
 
 
 def _shares(result: Any, arguments: list) -> bool:
-    """True for views of arguments, and where elements must not be touched yet."""
+    """True for results in the memory of an argument: views, and arguments themselves."""
     memory = {x.untyped_storage().data_ptr() for x in arguments if isinstance(x, Tensor)}
     return any(isinstance(y, Tensor) and y.untyped_storage().data_ptr() in memory for y in tree_leaves(result))
 
@@ -123,6 +123,14 @@ def _same(value: Tensor, other: Any) -> bool:
     return look == (other.shape, other.stride(), other.dtype) and value.data_ptr() == other.data_ptr()
 
 
+def _place(value: Tensor, arguments: list) -> tuple[int | None, Tensor | None]:
+    """Which of the arguments a value is; else the value itself."""
+    for n, argument in enumerate(arguments):
+        if _same(value, argument):
+            return n, None
+    return None, value.detach()
+
+
 class _Entry:
     """A call whose result is kept, and what its node kept: arguments by their places, and everything else itself."""
 
@@ -132,8 +140,7 @@ class _Entry:
         self.result = tree_map(lambda y: y.detach() if isinstance(y, Tensor) else y, result)
         self.versions = [y._version for y in results]
         self.state = state
-        place = lambda value: next((n for n, x in enumerate(arguments) if _same(value, x)), None)  # noqa: E731
-        self.packed = [(n, None if n is not None else v.detach()) for n, v in ((place(v), v) for v in packed)]
+        self.packed = [_place(value, arguments) for value in packed]
 
     def given(self, arguments: list, allow_mutation: bool) -> Any:
         """The result again, with what the run would have kept packed and the random numbers drawn."""
