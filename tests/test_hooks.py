@@ -375,3 +375,21 @@ def test_hooks_after_a_node_see_the_gradient_that_a_hook_before_it_gave():
     y.grad_fn.register_hook(lambda inputs, outputs: seen.append(outputs[0].item()))
     y.backward()
     assert seen == [3.0] and x.grad.item() == pytest.approx(3 * (1 - y.item() ** 2))
+
+
+def test_hooks_on_several_outputs_run_in_the_order_in_which_they_came():
+    def run(T):
+        first, second = (T.arange(4.0, requires_grad=True) * 1).chunk(2)
+        seen = []
+        second.register_hook(lambda g: seen.append("second"))
+        first.register_hook(lambda g: seen.append("first"))
+        second.register_hook(lambda g: seen.append("second again"))
+        (first * second).sum().backward()
+        return seen
+
+    assert run(fg) == ["second", "second again", "first"]
+    try:
+        import torch
+    except ImportError:
+        return
+    assert run(torch) == run(fg)

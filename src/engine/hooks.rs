@@ -13,10 +13,13 @@ use crate::tensor::Tensor;
 
 type Incoming = SmallVec<[Option<Tensor>; 1]>;
 
-/// Runs the hooks on a node's outputs, each on the gradient that has arrived there.
+/// Runs the hooks on a node's outputs, each on the gradient that has arrived there: output by output, in the order in which
+/// these got their first hooks.
 pub(super) fn at_outputs(node: &NodeRef, extras: &Extras, incoming: &mut Incoming) -> Result<()> {
-    for (output, slot) in incoming.iter_mut().enumerate() {
-        *slot = on_tensor(node, &extras.tensor_hooks(output as u32), slot.take())?;
+    for output in extras.hooked_outputs() {
+        if let Some(slot) = incoming.get_mut(output as usize) {
+            *slot = on_tensor(node, &extras.tensor_hooks(output), slot.take())?;
+        }
     }
     Ok(())
 }

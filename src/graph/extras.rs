@@ -130,6 +130,11 @@ impl Extras {
         all.iter().find(|(o, _)| *o == output).map_or_else(Vec::new, |(_, hooks)| hooks.held())
     }
 
+    /// The outputs whose tensors have or had hooks, in the order of the first hook of each.
+    pub(crate) fn hooked_outputs(&self) -> SmallVec<[u32; 2]> {
+        self.tensor_hooks.lock().iter().map(|(output, _)| *output).collect()
+    }
+
     /// The hooks on the tensor that is an output.
     pub(crate) fn tensor_hooks(&self, output: u32) -> Vec<Arc<TensorHook>> {
         let all = self.tensor_hooks.lock();
