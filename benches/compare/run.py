@@ -96,10 +96,33 @@ def cell(row: dict | None) -> str:
     return f"{duration(row['peer'])}, **{times(row['ratio'])}** ({times(row['least'])} to {times(row['greatest'])})"
 
 
-def table(results: dict) -> str:
+#: What is said of a table, by the language of the document: its first column, what an import takes, where it was measured.
+WORDS = {
+    "en": (
+        "workload",
+        "Import over bare Python (ferrograd loads NumPy when it is first needed): {imports}.",
+        "Measured on {cpu}, {cores} cores, Python {python}, {versions}, {date}.",
+    ),
+    "zh": (
+        "测试项",
+        "比空的 Python 多用的导入时间（ferrograd 到用时才载入 NumPy）：{imports}。",
+        "测于 {cpu}，{cores} 核，Python {python}，{versions}，{date}。",
+    ),
+}
+
+
+def report(results: dict, imports: dict, about: dict, language: str) -> str:
+    """The table and what is said of it."""
+    first, importing, measured = WORDS[language]
+    shown = {**about, "versions": ", ".join(f"{m} {v}" for m, v in about["versions"].items())}
+    times = ", ".join(f"{m} {duration(s)}" for m, s in imports.items())
+    return f"{table(results, first)}\n\n{importing.format(imports=times)}\n{measured.format(**shown)}"
+
+
+def table(results: dict, first: str = "workload") -> str:
     """The results as a Markdown table: a line for each workload, a column for each peer."""
     names = list(dict.fromkeys(name for rows in results.values() for name in rows))
-    lines = [f"| workload | ferrograd | {' | '.join(results)} |", "|---" * (2 + len(results)) + "|"]
+    lines = [f"| {first} | ferrograd | {' | '.join(results)} |", "|---" * (2 + len(results)) + "|"]
     for name in names:
         ours = [rows[name]["ferrograd"] for rows in results.values() if "ferrograd" in rows.get(name, {})]
         cells = [duration(min(ours)) if ours else "", *(cell(rows.get(name)) for rows in results.values())]
@@ -169,10 +192,7 @@ def main() -> int:
     for peer in installed:
         results[peer] = compare(peer, options)
     imports = {m: import_seconds(m) for m in about["versions"]}
-    text = table(results) + "\n\n" + "Import over bare Python (ferrograd loads NumPy when it is first needed): " + ", ".join(f"{m} {duration(s)}" for m, s in imports.items()) + "."
-    versions = ", ".join(f"{m} {v}" for m, v in about["versions"].items())
-    text += f"\nMeasured on {about['cpu']}, {about['cores']} cores, Python {about['python']}, {versions}, {about['date']}."
-    print(text)
+    print(report(results, imports, about, "en"))
     for peer, rows in results.items():
         print(f"geometric mean over {peer}: {geometric_mean(rows):.2f}")
     OUT.mkdir(parents=True, exist_ok=True)
@@ -180,7 +200,7 @@ def main() -> int:
     if importlib.util.find_spec("matplotlib"):
         chart(results, OUT / "chart.png")
     for path in options.update_readme:
-        update(path, text)
+        update(path, report(results, imports, about, "zh" if path.suffixes[:1] == [".zh"] else "en"))
     return 0
 
 
