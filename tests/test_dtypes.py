@@ -338,3 +338,10 @@ def test_floats_that_integers_cannot_hold_are_summed_as_they_are_converted(name,
             return getattr(x, name)(*arguments, dtype=getattr(T, target)).tolist()
 
         assert program(fg) == program(torch), target
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1])
+@pytest.mark.parametrize("dtype", [fg.float16, fg.float32, fg.float64])
+def test_integers_beyond_int64_are_copied_as_the_floats_that_they_are(number, dtype):
+    x = fg.zeros(2, dtype=dtype)
+    assert x.copy_(number).tolist() == [fg.tensor(float(number), dtype=dtype).item()] * 2

@@ -393,3 +393,26 @@ def test_hooks_on_several_outputs_run_in_the_order_in_which_they_came():
     except ImportError:
         return
     assert run(torch) == run(fg)
+
+
+def test_hooks_of_what_a_pass_starts_from_run_where_nothing_wanted_is_reached():
+    z = fg.tensor(1.0, requires_grad=True)
+    x, seen = fg.ones(2, requires_grad=True), []
+    y = x * 2
+    y.retain_grad()
+    y.register_hook(lambda g: seen.append(("result", g.tolist())))
+    x.register_hook(lambda g: seen.append(("leaf", g.tolist())))
+    assert fg.autograd.grad([y, y, x], [z], [fg.ones(2), fg.ones(2), fg.full((2,), 3.0)], allow_unused=True) == (None,)
+    assert sorted(seen) == [("leaf", [3.0, 3.0]), ("result", [2.0, 2.0])]
+    assert y.grad.tolist() == [2.0, 2.0] and x.grad is None
+    del seen[:]
+    y.backward(fg.ones(2), inputs=[z])
+    assert seen == [("result", [1.0, 1.0])] and z.grad is None
+
+
+def test_the_node_of_a_leaf_accumulates_where_it_is_called():
+    x = fg.ones(2, requires_grad=True)
+    node = (x * 1).grad_fn.next_functions[0][0]
+    node(fg.tensor([1.0, 2.0]))
+    node(fg.tensor([1.0, 2.0]))
+    assert x.grad.tolist() == [2.0, 4.0]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import ferrograd as fg
@@ -331,3 +332,56 @@ def test_memory_is_counted_and_given_back():
     fg.memory_trim()
     after = fg.memory_stats()
     assert after["reserved"] <= kept["reserved"] - size and after["peak"] >= kept["reserved"]
+
+
+class _Given(fg.autograd.Function):
+    """The identity, whose gradient is the tensor of an array."""
+
+    array = None
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return fg.from_numpy(_Given.array)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_gradients_in_memory_of_others_are_not_used_up(count, tmp_path):
+    path = tmp_path / "numbers"
+    np.full(count, 5, "f4").tofile(path)
+    frozen = np.full(count, 5, "f4")
+    frozen.flags.writeable = False
+    data = frozen.tobytes()
+    arrays = [np.full(count, 5, "f4"), frozen, np.frombuffer(data, "f4"), np.memmap(path, "f4", mode="r")]
+    for array in arrays:
+        _Given.array = array
+        x = fg.full((count,), 2.0, requires_grad=True)
+        _Given.apply(x * 3).backward(fg.ones(count))
+        assert x.grad.tolist() == [15.0] * count
+        # Two are added, before a node and at a leaf.
+        y = x * 3
+        (_Given.apply(y) + _Given.apply(y)).backward(fg.ones(count))
+        assert x.grad.tolist() == [45.0] * count
+        x.grad = None
+        for expected in (5.0, 10.0):
+            _Given.apply(x).backward(fg.ones(count))
+            assert x.grad.tolist() == [expected] * count
+        assert array.tolist() == [5.0] * count
+        # What a hook gives is no more the engine's.
+        z = x * 3 + 1
+        z.register_hook(lambda g: fg.from_numpy(_Given.array))
+        (z * 2).backward(fg.ones(count))
+        assert array.tolist() == [5.0] * count
+
+
+def test_a_read_only_gradient_is_not_added_to():
+    array = np.ones(2, "f4")
+    array.flags.writeable = False
+    x = fg.ones(2, requires_grad=True)
+    x.grad = fg.from_numpy(array)
+    with pytest.raises(RuntimeError, match="read-only"):
+        (x * 2).sum().backward()
+    assert array.tolist() == [1.0, 1.0]

@@ -270,3 +270,22 @@ def test_a_gradient_outlives_a_change_of_the_layout(change):
 
     told = lambda T: [[v.tolist() if isinstance(v, T.Tensor) else v for v in row] for row in gradients(T)]
     assert told(fg) == told(torch)
+
+
+DIMENSIONS = {
+    "squeezed": lambda x: x.squeeze(0, 2), "squeezed in place": lambda x: x.clone().squeeze_(0, 2), "one": lambda x: x.squeeze(2),
+    "in brackets": lambda x: x.squeeze((0, 2)), "twice": lambda x: x.squeeze(0, 0), "none such": lambda x: x.squeeze(0, 7),
+    "named twice before one that is not there": lambda x: x.permute(0, 0, 7), "not there before": lambda x: x.permute(7, 0, 0),
+    "flipped": lambda x: x.flip(0, 1), "tiled": lambda x: x.tile(2, 1), "no number": lambda x: x.squeeze(0, "a"),
+}
+
+
+@pytest.mark.parametrize("name", DIMENSIONS)
+def test_dimensions_that_are_all_that_a_method_takes_need_no_brackets(name):
+    def run(T):
+        try:
+            return DIMENSIONS[name](T.arange(3).reshape(1, 3, 1)).tolist()
+        except Exception as error:  # noqa: BLE001 - its class is compared
+            return type(error)
+
+    assert run(fg) == run(torch)

@@ -91,6 +91,7 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
         Some(sum) if is_grad_enabled() || forward::is_active() => {
             leaf.store_grad(Some(ops::arithmetic::add(&sum, &gradient)?))
         }
+        Some(sum) if sum.storage().is_read_only() => return Err(Error::ReadOnly { op: "AccumulateGrad" }),
         Some(sum) => ops::pointwise::add_into(&sum, &gradient)?,
     }
     Ok(())

@@ -38,6 +38,7 @@ pub(super) fn run(plan: Plan, roots: SmallVec<[(Edge, Tensor); 1]>, options: Opt
         false => run.plan.is_wide(),
     };
     run.recorded = options.create_graph;
+    run.hooks_of_idle_roots()?;
     if in_waves {
         run.in_waves()?
     } else {
@@ -68,6 +69,28 @@ impl Run {
         wanted.sort_unstable();
         let captured = scratch(None, captures.len());
         Run { plan, keep, recorded: false, late: Vec::new(), ready: Vec::new(), captured, wanted }
+    }
+
+    /// What a pass starts from and leads to nothing wanted does not run, but its tensors' hooks do, as torch's, and the outputs
+    /// keep their gradients that were asked to.
+    fn hooks_of_idle_roots(&mut self) -> Result<()> {
+        for i in 0..self.plan.roots.len() {
+            let step = self.plan.roots[i];
+            let first = self.plan.steps[step as usize].first_output as usize;
+            let count = self.plan.steps[step as usize].node().output_count();
+            // Where nothing is left it was there before: several roots are outputs of one node.
+            let is_left = self.plan.sums[first..first + count].iter().any(Option::is_some);
+            if self.plan.steps[step as usize].needed || !is_left {
+                continue;
+            }
+            let incoming = self.take(step)?;
+            let node = self.plan.steps[step as usize].node();
+            if let Some(leaf) = node.leaf() {
+                let (on_gradient, _) = leaf.leaf_hooks().unwrap_or_default();
+                hooks::on_tensor(node, &on_gradient, incoming.into_iter().next().flatten())?;
+            }
+        }
+        Ok(())
     }
 
     /// One step after another, on this thread. Large kernels use the others.

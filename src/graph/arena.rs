@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::cycles;
 use super::node::{Backward, Derivative, Edges, Gradients, Node, Outputs};
 use super::saved::{self, SavedHooks};
+use crate::engine::accumulate;
 use crate::error::{Error, Result};
 use crate::fork;
 use crate::memory;
@@ -330,7 +331,7 @@ impl NodeRef {
         self.slot().refs.load(Ordering::Acquire) as usize
     }
 
-    /// Runs the node's derivative alone: the gradients of its inputs from those of its outputs.
+    /// Runs the node's derivative alone: the gradients of its inputs from those of its outputs. The node of a leaf accumulates.
     ///
     /// # Errors
     /// For gradients that do not look like the outputs, and as the derivative.
@@ -349,6 +350,9 @@ impl NodeRef {
                     false => Error::DTypeMismatch { op: self.name(), left: dtype, right: g.dtype() },
                 });
             }
+        }
+        if let (Some(leaf), [Some(gradient)]) = (self.leaf(), gradients) {
+            return accumulate::into_leaf(&leaf, gradient.clone()).map(|()| Gradients::new());
         }
         let needs: SmallVec<[bool; 4]> = self.edges().iter().map(Option::is_some).collect();
         self.take(true).backward(&Backward { gradients, needs: &needs, node: self })

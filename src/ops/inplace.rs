@@ -27,7 +27,10 @@ operation! {
     /// tensor([[1., 2.],
     ///         [1., 2.]])
     function Noted(Any -> First), ["Tensor.copy_(Tensor self, Operand src, bool non_blocking=False)"], |_, a| {
-        let number = |n: Scalar| Tensor::scalar(n, if let Scalar::Float(_) = n { DType::F64 } else { n.dtype() });
+        let number = |n: Scalar| {
+            let is_wide = matches!(n, Scalar::Float(_) | Scalar::Unsigned(_));
+            Tensor::scalar(n, if is_wide { DType::F64 } else { n.dtype() })
+        };
         Ok(match a.operand(1)? {
             Operand::Tensor(src) => copy_(a.tensor(0)?, src)?,
             Operand::Number(n) => copy_(a.tensor(0)?, &number(n)?)?,

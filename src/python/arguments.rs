@@ -247,7 +247,7 @@ fn matched(signature: &Signature, given: &Given, values: &mut Values) -> Result<
             }
         } else if by_name.is_some() {
             return Err(Refusal::Count(format!("got multiple values for argument '{}'", parameter.shown_name())));
-        } else if let Some((value, count)) = spread(place, signature.is_last(parameter), positional.clone())? {
+        } else if let Some((value, count)) = spread(place, signature, given, positional.clone())? {
             positional.by_ref().take(count).for_each(drop);
             taken += count;
             value
@@ -268,10 +268,15 @@ fn matched(signature: &Signature, given: &Given, values: &mut Values) -> Result<
 /// Sizes or tensors that are given as so many arguments, and how many, where the parameter and the next argument are so.
 fn spread<'a, 'py: 'a>(
     place: Place,
-    is_last: bool,
+    signature: &Signature,
+    given: &Given,
     mut next: impl Iterator<Item = &'a Borrowed<'a, 'py, PyAny>> + Clone,
 ) -> Result<Option<(Value, usize)>, Refusal> {
-    let (of_ints, of_tensors) = (place.parameter.is_variadic(), place.parameter.is_variadic_tensors());
+    let parameter = place.parameter;
+    // As in torch, integers that are all that a method takes need no brackets.
+    let is_alone = given.receiver.is_some() && signature.parameters.len() == 2 && parameter.kind == Kind::Ints;
+    let is_last = signature.is_last(parameter);
+    let (of_ints, of_tensors) = (parameter.is_variadic() || is_alone, parameter.is_variadic_tensors());
     let Some(first) = next.clone().next().filter(|_| of_ints || of_tensors) else { return Ok(None) };
     if of_ints && is_size(first) {
         let mut ints = SmallVec::new();

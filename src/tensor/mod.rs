@@ -418,10 +418,10 @@ impl Tensor {
         self.0.same(&other.0)
     }
 
-    /// True where nobody else holds this tensor or its memory: its elements may be used up.
+    /// True where nobody else holds this tensor or its memory, here or outside: its elements may be used up.
     #[inline]
     pub(crate) fn is_unique(&self) -> bool {
-        self.0.is_unique() && self.0.storage.is_unique()
+        self.0.is_unique() && self.0.storage.is_unique() && !self.0.storage.is_exposed()
     }
 
     /// The autograd state, where nobody else holds this tensor or its state.

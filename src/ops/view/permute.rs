@@ -54,14 +54,16 @@ fn permuted(x: &Tensor, dims: &[isize], names: [&'static str; 2]) -> Result<Tens
     if dims.len() != x.rank() {
         return Err(Error::PermuteRank { op: "permute", rank: x.rank(), given: dims.len() });
     }
-    let order: SmallVec<[usize; 8]> = dims.iter().map(|&d| wrap_dim("permute", d, x.rank())).collect::<Result<_>>()?;
-    let wrapped: SmallVec<[isize; 8]> = order.iter().map(|&d| d as isize).collect();
-    let mut inverse: SmallVec<[u8; 8]> = smallvec![u8::MAX; order.len()];
-    for (i, &d) in order.iter().enumerate() {
+    let mut order: SmallVec<[usize; 8]> = SmallVec::new();
+    let mut inverse: SmallVec<[u8; 8]> = smallvec![u8::MAX; dims.len()];
+    for (i, &d) in dims.iter().enumerate() {
+        let d = wrap_dim("permute", d, x.rank())?;
         if std::mem::replace(&mut inverse[d], i as u8) != u8::MAX {
             return Err(Error::DimRepeated { op: "permute", dim: d });
         }
+        order.push(d);
     }
+    let wrapped: SmallVec<[isize; 8]> = order.iter().map(|&d| d as isize).collect();
     if let Some(y) = batch::unary(x, |x| permuted(x, &batch::moved(&wrapped), names)) {
         return y;
     }
