@@ -4,6 +4,7 @@ them."""
 import copy
 import gc
 import itertools
+import math
 import pickle
 import warnings
 
@@ -345,3 +346,47 @@ def test_floats_that_integers_cannot_hold_are_summed_as_they_are_converted(name,
 def test_integers_beyond_int64_are_copied_as_the_floats_that_they_are(number, dtype):
     x = fg.zeros(2, dtype=dtype)
     assert x.copy_(number).tolist() == [fg.tensor(float(number), dtype=dtype).item()] * 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_wider_number_beside_halves_is_rounded_where_it_is_added_or_compared(dtype):
+    """Above a tie by less than 16 bits can tell, and beyond what they hold."""
+    at = {"float16": 2.0**-12, "bfloat16": 2.0**-9}[dtype]
+    above = 2 * at * (1 + at)
+    for text in ["x + n", "n + x", "x + t", "x.add(n)", "x.sub(-n)", "x.add(x, alpha=n)", "x.sub(-x, alpha=n)", "x.clone().add_(t)", "y + 1e39 - 1e39", "y - 1e39"]:
+        named = lambda T: {"T": T, "n": above, "t": T.tensor(above), "x": T.ones(3, dtype=getattr(T, dtype)), "y": T.full((3,), math.inf, dtype=getattr(T, dtype))}
+        compare(lambda T: eval(text, named(T)), f"{text} of {dtype}")
+    assert math.isnan((fg.tensor([math.inf], dtype=fg.float16) + -1e5).item())
+
+
+#: Functions of `x`, beside a number or a tensor without dimensions that rounds to it, with the gradients of both.
+TIES = {
+    "T.maximum(x, t)": (0.5, 0.5), "T.minimum(x, t)": (0.5, 0.5), "T.fmax(x, t)": (1.0, 0.0), "T.fmin(x, t)": (1.0, 0.0), "T.clamp(x, t)": (1.0, 0.0),
+    "T.clamp(x, max=t)": (1.0, 0.0), "T.clamp(x, t, t)": (1.0, 0.0), "T.clamp(x, n)": (1.0, None), "T.clamp_max(x, n)": (1.0, None),
+    "F.hardshrink(x, n)": (0.0, None), "F.hardtanh(x, -3, n)": None, "F.threshold(x, n, 3.0)": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("text", TIES)
+def test_gradients_of_what_a_rounded_number_is_equal_to(text, dtype):
+    for beside in (-1e-6, 1e-6):
+
+        def call(T):
+            x = T.tensor([0.1] * 3, dtype=getattr(T, dtype)).requires_grad_()
+            t = T.tensor(x[0].item() + beside, requires_grad=True)
+            y = eval(text, {"T": T, "F": T.nn.functional, "x": x, "t": t, "n": t.item()})
+            return [None if g is None else g.tolist() for g in T.autograd.grad(y, [x, t], T.ones_like(y), allow_unused=True)]
+
+        ours = call(fg)
+        assert ours == call(torch)
+        if TIES[text]:
+            first, second = TIES[text]
+            assert ours == [[first] * 3, None if second is None else 3 * second]
+
+
+def test_roots_of_halves_are_powers():
+    for exponent in (0.5, -0.5):
+        for name, dtype in (("float16", fg.float16), ("bfloat16", fg.bfloat16), ("float32", fg.float32)):
+            compare(lambda T: T.tensor([-math.inf, -0.0, 0.0, 4.0] * 9, dtype=getattr(T, name)) ** exponent, f"{exponent} of {name}")
+    assert fg.tensor([-math.inf, -0.0], dtype=fg.float16).pow(0.5).tolist() == [math.inf, 0.0]

@@ -61,7 +61,7 @@ def special(dtype):
 
 
 #: Of zeros of both signs these give either.
-EITHER_ZERO = {"maximum", "minimum", "fmax", "fmin", "clamp_min", "clamp_max"}
+EITHER_ZERO = {"maximum", "minimum", "fmax", "fmin", "clamp_min", "clamp_max", "lerp"}
 #: Operations of integers that have no result for every second one.
 NO_ZERO = ("Quotient",)
 
@@ -110,6 +110,9 @@ def exact(name, arrays, result):
         found = [reference(name)(*wide)]
         if result != "float64":
             found.append(reference(name)(*[a if type(a) is float else a.astype("float32") for a in wide]))
+        if result in ("float16", "bfloat16"):
+            # Of some operations, as of torch's, the numbers are rounded too.
+            found.append(reference(name)(*[float(rounded([a], result)[0]) if type(a) is float else a for a in wide]))
     return [np.asarray(y, "float64") for y in found]
 
 

@@ -161,6 +161,19 @@ impl Program {
         self.steps.iter().any(|s| s.op == OpCode::Input(n as u8))
     }
 
+    /// True where an input is compared as it is with another one.
+    pub fn compares_input(&self, n: usize) -> bool {
+        let input = |arg: u16| match self.steps[arg as usize].op {
+            OpCode::Input(n) => Some(usize::from(n)),
+            _ => None,
+        };
+        let compares = |s: &Instruction| match (s.op, input(s.args[0]), input(s.args[1])) {
+            (OpCode::Eq | OpCode::Lt | OpCode::Le, Some(a), Some(b)) => a == n || b == n,
+            _ => false,
+        };
+        self.steps.iter().any(compares)
+    }
+
     /// The program with a loop that does all of it.
     pub fn with_whole(mut self, whole: Whole) -> Program {
         let step = |n: usize| self.steps.iter().position(|s| s.op == OpCode::Input(n as u8));

@@ -26,7 +26,6 @@ operation! {
         |_, a| scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a)
 }
 impl Binary for Add {
-    const EXACT: u8 = 0b10;
     fn forward<L: Real>(a: L, b: L) -> L {
         a + b
     }
@@ -262,8 +261,12 @@ macro_rules! cheap_powers {
             }
         )*
 
-        /// The cheaper operation for an exponent that has one.
-        fn cheap_power(exponent: f64) -> Option<&'static Pointwise> {
+        /// The cheaper operation for an exponent that has one. Roots are none of powers in float16, as in torch: the power of
+        /// minus infinity is infinite, and that of a negative zero has no sign.
+        fn cheap_power(exponent: f64, dtype: DType) -> Option<&'static Pointwise> {
+            if dtype == DType::F16 && exponent.abs() == 0.5 {
+                return None;
+            }
             $(
                 if exponent == $exponent {
                     static SPEC: Pointwise = Pointwise::new::<$name>("pow", "PowBackward0", Rule::Number);

@@ -72,8 +72,8 @@ impl Form {
 /// torch's name of the node of an operation that it has no derivative of; it has edges to what requires a gradient only.
 pub const NOT_IMPLEMENTED: &str = "NotImplemented";
 
-/// Another operation that gives the same for a certain number as the second operand, at less cost.
-pub type Special = fn(f64) -> Option<&'static Pointwise>;
+/// Another operation that gives the same for a certain number as the second operand of a tensor of a dtype, at less cost.
+pub type Special = fn(f64, DType) -> Option<&'static Pointwise>;
 
 /// What takes the place of the program of a derivative under `create_graph`, where the graph that torch leaves behind is not
 /// the formula's: the derivative of an operand, made by operations on tensors from gradient, operands and result.
@@ -324,6 +324,8 @@ pub struct Traces {
     pub derivatives: Vec<Program>,
     /// By operand, what its derivative reads: bit `n` for operand `n`, bit [`RESULT`] for the result.
     pub uses: [u8; OPERANDS],
+    /// By operand, which inputs its derivative compares with others, in the same way as [`singles`] of them.
+    compares: [u8; OPERANDS],
 }
 
 /// The number that the result has among what a derivative reads.
@@ -350,11 +352,13 @@ fn trace<F: Formula>() -> Traces {
         .map(|n| Program::record(|| vec![F::derivative(n, Expr::input(0), operands(1), Expr::input(1 + RESULT))]))
         .collect();
     let uses = |p: &Program| (0..=RESULT).filter(|&i| p.uses_input(1 + i)).fold(0u8, |bits, i| bits | 1 << i);
-    let mut all = [0; OPERANDS];
+    let compares = |p: &Program| (0..=1 + RESULT).filter(|&i| p.compares_input(i)).fold(0u8, |bits, i| bits | 1 << i);
+    let (mut all, mut compared) = ([0; OPERANDS], [0; OPERANDS]);
     all.iter_mut().zip(&derivatives).for_each(|(slot, p)| *slot = uses(p));
+    compared.iter_mut().zip(&derivatives).for_each(|(slot, p)| *slot = compares(p));
     let kept = all.iter().fold(0, |bits, uses| bits | uses).count_ones() as usize;
     debug_assert!(kept <= KEPT, "{} keeps {kept} values for its derivatives", std::any::type_name::<F>());
-    Traces { forward, derivatives, uses: all }
+    Traces { forward, derivatives, uses: all, compares: compared }
 }
 
 macro_rules! singles {
@@ -442,6 +446,13 @@ impl Pointwise {
     /// The numbers to compute with in a dtype.
     pub(super) fn numbers(&self, dtype: DType, operands: &[Operand]) -> Numbers {
         Numbers { dtype, exact: self.exact & singles(operands) }
+    }
+
+    /// The numbers to compute the derivative of operand `n` with. What it compares are the operands as the result was computed
+    /// from them: an element that a rounded number was equal to is a tie.
+    pub(super) fn derivative_numbers(&self, n: usize, dtype: DType, sources: &[Operand]) -> Numbers {
+        let rounded = self.traces().compares[n] & !(self.exact << 1);
+        Numbers { dtype, exact: singles(sources) & !rounded }
     }
 
     /// True where gradients pass through: the result is a number that depends on its operands smoothly enough.

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::formula::{Float, KEPT, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule, singles};
+use super::formula::{Float, KEPT, NOT_IMPLEMENTED, OPERANDS, Operand, Pointwise, RESULT, Rule};
 use super::operands::{self, dtypes, refuse, shape};
 use super::registry::{Arguments, Output};
 use super::{batch, cast, copy, inplace, replay, small};
@@ -104,7 +104,9 @@ fn batched(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
 #[inline]
 fn special(spec: &Pointwise, operands: &[Operand]) -> Option<&'static Pointwise> {
     match operands {
-        [Operand::Tensor(x), Operand::Number(n)] if x.dtype().is_floating_point() => spec.special?(n.as_f64()),
+        [Operand::Tensor(x), Operand::Number(n)] if x.dtype().is_floating_point() => {
+            spec.special?(n.as_f64(), x.dtype())
+        }
         _ => None,
     }
 }
@@ -462,8 +464,7 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
         return pending::defer(spec.node, program, (g.dtype(), g.dtype()), sources, g.shape());
     }
     let output = Tensor::uninitialized(spec.node, g.shape(), g.dtype())?;
-    let numbers = Numbers { dtype: g.dtype(), exact: singles(sources) };
-    run(spec.node, program, numbers, sources, &output)?;
+    run(spec.node, program, spec.derivative_numbers(n, g.dtype(), sources), sources, &output)?;
     Ok(output)
 }
 

@@ -45,13 +45,13 @@ macro_rules! formulas {
 
 formulas! {
     /// `a + alpha b`
-    ScaledAdd 3 "add" Promote 0b100 [Form::new(0b100, "AddBackward0", 0b011), Form::new(0b110, "AddBackward0", 0b011)]:
+    ScaledAdd 3 "add" Promote 0 [Form::new(0b100, "AddBackward0", 0b011), Form::new(0b110, "AddBackward0", 0b011)]:
         |a, b, alpha| alpha.mul_add(b, a), |g| [g, g * alpha];
     /// `a - alpha b`
-    ScaledSub 3 "sub" Subtract 0b100 [Form::new(0b100, "SubBackward0", 0b011), Form::new(0b110, "SubBackward0", 0b011)]:
+    ScaledSub 3 "sub" Subtract 0 [Form::new(0b100, "SubBackward0", 0b011), Form::new(0b110, "SubBackward0", 0b011)]:
         |a, b, alpha| (-alpha).mul_add(b, a), |g| [g, -g * alpha];
     /// `b - alpha a`
-    ScaledRsub 3 "rsub" Subtract 0b100 [Form::new(0b100, "RsubBackward0", 0b011), Form::new(0b110, "RsubBackward1", 0b001)]:
+    ScaledRsub 3 "rsub" Subtract 0 [Form::new(0b100, "RsubBackward0", 0b011), Form::new(0b110, "RsubBackward1", 0b001)]:
         |a, b, alpha| (-alpha).mul_add(a, b), |g| [-g * alpha, g];
     /// `a / b` rounded towards negative infinity, with a zero gradient.
     FloorQuotient 2 "div" Quotient 0b10 [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11), Form::new(0b01, "DivBackward2", 0b11)]:

@@ -57,6 +57,7 @@ impl Ternary for Hardtanh {
     const STEPS: Option<&'static str> = Some("HardtanhBackwardBackward0");
     const DOMAIN: [Domain; 3] = [Domain::ALL, Domain { low: -2.0, high: -0.5 }, Domain { low: 0.5, high: 2.0 }];
     const FORMS: &'static [Form] = &[Form::new(0b110, "HardtanhBackward0", 0b001)];
+    const EXACT: u8 = 0b110;
     fn forward<L: Real>(x: L, low: L, high: L) -> L {
         x.maximum(low).minimum(high)
     }
