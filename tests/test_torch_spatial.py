@@ -358,3 +358,24 @@ def test_forward_mode():
         run = lambda x, g: F.grid_sample(x[:, None], g, mode, padding)
         assert fg.autograd.gradcheck(run, (x, g), check_forward_ad=True)
         assert fg.autograd.gradgradcheck(run, (x, g))
+
+
+@pytest.mark.parametrize("spatial", [1, 2, 3])
+def test_the_last_tangent_that_goes_to_a_place_stays(spatial):
+    """As of the elements: the derivative the other way round gives each its gradient. torch's threads race for the place."""
+
+    def run(T):
+        x = T.arange(1.0, 4.0).reshape(1, 1, *[1] * (spatial - 1), 3).double()
+        places = T.tensor([1, 0, 1]).reshape(x.shape)
+        unpool = lambda x: getattr(T.nn.functional, f"max_unpool{spatial}d")(x, places, 2)
+        x.requires_grad_()
+        y, tangent = T.func.jvp(unpool, (x,), (T.tensor([5.0, 7.0, 9.0]).double().reshape(x.shape),))
+        gradient = T.autograd.grad(unpool(x).sum(), x)[0]
+        return y.flatten().tolist()[:3], tangent.flatten().tolist()[:3], gradient.flatten().tolist()
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert run(fg) == run(torch) == ([2.0, 3.0, 0.0], [7.0, 9.0, 0.0], [1.0, 1.0, 1.0])
+    finally:
+        torch.set_num_threads(threads)

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{Pooling, check_images};
 use crate::error::{Error, Result};
-use crate::graph::forward::unrecorded;
+use crate::graph::forward::{self, unrecorded};
 use crate::ops::recorded::link_simple;
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::select::{self, Deed};
@@ -33,11 +33,18 @@ fn unpooled(op: &'static str, node: &'static str, x: &Tensor, places: &Tensor, s
         return set();
     }
     let y = unrecorded(set)?.detach();
-    let places = places.clone();
+    let from = places.clone();
     link_simple(node, &[x], &y, move |call| {
-        let g = gather::gather(&flat(&call.gradient()?, spatial)?, -1, &flat(&places, spatial)?)?;
-        Ok(smallvec::smallvec![Some(view::reshape(&g, &view::signed(places.shape()))?)])
+        let g = gather::gather(&flat(&call.gradient()?, spatial)?, -1, &flat(&from, spatial)?)?;
+        Ok(smallvec::smallvec![Some(view::reshape(&g, &view::signed(from.shape()))?)])
     })?;
+    // The derivative adds up what goes to one place; of tangents too the last one stays.
+    for level in forward::levels([x]) {
+        if let Some(tangent) = x.tangent(level)? {
+            let seen = forward::outside(level, || unpooled(op, node, &tangent, places, sizes))?;
+            y.set_tangent(level, Some(seen));
+        }
+    }
     Ok(y)
 }
 
