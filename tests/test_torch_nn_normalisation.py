@@ -351,3 +351,19 @@ def test_triplets_by_any_distance(swap, reduction):
     compare(lambda T, *x: module(T).triplet_margin_with_distance_loss(*x, margin=0.0), *tensors)
     compare(lambda T, *x: module(T).triplet_margin_with_distance_loss(*x, reduction="other"), *tensors)
     compare(lambda T, a, p, n: module(T).triplet_margin_with_distance_loss(a, p, n[0]), *tensors)
+
+
+def test_statistics_of_groups_have_gradients():
+    """Those of layers have none in both."""
+    x, w, b = numbers((2, 4, 3)), numbers((4,), seed=1), numbers((4,), seed=2)
+    for parameters in ((w, b), ()):
+        given = lambda rest: rest or (None, None)
+        compare(lambda T, x, *rest: T.native_group_norm(x, *given(rest), 2, 4, 3, 2, 0.1), x, *parameters, names=False, scale=SCALE)
+
+    def tangents(T):
+        f = lambda x: T.native_group_norm(x, None, None, 2, 4, 3, 2, 0.1)
+        return T.func.jvp(f, (T.tensor(x),), (T.tensor(numbers(x.shape, seed=3)),))
+
+    for ours, theirs in zip(tangents(fg), tangents(torch)):
+        for a, b in zip(ours, theirs):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-12)

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::ops::arithmetic::{add, div, mul, pow, sub};
 use crate::ops::registry::operation;
-use crate::ops::{cast, copy, exponential, inplace, join, scaled, sum, view};
+use crate::ops::{cast, copy, exponential, inplace, join, recorded, scaled, sum, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -184,6 +184,12 @@ operation! {
     }
 }
 
+/// The elements as `(N, groups, elements of each)`, in the type that a normalisation computes in.
+fn grouped(x: &Tensor, groups: isize) -> Result<Tensor> {
+    let length = x.shape()[1] / groups as usize * x.shape()[2..].iter().product::<usize>();
+    view::reshape(&cast::to(x, wide(x.dtype()))?, &[x.shape()[0] as isize, groups, length as isize])
+}
+
 /// Normalisation over the channels of each group, and what was normalised by.
 fn by_group(
     op: &'static str,
@@ -205,10 +211,7 @@ fn by_group(
     }
     check_channels(op, channels, &[("weight", weight), ("bias", bias)])?;
     check_float(op, x)?;
-    let wide = cast::to(x, wide(x.dtype()))?;
-    let length = channels / groups as usize * x.shape()[2..].iter().product::<usize>();
-    let shape = [x.shape()[0] as isize, groups, length as isize];
-    let found = standardized("NativeGroupNormBackward0", &view::reshape(&wide, &shape)?, &[2], eps)?;
+    let found = standardized("NativeGroupNormBackward0", &grouped(x, groups)?, &[2], eps)?;
     let y = view::reshape(&found.value, &view::signed(x.shape()))?;
     let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
     Ok((cast::to(&scaled(y, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())?, found))
@@ -216,7 +219,7 @@ fn by_group(
 
 operation! {
     /// [`group_norm`] of an input of `N` examples, `C` channels and `HxW` elements in each, and the mean and the inverse deviation
-    /// `1 / sqrt(v + eps)` of each group, without history.
+    /// `1 / sqrt(v + eps)` of each group.
     ///
     /// Shapes: `(N, C, ...), (C,), (C,) -> (N, C, ...), (N, G), (N, G)`.
     /// Raises: RuntimeError for sizes that do not fit.
@@ -235,9 +238,9 @@ operation! {
             return invalid(a.op, format!("Expected an input of N={n}, C={channels} and HxW={}, but got shape {:?}", sizes[2], x.shape()));
         }
         let (y, found) = by_group(a.op, x, groups, weight, bias, a.float(7)?)?;
-        let [mean, inverse] = found.statistics(x.dtype())?;
-        let each = |t: &Tensor| view::reshape(t, &[n, groups]);
-        Ok([y, each(&mean)?, each(&inverse)?].into())
+        let mean = if recorded::is_linked(&[x], &y) { sum::mean(&grouped(x, groups)?, &[2], true, None)? } else { found.mean };
+        let each = |t: &Tensor| view::reshape(&cast::to(t, x.dtype())?, &[n, groups]);
+        Ok([y, each(&mean)?, each(&found.inverse)?].into())
     }
 }
 

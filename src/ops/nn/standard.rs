@@ -19,6 +19,8 @@ use crate::tensor::storage::Access;
 /// What [`standardized`] gives: the elements less their mean over their deviation, and what they were normalised by.
 pub(super) struct Standardized {
     pub value: Tensor,
+    /// The inverse deviation, with its history.
+    pub inverse: Tensor,
     pub mean: Tensor,
     pub variance: Tensor,
     pub eps: f64,
@@ -41,22 +43,23 @@ pub(super) fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: 
     if let Some(moved) = batch::reduction(node, x, dims, true, |x, dims, _| standardized(node, x, dims, eps)) {
         let (found, level) = moved?;
         let out = |t: Tensor| Tensor::batched(&t, level);
-        return Ok(Standardized { value: out(found.value), mean: out(found.mean), variance: out(found.variance), eps });
+        let [value, inverse] = [found.value, found.inverse].map(out);
+        return Ok(Standardized { value, inverse, mean: out(found.mean), variance: out(found.variance), eps });
     }
     let plan = Plan::new("normalisation", x, dims, true)?;
-    let (found, inverse) = unrecorded(|| {
+    let found = unrecorded(|| {
         if let Some(found) = by_rows(&plan, x, eps)? {
             return Ok(found);
         }
         let [variance, mean] = moments(&plan, x, 0.0)?;
         let inverse = exponential::rsqrt(&cast::to(&add(&variance, eps)?, x.dtype())?)?;
         let value = mul(&sub(&ordered(x, dims)?, &cast::to(&mean, x.dtype())?)?, &inverse)?;
-        Ok((Standardized { value, mean, variance, eps }, inverse))
+        Ok(Standardized { value, inverse, mean, variance, eps })
     })?;
-    let value = &found.value;
-    let keep = [Keep::Result(0, value), Keep::Result(1, &inverse)];
+    let (value, inverse) = (&found.value, &found.inverse);
+    let keep = [Keep::Result(0, value), Keep::Result(1, inverse)];
     let settings = || Settings { dims: dims.into(), number: plan.length() as f64, ..Settings::default() };
-    record_all(node, &[value, &inverse], &[x], &keep, settings, of_standardized)?;
+    record_all(node, &[value, inverse], &[x], &keep, settings, of_standardized)?;
     Ok(found)
 }
 
@@ -108,7 +111,7 @@ fn row_length(x: &Tensor, dims: &[isize]) -> Option<usize> {
 }
 
 /// The elements less their mean over their deviation, and the inverse of that, where they lie in rows.
-fn by_rows(plan: &Plan, x: &Tensor, eps: f64) -> Result<Option<(Standardized, Tensor)>> {
+fn by_rows(plan: &Plan, x: &Tensor, eps: f64) -> Result<Option<Standardized>> {
     let Some(n) = row_length(x, &plan.dims) else { return Ok(None) };
     let x = copy::to_contiguous(x)?;
     // SAFETY: the rows are contiguous, and of these types.
@@ -120,7 +123,7 @@ fn by_rows(plan: &Plan, x: &Tensor, eps: f64) -> Result<Option<(Standardized, Te
 ///
 /// # Safety
 /// `x` is contiguous and of type `T`.
-unsafe fn rows_of<T: Accumulator>(plan: &Plan, x: &Tensor, n: usize, eps: f64) -> Result<(Standardized, Tensor)> {
+unsafe fn rows_of<T: Accumulator>(plan: &Plan, x: &Tensor, n: usize, eps: f64) -> Result<Standardized> {
     let new = |shape: &[usize], dtype| Tensor::uninitialized("normalisation", shape, dtype);
     let (value, inverse) = (new(x.shape(), T::DTYPE)?, new(&plan.kept(), T::DTYPE)?);
     let (mean, variance) = (new(&plan.kept(), DType::F64)?, new(&plan.kept(), DType::F64)?);
@@ -131,7 +134,7 @@ unsafe fn rows_of<T: Accumulator>(plan: &Plan, x: &Tensor, n: usize, eps: f64) -
         let found = kernel::Moments { inverse: inverse.elements_mut(), mean, variance };
         kernel::forward::<T>(x.elements(), value.elements_mut(), n, eps, found);
     }
-    Ok((Standardized { value, mean, variance, eps }, inverse))
+    Ok(Standardized { value, inverse, mean, variance, eps })
 }
 
 /// The gradient by the kernel, where the value was made by it and nobody asks for the gradient's own.
