@@ -367,3 +367,19 @@ def test_statistics_of_groups_have_gradients():
     for ours, theirs in zip(tangents(fg), tangents(torch)):
         for a, b in zip(ours, theirs):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("outputs", [(), (2,), (2, 3)])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_cross_entropy_of_a_linear_map(outputs, reduction):
+    x, weight, bias = numbers((4, 3)), numbers((5, *outputs, 3), seed=1), numbers((5, *outputs), seed=2)
+    target = np.arange(4 * math.prod(outputs)).reshape(4, *outputs) % 5
+    call = lambda T, x, w, b, t, **options: module(T).linear_cross_entropy(x, w, t, linear_bias=b, reduction=reduction, **options)
+    compare(lambda *a: call(*a), x, weight, bias, target, names=False)
+    compare(lambda *a: call(*a, ignore_index=2, label_smoothing=0.1), x, weight, bias, target, names=False)
+    compare(lambda T, x, w, t: module(T).linear_cross_entropy(x, w, t.softmax(1), reduction=reduction), x, weight, numbers((4, 5, *outputs)), names=False)
+    for wrong in ((x[:, :2], weight, bias), (x[None], weight, bias), (x, weight[0], bias), (x, weight, bias[0]), (x[0], weight, bias)):
+        if wrong[0].ndim > 1 or outputs:
+            compare(call, *wrong, target)
+    with pytest.raises(NotImplementedError, match="options"):
+        fgF.linear_cross_entropy(fg.tensor(x), fg.tensor(weight), fg.tensor(target), options=object())

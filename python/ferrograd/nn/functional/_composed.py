@@ -46,6 +46,59 @@ def triplet_margin_with_distance_loss(
     return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
 
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: object = None,
+) -> Tensor:
+    """`cross_entropy` of `linear(input, linear_weight, linear_bias)`, with its other arguments. A weight of more than two
+    dimensions, `(C, d1, ..., D)`, gives a loss for each of `d1, ...`, as does a bias `(C, d1, ...)`.
+
+    The input is `(N, D)` or `(D)`. `ignore_index` is -100 where it is not given, and not for targets that are probabilities.
+
+    Raises RuntimeError for sizes that do not fit, NotImplementedError for `options`, by which torch computes in pieces.
+
+    >>> import ferrograd
+    >>> x, weight = ferrograd.tensor([[1.0, 0.0]]), ferrograd.tensor([[0.0, 1.0], [0.0, 1.0]])
+    >>> linear_cross_entropy(x, weight, ferrograd.tensor([1]))
+    tensor(0.6931)
+    """
+    if options is not None:
+        raise NotImplementedError("linear_cross_entropy: options are not implemented: all logits are computed at once")
+    if input.dim() not in (1, 2):
+        raise RuntimeError(f"linear_cross_entropy: expected an input of one or two dimensions, got {input.dim()}")
+    if linear_weight.dim() < 2:
+        raise RuntimeError(f"linear_cross_entropy: expected a linear_weight of at least two dimensions, got {linear_weight.dim()}")
+    if input.shape[-1] != linear_weight.shape[-1]:
+        sizes = f"{input.shape[-1]} and {linear_weight.shape[-1]}"
+        raise RuntimeError(f"linear_cross_entropy: the last sizes of input and linear_weight must agree, got {sizes}")
+    outputs = tuple(linear_weight.shape[:-1])
+    if linear_bias is not None and tuple(linear_bias.shape) != outputs:
+        raise RuntimeError(f"linear_cross_entropy: expected a linear_bias of shape {outputs}, got {tuple(linear_bias.shape)}")
+    if len(outputs) > 1 and input.dim() == 1:
+        raise RuntimeError(f"linear_cross_entropy: weights of shape {tuple(linear_weight.shape)} need a batched input")
+    shape = (*input.shape[:-1], *outputs)
+    if ignore_index is not None and tuple(target.shape) == shape:
+        raise RuntimeError("linear_cross_entropy: ignore_index cannot be given where the target holds probabilities")
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = _nn.linear(input, linear_weight.reshape(-1, input.shape[-1]), bias).reshape(shape)
+    return _nn.cross_entropy(
+        logits,
+        target,
+        weight=weight,
+        reduction=reduction,
+        ignore_index=-100 if ignore_index is None else ignore_index,
+        label_smoothing=label_smoothing,
+    )
+
+
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,
