@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from comparison import array, compare, torch
 
+import ferrograd as fg
+
 EQUATIONS = [
     ("ij,jk->ik", (3, 4), (4, 5)), ("ij,jk", (3, 4), (4, 5)), ("ij->ji", (3, 4)), ("ji", (3, 4)), ("ii->i", (3, 3)), ("ii", (3, 3)),
     ("i,i->", (4,), (4,)), ("i,j->ij", (3,), (4,)), ("ij,ij->ij", (3, 4), (3, 4)), ("ij,ij->", (3, 4), (3, 4)), ("i->", (4,)), ("->", ()),
@@ -133,3 +135,23 @@ def test_the_order_of_a_chain_is_the_cheapest():
     found = fg.einsum(equation, [fg.tensor(p) for p in parts])
     np.testing.assert_allclose(found.numpy(), np.linalg.multi_dot(parts))
     assert torch is not None
+
+
+def test_factors_that_are_no_batches():
+    """Sizes are read before anything is said of ranks, as in torch."""
+    for shapes in [((5, 3), (3, 4)), ((5,), (2, 3, 4)), ((5, 3), (2, 3, 4)), ((), ()), ((2, 5, 3), ()), ((2, 5, 3, 1), (2, 3, 4)), ((2, 5, 3), (2, 3, 4, 1))]:
+        for name in ("addbmm", "baddbmm"):
+            kinds = []
+            for T in (fg, torch):
+                with pytest.raises((IndexError, RuntimeError)) as error:
+                    getattr(T, name)(T.zeros(5, 4), *(T.zeros(shape) for shape in shapes))
+                kinds.append(error.type)
+            assert kinds[0] is kinds[1], (name, shapes)
+    with pytest.raises(IndexError):
+        fg.addbmm(fg.zeros(5, 4), fg.zeros(5, 3), fg.zeros(3, 4))
+
+
+def test_powers_of_a_single_number_are_columns():
+    both(lambda T, x: T.linalg.vander(x, N=3), ())
+    both(lambda T, x: T.linalg.vander(x), ())
+    both(lambda T, x, y: T.linalg.vecdot(x, y), (4,), (4,))

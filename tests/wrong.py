@@ -3,7 +3,9 @@ expressions of `fg`, `F` (`nn.functional`), `x` (ones of shape (2, 3)) and `i` (
 
 #: What operations of the table raise.
 OPERATIONS = """
+addbmm: IndexError fg.addbmm(x, x, x); IndexError fg.addbmm(x, x[0], x[None])
 alpha_dropout: RuntimeError fg.alpha_dropout(x, 2, True); RuntimeError fg.alpha_dropout(i, 0.5, True)
+baddbmm: IndexError fg.baddbmm(x, x, x); IndexError fg.baddbmm(x, x[0], x[None])
 bartlett_window: RuntimeError fg.bartlett_window(-1)
 bernoulli: RuntimeError fg.bernoulli(x * 2); RuntimeError fg.bernoulli(i)
 bernoulli_: RuntimeError x.bernoulli_(2); RuntimeError x.bernoulli_(i)

@@ -86,6 +86,10 @@ operation! {
             let rule = "expected a floating point or complex tensor as input";
             return Err(Error::DTypeInvalid { op: "linalg.vecdot", dtype: t.dtype(), rule });
         }
+        if x.rank() == 1 && x.shape() == y.shape() && x.dtype() == y.dtype() {
+            wrap_dim(a.op, a.int(2)?, 1)?;
+            return Ok(contract::vdot(x, y)?.into());
+        }
         let y = mul(x, y)?;
         Ok(sum::sum(&y, &[a.int(2)?], false, Some(y.dtype()))?.into())
     }

@@ -11,7 +11,7 @@ use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::Category;
-use crate::tensor::layout::broadcast;
+use crate::tensor::layout::{broadcast, wrap_existing_dim};
 use crate::tensor::scalar::Scalar;
 
 /// A product of two tensors and its derivatives.
@@ -86,6 +86,11 @@ pub fn addmm(x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 impl Kind {
     fn check(&self, x: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
         let op = self.op;
+        if self.ranks == [3, 3] {
+            // As in torch, sizes are read before anything is said of ranks.
+            wrap_existing_dim(op, 2, b.rank())?;
+            wrap_existing_dim(op, 1, a.rank())?;
+        }
         for (t, rank) in [a, b].into_iter().zip(self.ranks) {
             if t.rank() != rank {
                 let what = format!("expected a {rank}-D tensor among its factors, got shape {:?}", t.shape());
@@ -191,6 +196,7 @@ operation! {
     /// `beta x + alpha (A B)` for each matrix of two batches; `x` broadcasts.
     ///
     /// Shapes: `(b, n, m), (b, n, k), (b, k, m) -> (b, n, m)`; the first broadcasts.
+    /// Raises: RuntimeError for other shapes; IndexError for factors of fewer dimensions.
     ///
     /// >>> ferrograd.baddbmm(ferrograd.zeros(1), ferrograd.ones(2, 1, 3), ferrograd.ones(2, 3, 1)).flatten()
     /// tensor([3., 3.])
@@ -202,6 +208,7 @@ operation! {
     /// `beta x + alpha (sum of A B)` over two batches of matrices; `x` broadcasts.
     ///
     /// Shapes: `(n, m), (b, n, k), (b, k, m) -> (n, m)`; the first broadcasts.
+    /// Raises: RuntimeError for other shapes; IndexError for factors of fewer dimensions.
     ///
     /// >>> ferrograd.addbmm(ferrograd.zeros(1, 1), ferrograd.ones(2, 1, 3), ferrograd.ones(2, 3, 1))
     /// tensor([[6.]])

@@ -1,6 +1,6 @@
 //! Covariances, correlations, and integrals of sampled functions.
 
-use super::arithmetic::{add, div, mul, mul_within, sub};
+use super::arithmetic::{add, div, div_within, mul, mul_within, sub};
 use super::registry::operation;
 use super::{cast, compare, contract, index, scan, sum, unary, view};
 use crate::error::{Error, Result};
@@ -205,7 +205,7 @@ fn integral(op: &'static str, y: &Tensor, x: Option<&Tensor>, dx: f64, dim: isiz
     let [left, right] = halves(y, dim)?;
     let areas = mul(&add(&left, &right)?, &steps)?;
     if running {
-        return div(&scan::cumsum(&areas, dim, None)?, 2.0);
+        return div_within(&scan::cumsum(&areas, dim, None)?, 2.0);
     }
-    div(&sum::sum(&areas, &[dim], false, None)?, 2.0)
+    div_within(&sum::sum(&areas, &[dim], false, None)?, 2.0)
 }

@@ -119,16 +119,15 @@ operation! {
     /// `N` is not given.
     ///
     /// Shapes: `(..., n) -> (..., n, N)`.
-    /// Raises: RuntimeError for a tensor without dimensions and for `N` below 2.
+    /// Raises: RuntimeError for `N` below 2, which a tensor without dimensions needs.
     ///
     /// >>> ferrograd.linalg.vander(ferrograd.tensor([2, 3]))
     /// tensor([[1, 2],
     ///         [1, 3]])
     function Noted(Any -> Sum), ["linalg.vander(Tensor x, *, int? N=None)"], |_, a| {
+        // A tensor without dimensions counts as a vector.
         let x = a.tensor(0)?;
-        if x.rank() == 0 {
-            return Err(Error::Rank { op: a.op, expected: "at least one dimension", shape: vec![] });
-        }
+        let x = &if x.rank() == 0 { view::unsqueeze(x, 0)? } else { x.clone() };
         let count = a.maybe_int(1)?.unwrap_or(x.shape()[x.rank() - 1] as isize);
         if count < 2 {
             return Err(Error::Invalid { op: a.op, what: format!("N must be greater than 1, but got {count}") });

@@ -73,7 +73,7 @@ operation! {
     ///
     /// >>> ferrograd.special.ndtr(ferrograd.tensor([0.0, 1.0]))
     /// tensor([0.5000, 0.8413])
-    unary Ndtr, ndtr, "SpecialNdtrBackward0", Rule::Float, ["special.ndtr(Tensor input)"]
+    unary Ndtr, ndtr, "MulBackward1", Rule::Float, ["special.ndtr(Tensor input)"]
 }
 impl Unary for Ndtr {
     fn forward<L: Real>(x: L) -> L {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Gradients, Setting};
-use crate::ops::arithmetic::{add, div, mul, neg, rsub};
+use crate::ops::arithmetic::{add, div, div_within, mul, neg, rsub};
 use crate::ops::compare::{ne, where_};
 use crate::ops::recorded::{Call, Keep, Settings, record};
 use crate::ops::registry::{Arguments, operation};
@@ -311,7 +311,7 @@ fn of_probabilities(
         Reduction::Sum => neg(&sum::sum(&products, &[], false, None)?),
         Reduction::Mean => {
             let examples = x.numel() as f64 / count as f64;
-            div(&neg(&sum::sum(&products, &[], false, None)?)?, examples)
+            div_within(&neg(&sum::sum(&products, &[], false, None)?)?, examples)
         }
     }
 }
