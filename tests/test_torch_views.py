@@ -289,3 +289,34 @@ def test_dimensions_that_are_all_that_a_method_takes_need_no_brackets(name):
             return type(error)
 
     assert run(fg) == run(torch)
+
+
+#: Copies of what views of `x`, of shape (2, 3), show.
+COPIES = """
+alias_copy(x); as_strided_copy(x, (2,), (3,)); diagonal_copy(x); expand_copy(x, (2, 2, 3)); permute_copy(x, (1, 0)); select_copy(x, 0, 1)
+slice_copy(x, 1, 0, 3, 2); slice_copy(x); split_copy(x, 2, 1); split_with_sizes_copy(x, (1, 2), 1); squeeze_copy(x[:1]); squeeze_copy(x[:1], 0)
+squeeze_copy(x[:1], (0,)); t_copy(x); transpose_copy(x, 0, 1); unbind_copy(x); unfold_copy(x, 1, 2, 1); unsqueeze_copy(x, 1); view_copy(x, (3, 2))
+view_copy(x.t(), (6,)); view_copy(x, T.int32); alias_copy(x.t()); squeeze_copy(x); slice_copy(x, 0, 0, 2, 0); slice_copy(x[0, 0]); view_copy(x, (4,))
+"""
+
+
+@pytest.mark.parametrize("text", [text.strip() for line in COPIES.strip().splitlines() for text in line.split(";")])
+def test_copies_have_nodes_of_their_own(text):
+    def run(T):
+        x = T.arange(1.0, 7.0).reshape(2, 3).requires_grad_()
+        try:
+            found = eval(f"T.{text}", {"T": T, "x": x})
+        except Exception as error:  # noqa: BLE001 - its class is compared
+            return type(error).__name__
+        all = found if isinstance(found, (list, tuple)) else [found]
+        looks = [(y.tolist(), y.stride(), y._base is None, str(y.grad_fn and y.grad_fn.name())) for y in all]
+        if not all[0].requires_grad:
+            return looks
+        weights = [T.arange(1.0, 1.0 + y.numel()).reshape(y.shape) for y in all]
+        behind = [str(n and n.name()) for n, _ in all[0].grad_fn.next_functions]
+        gradient = T.autograd.grad(list(all), x, weights)[0].tolist()
+        if text == "view_copy(x.t(), (6,))":
+            return looks, behind, gradient  # whose tangent torch refuses
+        return looks, behind, gradient, T.func.jvp(lambda x: eval(f"T.{text}", {"T": T, "x": x}), (x,), (x * 2,))[1][0].tolist()
+
+    assert run(fg) == run(torch)

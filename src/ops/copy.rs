@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use smallvec::{SmallVec, smallvec};
 
 use super::recorded::link;
-use super::registry::{Arguments, Output as Given, operation};
+use super::registry::{Arguments, operation};
 use super::{batch, inplace};
 use crate::error::{Error, Result};
 use crate::graph::node::{Backward, Derivative, Gradients};
@@ -234,14 +234,6 @@ pub(crate) fn laid_out_as(like: &Tensor, new: Tensor) -> Tensor {
     let strides = if from.is_dense() { from.strides.clone() } else { from.dense_strides() };
     let layout = Layout { shape: from.shape.clone(), strides, offset: 0 };
     Tensor::new(new.storage().clone(), layout, new.dtype(), new.versioning())
-}
-
-/// Copies of views in row-major order.
-pub(super) fn of_views(views: Given) -> Result<Given> {
-    Ok(match views {
-        Given::Tensor(t) | Given::Instead(t) => clone_contiguous(&t)?.into(),
-        Given::Tensors(all) => Given::Tensors(all.iter().map(clone_contiguous).collect::<Result<_>>()?),
-    })
 }
 
 /// The tensor, or a copy in row-major order, without history.

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use linkme::distributed_slice;
 use smallvec::SmallVec;
 
-use super::copy;
 use super::formula::Pointwise;
 use super::terms::{Made, Shapes, Terms, docstring};
+use super::view;
 use crate::error::{Error, Result};
 use crate::random::{self, Generator};
 use crate::tensor::Tensor;
@@ -198,7 +198,7 @@ impl Operation {
             (Some(run), Some(Value::Number(Scalar::Bool(true)))) if self.signatures[signature].ends_with(INPLACE) => {
                 run(signature, arguments)
             }
-            _ if self.copies => copy::of_views((self.call)(signature, arguments)?),
+            _ if self.copies => view::copied(arguments.tensor(0)?, (self.call)(signature, arguments)?),
             _ => (self.call)(signature, arguments),
         }
     }

@@ -201,6 +201,7 @@ def atleast(function):
 
 
 REFERENCE = {
+    "alias_copy": lambda input: input,
     "adjoint": lambda self: np.swapaxes(self, -2, -1),
     "as_strided": as_strided,
     "as_strided_scatter": lambda self, src, size, stride, storage_offset=0: written(self, src, lambda a: as_strided(a, size, stride, storage_offset)),
@@ -241,6 +242,7 @@ REFERENCE = {
     "row_stack": lambda tensors: np.vstack(tensors),
     "select": lambda self, dim, index: self.take(index, dim),
     "select_scatter": lambda self, src, dim, index: written(self, src, lambda a: a.take(index, dim)),
+    "slice_copy": lambda input, dim=0, start=None, end=None, step=1: np.moveaxis(np.moveaxis(input, dim, 0)[start:end:step], 0, dim),
     "slice_scatter": slice_scatter,
     "split": split,
     "split_with_sizes": lambda self, split_sizes, dim=0: split(self, split_sizes, dim),

@@ -1,5 +1,6 @@
 //! The same elements under another shape: views, which share the memory of what they show.
 
+mod copies;
 mod expand;
 mod flatten;
 mod part;
@@ -8,6 +9,7 @@ mod split;
 
 use smallvec::{SmallVec, smallvec};
 
+pub(in crate::ops) use copies::copied;
 pub use expand::{broadcast_tensors, expand};
 pub use flatten::{flatten, unflatten};
 pub use part::{as_strided, diagonal, narrow, select, unfold};
@@ -106,18 +108,19 @@ impl Derivative for ViewDerivative {
     }
 
     fn settings(&self, node: &Node) -> Vec<(&'static str, Setting)> {
+        let name = self.name.trim_end_matches("_copy");
         let mut all = match &self.back {
             Back::Reshape(_) | Back::Expand => Vec::new(),
             Back::Squeeze(dim) => return vec![("dim", Setting::Int((*dim).into()))],
-            Back::Unsqueeze(_) if self.name == "SqueezeBackward0" => Vec::new(),
-            Back::Unsqueeze(dims) if self.name == "SqueezeBackward1" => {
+            Back::Unsqueeze(_) if name == "SqueezeBackward0" => Vec::new(),
+            Back::Unsqueeze(dims) if name == "SqueezeBackward1" => {
                 dims.iter().map(|&dim| ("dim", Setting::Int(dim.into()))).collect()
             }
             Back::Unsqueeze(dims) => vec![("dim", Setting::ints(dims))],
-            Back::Permute(dims, _) => return permute::settings(self.name, dims),
-            Back::Embed(cut, _) | Back::Share(cut) => cut.settings(self.name),
+            Back::Permute(dims, _) => return permute::settings(name, dims),
+            Back::Embed(cut, _) | Back::Share(cut) => cut.settings(name),
         };
-        if self.name != "AsStridedBackward0" {
+        if name != "AsStridedBackward0" {
             all.extend(node.input_sizes(0).map(|sizes| ("self_sym_sizes", Setting::ints(&sizes))));
         }
         all

@@ -17,8 +17,8 @@ use crate::tensor::{Bond, Tensor};
 
 /// How several views lie in a tensor, and what the node behind them is called.
 #[derive(Clone)]
-struct Parts {
-    name: &'static str,
+pub(super) struct Parts {
+    pub(super) name: &'static str,
     dim: usize,
     /// False where the views are without the dimension, one for each index of it.
     keeps: bool,
@@ -89,7 +89,7 @@ impl Derivative for Parts {
         let mut all = vec![("dim", Setting::Int(self.dim as i64))];
         if self.keeps {
             let sizes: Vec<usize> = (0..node.output_count()).map(|n| node.output(n).0[self.dim]).collect();
-            all.push(match self.name {
+            all.push(match self.name.trim_end_matches("_copy") {
                 "SplitWithSizesBackward0" | "UnsafeSplitWithSizesBackward0" => ("split_sizes", Setting::ints(&sizes)),
                 _ => ("split_size", Setting::Int(sizes.first().map_or(0, |&size| size as i64))),
             });
