@@ -56,7 +56,8 @@ def float_dtype(name, given):
 def result_dtype(name, theirs, values):
     """The dtype of a result: the reference's, but of floats that which the operation is asked for or given."""
     given, gives = list(tensors(values)), TABLE[name]["gives"]
-    asked = [value for value in values if isinstance(value, fg.dtype)]
+    # What operands share is no matter of asking.
+    asked = [value for value in values if isinstance(value, fg.dtype) and gives != "Shared"]
     if asked:
         return as_numpy(asked[0])
     if not given or gives == "Noted" and theirs.dtype != np.longdouble:

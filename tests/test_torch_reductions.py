@@ -550,3 +550,43 @@ def test_gradients_of_means_have_memory_of_their_own(run, shape):
             changed(fg)
     else:
         np.testing.assert_allclose(changed(fg), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean", "prod", "max", "min"])
+@pytest.mark.parametrize("initial", [None, 2, 0.5])
+def test_segments(reduce, initial):
+    x = np.array([[2.0, 2.0, 0.5, 0.0, 1.0], [1.0, -3.0, 3.0, 3.0, 2.0]])
+    for given in ({"lengths": [2, 0, 3]}, {"offsets": [0, 2, 2, 5]}, {"lengths": [0, 5]}):
+        call = lambda T, x: T.segment_reduce(x.t(), reduce, initial=initial, **{name: T.tensor(value) for name, value in given.items()})
+        compare(call, x, names=False, second=False)
+    rows = lambda T, x: T.segment_reduce(x, reduce, lengths=T.tensor([[1, 4], [2, 3]]), axis=1, initial=initial)
+    compare(rows, x, names=False, second=False)
+    part = lambda T, x: T.segment_reduce(x[0], reduce, lengths=T.tensor([1, 2]), unsafe=True)
+    compare(part, x, names=False, second=False)
+
+
+def test_segments_that_are_refused():
+    x = np.ones((3, 4))
+    for call in [
+        lambda T, x: T.segment_reduce(x, "sum"), lambda T, x: T.segment_reduce(x, "none", lengths=T.tensor([1, 2])), lambda T, x: T.segment_reduce(x, "sum", lengths=T.tensor([1, 1])),
+        lambda T, x: T.segment_reduce(x, "sum", lengths=T.tensor([-1, 4])), lambda T, x: T.segment_reduce(x, "sum", lengths=T.tensor([1, 3]), axis=1),
+        lambda T, x: T.segment_reduce(x, "sum", lengths=T.tensor([1, 2]), axis=5), lambda T, x: T.segment_reduce(x.int(), "sum", lengths=T.tensor([1, 2])),
+        lambda T, x: T.segment_reduce(x, "sum", lengths=T.tensor([1.0, 2.0])), lambda T, x: T.segment_reduce(x, "sum", indices=T.tensor([1])),
+    ]:
+        compare(call, x)
+    with pytest.raises(RuntimeError, match="not within"):
+        fg.segment_reduce(fg.ones(3), "sum", offsets=fg.tensor([0, 5]))
+
+
+def test_gradients_of_normalised_exponentials_are_functions():
+    g, y = np.linspace(-1, 1, 12).reshape(3, 4), np.linspace(0.1, 2, 12).reshape(3, 4)
+    for name in ("_softmax_backward_data", "_log_softmax_backward_data"):
+        for dim in (0, 1, -1, 2):
+            compare(lambda T, g, y: getattr(T, name)(g, y, dim, T.float64), g, y, names=False)
+        compare(lambda T, g, y: getattr(T, name)(g, y.float(), 0, T.float64), g, y)
+
+
+def test_stretches_of_several_tensors_side_by_side():
+    for shapes, dim, count in [([(3, 4), (5, 4, 2)], 0, 2), ([(3, 4)], 1, 3), ([(3, 4), (3, 4, 2)], 1, 2), ([(3, 4)], -1, 5)]:
+        runs = [T._chunk_cat([T.arange(1.0, 1.0 + math.prod(s)).reshape(s) for s in shapes], dim, count).tolist() for T in (fg, torch)]
+        assert runs[0] == runs[1]

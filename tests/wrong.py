@@ -3,6 +3,7 @@ expressions of `fg`, `F` (`nn.functional`), `x` (ones of shape (2, 3)) and `i` (
 
 #: What operations of the table raise.
 OPERATIONS = """
+_chunk_cat: RuntimeError fg._chunk_cat([x, x[0]], 1, 2); RuntimeError fg._chunk_cat([], 0, 2); RuntimeError fg._chunk_cat([x[:0]], 0, 2); RuntimeError fg._chunk_cat([x, i[None]], 0, 2); RuntimeError fg._chunk_cat([x], 0, 0)
 addbmm: IndexError fg.addbmm(x, x, x); IndexError fg.addbmm(x, x[0], x[None])
 alpha_dropout: RuntimeError fg.alpha_dropout(x, 2, True); RuntimeError fg.alpha_dropout(i, 0.5, True)
 baddbmm: IndexError fg.baddbmm(x, x, x); IndexError fg.baddbmm(x, x[0], x[None])
@@ -23,6 +24,7 @@ hann_window: RuntimeError fg.hann_window(-1)
 kaiser_window: RuntimeError fg.kaiser_window(-1)
 linalg.vander: RuntimeError fg.linalg.vander(x, N=1)
 log_normal_: RuntimeError x.log_normal_(0, 0)
+segment_reduce: RuntimeError fg.segment_reduce(x, 'sum', lengths=fg.tensor([1, 2])); RuntimeError fg.segment_reduce(x, 'sum', lengths=fg.tensor([-1, 3])); RuntimeError fg.segment_reduce(x, 'some', lengths=fg.tensor([1, 1])); RuntimeError fg.segment_reduce(x, 'sum'); RuntimeError fg.segment_reduce(x, 'sum', offsets=fg.tensor([0, 5]))
 multinomial: RuntimeError fg.multinomial(-x, 1); RuntimeError fg.multinomial(x * 0, 1); RuntimeError fg.multinomial(i, 1); RuntimeError fg.multinomial(x, 5)
 mv: IndexError fg.mv(fg.tensor(1.0), x[0])
 mvlgamma: RuntimeError fg.mvlgamma(x, 0)

@@ -58,6 +58,7 @@ pub mod rows;
 pub mod scaled;
 pub mod scan;
 pub mod scatter;
+pub mod segment;
 pub mod select;
 mod shared;
 mod small;

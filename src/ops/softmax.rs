@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::arithmetic::{add, mul, sub};
 use super::recorded::{Call, Keep, Settings, is_plain, record, restored};
 use super::reduce::{Plan, wide_float};
-use super::registry::operation;
+use super::registry::{Arguments, operation};
 use super::{batch, cast, compare, copy, extremum, sum, unary};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
@@ -129,10 +129,7 @@ pub fn softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
         if let Some(found) = direct(Kind::Softmax, call)? {
             return Ok(found);
         }
-        // dx = y (g - sum(g y))
-        let (g, y) = (&call.g, &call.saved[0]);
-        let inner = sum::sum(&mul(g, y)?, &call.settings.dims, true, None)?;
-        Ok(smallvec![Some(mul(y, &sub(g, &inner)?)?)])
+        Ok(smallvec![Some(of_softmax(&call.g, &call.saved[0], &call.settings.dims)?)])
     })?;
     Ok(y)
 }
@@ -164,12 +161,58 @@ pub fn log_softmax(x: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tenso
         if let Some(found) = direct(Kind::LogSoftmax, call)? {
             return Ok(found);
         }
-        // dx = g - exp(y) sum(g)
-        let (g, y) = (&call.g, &call.saved[0]);
-        let total = sum::sum(g, &call.settings.dims, true, None)?;
-        Ok(smallvec![Some(sub(g, &mul(&unary::exp(y)?, &total)?)?)])
+        Ok(smallvec![Some(of_log_softmax(&call.g, &call.saved[0], &call.settings.dims)?)])
     })?;
     Ok(y)
+}
+
+/// The gradient, the result, the dimension and the dtype of the input that a gradient of a normalisation is called with.
+fn gradient_called<'a>(a: &'a Arguments) -> Result<(&'a Tensor, &'a Tensor, [isize; 1])> {
+    let (g, y, input) = (a.tensor(0)?, a.tensor(1)?, a.dtype(3)?);
+    let narrow = input.filter(|dtype| matches!(dtype, DType::F16 | DType::BF16));
+    for dtype in [Some(y.dtype()), narrow].into_iter().flatten() {
+        if dtype != g.dtype() {
+            return Err(Error::DTypeMismatch { op: a.op, left: g.dtype(), right: dtype });
+        }
+    }
+    refuse(a.op, g)?;
+    Ok((g, y, [wrap_dim(a.op, a.int(2)?, y.rank())? as isize]))
+}
+
+operation! {
+    /// The gradient of the input of `softmax` along a dimension, `y (g - sum(g y))` for the result `y` and its gradient `g`.
+    ///
+    /// >>> y = ferrograd.tensor([0.5, 0.5])
+    /// >>> ferrograd._softmax_backward_data(ferrograd.tensor([1.0, 0.0]), y, 0, ferrograd.float32)
+    /// tensor([ 0.2500, -0.2500])
+    function Same(Floats -> Shared), ["_softmax_backward_data(Tensor grad_output, Tensor output, int dim, DType input_dtype)"], |_, a| {
+        let (g, y, dim) = gradient_called(a)?;
+        Ok(of_softmax(g, y, &dim)?.into())
+    }
+}
+
+operation! {
+    /// The gradient of the input of `log_softmax` along a dimension, `g - exp(y) sum(g)` for the result `y` and its gradient `g`.
+    ///
+    /// >>> y = ferrograd.tensor([0.0, 0.0]).log_softmax(0)
+    /// >>> ferrograd._log_softmax_backward_data(ferrograd.tensor([1.0, 0.0]), y, 0, ferrograd.float32)
+    /// tensor([ 0.5000, -0.5000])
+    function Same(Floats -> Shared), ["_log_softmax_backward_data(Tensor grad_output, Tensor output, int dim, DType input_dtype)"], |_, a| {
+        let (g, y, dim) = gradient_called(a)?;
+        Ok(of_log_softmax(g, y, &dim)?.into())
+    }
+}
+
+/// `y (g - sum(g y))`
+fn of_softmax(g: &Tensor, y: &Tensor, dims: &[isize]) -> Result<Tensor> {
+    let inner = sum::sum(&mul(g, y)?, dims, true, None)?;
+    mul(y, &sub(g, &inner)?)
+}
+
+/// `g - exp(y) sum(g)`
+fn of_log_softmax(g: &Tensor, y: &Tensor, dims: &[isize]) -> Result<Tensor> {
+    let total = sum::sum(g, dims, true, None)?;
+    sub(g, &mul(&unary::exp(y)?, &total)?)
 }
 
 /// An error for numbers that have no exponentials.

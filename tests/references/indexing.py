@@ -214,6 +214,22 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
     return made
 
 
+def segment_reduce(data, reduce, lengths=None, indices=None, offsets=None, axis=0, unsafe=False, initial=None):
+    """Stretches of a dimension made into one element each."""
+    offsets = np.cumsum(np.insert(lengths, 0, 0, -1), -1) if lengths is not None else offsets
+    axis %= data.ndim
+    found = np.zeros((*data.shape[:axis], offsets.shape[-1] - 1, *data.shape[axis + 1 :]), data.dtype)
+    kind = {"sum": (np.sum, 0.0), "mean": (np.sum, 0.0), "prod": (np.prod, 1.0), "max": (np.max, -np.inf), "min": (np.min, np.inf)}
+    call, nothing = kind[reduce]
+    for at in np.ndindex(data.shape[:axis]):
+        for j, (start, end) in enumerate(zip(offsets[at][:-1], offsets[at][1:])):
+            value = call(data[at][start:end], axis=0, initial=nothing if initial is None else initial)
+            with np.errstate(all="ignore"):
+                count = end - start
+                found[at][j] = value if reduce != "mean" else value / count if count else initial if initial is not None else np.nan
+    return found
+
+
 REFERENCE = {
     "bincount": bincount,
     "bucketize": lambda input, boundaries, out_int32=False, right=False: searchsorted(boundaries, input, out_int32, right),
@@ -235,6 +251,7 @@ REFERENCE = {
     "nn.one_hot": one_hot,
     "put": put,
     "scatter": scatter,
+    "segment_reduce": segment_reduce,
     "scatter_add": lambda self, dim, index, src: scatter(self, dim, index, src, reduce="sum"),
     "scatter_reduce": scatter,
     "searchsorted": searchsorted,

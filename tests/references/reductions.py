@@ -203,6 +203,8 @@ REFERENCE = {
     "cumsum": scan(np.cumsum),
     "cumulative_trapezoid": trapezoid(True),
     "kthvalue": lambda self, k, dim=-1, keepdim=False: at(lambda row: order(row)[k - 1], self, dim, keepdim),
+    "_log_softmax_backward_data": lambda grad_output, output, dim, input_dtype: grad_output - np.exp(output) * grad_output.sum(dim, keepdims=True),
+    "_softmax_backward_data": lambda grad_output, output, dim, input_dtype: output * (grad_output - (grad_output * output).sum(dim, keepdims=True)),
     "nn.log_softmax": lambda input, dim=None, dtype=None, _stacklevel=3: log_softmax(input, dim),
     "log_softmax": lambda self, dim, dtype=None: log_softmax(self, dim),
     "logcumsumexp": scan(np.logaddexp.accumulate),

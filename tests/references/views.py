@@ -200,7 +200,19 @@ def atleast(function):
     return lambda input=None, tensors=None: function(input) if tensors is None else tuple(function(t) for t in tensors)
 
 
+def chunk_cat(tensors, dim, num_chunks):
+    """Each tensor filled up with zeros and cut into stretches of one length, which lie side by side."""
+    parts = []
+    for a in tensors:
+        d = dim % tensors[0].ndim
+        length = -(-a.shape[d] // num_chunks)
+        filled = np.pad(a, [(0, length * num_chunks - a.shape[d] if n == d else 0) for n in range(a.ndim)])
+        parts.append(filled.reshape(*a.shape[:d], num_chunks, -1))
+    return np.concatenate(parts, -1)
+
+
 REFERENCE = {
+    "_chunk_cat": chunk_cat,
     "alias_copy": lambda input: input,
     "adjoint": lambda self: np.swapaxes(self, -2, -1),
     "as_strided": as_strided,
