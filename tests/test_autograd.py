@@ -478,3 +478,29 @@ def test_versions_go_on_where_memory_is_replaced():
     assert x._version == 1
     x.resize_as_(fg.ones(4))
     assert x._version == 2
+
+
+def test_modes_say_what_held_before():
+    assert fg.is_grad_enabled()
+    for mode, before in ((False, True), (False, False), (True, False)):
+        switch = fg.set_grad_enabled(mode)
+        assert (switch.prev, switch.mode) == (before, mode)
+    assert fg.is_grad_enabled() and not fg.no_grad().prev
+    with fg.no_grad() as nothing, fg.enable_grad():
+        assert nothing is None and fg.is_grad_enabled()
+
+
+def test_a_tensor_of_another_class_has_the_history():
+    class Weight(fg.Tensor):
+        pass
+
+    x = fg.tensor([1.0, 2.0], requires_grad=True)
+    y = (x * 3).as_subclass(Weight)
+    assert type(y) is Weight and y.grad_fn.name() == "AliasBackward0" and y.is_cpu
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    plain = fg.zeros(2)
+    assert plain.as_subclass(Weight).data_ptr() == plain.data_ptr() and not plain.as_subclass(Weight).requires_grad
+    for wrong in (int, 3):
+        with pytest.raises(TypeError):
+            x.as_subclass(wrong)

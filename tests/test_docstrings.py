@@ -113,7 +113,9 @@ Node.register_hook Node.register_prehook Tensor.bfloat16 Tensor.bool Tensor.byte
 Tensor.T Tensor.cpu Tensor.device Tensor.dim_order Tensor.dtype Tensor.element_size Tensor.get_device Tensor.is_complex Tensor.is_cuda
 Tensor.is_floating_point Tensor.is_inference Tensor.is_signed Tensor.is_sparse Tensor.itemsize Tensor.layout Tensor.nbytes Tensor.ndim
 Tensor.ndimension Tensor.nelement Tensor.numel Tensor.output_nr Tensor.retains_grad Tensor.shape Tensor.storage_offset
-Tensor.is_contiguous Tensor.is_meta Tensor.is_pinned Tensor.is_set_to Tensor.long Tensor.name Tensor.real Tensor.short Tensor.where autograd.Function.apply autograd.Function.forward
+Tensor.is_contiguous Tensor.is_cpu Tensor.is_meta Tensor.is_pinned Tensor.is_set_to Tensor.is_shared Tensor.share_memory_
+Tensor.is_conj Tensor.is_neg Tensor.is_ipu Tensor.is_maia Tensor.is_mkldnn Tensor.is_mps Tensor.is_mtia Tensor.is_nested
+Tensor.is_quantized Tensor.is_sparse_csr Tensor.is_vulkan Tensor.is_xla Tensor.is_xpu Tensor.long Tensor.name Tensor.real Tensor.short Tensor.where autograd.Function.apply autograd.Function.forward
 autograd.Function.jvp autograd.Function.setup_context autograd.Function.vmap autograd.forward_ad.unpack_dual
 autograd.function.BackwardCFunction.apply autograd.function.BackwardCFunction.mark_dirty
 autograd.function.BackwardCFunction.mark_shared_storage autograd.function.BackwardCFunction.mark_non_differentiable autograd.function.BackwardCFunction.register_hook

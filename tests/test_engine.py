@@ -522,3 +522,21 @@ def test_the_same_bits_from_process_to_process():
     """
     found = {run(program, FERROGRAD_NUM_THREADS=str(n)) for n in (1, 2, 3, 4, 8, 8)}
     assert len(found) == 1
+
+
+@needs_fork
+def test_forked_processes_share_what_was_put_into_shared_memory():
+    own, x = fg.zeros(3), fg.arange(6.0).reshape(2, 3).t()[1:]
+    layout = x.stride(), x.storage_offset(), x.tolist()
+    assert not x.is_shared() and x.share_memory_() is x and x.is_shared() and not own.is_shared()
+    assert (x.stride(), x.storage_offset(), x.tolist()) == layout and x[0].is_shared()
+    assert x.share_memory_().data_ptr() == x.data_ptr() and fg.zeros(0).share_memory_().is_shared()
+    child = os.fork()
+    if not child:
+        own.fill_(7)
+        x.fill_(7)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert x.tolist() == [[7.0, 7.0]] * 2 and own.tolist() == [0.0] * 3
+    weight = fg.ones(2, requires_grad=True)
+    assert weight.share_memory_().requires_grad and weight.is_leaf and (weight * 3).sum().backward() is None and weight.grad.tolist() == [3.0] * 2

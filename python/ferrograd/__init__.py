@@ -54,12 +54,18 @@ from ._functions import (
     asarray,
     broadcast_shapes,
     detach,
+    detach_,
     einsum,
+    embedding_renorm_,
     equal,
     frombuffer,
+    get_device,
+    is_conj,
     is_inference,
+    is_neg,
     is_nonzero,
     is_same_size,
+    is_signed,
     is_tensor,
     isclose,
     manual_seed,
@@ -93,9 +99,9 @@ def __getattr__(name: str):
 
     if name in _LAZY_MODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _LAZY_NAMES:
-        found = getattr(importlib.import_module(f"{__name__}.{_LAZY_NAMES[name]}"), name)
-        return globals().setdefault(name, found)
+    home = "_foreach" if name.startswith("_foreach_") else _LAZY_NAMES.get(name)
+    if home is not None and hasattr(found := importlib.import_module(f"{__name__}.{home}"), name):
+        return globals().setdefault(name, getattr(found, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

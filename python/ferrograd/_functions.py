@@ -76,6 +76,19 @@ def detach(input: Tensor) -> Tensor:
     return _tensor("detach", "input", 1, input).detach()
 
 
+def detach_(input: Tensor) -> Tensor:
+    """`Tensor.detach_`: cuts the tensor's history.
+
+    Raises TypeError for what is no tensor, RuntimeError for views.
+
+    >>> import ferrograd
+    >>> x = ferrograd.ones(1, requires_grad=True) * 2
+    >>> detach_(x).requires_grad
+    False
+    """
+    return _tensor("detach_", "input", 1, input).detach_()
+
+
 def asarray(obj, *, dtype=None, device=None, copy: bool | None = None, requires_grad: bool | None = None) -> Tensor:
     """A tensor of anything that holds numbers: tensors, arrays, objects with a buffer, numbers and nested sequences.
 
@@ -151,6 +164,64 @@ def is_nonzero(input: Tensor) -> bool:
     True
     """
     return bool(_tensor("is_nonzero", "input", 1, input))
+
+
+def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    """Scales the rows of a table that indices name down to a norm of order `norm_type`, where theirs is above `max_norm`, in the
+    table itself.
+
+    Raises RuntimeError for a table that requires a gradient, and for other dtypes and shapes, IndexError for rows that there
+    are not.
+
+    >>> import ferrograd
+    >>> embedding_renorm_(ferrograd.tensor([[3.0, 4.0], [6.0, 8.0]]), ferrograd.tensor([0]), 1.0, 2.0)
+    tensor([[0.6000, 0.8000],
+            [6.0000, 8.0000]])
+    """
+    if _tensor("embedding_renorm_", "input", 1, input).requires_grad and _ferrograd.is_grad_enabled():
+        raise RuntimeError("embedding_renorm_: a table that requires a gradient cannot be scaled in place: use no_grad()")
+    _ferrograd._nn.embedding(indices, input.detach(), max_norm=max_norm, norm_type=norm_type)
+    return input
+
+
+def is_signed(input: Tensor) -> bool:
+    """True for tensors of numbers that may be below zero. Raises TypeError for what is no tensor.
+
+    >>> import ferrograd
+    >>> is_signed(ferrograd.tensor([1], dtype=ferrograd.uint8))
+    False
+    """
+    return _tensor("is_signed", "input", 1, input).is_signed()
+
+
+def is_conj(input: Tensor) -> bool:
+    """False: no tensor waits to be conjugated. Raises TypeError for what is no tensor.
+
+    >>> import ferrograd
+    >>> is_conj(ferrograd.ones(1))
+    False
+    """
+    return _tensor("is_conj", "input", 1, input).is_conj()
+
+
+def is_neg(input: Tensor) -> bool:
+    """False: no tensor waits to be negated. Raises TypeError for what is no tensor.
+
+    >>> import ferrograd
+    >>> is_neg(ferrograd.ones(1))
+    False
+    """
+    return _tensor("is_neg", "input", 1, input).is_neg()
+
+
+def get_device(input: Tensor) -> int:
+    """The number of a tensor's device: -1, as the CPU has none. Raises TypeError for what is no tensor.
+
+    >>> import ferrograd
+    >>> get_device(ferrograd.ones(1))
+    -1
+    """
+    return _tensor("get_device", "input", 1, input).get_device()
 
 
 def is_same_size(input: Tensor, other: Tensor) -> bool:

@@ -1,5 +1,7 @@
 """Methods of Tensor that are written in terms of others."""
 
+import weakref
+
 from . import _ferrograd, _functions
 from ._ferrograd import Tensor, dtype
 
@@ -300,6 +302,45 @@ def _pin_memory(self: Tensor, device=None) -> Tensor:
     raise RuntimeError("pin_memory: there is no accelerator to pin memory for; this library computes on the CPU only")
 
 
+#: The memory that this process shares with those that it forks (`mmap.mmap`), by its address.
+_SHARED: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+
+def _is_shared(self: Tensor) -> bool:
+    """True where `share_memory_` put the elements into memory that forked processes share.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(1).is_shared()
+    False
+    """
+    start = self.untyped_storage().data_ptr()
+    return start in _SHARED
+
+
+def _share_memory_(self: Tensor) -> Tensor:
+    """Moves the elements to memory that processes share which are forked from now on: what one of them writes all see. Other
+    tensors that were on the old memory stay there.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(2).share_memory_().is_shared()
+    True
+    """
+    if self.is_shared():
+        return self
+    import mmap
+
+    import numpy as np
+
+    size = self.untyped_storage().nbytes()
+    memory = mmap.mmap(-1, max(size, 1))
+    elements = np.frombuffer(memory, dtype=np.uint8, count=size)
+    elements[:] = self.untyped_storage()._elements.numpy()
+    shared = _ferrograd.from_numpy(elements)
+    _SHARED[shared.data_ptr()] = memory
+    self.data = shared.view(self.dtype).as_strided(self.size(), self.stride(), self.storage_offset())
+    return self
+
+
 def _rdiv(self: Tensor, other) -> Tensor:
     """`other / self` under its older name.
 
@@ -343,6 +384,50 @@ def _get_is_meta(self: Tensor) -> bool:
 
     >>> import ferrograd
     >>> ferrograd.ones(1).is_meta
+    False
+    """
+    return False
+
+
+#: What no tensor is here: on another device, or of another layout.
+_NEVER = {
+    "is_ipu": "on a Graphcore processor",
+    "is_maia": "on a Maia processor",
+    "is_mkldnn": "in the layout of oneDNN",
+    "is_mps": "on a graphics card of Apple's",
+    "is_mtia": "on an MTIA processor",
+    "is_nested": "nested",
+    "is_quantized": "quantised",
+    "is_sparse_csr": "sparse",
+    "is_vulkan": "on a graphics card",
+    "is_xla": "on a device of XLA",
+    "is_xpu": "on a graphics card of Intel's",
+}
+
+
+def _never(name: str, what: str) -> property:
+    def get(self: Tensor) -> bool:
+        return False
+
+    get.__doc__ = f"False: no tensor is {what}.\n\n>>> import ferrograd\n>>> ferrograd.ones(1).{name}\nFalse\n"
+    return property(get)
+
+
+def _is_conj(self: Tensor) -> bool:
+    """False: no tensor waits to be conjugated.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(1).is_conj()
+    False
+    """
+    return False
+
+
+def _is_neg(self: Tensor) -> bool:
+    """False: no tensor waits to be negated.
+
+    >>> import ferrograd
+    >>> ferrograd.ones(1).is_neg()
     False
     """
     return False
@@ -422,6 +507,8 @@ def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tenso
 
 Tensor._make_subclass = staticmethod(_make_subclass)
 Tensor.is_meta = property(_get_is_meta)
+for _name, _what in _NEVER.items():
+    setattr(Tensor, _name, _never(_name, _what))
 Tensor.name = property(_get_name)
 Tensor.real = property(_get_real, _set_real)
 Tensor.imag = property(_get_imag)
@@ -432,14 +519,18 @@ for _name, _method in {
     "apply_": _apply_,
     "dim_order": _dim_order,
     "equal": _equal,
+    "is_conj": _is_conj,
+    "is_neg": _is_neg,
     "is_nonzero": _is_nonzero,
     "isclose": _isclose,
     "is_pinned": _is_pinned,
+    "is_shared": _is_shared,
     "map2_": _map2_,
     "map_": _map_,
     "new": _new,
     "new_tensor": _new_tensor,
     "pin_memory": _pin_memory,
+    "share_memory_": _share_memory_,
     "storage": _storage,
     "to_dense": _to_dense,
     "type_as": _type_as,

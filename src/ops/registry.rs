@@ -60,6 +60,9 @@ fn in_place(of: &Operation) -> Option<Operation> {
     Some(operation)
 }
 
+/// The functions of several operands in place that torch has among those of the package.
+const WRITING: [&str; 6] = ["clamp_max_", "clamp_min_", "gcd_", "lcm_", "ldexp_", "xlogy_"];
+
 /// The views of which torch has copies.
 const COPIED: &str =
     "as_strided diagonal expand permute select split split_with_sizes squeeze t transpose unbind unfold unsqueeze";
@@ -220,11 +223,11 @@ impl Operation {
         matches!(self.home(), Home::Package | Home::Tensor) && self.signatures[0].contains("(Tensor self")
     }
 
-    /// True where the operation is a function of its home; of in-place forms in the package those of one operand.
+    /// True where the operation is a function of its home; of in-place forms in the package those of one operand, and few others.
     pub fn is_function(&self) -> bool {
         let is_one = || !matches!(self.kind, Kind::Pointwise(spec) if spec().arity > 1);
         match self.home() {
-            Home::Package => !self.name.ends_with('_') || is_one(),
+            Home::Package => !self.name.ends_with('_') || is_one() || WRITING.contains(&self.name),
             Home::Tensor => false,
             Home::Nn | Home::Special | Home::Linalg => true,
         }

@@ -37,6 +37,30 @@ impl PyTensor {
         false
     }
 
+    /// True: all tensors are on the CPU.
+    ///
+    /// >>> ferrograd.ones(1).is_cpu
+    /// True
+    #[getter]
+    fn is_cpu(&self) -> bool {
+        true
+    }
+
+    /// The elements and their history as a tensor of a class that is one of Tensor's, in the same memory.
+    ///
+    /// Raises: TypeError for other classes.
+    ///
+    /// >>> class Weight(ferrograd.Tensor):
+    /// ...     pass
+    /// >>> type(ferrograd.ones(2).as_subclass(Weight)).__name__
+    /// 'Weight'
+    fn as_subclass<'py>(slf: &Bound<'py, Self>, cls: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let of_class = slf.get_type().getattr("_make_subclass")?;
+        let made = of_class.call1((cls, slf.call_method0("detach")?))?;
+        PyTensor::replace(made.cast()?, ok(view::alias(slf.get().get()))?);
+        Ok(made)
+    }
+
     /// The tensor itself: it is on the CPU already.
     ///
     /// >>> x = ferrograd.ones(1)

@@ -22,13 +22,14 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 class _Mode:
     """A mode that a `with` block or a decorated function runs in."""
 
-    _before: bool
+    #: What held before.
+    prev: bool
 
     def __enter__(self) -> None:
         raise NotImplementedError
 
     def __exit__(self, *exception: object) -> None:
-        _set_grad_enabled(self._before)
+        _set_grad_enabled(self.prev)
 
     def _again(self) -> "_Mode":
         return type(self)()
@@ -145,7 +146,7 @@ class _FixedMode(_Mode):
         return mode if function is None else mode(function)
 
     def __enter__(self) -> None:
-        self._before = _set_grad_enabled(self._enabled)
+        self.prev = _set_grad_enabled(self._enabled)
 
 
 class no_grad(_FixedMode):
@@ -159,6 +160,7 @@ class no_grad(_FixedMode):
     False
     """
 
+    prev = False
     _enabled = False
 
 
@@ -202,10 +204,10 @@ class inference_mode(_Mode):
         return made
 
     def __enter__(self) -> None:
-        self._before = _set_inference_mode(self.mode)
+        self.prev = _set_inference_mode(self.mode)
 
     def __exit__(self, *exception: object) -> None:
-        _restore_inference_mode(self._before)
+        _restore_inference_mode(self.prev)
 
     def _again(self) -> "inference_mode":
         return inference_mode(self.mode)
@@ -227,7 +229,7 @@ class set_grad_enabled(_Mode):
         if not isinstance(mode, bool):
             raise TypeError(f"set_grad_enabled(): argument 'enabled' must be bool, not {type(mode).__name__}")
         self.mode = mode
-        self._before = _set_grad_enabled(mode)
+        self.prev = _set_grad_enabled(mode)
 
     def __enter__(self) -> None:
         _set_grad_enabled(self.mode)
@@ -239,7 +241,7 @@ class set_grad_enabled(_Mode):
         return f"{type(self).__module__}.{type(self).__qualname__}(mode={self.mode})"
 
     def __call__(self, function: _F) -> _F:
-        _set_grad_enabled(self._before)
+        _set_grad_enabled(self.prev)
         return super().__call__(function)
 
 
@@ -256,13 +258,13 @@ class set_multithreading_enabled(_Mode):
 
     def __init__(self, mode: bool) -> None:
         self.mode = mode
-        self._before = _set_multithreading_enabled(mode)
+        self.prev = _set_multithreading_enabled(mode)
 
     def __enter__(self) -> None:
         _set_multithreading_enabled(self.mode)
 
     def __exit__(self, *exception: object) -> None:
-        _set_multithreading_enabled(self._before)
+        _set_multithreading_enabled(self.prev)
 
     def _again(self) -> "set_multithreading_enabled":
         return set_multithreading_enabled(self.mode)
