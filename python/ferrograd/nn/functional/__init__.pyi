@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
 from ... import Tensor, _bool, _dtype, _int, _Number, _Operand, _type
-from ._composed import multi_head_attention_forward as multi_head_attention_forward, triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
+from ._composed import linear_cross_entropy as linear_cross_entropy, multi_head_attention_forward as multi_head_attention_forward, triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: _int | Sequence[_int], *, out: Tensor | None = None) -> Tensor: ...
