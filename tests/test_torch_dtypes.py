@@ -114,6 +114,8 @@ CALLS = """
     x + x[0, 0]; x * 300; x + True; 2 - x; 2 / x; 2 ** x; x ** 2.5; x % 2; 7 // y; -x; ~x; abs(x); x & 1; x == 1.5; x[0] > x[1, 1]; x.sum((0, 1)); x.mean((0, 1))
     x.type(T.int16); x.half(); x.bfloat16(); x.short(); x.char(); x.byte(); x.int(); x.long(); x.float(); x.double(); x.bool(); x.t().half().stride()
     x[m]; x[i]; x[g[:, 0], g[:, 1]]; x.max(1).indices; x.tolist(); x[0, 0].item(); repr(x); repr(c * 100); bool(x[0, 0]); int(x[0, 1]); float(x[0, 2]); x.cummax(0).indices
+    T.alias_copy(x); T.slice_copy(x, 1, 0, 4, 2); T.view_copy(x, (4, 3)); T._chunk_cat([x, y], 1, 3); T.segment_reduce(x, 'max', lengths=T.tensor([1, 2]))
+    T._softmax_backward_data(x, y, 1, d); T._log_softmax_backward_data(x, y, 1, d)
     T.as_strided_copy(x, (4, 3), (3, 1)); T.diagonal_copy(x); T.expand_copy(x, (2, 3, 4)); T.permute_copy(x, (1, 0)); T.select_copy(x, 0, 1)
     T.split_copy(x, 2); T.split_with_sizes_copy(x, (1, 2)); T.squeeze_copy(x[:1]); T.t_copy(x); T.transpose_copy(x, 0, 1); T.unbind_copy(x)
     T.unfold_copy(x, 1, 2, 1); T.unsqueeze_copy(x, 0); T.linalg.diagonal(c); T.linalg.vander(c.clamp(-2, 2)); T.frexp(x)

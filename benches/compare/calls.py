@@ -228,6 +228,9 @@ CALLS = {
     "to": "x.to(T.float64)",
     # Copies of views.
     **{f"{name}_copy": f"T.{name}_copy(x)" for name in ("t", "squeeze", "diagonal")},
+    "alias_copy": "T.alias_copy(x)",
+    "slice_copy": "T.slice_copy(x, 0, 0, r, 2)",
+    "view_copy": "T.view_copy(x, (c, r))",
     "transpose_copy": "T.transpose_copy(x, 0, 1)",
     "permute_copy": "T.permute_copy(batch, (2, 0, 1))",
     "as_strided_copy": "T.as_strided_copy(x, (c,), (1,))",
@@ -271,6 +274,8 @@ CALLS = {
     "take_along_dim": "T.take_along_dim(x, index, 1)",
     "scatter": "T.scatter(x, 1, index, y)",
     "scatter_add": "T.scatter_add(x, 1, index, y)",
+    "_chunk_cat": "T._chunk_cat([x, y], 0, 2)",
+    "segment_reduce": "T.segment_reduce(x, 'max', lengths=T.tensor([r // 2, r - r // 2]))",
     "scatter_reduce": "T.scatter_reduce(x, 1, index, y, 'amax')",
     "index_add": "T.index_add(x, 0, row_numbers, y)",
     "index_copy": "T.index_copy(x, 0, row_numbers, y)",
@@ -312,6 +317,7 @@ CALLS = {
     **{name: f"F.{name}(x)" for name in ("relu6", "softsign", "tanhshrink", "rrelu")},
     "glu": "F.glu(T.cat([x, y], 1))",
     **{name: f"F.{name}(x, 1)" for name in ("softmax", "log_softmax", "softmin")},
+    **{name: f"T.{name}(x, y, 1, x.dtype)" for name in ("_softmax_backward_data", "_log_softmax_backward_data")},
     "normalize": "F.normalize(x)",
     # Contractions.
     "matmul": "x @ w",

@@ -173,9 +173,9 @@ operation! {
     /// Shapes: any of at least one dimension, the same before `dim`; the result has those, `num_chunks`, and one more dimension.
     /// Raises: RuntimeError for other sizes, for tensors without elements, and for several dtypes.
     ///
-    /// >>> ferrograd._chunk_cat([ferrograd.arange(3), ferrograd.arange(4)], 0, 2)
-    /// tensor([[0, 1, 0, 1],
-    ///         [2, 0, 2, 3]])
+    /// >>> ferrograd._chunk_cat([ferrograd.arange(3.0), ferrograd.arange(4.0)], 0, 2)
+    /// tensor([[0., 1., 0., 1.],
+    ///         [2., 0., 2., 3.]])
     function Noted(Any -> Shared), ["_chunk_cat(Tensor[] tensors, int dim, int num_chunks)"], |_, a| {
         Ok(chunk_cat(a.op, a.tensors(0)?, a.int(1)?, a.int(2)?)?.into())
     }

@@ -203,16 +203,26 @@ operation! {
     }
 }
 
+/// A gradient and a result in the type that is computed in: steps are not rounded to 16 bits.
+fn widened(g: &Tensor, y: &Tensor) -> Result<[Tensor; 2]> {
+    let wide = |t: &Tensor| cast::to(t, t.dtype().computed_in());
+    Ok([wide(g)?, wide(y)?])
+}
+
 /// `y (g - sum(g y))`
 fn of_softmax(g: &Tensor, y: &Tensor, dims: &[isize]) -> Result<Tensor> {
+    let dtype = y.dtype();
+    let [g, y] = &widened(g, y)?;
     let inner = sum::sum(&mul(g, y)?, dims, true, None)?;
-    mul(y, &sub(g, &inner)?)
+    cast::to(&mul(y, &sub(g, &inner)?)?, dtype)
 }
 
 /// `g - exp(y) sum(g)`
 fn of_log_softmax(g: &Tensor, y: &Tensor, dims: &[isize]) -> Result<Tensor> {
+    let dtype = y.dtype();
+    let [g, y] = &widened(g, y)?;
     let total = sum::sum(g, dims, true, None)?;
-    sub(g, &mul(&unary::exp(y)?, &total)?)
+    cast::to(&sub(g, &mul(&unary::exp(y)?, &total)?)?, dtype)
 }
 
 /// An error for numbers that have no exponentials.

@@ -272,6 +272,7 @@ REFERENCE = {
     "unsafe_split": split,
     "unsqueeze": lambda self, dim: np.expand_dims(self, dim),
     "view": view,
+    "view_copy": lambda input, dtype=None, size=None, float_dtype=None: view(input, dtype, size, float_dtype),
     "view_as": lambda self, other: self.reshape(other.shape),
 }
 REFERENCE["narrow_copy"] = REFERENCE["narrow"]

@@ -66,8 +66,8 @@ fn several(x: &Tensor, views: &[Tensor]) -> Result<Vec<Tensor>> {
 operation! {
     /// All elements as a copy, in row-major order.
     ///
-    /// >>> ferrograd.alias_copy(ferrograd.tensor([1, 2]))
-    /// tensor([1, 2])
+    /// >>> ferrograd.alias_copy(ferrograd.tensor([1.0, 2.0]))
+    /// tensor([1., 2.])
     function Same(Any -> Kept), ["alias_copy(Tensor input)"], |_, a| copied(a.tensor(0)?, alias(a.tensor(0)?)?.into())
 }
 
@@ -76,8 +76,8 @@ operation! {
     ///
     /// Shapes: any of at least one dimension, of which `dim` gets shorter.
     ///
-    /// >>> ferrograd.slice_copy(ferrograd.arange(6), 0, 1, 6, 2)
-    /// tensor([1, 3, 5])
+    /// >>> ferrograd.slice_copy(ferrograd.arange(6.0), 0, 1, 6, 2)
+    /// tensor([1., 3., 5.])
     function Noted(Any -> Kept), ["slice_copy(Tensor input, int dim=0, int? start=None, int? end=None, int step=1)"], |_, a| {
         let (x, step) = (a.tensor(0)?, a.int(4)?);
         if step <= 0 {
@@ -95,9 +95,9 @@ operation! {
     ///
     /// Shapes: any of as many elements as `size`, which the result has.
     ///
-    /// >>> ferrograd.view_copy(ferrograd.arange(4), (2, 2))
-    /// tensor([[0, 1],
-    ///         [2, 3]])
+    /// >>> ferrograd.view_copy(ferrograd.arange(4.0), (2, 2))
+    /// tensor([[0., 1.],
+    ///         [2., 3.]])
     function Noted(Any -> Kept), ["view_copy(Tensor input, DType dtype)", "view_copy(Tensor input, Size size)"], |n, a| {
         let x = a.tensor(0)?;
         if n == 0 {
