@@ -34,7 +34,7 @@ WRONG = [
     "T.zeros(0,3)",
 ]  # fmt: skip
 #: Operations that torch ends the process in or does not come back from, and those that draw numbers.
-LEFT_OUT = re.compile(r"set_$|max_pool1d$")
+LEFT_OUT = re.compile(r"set_$|max_pool1d$|softmax_backward_data$")
 #: Where torch's exception comes from what it happened to do with the argument and says nothing of it, so that the class here
 #: may be another: functions written in Python that look at attributes, truth values and lengths first.
 ACCIDENTAL = re.compile(
