@@ -1,8 +1,6 @@
 //! Arguments of a call matched with an operation's signatures.
 
-use std::ffi::CString;
-
-use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
@@ -12,6 +10,7 @@ use super::convert;
 use super::device;
 use super::dtype::PyDType;
 use super::error::of_argument;
+use super::old_forms;
 use super::random::PyGenerator;
 use super::signature::{Default, Entry, Kind, Parameter, Signature};
 use super::tensor::PyTensor;
@@ -44,7 +43,7 @@ impl Given<'_, '_> {
 pub type Values = SmallVec<[Value; 6]>;
 
 /// Why a signature does not take the arguments of a call.
-enum Refusal {
+pub(super) enum Refusal {
     /// There are too many, too few, or some of unknown names: what follows the operation's name in the message.
     Count(String),
     /// One is of another type.
@@ -77,69 +76,7 @@ pub fn bind(entry: &Entry, given: &Given, values: &mut Values) -> PyResult<usize
             Err(why) => refusals.push(why),
         }
     }
-    of_old_form(entry, given, values)?.ok_or_else(|| mismatch(entry, given, refusals))
-}
-
-/// The operations of which torch still takes calls in an old form, with a warning; so are their forms in place.
-const OF_OLD_FORMS: [&str; 9] = ["add", "sub", "addcmul", "addcdiv", "addmm", "addmv", "addr", "addbmm", "baddbmm"];
-
-/// The forms that a signature had before its factors were given by name, and which parameter of today each parameter was: the
-/// factor stands behind the first tensor (`add(x, alpha, other)`), and `beta` before the tensor that it is for, with `alpha` or
-/// without (`addmm(beta, x, alpha, a, b)`, as a method `x.addmm(beta, alpha, a, b)`).
-fn old_forms(signature: &Signature, is_method: bool) -> Vec<(Signature, Vec<usize>)> {
-    let of_today = &signature.parameters;
-    let place = |name: &str| of_today.iter().position(|p| p.name == name);
-    let tensors = (1..of_today.len()).filter(|&n| !of_today[n].keyword_only);
-    let orders: Vec<Vec<usize>> = match (place("beta"), place("alpha").or(place("value"))) {
-        (Some(beta), Some(alpha)) if is_method => vec![vec![0, beta], vec![0, beta, alpha]],
-        (Some(beta), Some(alpha)) => vec![vec![beta, 0], vec![beta, 0, alpha]],
-        (_, factor) => factor.map(|factor| vec![0, factor]).into_iter().collect(),
-    };
-    let given = |n: &usize| Parameter { default: Default::Required, keyword_only: false, ..of_today[*n] };
-    let form = |start: Vec<usize>| {
-        let order: Vec<usize> = start.into_iter().chain(tensors.clone()).collect();
-        let parameters = order.iter().map(given).collect();
-        (Signature { parameters, names_results: signature.names_results }, order)
-    };
-    orders.into_iter().map(form).collect()
-}
-
-/// Writes the values of a call in one of the old forms, in the order of the signature that it became, and gives its number.
-#[cold]
-fn of_old_form(entry: &Entry, given: &Given, values: &mut Values) -> PyResult<Option<usize>> {
-    let name = entry.operation.name;
-    if !OF_OLD_FORMS.contains(&name.trim_end_matches('_')) {
-        return Ok(None);
-    }
-    let is_method = given.receiver.is_some();
-    for (n, signature) in entry.signatures.iter().enumerate() {
-        for (form, order) in old_forms(signature, is_method) {
-            let mut found = Values::new();
-            if matched(&form, given, &mut found).is_err() {
-                continue;
-            }
-            let message = format!(
-                "This overload of {name} is deprecated:\n\t{name}{}\nConsider using one of the following signatures \
-                 instead:\n\t{name}{}",
-                form.shown(is_method),
-                signature.shown(is_method)
-            );
-            let objects = given.receiver.iter().chain(given.positional).chain(given.named.iter().map(|(_, o)| o));
-            if let Some(py) = objects.map(|o| o.py()).next() {
-                PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
-            }
-            values.clear();
-            for place in 0..signature.parameters.len() {
-                values.push(match order.iter().position(|&of| of == place) {
-                    Some(at) => found[at].clone(),
-                    // The factor that the form has no place for.
-                    None => Value::Number(Scalar::Int(1)),
-                });
-            }
-            return Ok(Some(n));
-        }
-    }
-    Ok(None)
+    old_forms::of_old_form(entry, given, values)?.ok_or_else(|| mismatch(entry, given, refusals))
 }
 
 /// The error where no signature takes the arguments: the reason of the only one that it can have been, or those of all.
@@ -206,7 +143,7 @@ pub fn shown_type(object: &Bound<'_, PyAny>) -> String {
 }
 
 /// Writes the values for one signature, or says why it does not take the arguments.
-fn matched(signature: &Signature, given: &Given, values: &mut Values) -> Result<(), Refusal> {
+pub(super) fn matched(signature: &Signature, given: &Given, values: &mut Values) -> Result<(), Refusal> {
     values.clear();
     let mut positional = given.receiver.iter().chain(given.positional).peekable();
     let receivers = usize::from(given.receiver.is_some());

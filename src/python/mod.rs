@@ -32,6 +32,7 @@ mod module;
 mod node;
 mod numpy;
 mod object;
+mod old_forms;
 mod operators;
 mod out;
 mod profiler;
