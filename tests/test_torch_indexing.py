@@ -541,7 +541,7 @@ WRONG_INDICES = {
     "a whole slice behind two": (..., ..., slice(None)), "all of it": (..., ..., slice(0, None, 1)), "a part behind two": (..., ..., slice(1, None)),
     "new behind two": (..., ..., None), "new and whole": (..., ..., None, slice(None)),
     "a mask and no step": ([True], slice(0, 2, 0)), "no step and a mask": (slice(0, 2, 0), [True]), "a mask and text": ([True], "a"),
-    "two masks": ([True], [True]),
+    "two masks": ([True], [True]), "false in a tuple": (False,), "true in a tuple": (True,), "NumPy's number and text": (np.int64(1), "a", 0),
     "a wrong index first": (9, "a"), "a slice of text behind it": (9, slice("a", None)), "text first": ("a", 9), "a float": 1.5,
 }
 

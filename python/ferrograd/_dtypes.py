@@ -130,6 +130,8 @@ def _element_type(target) -> dtype:
         return target.dtype
     if target is Tensor or target == "torch.Tensor":
         return _ferrograd.get_default_dtype()
+    if not isinstance(target, str | type):
+        raise TypeError("dtype must be a type, str, or dtype object")
     name = str(target).removeprefix("torch.")
     if name not in _LEGACY or name == target:
         raise ValueError(f"invalid type: {target!r}")

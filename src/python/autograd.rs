@@ -103,7 +103,18 @@ pub fn inputs(object: &Bound<'_, PyAny>) -> PyResult<Vec<Place>> {
     if all.is_empty() {
         return Err(PyRuntimeError::new_err("`inputs` argument to `backward()` cannot be empty."));
     }
-    places(all.as_any())
+    asked(all.as_any())
+}
+
+/// The places whose gradients are asked for.
+fn asked(all: &Bound<'_, PyAny>) -> PyResult<Vec<Place>> {
+    each(all, |object| match object.cast::<PyTensor>().is_ok() || object.cast::<PyTuple>().is_ok() {
+        true => place(object),
+        false => {
+            let given = object.get_type().name()?;
+            Err(PyRuntimeError::new_err(format!("all inputs have to be Tensors or GradientEdges, but got {given}")))
+        }
+    })
 }
 
 fn places(all: &Bound<'_, PyAny>) -> PyResult<Vec<Place>> {
@@ -167,7 +178,7 @@ pub fn _grad(
     materialize: bool,
 ) -> PyResult<Py<PyList>> {
     let options = Options { retain_graph, create_graph, allow_unused: allow_unused || materialize };
-    let (outputs, inputs) = (places(&outputs)?, places(&inputs)?);
+    let (outputs, inputs) = (places(&outputs)?, asked(&inputs)?);
     let gradients = self::gradients(&gradients)?;
     ok(engine::check_shared(&outputs, &inputs))?;
     let pass = ok(guarded("grad", || Pass::new(&outputs, &gradients, Some(&inputs), options)))?;

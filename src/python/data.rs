@@ -195,7 +195,7 @@ impl Data {
     fn length(&self, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<usize> {
         let name = object.get_type().name()?;
         if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
-            return Err(if !self.numbers.is_empty() {
+            return Err(if !self.numbers.is_empty() || object.is_instance_of::<PyBytes>() {
                 PyTypeError::new_err(format!("new(): invalid data type '{name}': expected a number"))
             } else {
                 PyValueError::new_err(format!("tensor: too many dimensions '{name}': expected numbers"))

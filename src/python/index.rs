@@ -133,9 +133,14 @@ fn parts(op: &'static str, x: &Tensor, object: &Bound<'_, PyAny>) -> PyResult<Ve
             }
         }
     }
-    if object.is_instance_of::<PyTuple>() && matches!(parts[..], [Index::Slice { .. }]) {
-        // A slice alone is a slice also where it has all; in a tuple it is left out then.
-        parts.push(Index::Ellipsis);
+    if object.is_instance_of::<PyTuple>() {
+        match parts[..] {
+            // A slice alone is a slice also where it has all; in a tuple it is left out then.
+            [Index::Slice { .. }] => parts.push(Index::Ellipsis),
+            // A truth value alone takes whatever broadcasts; in a tuple it is a mask.
+            [Index::Truth(truth)] => parts[0] = Index::Tensor(ok(Tensor::scalar(truth, DType::Bool))?),
+            _ => {}
+        }
     }
     Ok(parts)
 }
@@ -147,7 +152,9 @@ fn dimensions(object: &Bound<'_, PyAny>) -> usize {
         return if matches!(t.dtype(), DType::Bool | DType::U8) { t.rank() } else { 1 };
     }
     let is_none = object.is_none() || object.is_instance_of::<PyEllipsis>() || object.is_instance_of::<PyBool>();
-    usize::from(!is_none && !super::numpy::is_array(object))
+    // Arrays of truth values count when they are read.
+    let is_number = || super::numpy::scalar_dtype(object).is_some_and(|dtype| dtype != DType::Bool);
+    usize::from(!is_none && (!super::numpy::is_array(object) || is_number()))
 }
 
 /// As in torch, a short list that holds anything but numbers is a tuple of indices: `x[[[0, 1], [1, 0]]]` is
