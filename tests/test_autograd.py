@@ -504,3 +504,42 @@ def test_a_tensor_of_another_class_has_the_history():
     for wrong in (int, 3):
         with pytest.raises(TypeError):
             x.as_subclass(wrong)
+
+
+@pytest.mark.parametrize("grad", [lambda: fg.ones(1).expand(3), lambda: fg.ones(4).as_strided((2, 2), (1, 1))])
+def test_a_gradient_whose_elements_share_memory_is_not_added_to(grad):
+    x = fg.ones(grad().shape, requires_grad=True)
+    x.grad = grad()
+    with pytest.raises(RuntimeError, match="single memory location"):
+        (x * x).sum().backward()
+    assert (x.grad == 1).all()
+
+
+@pytest.mark.parametrize("flag", [True, 1, 2, fg.tensor(1)])
+def test_flags_of_a_pass_are_truth_values_or_integers(flag):
+    x = fg.ones(1, requires_grad=True)
+    y = x * x
+    y.backward(retain_graph=flag)
+    fg.autograd.backward(y, create_graph=flag)
+    assert fg.autograd.grad(y, [x, fg.ones(1, requires_grad=True)], retain_graph=flag, create_graph=flag, allow_unused=flag)[1] is None
+    y.backward(retain_graph=0)
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward()
+
+
+@pytest.mark.parametrize("flag", ["a", 1.0, []])
+def test_other_flags_of_a_pass_are_an_error(flag):
+    x = fg.ones(1, requires_grad=True)
+    for name in ("retain_graph", "create_graph", "allow_unused"):
+        with pytest.raises(TypeError, match="integer"):
+            fg.autograd.grad(x * x, x, **{name: flag})
+    with pytest.raises(TypeError):
+        (x * x).backward(retain_graph=flag)
+
+
+def test_old_constructors_of_a_tensor_lead_to_it():
+    w = fg.tensor([1.0, 2.0], requires_grad=True)
+    for make in (fg.Tensor, fg.FloatTensor, w.new):
+        y = make(w)
+        assert y.grad_fn.name() == "AliasBackward0"
+        assert fg.autograd.grad((y * y).sum(), w)[0].tolist() == [2.0, 4.0]

@@ -4,6 +4,8 @@ Every program is told with what it gives, which torch gives too where it is inst
 """
 
 import copy
+import gc
+import weakref
 
 import pytest
 from known import known, raised
@@ -169,3 +171,60 @@ def test_hooks_of_the_node_of_a_leaf_go_with_its_graph():
     del y, node
     (x * 2).sum().backward()
     assert calls == [1]
+
+
+CLIPPED = {
+    "data": lambda p: setattr(p.grad, "data", p.grad.data.clamp(-1, 1)),
+    "data of a name": lambda p: (g := p.grad, setattr(g, "data", g.data.clamp(-1, 1))),
+    "set_": lambda p: p.grad.set_(p.grad.clamp(-1, 1)),
+    "in place": lambda p: p.grad.data.clamp_(-1, 1),
+    "assigned": lambda p: (g := p.grad * 1, setattr(p, "grad", g), setattr(g, "data", g.data.clamp(-1, 1))),
+}
+
+
+@pytest.mark.parametrize("name", CLIPPED)
+@pytest.mark.parametrize("kept", ["leaf", "result"])
+def test_a_gradient_that_is_given_other_memory_is_the_gradient(name, kept):
+    w = fg.tensor([1.0, -2.0, 0.5], requires_grad=True)
+    p = w if kept == "leaf" else w * 1
+    if kept == "result":
+        p.retain_grad()
+    (p * p).sum().backward(retain_graph=True)
+    CLIPPED[name](p)
+    assert p.grad.tolist() == [1.0, -1.0, 1.0]
+    kept_grad = p.grad
+    assert p.grad is kept_grad
+    (p * 2).sum().backward()
+    assert p.grad.tolist() == [3.0, 1.0, 3.0]
+
+
+def test_hooks_may_give_a_gradient_other_memory():
+    w = fg.tensor([1.0, -2.0], requires_grad=True)
+
+    def double(g):
+        g.data = g.data * 2
+
+    w.register_hook(double)
+    w.register_post_accumulate_grad_hook(lambda p: setattr(p.grad, "data", p.grad.data + 1))
+    (w * w).sum().backward()
+    assert w.grad.tolist() == [5.0, -7.0]
+
+
+def test_the_object_of_a_gradient_keeps_no_graph():
+    w = fg.ones(2, requires_grad=True)
+    h = w * 2
+    h.retain_grad()
+    y = (h * h).sum()
+
+    def hook(*gradients):
+        pass
+
+    y.grad_fn.register_hook(hook)
+    gone = weakref.ref(hook)
+    y.backward()
+    grad = h.grad
+    del h, y, hook
+    gc.collect()
+    assert gone() is None and grad.tolist() == [4.0, 4.0]
+    grad.data = fg.zeros(2)
+    assert grad.tolist() == [0.0, 0.0]

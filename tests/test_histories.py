@@ -85,3 +85,17 @@ def test_a_view_of_what_was_cut_off_and_changed_since_leads_nowhere():
     except ImportError:
         return
     assert run(torch) == run(fg)
+
+
+@pytest.mark.parametrize("change", ["view", "base"])
+@pytest.mark.parametrize("is_leaf", [True, False])
+def test_a_view_of_unrecorded_origin_whose_memory_changed_is_a_value_that_nobody_differentiates(change, is_leaf):
+    w = fg.tensor([1.0, -2.0, 0.5], requires_grad=True)
+    base = w if is_leaf else w * 1
+    with fg.no_grad():
+        view = base[1:]
+        (view if change == "view" else base).add_(1)
+    assert (view * 2).tolist() == [-2.0, 3.0] and view.detach().tolist() == [-1.0, 1.5]
+    with pytest.raises(RuntimeError, match="no_grad"):
+        (view * view).sum().backward()
+    assert w.grad is None

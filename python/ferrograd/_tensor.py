@@ -217,8 +217,7 @@ def _new(self: Tensor, *args, device=None) -> Tensor:
     """
     if device is not None:
         _ferrograd._check_device("new", device, True)
-    made = _ferrograd._legacy(self.dtype, args)
-    return made.view_as(made) if args and isinstance(args[0], Tensor) else made
+    return _ferrograd._legacy(self.dtype, args)
 
 
 def _mapped(name: str, function, self: Tensor, *others: Tensor) -> Tensor:

@@ -92,7 +92,10 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
             leaf.store_grad(Some(ops::arithmetic::add(&sum, &gradient)?))
         }
         Some(sum) if sum.storage().is_read_only() => return Err(Error::ReadOnly { op: "AccumulateGrad" }),
-        Some(sum) => ops::pointwise::add_into(&sum, &gradient)?,
+        Some(sum) => {
+            ops::inplace::check_apart("AccumulateGrad", &sum)?;
+            ops::pointwise::add_into(&sum, &gradient)?;
+        }
     }
     Ok(())
 }

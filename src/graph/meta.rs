@@ -1,9 +1,11 @@
 //! A tensor's place in the graph: whether it requires gradients, the node that made it, the gradient it gathered.
 
 mod hooked;
+mod keeper;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
+pub use keeper::Keeper;
 use smallvec::smallvec;
 
 use super::accumulator::AccumulateGrad;
@@ -490,13 +492,13 @@ impl Tensor {
         }
     }
 
-    /// For a view that was made where nothing is recorded, the mode that it was made in, where its base has a history and the
-    /// memory was changed since: nobody knows the history of the view.
+    /// For a view that was made where nothing is recorded, the mode that it was made in, where its base requires a gradient and
+    /// the memory was changed since: nobody knows the history of the view.
     pub fn strayed(&self) -> Option<&'static str> {
         let view = self.view_of().filter(|v| v.bond.is_apart() && self.is_changed_view())?;
         let recorded = self.meta().is_some_and(|m| m.state.lock().origin.edge().is_some());
-        let has_history = !recorded && view.base.requires_grad() && !view.base.is_leaf();
-        has_history.then_some(if view.bond == Bond::Inference { "inference" } else { "no_grad" })
+        let is_lost = !recorded && view.base.requires_grad();
+        is_lost.then_some(if view.bond == Bond::Inference { "inference" } else { "no_grad" })
     }
 
     /// The node behind a view that has strayed: differentiating it is an error.

@@ -294,7 +294,7 @@ pub fn construct(arguments: &Bound<'_, PyTuple>, asked: Option<DType>) -> PyResu
         if asked.is_some_and(|d| d != t.dtype()) {
             return Err(PyTypeError::new_err(format!("new(): expected a tensor of {dtype}, got {}", t.dtype())));
         }
-        return Ok(t.detach());
+        return ok(view::alias(t));
     }
     if convert::is_size(&data)? {
         return zeros(&data.extract::<Vec<isize>>()?, dtype);

@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 
-use super::convert::ok;
+use super::convert::{self, ok};
 use super::error::guarded;
 use super::interrupt;
 use super::node::node_of;
@@ -50,6 +50,21 @@ pub fn gradients_of_one(object: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Tensor
 
 fn gradients(all: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Tensor>>> {
     each(all, gradient)
+}
+
+/// An argument that is true or false: also an integer, as torch takes one, and no other object, whatever its truth value.
+pub struct Flag(pub bool);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Flag {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if let Some(number) = convert::integer(&object) {
+            return Ok(Flag(number != 0));
+        }
+        let given = object.get_type().name()?;
+        Err(PyTypeError::new_err(format!("'{given}' object cannot be interpreted as an integer")))
+    }
 }
 
 /// What is made of the items of a sequence, which may be long.
@@ -142,11 +157,11 @@ pub fn _backward(
     py: Python<'_>,
     outputs: Bound<'_, PyAny>,
     gradients: Bound<'_, PyAny>,
-    retain_graph: bool,
-    create_graph: bool,
+    retain_graph: Flag,
+    create_graph: Flag,
     inputs: Option<Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    let options = Options { retain_graph, create_graph, allow_unused: true };
+    let options = Options { retain_graph: retain_graph.0, create_graph: create_graph.0, allow_unused: true };
     let inputs = inputs.map(|i| self::inputs(&i)).transpose()?;
     backward(py, &places(&outputs)?, &self::gradients(&gradients)?, inputs.as_deref(), options)
 }
@@ -172,12 +187,13 @@ pub fn _grad(
     outputs: Bound<'_, PyAny>,
     inputs: Bound<'_, PyAny>,
     gradients: Bound<'_, PyAny>,
-    retain_graph: bool,
-    create_graph: bool,
-    allow_unused: bool,
-    materialize: bool,
+    retain_graph: Flag,
+    create_graph: Flag,
+    allow_unused: Option<Flag>,
+    materialize: Flag,
 ) -> PyResult<Py<PyList>> {
-    let options = Options { retain_graph, create_graph, allow_unused: allow_unused || materialize };
+    let allow_unused = materialize.0 || allow_unused.is_some_and(|allow| allow.0);
+    let options = Options { retain_graph: retain_graph.0, create_graph: create_graph.0, allow_unused };
     let (outputs, inputs) = (places(&outputs)?, asked(&inputs)?);
     let gradients = self::gradients(&gradients)?;
     ok(engine::check_shared(&outputs, &inputs))?;
@@ -185,7 +201,7 @@ pub fn _grad(
     let found = ok(engine::check_used(run(py, pass)?, options))?;
     let all = PyList::empty(py);
     for (g, x) in found.into_iter().zip(&inputs) {
-        all.append(found_or_zeros(py, g, x, materialize, create_graph)?)?;
+        all.append(found_or_zeros(py, g, x, materialize.0, options.create_graph)?)?;
     }
     Ok(all.unbind())
 }

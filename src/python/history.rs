@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use super::arguments::{take_bool, type_name};
+use super::autograd::Flag;
 use super::convert::ok;
 use super::dtype::{self, PyDType};
 use super::error::guarded;
@@ -114,7 +115,9 @@ impl PyTensor {
             }
             return Ok(None);
         };
-        wrap(py, g).map(Some)
+        let object = wrap(py, g)?;
+        PyTensor::kept_by(object.bind(py).cast()?, t.keeper());
+        Ok(Some(object))
     }
 
     #[setter]
@@ -124,7 +127,11 @@ impl PyTensor {
         }
         match grad.cast::<PyTensor>() {
             Ok(g) if g.is(slf) => Err(PyRuntimeError::new_err("can't assign Variable as its own grad")),
-            Ok(g) => ok(slf.get().get().set_grad(Some(g.get().get().clone()))),
+            Ok(g) => {
+                ok(slf.get().get().set_grad(Some(g.get().get().clone())))?;
+                PyTensor::kept_by(g, slf.get().get().keeper());
+                Ok(())
+            }
             Err(_) => {
                 let given = grad.get_type().name()?;
                 Err(PyTypeError::new_err(format!(
@@ -277,16 +284,17 @@ impl PyTensor {
     /// >>> (x ** 2).backward(ferrograd.tensor([1.0, 10.0]))
     /// >>> x.grad
     /// tensor([ 4., 60.])
-    #[pyo3(signature = (gradient=None, retain_graph=None, create_graph=false, inputs=None))]
+    #[pyo3(signature = (gradient=None, retain_graph=None, create_graph=Flag(false), inputs=None), text_signature = "($self, gradient=None, retain_graph=None, create_graph=False, inputs=None)")]
     fn backward(
         &self,
         py: Python<'_>,
         gradient: Option<Bound<'_, PyAny>>,
-        retain_graph: Option<bool>,
-        create_graph: bool,
+        retain_graph: Option<Flag>,
+        create_graph: Flag,
         inputs: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let options = Options { retain_graph: retain_graph.unwrap_or(create_graph), create_graph, allow_unused: true };
+        let (retain_graph, create_graph) = (retain_graph.map_or(create_graph.0, |retain| retain.0), create_graph.0);
+        let options = Options { retain_graph, create_graph, allow_unused: true };
         let inputs = inputs.map(super::autograd::inputs).transpose()?;
         let gradients = gradient.as_ref().map(super::autograd::gradients_of_one).transpose()?.unwrap_or_default();
         super::autograd::backward(py, &[self.get().into()], &gradients, inputs.as_deref(), options)

@@ -128,7 +128,15 @@ impl PyTensor {
     /// tensor([20.])
     fn register_hook(&self, hook: Bound<'_, PyAny>) -> PyResult<PyHandle> {
         let (hook, held) = callable(hook)?;
-        let call = move |g: Option<&Tensor>| attached(|py| gradient(&hook.bind(py).call1((shown(py, &g.cloned())?,))?));
+        let call = move |g: Option<&Tensor>| {
+            attached(|py| {
+                let object = shown(py, &g.cloned())?;
+                let returned = gradient(&hook.bind(py).call1((&object,))?)?;
+                // The hook may have given the gradient other memory.
+                let now = object.bind(py).cast::<PyTensor>().ok().map(|o| o.get().get().clone());
+                Ok(returned.or_else(|| now.filter(|now| g.is_some_and(|g| !g.is_same(now)))))
+            })
+        };
         Ok(PyHandle(ok(self.get().register_hook_holding(Arc::new(call), held))?))
     }
 

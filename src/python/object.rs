@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::graph::meta::Keeper;
 use crate::memory::{NAMELESS, reserve};
 use crate::tensor::Tensor;
 
@@ -17,26 +18,36 @@ use crate::tensor::Tensor;
 /// >>> ferrograd.Tensor([1, 2])
 /// tensor([1., 2.])
 #[pyclass(name = "Tensor", module = "ferrograd", subclass, frozen, weakref, dict)]
-pub struct PyTensor(UnsafeCell<Tensor>);
+pub struct PyTensor {
+    tensor: UnsafeCell<Tensor>,
+    /// Who keeps the tensor as a gradient, as far as Python saw it there.
+    keeper: UnsafeCell<Option<Keeper>>,
+}
 
-// SAFETY: the cell is written only by `replace`, which holds the interpreter's lock, and references handed out by `get`
-// are not kept while Python code runs.
+// SAFETY: the cells are written only by `replace` and `kept_by`, which hold the interpreter's lock, and references handed out
+// by `get` are not kept while Python code runs.
 unsafe impl Sync for PyTensor {}
 
 impl PyTensor {
     /// An object that is about to be made.
     pub fn of(tensor: Tensor) -> Self {
-        PyTensor(UnsafeCell::new(tensor))
+        PyTensor { tensor: UnsafeCell::new(tensor), keeper: UnsafeCell::new(None) }
     }
 
     /// The tensor.
     #[inline]
     pub fn get(&self) -> &Tensor {
         // SAFETY: see the impl of `Sync`.
-        unsafe { &*self.0.get() }
+        unsafe { &*self.tensor.get() }
     }
 
-    /// Lets the object stand for another tensor.
+    /// Notes that the tensor is kept as the gradient of another.
+    pub fn kept_by(slf: &Bound<'_, Self>, keeper: Option<Keeper>) {
+        // SAFETY: see the impl of `Sync`.
+        drop(unsafe { std::mem::replace(&mut *slf.get().keeper.get(), keeper) });
+    }
+
+    /// Lets the object stand for another tensor, also where the one before is kept as a gradient.
     pub fn replace(slf: &Bound<'_, Self>, tensor: Tensor) {
         let this = slf.get();
         if this.get().is_same(&tensor) {
@@ -45,7 +56,10 @@ impl PyTensor {
         tensor.set_host(slf.as_ptr().cast());
         this.get().set_host(null_mut());
         // SAFETY: the interpreter's lock is held and no reference to the old tensor is in use; see the impl of `Sync`.
-        let old = unsafe { std::mem::replace(&mut *this.0.get(), tensor) };
+        let (old, keeper) = unsafe { (std::mem::replace(&mut *this.tensor.get(), tensor), &*this.keeper.get()) };
+        if let Some(keeper) = keeper {
+            keeper.exchange(&old, this.get());
+        }
         drop(old);
     }
 }

@@ -132,7 +132,7 @@ def grad(
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     gradients = _gradients(grad_outputs, len(roots))
     retain = create_graph if retain_graph is None else retain_graph
-    options = retain, create_graph, bool(allow_unused), materialize_grads
+    options = retain, create_graph, allow_unused, materialize_grads
     run = _batched_grad if is_grads_batched else _ferrograd._grad
     found = run(roots, ends, gradients, *options)
     return tuple(found) if named is None else dict(zip(named, found))
