@@ -501,7 +501,10 @@ def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tenso
         )
     if not isinstance(data, Tensor):
         raise TypeError(f"_make_subclass(): argument 'data' (position 2) must be Tensor, not {type(data).__name__}")
-    return Tensor.__new__(cls, data).requires_grad_(require_grad)
+    made = Tensor.__new__(cls)
+    # The same memory, and no view.
+    made.data = data
+    return made.requires_grad_(require_grad)
 
 
 Tensor._make_subclass = staticmethod(_make_subclass)
