@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Result;
@@ -217,6 +218,14 @@ impl Plan {
         let step = &self.steps[step as usize];
         let edges = step.first_edge as usize..step.first_edge as usize + step.node().edges().len();
         (&self.targets[edges.clone()], &self.needs[edges])
+    }
+
+    /// The outputs of a step among those of all.
+    #[inline]
+    pub(super) fn outputs(&self, step: u32) -> Range<usize> {
+        let step = &self.steps[step as usize];
+        let first = step.first_output as usize;
+        first..first + step.node().output_count()
     }
 
     /// How many nodes there are.

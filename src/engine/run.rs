@@ -1,5 +1,6 @@
 //! Running a plan: one step after another, or, where several are ready and large, side by side.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -76,10 +77,8 @@ impl Run {
     fn hooks_of_idle_roots(&mut self) -> Result<()> {
         for i in 0..self.plan.roots.len() {
             let step = self.plan.roots[i];
-            let first = self.plan.steps[step as usize].first_output as usize;
-            let count = self.plan.steps[step as usize].node().output_count();
             // Where nothing is left it was there before: several roots are outputs of one node.
-            let is_left = self.plan.sums[first..first + count].iter().any(Option::is_some);
+            let is_left = self.plan.sums[self.plan.outputs(step)].iter().any(Option::is_some);
             if self.plan.steps[step as usize].needed || !is_left {
                 continue;
             }
@@ -174,12 +173,11 @@ impl Run {
 
     /// The sums that have arrived at a step; captured on the way where they were asked for.
     fn take(&mut self, step: u32) -> Result<Incoming> {
-        let first = self.plan.steps[step as usize].first_output as usize;
-        let count = self.plan.steps[step as usize].node().output_count();
+        let outputs = self.plan.outputs(step);
         if !self.late.is_empty() {
-            self.settle(first, count)?;
+            self.settle(outputs.clone())?;
         }
-        let mut incoming = match &mut self.plan.sums[first..first + count] {
+        let mut incoming = match &mut self.plan.sums[outputs] {
             [one] => Incoming::from_buf([one.take()]),
             several => several.iter_mut().map(Option::take).collect(),
         };
@@ -208,8 +206,8 @@ impl Run {
     }
 
     /// Adds what arrived at a step's outputs in waves, in the order of its senders.
-    fn settle(&mut self, first: usize, count: usize) -> Result<()> {
-        for at in first..first + count {
+    fn settle(&mut self, outputs: Range<usize>) -> Result<()> {
+        for at in outputs {
             let Some(late) = self.late.get_mut(at) else { break };
             let mut arrived = std::mem::take(late);
             arrived.sort_by_key(|&(place, _)| place);
