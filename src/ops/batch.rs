@@ -278,15 +278,13 @@ pub(super) fn together(tensors: &[Tensor]) -> Option<Result<(Vec<Tensor>, u32)>>
 /// The rule of what takes a batch already, along the first dimension of all tensors and of the result: a batch of batches is a
 /// longer one.
 pub(super) fn folded(tensors: &[&Tensor], run: impl FnOnce(&[Tensor]) -> Result<Tensor>) -> Option<Result<Tensor>> {
-    let level = level(tensors.iter().copied())?;
-    let size = size(level, tensors.iter().copied());
-    let apply = || {
-        let all: SmallVec<[Tensor; 2]> = tensors.iter().map(|t| unwrapped(t, level, size)).collect::<Result<_>>()?;
-        let sizes = [size as isize, all[0].shape()[1] as isize];
+    let owned: SmallVec<[Tensor; 2]> = tensors.iter().map(|&t| t.clone()).collect();
+    let joined = |(all, level): (Vec<Tensor>, u32)| {
+        let sizes = [all[0].shape()[0] as isize, all[0].shape()[1] as isize];
         let longer: SmallVec<[Tensor; 2]> = all.iter().map(|t| view::flatten(t, 0, 1)).collect::<Result<_>>()?;
         Ok(Tensor::batched(&view::unflatten(&run(&longer)?, 0, &sizes)?, level))
     };
-    Some(apply())
+    together(&owned).map(|both| both.and_then(joined))
 }
 
 /// The rule of changes in place: the target has the batch already, and what comes in broadcasts over it.

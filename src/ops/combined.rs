@@ -140,7 +140,12 @@ impl Kind {
         let settings = || {
             let all = contract::of_factors(a, b);
             let factors = all.factors.map(|factors| Factors { beta: beta.as_f64(), ..factors });
-            Settings { number: alpha.as_f64(), factors, ..all }
+            let all = Settings { number: alpha.as_f64(), factors, ..all };
+            match self.op {
+                // The sizes that the sum over the batch takes away, and the last one.
+                "addbmm" => Settings { shape: smallvec![a.shape()[0], a.shape()[1], b.shape()[2]], ..all },
+                _ => all,
+            }
         };
         let formula = match self.op {
             "addmm" => |call: &Call| MATRICES.gradients(call),

@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::recorded::{Call, Factors, Keep, Settings, record};
+use super::recorded::{Call, Factors, Keep, Settings, TensorFormula, record};
 use super::registry::operation;
 use super::{arithmetic, batch, cast, sum, view};
 use crate::error::{Error, Result};
@@ -172,13 +172,21 @@ fn record_product(node: &'static str, c: &Tensor, a: &Tensor, b: &Tensor) -> Res
     })
 }
 
-/// The settings of a product.
+/// The settings of a product: of two matrices with their sizes and strides, which its node shows.
 pub(super) fn of_factors(a: &Tensor, b: &Tensor) -> Settings {
-    let in_columns = [a, b].map(is_column_major);
-    let factors = Some(Factors { ranks: [a, b].map(|t| t.rank() as u8), in_columns, beta: 1.0 });
+    let (ranks, in_columns) = ([a, b].map(|t| t.rank() as u8), [a, b].map(is_column_major));
+    let factors = Some(Factors { ranks, in_columns, beta: 1.0 });
+    if ranks != [2, 2] {
+        return Settings { factors, ..Settings::default() };
+    }
     let shape = a.shape().iter().chain(b.shape()).copied().collect();
     let dims = a.strides().iter().chain(b.strides()).copied().collect();
     Settings { shape, dims, factors, ..Settings::default() }
+}
+
+/// Records a product whose derivative is a formula of both factors.
+fn record_factors(node: &'static str, y: &Tensor, a: &Tensor, b: &Tensor, formula: TensorFormula) -> Result<()> {
+    record(node, y, &[a, b], &[Keep::Input(a), Keep::Input(b)], || of_factors(a, b), formula)
 }
 
 /// The gradient of `a` from that of `a b`: `g b^T`, or `(b g^T)^T` where that has the order of `a`.
@@ -361,20 +369,13 @@ pub fn mv(a: &Tensor, x: &Tensor) -> Result<Tensor> {
     let column = x.alias(x.layout().unsqueeze(1), false);
     let y = product("mv", a, &column)?;
     let y = y.alias(y.layout().select(1, 0), false).detach();
-    record(
-        "MvBackward0",
-        &y,
-        &[a, x],
-        &[Keep::Input(a), Keep::Input(x)],
-        || of_factors(a, x),
-        |call| {
-            // dA = g x^T, dx = A^T g
-            let (g, a, x) = (&call.g, &call.saved[0], &call.saved[1]);
-            let da = if call.needs[0] { Some(arithmetic::mul(&view::unsqueeze(g, 1)?, x)?) } else { None };
-            let dx = if call.needs[1] { Some(mv(&view::t(a)?, g)?) } else { None };
-            Ok(smallvec![da, dx])
-        },
-    )?;
+    record_factors("MvBackward0", &y, a, x, |call| {
+        // dA = g x^T, dx = A^T g
+        let (g, a, x) = (&call.g, &call.saved[0], &call.saved[1]);
+        let da = if call.needs[0] { Some(arithmetic::mul(&view::unsqueeze(g, 1)?, x)?) } else { None };
+        let dx = if call.needs[1] { Some(mv(&view::t(a)?, g)?) } else { None };
+        Ok(smallvec![da, dx])
+    })?;
     Ok(y)
 }
 
@@ -420,19 +421,12 @@ fn inner(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result
         let products = arithmetic::mul(&wide(a)?, &wide(b)?)?;
         cast::to(&sum::sum(&products, &[], false, Some(products.dtype()))?, a.dtype())
     })?;
-    record(
-        node,
-        &y,
-        &[a, b],
-        &[Keep::Input(a), Keep::Input(b)],
-        || of_factors(a, b),
-        |call| {
-            // da = g b, db = g a
-            let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
-            let da = if call.needs[0] { Some(arithmetic::mul(g, b)?) } else { None };
-            let db = if call.needs[1] { Some(arithmetic::mul(g, a)?) } else { None };
-            Ok(smallvec![da, db])
-        },
-    )?;
+    record_factors(node, &y, a, b, |call| {
+        // da = g b, db = g a
+        let (g, a, b) = (&call.g, &call.saved[0], &call.saved[1]);
+        let da = if call.needs[0] { Some(arithmetic::mul(g, b)?) } else { None };
+        let db = if call.needs[1] { Some(arithmetic::mul(g, a)?) } else { None };
+        Ok(smallvec![da, db])
+    })?;
     Ok(y)
 }

@@ -108,7 +108,7 @@ pub(super) fn of_factors(
         "AddbmmBackward0" => {
             let names = ["batch1_sym_argsize_0", "batch1_sym_argsize_1", "batch2_sym_argsize_2"];
             let mut all = scales();
-            all.extend(names.into_iter().zip([0, 1, 5]).map(|(name, n)| (name, size(n))));
+            all.extend(names.into_iter().zip(0..3).map(|(name, n)| (name, size(n))));
             return all;
         }
         "BaddbmmBackward0" | "AddmvBackward0" | "AddrBackward0" => return scales(),
