@@ -65,11 +65,6 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(1 << 32);
 /// lead there.
 static LEAVES: AtomicU64 = AtomicU64::new(1);
 
-thread_local! {
-    /// The next of the numbers that were set aside for what this thread records, or 0 where there are none.
-    static ASIDE: Cell<u64> = const { Cell::new(0) };
-}
-
 /// The numbers of nodes that one step of a recorded pass may take, more than there is room for.
 const STEP: u64 = 1 << 20;
 
@@ -79,15 +74,20 @@ pub(crate) fn set_aside(count: usize) -> u64 {
     SEQUENCE.fetch_add(count as u64 * STEP, Ordering::Relaxed)
 }
 
+/// Sets the next number of those that were set aside; gives what it was.
+fn replace_aside(next: u64) -> u64 {
+    LOCAL.with(|local| local.aside.replace(next))
+}
+
 /// Runs a closure whose nodes take the numbers from `next` on.
 pub(crate) fn numbered<R>(next: &mut u64, f: impl FnOnce() -> R) -> R {
     struct Restore<'a>(u64, &'a mut u64);
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            *self.1 = ASIDE.replace(self.0);
+            *self.1 = replace_aside(self.0);
         }
     }
-    let _restore = Restore(ASIDE.replace(*next), next);
+    let _restore = Restore(replace_aside(*next), next);
     f()
 }
 
@@ -98,20 +98,7 @@ pub(crate) fn number_of(first: u64, n: usize) -> u64 {
 
 /// True while this thread takes numbers that were set aside.
 pub(crate) fn has_numbers() -> bool {
-    ASIDE.get() != 0
-}
-
-/// The next number of a node.
-#[inline]
-fn next_number(at_leaf: bool) -> u64 {
-    match ASIDE.get() {
-        0 => SEQUENCE.fetch_add(1, Ordering::Relaxed),
-        _ if at_leaf => LEAVES.fetch_add(1, Ordering::Relaxed),
-        next => {
-            ASIDE.set(next + 1);
-            next
-        }
-    }
+    LOCAL.with(|local| local.aside.get()) != 0
 }
 
 /// What a thread has for itself. Nothing of it is dropped when the thread ends, so it can be reached until the very end;
@@ -124,6 +111,8 @@ struct Local {
     /// one inside the other.
     dropping: Cell<bool>,
     doomed: UnsafeCell<FreeList>,
+    /// The next of the numbers that were set aside for what this thread records, or 0 where there are none.
+    aside: Cell<u64>,
 }
 
 /// Gives the slots of a thread to the others when it ends.
@@ -136,6 +125,7 @@ thread_local! {
             open: Cell::new(false),
             dropping: Cell::new(false),
             doomed: UnsafeCell::new(FreeList::new()),
+            aside: Cell::new(0),
         }
     };
     static GUARD: Guard = const { Guard };
@@ -151,6 +141,19 @@ impl Drop for Guard {
 }
 
 impl Local {
+    /// The next number of a node.
+    #[inline]
+    fn number(&self, at_leaf: bool) -> u64 {
+        match self.aside.get() {
+            0 => SEQUENCE.fetch_add(1, Ordering::Relaxed),
+            _ if at_leaf => LEAVES.fetch_add(1, Ordering::Relaxed),
+            next => {
+                self.aside.set(next + 1);
+                next
+            }
+        }
+    }
+
     #[inline]
     fn take(&self) -> NonNull<Slot> {
         // SAFETY: only this thread reaches the list, and nothing that reaches it again is called meanwhile.
@@ -239,6 +242,12 @@ impl NodeRef {
         NodeRef::with(derivative, edges, Outputs::new(&[(shape, dtype)]))
     }
 
+    /// As [`NodeRef::new`], before the node is told which line of the program made it: this calls nothing of the host language.
+    #[inline]
+    pub(super) fn unnoted<D: Derivative>(derivative: D, edges: Edges, shape: &[usize], dtype: DType) -> NodeRef {
+        NodeRef::unnoted_with(derivative, edges, Outputs::new(&[(shape, dtype)]))
+    }
+
     /// A node whose derivative keeps values, which the hooks of the present mode may see.
     ///
     /// # Errors
@@ -280,20 +289,25 @@ impl NodeRef {
 
     #[inline]
     fn with<D: Derivative>(derivative: D, edges: Edges, outputs: Outputs) -> NodeRef {
-        let slot = LOCAL.with(Local::take);
+        let node = NodeRef::unnoted_with(derivative, edges, outputs);
+        node.note_origin();
+        node
+    }
+
+    #[inline]
+    fn unnoted_with<D: Derivative>(derivative: D, edges: Edges, outputs: Outputs) -> NodeRef {
+        // The number is taken after those of all nodes that this one points to, so numbers fall along edges whichever
+        // threads made the nodes.
+        let (slot, number) = LOCAL.with(|local| (local.take(), local.number(D::IS_ACCUMULATOR)));
         // SAFETY: the slot is free and ours until the reference exists.
         unsafe {
             Node::write((*slot.as_ref().node.get()).as_mut_ptr(), derivative, edges, outputs);
             let slot = slot.as_ref();
             slot.mark.store(0, Ordering::Relaxed);
             slot.refs.store(1, Ordering::Relaxed);
-            // Taken after those of all nodes that this one points to, so numbers fall along edges whichever threads
-            // made the nodes.
-            slot.sequence.store(next_number(D::IS_ACCUMULATOR), Ordering::Release);
+            slot.sequence.store(number, Ordering::Release);
         }
-        let node = NodeRef(slot);
-        node.note_origin();
-        node
+        NodeRef(slot)
     }
 
     /// The slot's header.

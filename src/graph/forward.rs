@@ -3,7 +3,7 @@
 //! Levels nest. What is computed for the tangent of a level sees the tangents of the levels outside of it and no others,
 //! so that derivatives of derivatives come out and none is confused with another.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
@@ -20,8 +20,6 @@ use crate::tensor::Tensor;
 thread_local! {
     /// The levels that were entered, the innermost last, each with a number of its own.
     static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-    /// How many of them are seen now.
-    static VISIBLE: Cell<usize> = const { Cell::new(0) };
 }
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -31,7 +29,7 @@ pub(super) type Tangents = SmallVec<[(u64, u32, Tensor); 1]>;
 /// True where some operation may have a tangent to carry.
 #[inline]
 pub fn is_active() -> bool {
-    VISIBLE.get() > 0
+    mode::visible_levels() > 0
 }
 
 /// Enters a level; gives its place, counted from 0.
@@ -40,7 +38,7 @@ pub fn enter_level() -> usize {
         all.push(NEXT.fetch_add(1, Ordering::Relaxed));
         all.len() - 1
     });
-    VISIBLE.set(level + 1);
+    mode::set_visible_levels(level + 1);
     mode::enter_dual();
     level
 }
@@ -57,7 +55,7 @@ pub fn exit_level(level: usize) -> Result<()> {
         all.pop();
         Ok(all.len())
     })?;
-    VISIBLE.set(left);
+    mode::set_visible_levels(left);
     mode::exit_dual();
     Ok(())
 }
@@ -65,17 +63,17 @@ pub fn exit_level(level: usize) -> Result<()> {
 /// How many levels are seen.
 #[inline]
 pub(crate) fn depth() -> usize {
-    VISIBLE.get()
+    mode::visible_levels()
 }
 
 /// The innermost level, if there is one.
 pub fn current_level() -> Option<usize> {
-    VISIBLE.get().checked_sub(1)
+    mode::visible_levels().checked_sub(1)
 }
 
 /// The number of a level that is seen.
 fn number(level: usize) -> Option<u64> {
-    if level < VISIBLE.get() { ENTERED.with_borrow(|all| all.get(level).copied()) } else { None }
+    if level < mode::visible_levels() { ENTERED.with_borrow(|all| all.get(level).copied()) } else { None }
 }
 
 /// Runs a closure that sees only the levels outside of `level`.
@@ -83,10 +81,10 @@ pub(crate) fn outside<R>(level: usize, f: impl FnOnce() -> R) -> R {
     struct Restore(usize);
     impl Drop for Restore {
         fn drop(&mut self) {
-            VISIBLE.set(self.0);
+            mode::set_visible_levels(self.0);
         }
     }
-    let _restore = Restore(VISIBLE.replace(level));
+    let _restore = Restore(mode::set_visible_levels(level));
     f()
 }
 
@@ -96,13 +94,13 @@ pub(crate) fn unrecorded<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The levels of a thread, for another that works for it.
-pub(super) fn snapshot() -> Option<(Vec<u64>, usize)> {
-    is_active().then(|| (ENTERED.with_borrow(Vec::clone), VISIBLE.get()))
+pub(super) fn snapshot() -> Option<Vec<u64>> {
+    is_active().then(|| ENTERED.with_borrow(Vec::clone))
 }
 
 /// Takes over the levels of another thread; gives those before.
-pub(super) fn restore((entered, visible): (Vec<u64>, usize)) -> (Vec<u64>, usize) {
-    (ENTERED.replace(entered), VISIBLE.replace(visible))
+pub(super) fn restore(entered: Vec<u64>) -> Vec<u64> {
+    ENTERED.replace(entered)
 }
 
 /// The levels that any of these tensors has a tangent of, from the outermost.

@@ -242,6 +242,41 @@ impl Meta {
         self.state.lock().origin.edge().cloned()
     }
 
+    /// Where the gradient of the tensor that has this state, no view, is sent.
+    #[inline]
+    fn edge_of(&self, tensor: &Tensor) -> Edge {
+        let state = self.state.lock();
+        match state.origin.edge() {
+            Some(edge) => edge.clone(),
+            None => Edge { node: self.accumulator_of(tensor, state), output: 0 },
+        }
+    }
+
+    /// The node that accumulates into the leaf that has this state. What lives is looked at, and what does not is made, under the
+    /// lock; a node is taken up outside of it, as it may be gone meanwhile with all that it holds.
+    fn accumulator_of<'a>(&'a self, leaf: &Tensor, mut state: SpinGuard<'a, State>) -> NodeRef {
+        while let Origin::Accumulated(id) = state.origin
+            && id.is_alive()
+        {
+            drop(state);
+            if let Some(node) = id.upgrade() {
+                return node;
+            }
+            state = self.state.lock();
+        }
+        let dtype = match state.rare.as_ref().and_then(|rare| rare.grad_dtype) {
+            Some(GradDType::Only(dtype)) => dtype,
+            _ => leaf.dtype(),
+        };
+        let fresh = NodeRef::unnoted(AccumulateGrad { leaf: leaf.clone() }, Edges::new(), leaf.shape(), dtype);
+        if state.origin.edge().is_none() {
+            state.origin = Origin::Accumulated(fresh.id());
+        }
+        drop(state);
+        fresh.note_origin();
+        fresh
+    }
+
     /// Takes the gradient gathered so far from where it is; the node of a result keeps none from now on.
     fn take_grad(&self) -> Option<Tensor> {
         let kept = self.retained_edge().and_then(|edge| edge.node.extras()?.release(edge.output));
@@ -534,16 +569,16 @@ impl Tensor {
         if let Some(batch) = self.batch() {
             return batch.value.gradient_edge();
         }
+        if self.view_of().is_none() {
+            return self.meta().filter(|meta| meta.requires_grad()).map(|meta| meta.edge_of(self));
+        }
         if !self.requires_grad() {
             return None;
         }
-        if self.view_of().is_none() {
-            if let Some(edge) = self.meta()?.state.lock().origin.edge() {
-                return Some(edge.clone());
-            }
-        } else if let Some(edge) = self.grad_fn() {
+        if let Some(edge) = self.grad_fn() {
             return Some(edge);
-        } else if !self.meta().is_some_and(Meta::requires_grad) {
+        }
+        if !self.meta().is_some_and(Meta::requires_grad) {
             return None;
         }
         Some(Edge { node: self.accumulator(), output: 0 })
@@ -557,27 +592,7 @@ impl Tensor {
     /// The node that accumulates into this leaf: one for all graphs that are alive.
     pub(crate) fn accumulator(&self) -> NodeRef {
         let meta = self.meta_or_new();
-        let known = |state: &State| match state.origin {
-            Origin::Accumulated(id) => Some(id),
-            _ => None,
-        };
-        loop {
-            let id = known(&meta.state.lock());
-            if let Some(node) = id.and_then(NodeId::upgrade) {
-                return node;
-            }
-            let leaf = AccumulateGrad { leaf: self.clone() };
-            let dtype = self.gathered_in().unwrap_or(self.dtype());
-            let fresh = NodeRef::new(leaf, Edges::new(), self.shape(), dtype);
-            let mut state = meta.state.lock();
-            // Another thread may have been faster.
-            if known(&state) == id {
-                if state.origin.edge().is_none() {
-                    state.origin = Origin::Accumulated(fresh.id());
-                }
-                return fresh;
-            }
-        }
+        meta.accumulator_of(self, meta.state.lock())
     }
 
     /// Takes the place of the leaf that had this state before: its node accumulates into this tensor. What is recorded from now on

@@ -8,12 +8,14 @@ use super::forward;
 use super::saved::SavedHooks;
 use crate::error::{Error, Result};
 
-const GRAD: u32 = 1;
-const INFERENCE: u32 = 2;
-const SAVED_HOOKS: u32 = 4;
-const ONE_THREAD: u32 = 8;
-const MAPPING: u32 = 16;
-const GUARDED: u32 = 32;
+const GRAD: u64 = 1;
+const INFERENCE: u64 = 2;
+const SAVED_HOOKS: u64 = 4;
+const ONE_THREAD: u64 = 8;
+const MAPPING: u64 = 16;
+const GUARDED: u64 = 32;
+/// Where the number of the levels of forward mode that are seen begins.
+const LEVELS: u32 = 32;
 
 /// Which random numbers the examples of a batch see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,8 @@ thread_local! {
     static TRANSFORMS: Cell<u32> = const { Cell::new(0) };
     /// How many maps [`outside_mapping`] hides.
     static HIDDEN: Cell<u32> = const { Cell::new(0) };
-    static MODE: Cell<u32> = const { Cell::new(GRAD) };
+    /// All that an operation asks for, in one place: the bits, and above them the levels of forward mode that are seen.
+    static MODE: Cell<u64> = const { Cell::new(GRAD) };
     static HOOKS: RefCell<Stack> = const { RefCell::new(Stack { hooks: Vec::new(), disabled: None }) };
 }
 
@@ -62,13 +65,13 @@ struct Stack {
 }
 
 #[inline]
-fn has(bit: u32) -> bool {
+fn has(bit: u64) -> bool {
     MODE.get() & bit != 0
 }
 
 /// Sets or clears a bit; gives what it was.
 #[inline]
-fn set(bit: u32, on: bool) -> bool {
+fn set(bit: u64, on: bool) -> bool {
     let before = MODE.get();
     MODE.set(if on { before | bit } else { before & !bit });
     before & bit != 0
@@ -197,6 +200,19 @@ pub(super) fn set_guarded(guarded: bool) {
     set(GUARDED, guarded);
 }
 
+/// How many levels of forward mode are seen.
+#[inline]
+pub(super) fn visible_levels() -> usize {
+    (MODE.get() >> LEVELS) as usize
+}
+
+/// Sets how many levels of forward mode are seen; gives what it was.
+pub(super) fn set_visible_levels(count: usize) -> usize {
+    let before = MODE.get();
+    MODE.set(before & ((1 << LEVELS) - 1) | (count as u64) << LEVELS);
+    (before >> LEVELS) as usize
+}
+
 /// Notes that a level of forward mode begins.
 pub(super) fn enter_dual() {
     MAPPINGS.with_borrow_mut(|all| all.last_mut().into_iter().for_each(|m| m.duals += 1));
@@ -281,12 +297,12 @@ pub(crate) fn saved_hooks() -> Option<Arc<dyn SavedHooks>> {
 
 /// The modes of a thread, to be those of another that works for it.
 pub struct Snapshot {
-    mode: u32,
+    mode: u64,
     hooks: Option<Stack>,
     mappings: Option<Vec<Mapping>>,
     transforms: u32,
     hidden: u32,
-    levels: Option<(Vec<u64>, usize)>,
+    levels: Option<Vec<u64>>,
 }
 
 impl Snapshot {
