@@ -140,16 +140,29 @@ fn compute(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
     refuse(spec, compute, operands)?;
     let shape = shape(spec.name, operands)?;
     let layout = operands::layout(operands, &shape).filter(|_| !spec.is_row_major(operands));
-    let program = &spec.traces().forward;
-    if may_wait(compute, result, operands, &shape) {
-        return wait(spec.name, program, (compute, result), operands, &shape, layout);
+    let numbers = || spec.numbers(compute, operands);
+    evaluate(spec.name, &spec.traces().forward, (compute, result), numbers, operands, &shape, layout)
+}
+
+/// The value of a program in a layout, or in row-major order: it waits where it may.
+fn evaluate(
+    op: &'static str,
+    program: &'static Program,
+    (compute, result): (DType, DType),
+    numbers: impl FnOnce() -> Numbers,
+    operands: &[Operand],
+    shape: &[usize],
+    layout: Option<Layout>,
+) -> Result<Tensor> {
+    if may_wait(compute, result, operands, shape) {
+        return wait(op, program, (compute, result), operands, shape, layout);
     }
-    let output = Tensor::uninitialized(spec.name, &shape, result)?;
+    let output = Tensor::uninitialized(op, shape, result)?;
     let output = match layout {
         Some(layout) => Tensor::new(output.storage().clone(), layout, result, Versioning::fresh()),
         None => output,
     };
-    run(spec.name, program, spec.numbers(compute, operands), operands, &output)?;
+    run(op, program, numbers(), operands, &output)?;
     Ok(output)
 }
 
@@ -236,10 +249,10 @@ pub(super) fn run(
     unsafe { pointwise::run(op, program, numbers, &inputs[..operands.len()], &[], &[target], output.shape()) }
 }
 
-/// Leaves a node behind where an operand requires a gradient.
+/// Leaves a node behind where an operand requires a gradient; asked for where gradients are recorded.
 #[inline]
 fn record(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) -> Result<()> {
-    if !y.dtype().is_floating_point() || !is_recorded(operands.iter().filter_map(|o| o.tensor())) {
+    if !y.dtype().is_floating_point() || !operands.iter().filter_map(|o| o.tensor()).any(Tensor::requires_grad) {
         return Ok(());
     }
     let number = spec.form_of(operands);
@@ -459,13 +472,12 @@ pub(super) fn derive(spec: &'static Pointwise, n: usize, sources: &[Operand; SOU
     if let Some(found) = small::derivative(spec, n, g, sources) {
         return found;
     }
-    if may_wait(g.dtype(), g.dtype(), sources, g.shape()) {
-        let sources = sources_of(program, sources, g.shape());
-        return pending::defer(spec.node, program, (g.dtype(), g.dtype()), sources, g.shape());
-    }
-    let output = Tensor::uninitialized(spec.node, g.shape(), g.dtype())?;
-    run(spec.node, program, spec.derivative_numbers(n, g.dtype(), sources), sources, &output)?;
-    Ok(output)
+    // In memory it lies as what it is made of, the gradient first.
+    let read = |(n, o): &(usize, &Operand)| o.tensor().is_some() && program.uses_input(*n);
+    let read: SmallVec<[Operand; SOURCES]> = sources.iter().enumerate().filter(read).map(|(_, o)| *o).collect();
+    let layout = operands::layout(&read, g.shape());
+    let numbers = || spec.derivative_numbers(n, g.dtype(), sources);
+    evaluate(spec.node, program, (g.dtype(), g.dtype()), numbers, sources, g.shape(), layout)
 }
 
 /// Runs an operation into its first operand: `x += y` and its kin.
