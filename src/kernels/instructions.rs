@@ -5,9 +5,10 @@ use super::dispatch::{Tier, tiered};
 use super::element::Compute;
 use super::expr::OpCode;
 use super::function::{Function, functions};
-use super::joins::{Join, join_loop};
+use super::joins::{Join, Way, join_loop};
 use super::lane::{Lane, Real};
 use super::sines::{RealCompute, both_loop, sine_loop};
+use super::whole::Whole;
 
 /// One instruction, or some joined, over `n` elements: `dst[i] = op(a[i], b[i], c[i], d[i])`. Arguments that the operation
 /// lacks are ignored.
@@ -184,12 +185,73 @@ unsafe fn singles<T: Compute, S: Step<T::One>>(
     }
 }
 
+/// As [`each`], where the arguments behind the first `K` are numbers: of these the first element is read, once.
+///
+/// # Safety
+/// As [`each`], but that numbers have one element.
+#[inline(always)]
+unsafe fn by_numbers<T: Compute, S: Step<T::One>, const K: usize>(
+    dst: *mut T,
+    a: *const T,
+    b: *const T,
+    c: *const T,
+    d: *const T,
+    n: usize,
+) {
+    let is_in_place = dst.cast_const() == a;
+    // SAFETY: the caller of the loop gives `n` readable elements in the first arguments, one in each other that is used, and `n`
+    // writable in `dst`.
+    unsafe {
+        let number = |at: *const T, n| if S::ARITY > n { at.cast::<T::One>().read() } else { T::One::constant(1.0) };
+        let numbers = [number(b, 1), number(c, 2), number(d, 3)];
+        if is_in_place {
+            firsts::<T, S, K>(dst, dst, [b, c], numbers, n)
+        } else {
+            firsts::<T, S, K>(dst, a, [b, c], numbers, n)
+        }
+    }
+}
+
+/// # Safety
+/// As [`by_numbers`].
+#[inline(always)]
+unsafe fn firsts<T: Compute, S: Step<T::One>, const K: usize>(
+    dst: *mut T,
+    a: *const T,
+    [b, c]: [*const T; 2],
+    [y, z, w]: [T::One; 3],
+    n: usize,
+) {
+    let mut i = 0;
+    // SAFETY: as in `by_numbers`.
+    unsafe {
+        while i < n {
+            let x = a.add(i).cast::<T::One>().read();
+            let y = if K > 1 { b.add(i).cast::<T::One>().read() } else { y };
+            let z = if K > 2 { c.add(i).cast::<T::One>().read() } else { z };
+            dst.add(i).cast::<T::One>().write(S::eval(x, y, z, w));
+            i += 1;
+        }
+    }
+}
+
 /// A compute type whose vectors an instruction takes.
 pub(super) trait Takes<S>: Compute {
     /// # Safety
     /// The arguments that the step has are readable for `n` elements, and `dst` writable.
     #[doc(hidden)]
     unsafe fn each(dst: *mut Self, a: *const Self, b: *const Self, c: *const Self, d: *const Self, n: usize);
+    /// # Safety
+    /// As `each`, but that of the arguments behind the first `K` one element is readable.
+    #[doc(hidden)]
+    unsafe fn by_numbers<const K: usize>(
+        dst: *mut Self,
+        a: *const Self,
+        b: *const Self,
+        c: *const Self,
+        d: *const Self,
+        n: usize,
+    );
 }
 
 impl<T: Compute, S: Step<T::One>> Takes<S> for T {
@@ -198,9 +260,36 @@ impl<T: Compute, S: Step<T::One>> Takes<S> for T {
         // SAFETY: the caller vouches for the blocks.
         unsafe { each::<T, S>(dst, a, b, c, d, n) }
     }
+    #[inline(always)]
+    unsafe fn by_numbers<const K: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) {
+        // SAFETY: as above.
+        unsafe { by_numbers::<T, S, K>(dst, a, b, c, d, n) }
+    }
 }
 
 tiered! { pub(super) fn step_loop<T: Takes<S>, S: Sized>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = <T as Takes<S>>::each; }
+tiered! { pub(super) fn numbers_loop<T: Takes<S>, S: Sized; const K: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = <T as Takes<S>>::by_numbers::<K>; }
+
+/// How many of a step's arguments there are before those that are numbers: one at least.
+pub(super) fn arrays(args: &[u16], is_number: impl Fn(u16) -> bool) -> usize {
+    args.iter().rposition(|&a| !is_number(a)).map_or(1, |last| last + 1)
+}
+
+/// The loop of an instruction whose second argument is a number, where it has one of its own.
+fn loop_by_number<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
+    Some(match op {
+        OpCode::Add => numbers_loop::<T, Add, 1>(tier),
+        OpCode::Sub => numbers_loop::<T, Sub, 1>(tier),
+        OpCode::Mul => numbers_loop::<T, Mul, 1>(tier),
+        OpCode::Div => numbers_loop::<T, Div, 1>(tier),
+        OpCode::Maximum => numbers_loop::<T, Maximum, 1>(tier),
+        OpCode::Minimum => numbers_loop::<T, Minimum, 1>(tier),
+        OpCode::Eq => numbers_loop::<T, Eq, 1>(tier),
+        OpCode::Lt => numbers_loop::<T, Lt, 1>(tier),
+        OpCode::Le => numbers_loop::<T, Le, 1>(tier),
+        _ => return None,
+    })
+}
 
 /// The loop of an instruction that every number has; `None` for the others.
 fn shared_loop<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
@@ -257,6 +346,18 @@ pub trait Run: Compute {
     const JOINS: bool;
     /// The loop of steps that are joined, or `None` where the type does not have it.
     fn joined(join: Join, tier: Tier) -> Option<Loop<Self>>;
+    /// The loop of a step that is done so and reads so many arguments, of which those behind the first `arrays` are numbers:
+    /// loops that know no better read them from blocks.
+    fn way(op: OpCode, way: &Way, arity: usize, arrays: usize, tier: Tier) -> Option<Loop<Self>> {
+        match way {
+            Way::Joined(Join::Whole(whole), ..) if arrays < arity => Self::whole_by_numbers(*whole, arrays, tier),
+            Way::Joined(join, ..) => Self::joined(*join, tier),
+            _ if arrays < arity => loop_by_number(op, tier).or_else(|| Self::instruction(op, tier)),
+            _ => Self::instruction(op, tier),
+        }
+    }
+    /// The loop of a formula whose operands behind the first `arrays` are numbers, or `None` where the type does not have it.
+    fn whole_by_numbers(whole: Whole, arrays: usize, tier: Tier) -> Option<Loop<Self>>;
     /// The loop of a sine and a cosine, or `None` where the type does not have it.
     fn sine_and_cosine(tier: Tier) -> Option<TwinLoop<Self>>;
 }
@@ -270,9 +371,12 @@ macro_rules! reals {
             const JOINS: bool = true;
             fn joined(join: Join, tier: Tier) -> Option<Loop<Self>> {
                 match join {
-                    Join::Whole(whole) => Some((whole.$t)(tier)),
+                    Join::Whole(whole) => Some((whole.$t.each)(tier)),
                     _ => join_loop(join, tier),
                 }
+            }
+            fn whole_by_numbers(whole: Whole, arrays: usize, tier: Tier) -> Option<Loop<Self>> {
+                whole.$t.by_numbers.get(arrays - 1).map(|run| run(tier))
             }
             fn sine_and_cosine(tier: Tier) -> Option<TwinLoop<Self>> {
                 Some(both_loop(tier))
@@ -293,6 +397,9 @@ macro_rules! integers {
             }
             const JOINS: bool = false;
             fn joined(_join: Join, _tier: Tier) -> Option<Loop<Self>> {
+                None
+            }
+            fn whole_by_numbers(_whole: Whole, _arrays: usize, _tier: Tier) -> Option<Loop<Self>> {
                 None
             }
             fn sine_and_cosine(_tier: Tier) -> Option<TwinLoop<Self>> {

@@ -4,9 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::dispatch::Tier;
-use super::expr::{OpCode, Program};
+use super::expr::{Instruction, OpCode, Program};
 use super::function::Function;
-use super::instructions::{Loop, Step, step_loop};
+use super::instructions::{Loop, Step, Takes, numbers_loop, step_loop};
 use super::lane::Real;
 
 /// The most operands of a formula.
@@ -33,14 +33,38 @@ impl<L: Real, B: Body> Step<L> for All<B> {
 #[derive(Clone, Copy)]
 pub struct Whole {
     pub(super) arity: usize,
-    pub(super) f32: fn(Tier) -> Loop<f32>,
-    pub(super) f64: fn(Tier) -> Loop<f64>,
+    pub(super) f32: Loops<f32>,
+    pub(super) f64: Loops<f64>,
+}
+
+/// The loops of a formula over one type of numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Loops<T> {
+    pub(super) each: fn(Tier) -> Loop<T>,
+    /// For operands that are numbers but for the first, the first two, and the first three.
+    pub(super) by_numbers: [fn(Tier) -> Loop<T>; OPERANDS - 1],
+}
+
+impl<T: Takes<All<B>>, B: Body> Of<B> for Loops<T> {
+    const OF: Self = Loops {
+        each: step_loop::<T, All<B>>,
+        by_numbers: [
+            if B::ARITY > 1 { numbers_loop::<T, All<B>, 1> } else { step_loop::<T, All<B>> },
+            if B::ARITY > 2 { numbers_loop::<T, All<B>, 2> } else { step_loop::<T, All<B>> },
+            if B::ARITY > 3 { numbers_loop::<T, All<B>, 3> } else { step_loop::<T, All<B>> },
+        ],
+    };
+}
+
+/// What there is of a formula.
+trait Of<B> {
+    const OF: Self;
 }
 
 impl Whole {
     /// Those of formula `B`.
     pub const fn of<B: Body>() -> Whole {
-        Whole { arity: B::ARITY, f32: step_loop::<f32, All<B>>, f64: step_loop::<f64, All<B>> }
+        Whole { arity: B::ARITY, f32: <Loops<f32> as Of<B>>::OF, f64: <Loops<f64> as Of<B>>::OF }
     }
 }
 
@@ -57,11 +81,16 @@ impl fmt::Debug for Whole {
     }
 }
 
-/// True where one loop does better than a loop for each step: there is something between the steps, and none of them has a
-/// loop that looks at all of a block first, or goes number by number.
+/// The most functions of a loop: the compiler makes no vectors of longer ones.
+const FUNCTIONS: usize = 2;
+
+/// True where one loop does better than a loop for each step: there is something between the steps, few of them are functions,
+/// and none of them has a loop that looks at all of a block first, or goes number by number.
 pub(super) fn pays(program: &Program) -> bool {
     let mut computed = program.steps.iter().filter(|s| s.op.arity() > 0);
-    computed.clone().count() > 1 && computed.all(|s| goes_by_vectors(s.op))
+    let is_function = |s: &&Instruction| matches!(s.op, OpCode::Function(_));
+    let is_short = computed.clone().filter(is_function).count() <= FUNCTIONS;
+    is_short && computed.clone().count() > 1 && computed.all(|s| goes_by_vectors(s.op))
 }
 
 fn goes_by_vectors(op: OpCode) -> bool {

@@ -7,7 +7,7 @@ use super::{BLOCK, GAP, Input, Numbers, Output, REGISTERS, grain};
 use crate::kernels::dispatch::tier;
 use crate::kernels::element::number;
 use crate::kernels::expr::{OpCode, Program};
-use crate::kernels::instructions::{Loop, Run};
+use crate::kernels::instructions::{Loop, Run, arrays};
 use crate::kernels::joins::{Way, ways};
 
 /// Steps that a program has at most: longer ones gain from registers that are used again.
@@ -47,8 +47,8 @@ pub(super) unsafe fn run<T: Run>(
     }
     let ways = if T::JOINS { ways(program) } else { SmallVec::from_elem(Way::Alone, last + 1) };
     let mut values = [Value::Nothing; STEPS];
-    for ((value, step), way) in values.iter_mut().zip(&program.steps).zip(&ways) {
-        *value = match step.op {
+    for (i, (step, way)) in program.steps.iter().zip(&ways).enumerate() {
+        values[i] = match step.op {
             _ if *way == Way::Within => continue,
             OpCode::Constant(value) => Value::Number(T::from_f64(value)),
             OpCode::Param(n) => Value::Number(T::from_f64(params[usize::from(n)])),
@@ -59,10 +59,12 @@ pub(super) unsafe fn run<T: Run>(
             },
             op => {
                 let [a, b, c] = step.args;
-                let (run, args, arity) = match way {
-                    Way::Joined(join, args, arity) => (T::joined(*join, tier()), *args, *arity),
-                    _ => (T::instruction(op, tier()), [a, b, c, 0], op.arity()),
+                let (args, arity) = match way {
+                    Way::Joined(_, args, arity) => (*args, *arity),
+                    _ => ([a, b, c, 0], op.arity()),
                 };
+                let arrays = arrays(&args[..arity], |a| matches!(values[usize::from(a)], Value::Number(_)));
+                let run = T::way(op, way, arity, arrays, tier());
                 let Some(run) = run else { return false };
                 Value::Computed(run, args, arity)
             }

@@ -8,7 +8,7 @@ use crate::kernels::dispatch::{Tier, tier};
 use crate::kernels::element::{convert, dispatch, number};
 use crate::kernels::expr::{Instruction, OpCode, Program};
 use crate::kernels::function::Function;
-use crate::kernels::instructions::{Loop, Run};
+use crate::kernels::instructions::{Loop, Run, arrays};
 use crate::kernels::joins::{Way, ways};
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
@@ -126,10 +126,9 @@ impl<'a, T: Run> Plan<'a, T> {
             placing.early.push((twin, other));
             return Ok(own);
         }
-        let run = match ways[i] {
-            Way::Joined(join, ..) => T::joined(join, tier),
-            _ => T::instruction(code, tier),
-        };
+        let read = reads(program, ways, i);
+        let arrays = arrays(read, |a| self.splats.iter().any(|s| s.0 == placing.places[a as usize]));
+        let run = T::way(code, &ways[i], read.len(), arrays, tier);
         let run: Loop<T> = run.ok_or(Error::DTypeUnsupported {
             op,
             dtype: T::DTYPE,
@@ -138,7 +137,7 @@ impl<'a, T: Run> Plan<'a, T> {
         let to = self.register(placing);
         // Arguments that the loop does not read are those that it may.
         let mut args = [to; 4];
-        for (arg, &a) in args.iter_mut().zip(reads(program, ways, i)) {
+        for (arg, &a) in args.iter_mut().zip(read) {
             *arg = placing.places[a as usize];
         }
         self.steps.push(Planned::Apply { run, args, to });
