@@ -76,7 +76,7 @@ fn step(t: &Tensor, shape: &[usize]) -> Option<usize> {
 /// The tensor that has the shape and the type of the result of an operation on few elements.
 #[inline]
 fn leading<'a>(spec: &Pointwise, operands: &[Operand<'a>]) -> Option<&'a Tensor> {
-    if matches!(spec.rule, Rule::Compare | Rule::Logical | Rule::Where | Rule::Bits | Rule::Integer) {
+    if matches!(spec.rule, Rule::Logical | Rule::Where | Rule::Bits | Rule::Integer) {
         return None;
     }
     // Arithmetic with truth values has rules of its own.
@@ -119,8 +119,15 @@ fn leading<'a>(spec: &Pointwise, operands: &[Operand<'a>]) -> Option<&'a Tensor>
 /// A tensor of the values that `f` gives.
 #[inline]
 fn tensor<T: Float>(shape: &[usize], n: usize, f: impl Fn(usize) -> T) -> Result<Tensor> {
-    let storage = Buffer::allocate("tensor", n * size_of::<T>())?;
-    let elements = storage.as_ptr().cast::<T>();
+    tensor_of(T::DTYPE, shape, n, f)
+}
+
+/// As [`tensor`], of elements of a dtype.
+#[inline]
+fn tensor_of<E>(dtype: DType, shape: &[usize], n: usize, f: impl Fn(usize) -> E) -> Result<Tensor> {
+    debug_assert_eq!(dtype.size(), size_of::<E>());
+    let storage = Buffer::allocate("tensor", n * size_of::<E>())?;
+    let elements = storage.as_ptr().cast::<E>();
     for i in 0..n {
         // SAFETY: the storage is new and holds `n` elements.
         unsafe { elements.add(i).write(f(i)) };
@@ -130,7 +137,7 @@ fn tensor<T: Float>(shape: &[usize], n: usize, f: impl Fn(usize) -> T) -> Result
     } else {
         Layout::contiguous(shape)
     };
-    Ok(Tensor::new(storage, layout, T::DTYPE, Versioning::fresh()))
+    Ok(Tensor::new(storage, layout, dtype, Versioning::fresh()))
 }
 
 /// Calls a function for the floating-point type of a tensor.
@@ -158,10 +165,19 @@ fn forward_as<T: Float>(spec: &'static Pointwise, operands: &[Operand], like: &T
         // Then all operands have.
         let mut x = [T::from_i64(1); OPERANDS];
         x.iter_mut().zip(operands).for_each(|(x, operand)| *x = element(operand));
-        return Some(tensor(like.shape(), 1, |_| one(x)));
+        return Some(result_of(spec, like.shape(), 1, |_| one(x)));
     }
     let sources = sources::<T, { OPERANDS }>(operands, like.shape())?;
-    Some(tensor(like.shape(), like.numel(), |i| one(sources.each_ref().map(|s| s.at(i)))))
+    Some(result_of(spec, like.shape(), like.numel(), |i| one(sources.each_ref().map(|s| s.at(i)))))
+}
+
+/// The result of an operation from its values: those of comparisons are truth values.
+#[inline]
+fn result_of<T: Float>(spec: &Pointwise, shape: &[usize], n: usize, f: impl Fn(usize) -> T) -> Result<Tensor> {
+    match spec.rule {
+        Rule::Compare => tensor_of(DType::Bool, shape, n, |i| f(i) != T::from_i64(0)),
+        _ => tensor(shape, n, f),
+    }
 }
 
 #[inline]
