@@ -17,8 +17,9 @@ SIZES = {
 class Values(dict):
     """The values that expressions name, made when they are first asked for."""
 
-    def __init__(self, T, n: int, transposed: bool, requires_grad: bool, domain: list | None = None):
+    def __init__(self, T, n: int, transposed: bool, requires_grad: bool, domain: list | None = None, dtype: str = "float32"):
         super().__init__(T=T, F=T.nn.functional)
+        self.dtype = getattr(T, dtype)
         self.T, self.sizes, self.transposed, self.requires_grad = T, SIZES[n], transposed, requires_grad
         self.domain = domain
         self.rows, self.columns = self.sizes["matrix"]
@@ -35,7 +36,7 @@ class Values(dict):
         turned = self.transposed and len(shape) > 1
         shape = (*shape[:-2], shape[-1], shape[-2]) if turned else shape
         steps = T.arange(count, dtype=T.float64) * (0.754877666 * seed) + 0.31
-        made = ((steps - steps.floor()) * (high - low) + low).to(T.float32).reshape(shape)
+        made = ((steps - steps.floor()) * (high - low) + low).to(self.dtype).reshape(shape)
         made = made.transpose(-1, -2) if turned else made
         if self.requires_grad:
             self.leaves.append(made.requires_grad_(True))

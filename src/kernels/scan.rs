@@ -100,11 +100,36 @@ unsafe fn tile_body<K: Scan>(x: *const K::T, y: *mut K::T, length: usize, step: 
     }
 }
 
+/// As [`line_body`]; gives the last of the results that start with nothing.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn twin_body<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize, from: K::A) -> K::A {
+    let (mut own, mut so_far) = (K::S::START, from);
+    // SAFETY: the caller gives `n` elements of both.
+    unsafe {
+        let mut i = 0;
+        while i < n as isize {
+            let value = convert(*x.offset(i * step));
+            own = K::S::next(own, value);
+            so_far = K::S::next(so_far, value);
+            *y.offset(i * step) = convert(so_far);
+            i += 1;
+        }
+    }
+    own
+}
+
+tiered! { fn twin_kernel<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize, from: K::A) -> K::A = twin_body::<K>; }
 tiered! { fn line_kernel<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize, from: K::A) -> K::A = line_body::<K>; }
 tiered! { fn tile_kernel<K: Scan>(x: *const K::T, y: *mut K::T, length: usize, step: isize, n: usize) = tile_body::<K>; }
 
-/// Writes the running result of `x` into `y`, from the last element where `reverse`. A long line of sums is shared
-/// between threads: the sums of its blocks first.
+/// So many lines are shared between threads as they are; fewer in blocks, whatever the number of threads: the bits depend on it.
+const LINES: usize = 8;
+
+/// Writes the running result of `x` into `y`, from the last element where `reverse`. A long line of sums is made of blocks, which
+/// threads share: the sums of blocks first.
 ///
 /// # Panics
 /// Where the slices are not of one length.
@@ -117,7 +142,7 @@ pub fn scan<K: Scan>(x: &[K::T], y: &mut [K::T], length: usize, inner: usize, re
     let target = Apart(y.as_mut_ptr());
     let (first, way) = if reverse { ((length - 1) * inner, -(inner as isize)) } else { (0, inner as isize) };
     if inner == 1 {
-        if splits && length > 2 * BLOCK && outer < parallel::num_threads() {
+        if splits && length > 2 * BLOCK && outer < LINES {
             let lines = x.chunks_exact(length).zip(y.chunks_exact_mut(length));
             return lines.for_each(|(x, y)| blocks::<K>(x, y, reverse));
         }
@@ -141,25 +166,39 @@ pub fn scan<K: Scan>(x: &[K::T], y: &mut [K::T], length: usize, inner: usize, re
     });
 }
 
-/// One line of sums in blocks; one after another where a block's sum is not finite.
+/// One line of sums in blocks, each from the sum of those before it; one after another where a block's sum is not finite.
 fn blocks<K: Scan>(x: &[K::T], y: &mut [K::T], reverse: bool) {
-    let kernel = line_kernel::<K>(tier());
+    let (kernel, twins) = (line_kernel::<K>(tier()), twin_kernel::<K>(tier()));
     let (n, target) = (x.len(), Apart(y.as_mut_ptr()));
     let count = n.div_ceil(BLOCK);
-    let run = |block: usize, from: K::A| {
+    let run_by = |kernel: unsafe fn(_, _, _, _, _) -> _, block: usize, from: K::A| -> K::A {
         let (start, end) = (block * BLOCK, n.min((block + 1) * BLOCK));
         let at = if reverse { end - 1 } else { start };
         // SAFETY: blocks lie in both slices and are apart.
         unsafe { kernel(x.as_ptr().add(at), target.get().add(at), end - start, if reverse { -1 } else { 1 }, from) }
     };
+    let run = |block, from| run_by(kernel, block, from);
+    let is_finite = |sum: K::A| sum.minus(sum) == K::A::ZERO;
     let order = |i: usize| if reverse { count - 1 - i } else { i };
+    if parallel::num_threads() == 1 {
+        // The same sums in one pass.
+        let (mut so_far, mut finite) = (K::S::START, true);
+        for i in 0..count {
+            let own = run_by(twins, order(i), so_far);
+            finite &= is_finite(own);
+            so_far = K::S::next(so_far, own);
+        }
+        if !finite {
+            (0..count).fold(K::S::START, |so_far, i| run(order(i), so_far));
+        }
+        return;
+    }
     let mut sums = scratch(K::S::START, count);
     let all = Apart(sums.as_mut_ptr());
     // SAFETY: each block has a sum of its own.
     parallel::for_each(count, |block| unsafe { *all.get().add(block) = run(block, K::S::START) });
     let mut so_far = K::S::START;
-    let finite = sums.iter().all(|&s| s.minus(s) == K::A::ZERO);
-    if !finite {
+    if !sums.iter().all(|&sum| is_finite(sum)) {
         return (0..count).for_each(|i| so_far = run(order(i), so_far));
     }
     for i in 0..count {
@@ -243,6 +282,24 @@ mod tests {
     use super::*;
 
     type Sums = Of<f32, f64, Add>;
+
+    #[test]
+    fn sums_that_round_have_the_same_bits_at_any_number_of_threads() {
+        let mut x: Vec<f64> = (0..200_000).map(|i| f64::from((i * 31) % 17) * 0.1 - 0.8).collect();
+        let scanned = |x: &[f64], threads, reverse| {
+            let mut y = vec![0.0; x.len()];
+            parallel::set_num_threads(threads);
+            scan::<Of<f64, f64, Add>>(x, &mut y, 100_000, 1, reverse, true);
+            y.into_iter().map(f64::to_bits).collect::<Vec<_>>()
+        };
+        for special in [0.1, f64::INFINITY, f64::NAN] {
+            x[70_000] = special;
+            for reverse in [false, true] {
+                let one = scanned(&x, 1, reverse);
+                assert!([2, 3, 8].into_iter().all(|threads| scanned(&x, threads, reverse) == one));
+            }
+        }
+    }
 
     #[test]
     fn sums_run_in_both_directions_at_any_number_of_threads() {
