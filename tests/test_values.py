@@ -572,3 +572,25 @@ def test_data_that_are_no_numbers_of_a_dtype():
         with pytest.raises(TypeError, match="integer"):
             fg.tensor(data, dtype=fg.int64)
     assert fg.tensor([1.5, np.float64(2.5)], dtype=fg.int64).tolist() == [1, 2] and fg.tensor(np.float32(1.5), dtype=fg.bool).item()
+
+
+@pytest.mark.parametrize(
+    "a, x, below, above",
+    [
+        (1e5, 1e5, 0.5004205221103651, 0.4995794778896348),
+        (1e5, 1.02e5, 0.9999999998349394, 1.650606135936284e-10),
+        (3e5, 302000.0, 0.9998657879667288, 0.0001342120332712621),
+        (1e6, 998000.0, 0.022696114006736795, 0.9773038859932632),
+        (1e8, 1e8, 0.5000132980760141, 0.49998670192398587),
+        (1e8, 1.0001e8, 0.8413447464717987, 0.15865525352820123),
+        (1e15, 1e15, 0.5000000042052208, 0.4999999957947791),
+        (1e30, 1e30, 0.5, 0.5),
+        (1e6, 1.0, 0.0, 1.0),
+        (1e6, 1e300, 1.0, 0.0),
+    ],
+)
+def test_incomplete_gamma_functions_of_great_arguments(a, x, below, above):
+    """Values of SciPy."""
+    a, x = (fg.tensor(n, dtype=fg.float64) for n in (a, x))
+    assert fg.igamma(a, x).item() == pytest.approx(below, rel=1e-12)
+    assert fg.igammac(a, x).item() == pytest.approx(above, rel=1e-12)
