@@ -205,6 +205,7 @@ def test_with_parameters(dtype, seed):
         lambda T: T.normal(p(T).sum(), p(T)),
         lambda T: T.poisson(p(T) * 3), lambda T: T.poisson(p(T).t() * 40), lambda T: T.poisson(p(T) * 0), lambda T: T.poisson(p(T) * 900),
         lambda T: T.multinomial(p(T), 3), lambda T: T.multinomial(p(T)[0], 1), lambda T: T.multinomial(p(T)[0], 20),
+        lambda T: T.multinomial(p(T), 1, True), lambda T: (T.multinomial(p(T)[0], 1, True), T.rand(2)),
         lambda T: T.multinomial(p(T), 9, True), lambda T: T.multinomial(p(T)[1], 30, replacement=True),
         lambda T: T.multinomial(p(T).t(), 2), lambda T: T.multinomial(p(T).t(), 6, True), lambda T: p(T)[:, ::3].multinomial(4),
         lambda T: T.multinomial(T.tensor([0.0, 1, 0, 2], dtype=kind(T)), 2), lambda T: T.multinomial(T.zeros(0, 3, dtype=kind(T)), 2),

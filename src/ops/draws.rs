@@ -368,7 +368,8 @@ fn multinomial(
         let what = "invalid multinomial distribution (sum of probabilities <= 0)".into();
         return Err(Error::Invalid { op, what });
     }
-    if with_replacement {
+    // One sample is the same with replacement and without, and cheaper so.
+    if with_replacement && samples != 1 {
         return with_replaced(op, &lines, &shape, from);
     }
     // The greatest of weights by waiting times, which is the first event of those that come at the rates of the weights.
