@@ -74,6 +74,16 @@ def test_several_results():
         fg.max(fg.ones(2, 2), 1, out=(values,))
 
 
+def test_where_one_result_cannot_be_written_none_is():
+    x = fg.tensor([[1.0, 3.0], [4.0, 2.0]])
+    for op in (lambda out: fg.max(x, 1, out=out), lambda out: fg.sort(x, out=out), lambda out: fg.topk(x, 1, out=out)):
+        for wrong in (fg.zeros(2), fg.zeros(1, dtype=fg.int64).expand(2)):
+            first = fg.arange(6.0)
+            with pytest.raises(RuntimeError):
+                op((first, wrong))
+            assert first.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_gradients_are_refused():
     x = fg.ones(2, requires_grad=True)
     with pytest.raises(RuntimeError, match="don't support automatic differentiation"):

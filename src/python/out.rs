@@ -113,23 +113,29 @@ pub fn fill(operation: &Operation, out: &Bound<'_, PyAny>, output: Output, class
             let what = format!("{op}: Expected out tensor to have dtype {wanted}, but got {given} instead");
             return Err(PyRuntimeError::new_err(what));
         }
-        write(op, target, value)?;
+        check(op, target.get().get(), value)?;
     }
+    // Nothing is written before all may be.
+    targets.iter().zip(values).try_for_each(|(target, value)| write(op, target, value))?;
     match output {
         Output::Tensor(_) | Output::Instead(_) => Ok(targets[0].clone().into_any().unbind()),
         Output::Tensors(_) => named(out.py(), class, PyTuple::new(out.py(), targets)?.into_any()),
     }
 }
 
-/// Writes one result into a tensor, which takes its shape.
-fn write(op: &'static str, target: &Bound<'_, PyTensor>, value: &Tensor) -> PyResult<()> {
-    let held = target.get().get();
+/// An error where a result may not be written into a tensor.
+fn check(op: &'static str, held: &Tensor, value: &Tensor) -> PyResult<()> {
     crate::ops::cast::check_result(op, value.dtype(), held.dtype())?;
     if held.numel() > 0 {
         ok(inplace::check_apart(op, held))?;
     }
+    if held.shape() == value.shape() { ok(inplace::check(op, held)) } else { Ok(()) }
+}
+
+/// Writes one result into a tensor, which takes its shape.
+fn write(op: &'static str, target: &Bound<'_, PyTensor>, value: &Tensor) -> PyResult<()> {
+    let held = target.get().get();
     if held.shape() == value.shape() {
-        ok(inplace::check(op, held))?;
         return ok(inplace::assign(held, value, inplace::Origin::Tensor("CopyBackwards")));
     }
     if held.numel() > 0 {

@@ -270,19 +270,18 @@ struct Running<'a> {
 impl Running<'_> {
     /// Moves the statistics towards those of a batch of `n` elements a channel, given as `(channels)`.
     fn update(&self, found: &Standardized, n: f64, by_channel: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
-        let moved = |old: &Tensor, new: &Tensor| -> Result<()> {
+        let moved = |old: &Tensor, new: &Tensor| -> Result<Tensor> {
             let kept = mul(old, 1.0 - self.momentum)?;
-            let target = cast::to(&add(&kept, &mul(&by_channel(new)?, self.momentum)?)?, old.dtype())?;
-            inplace::copy_(old, &target).map(drop)
+            cast::to(&add(&kept, &mul(&by_channel(new)?, self.momentum)?)?, old.dtype())
         };
         unrecorded(|| {
-            if let Some(mean) = self.mean {
-                moved(mean, &found.mean)?;
-            }
-            if let Some(variance) = self.variance {
-                moved(variance, &mul(&found.variance, n / (n - 1.0))?)?;
-            }
-            Ok(())
+            let mean = self.mean.map(|old| Ok((old, moved(old, &found.mean)?))).transpose()?;
+            let spread = |old| Ok((old, moved(old, &mul(&found.variance, n / (n - 1.0))?)?));
+            let both: SmallVec<[(&Tensor, Tensor); 2]> =
+                mean.into_iter().chain(self.variance.map(spread).transpose()?).collect();
+            // Neither moves where one may not be written.
+            both.iter().try_for_each(|(old, _)| inplace::check("batch_norm", old))?;
+            both.iter().try_for_each(|(old, new)| inplace::copy_(old, new).map(drop))
         })
     }
 }
