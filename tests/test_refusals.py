@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 from known import in_all
 
@@ -28,6 +29,9 @@ TABLE = {
     "T.zeros(2, 3).view(-1, -1)": (RuntimeError, "only one dimension can be inferred"),
     "T.zeros(2, 3).view(-2, -1)": (RuntimeError, "invalid shape dimension -2 at index 0"),
     "T.zeros(2, 3).reshape(4, -1)": (RuntimeError, "is invalid for input of size 6"),
+    "T.ones(2).view(0, -1)": (RuntimeError, "is invalid for input of size 2"),
+    "T.ones(0).view(0, -1)": (RuntimeError, "cannot reshape tensor of 0 elements"),
+    "T.ones(2).expand(-1, 2)": (RuntimeError, "leading, non-existing dimension 0"),
     "T.zeros(size=3)": (TypeError, "argument 'size' must be tuple of ints, not int"),
     "T.zeros(size=(2,))": [0, 0],
     "T.zeros(2)": [0, 0],
@@ -119,3 +123,30 @@ def test_assignment_to_false_looks_at_no_value(T):
     part = w[:1]
     part[False] = 5.0
     assert w.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("look", [repr, str, "{}".format, lambda x: x.tolist()], ids=["repr", "str", "format", "tolist"])
+def test_brackets_are_not_nested_without_end(look):
+    assert look(fg.zeros([1] * 900))
+    with pytest.raises(RuntimeError, match="the tensor has 20000 dimensions"):
+        look(fg.zeros([1] * 20000))
+
+
+def test_running_statistics_move_together():
+    """Neither does where one may not be written."""
+    array = np.ones(3, np.float32)
+    array.flags.writeable = False
+    mean = fg.zeros(3)
+    for call in (fg.nn.functional.batch_norm, fg.nn.functional.instance_norm):
+        with pytest.raises((RuntimeError, ValueError)):
+            call(fg.rand(4, 3, 5), mean, fg.from_numpy(array), None, None, True)
+        assert mean.tolist() == [0, 0, 0]
+
+
+@in_all
+def test_a_device_is_a_block(T):
+    with T.device("cpu") as device:
+        assert T.ones(2).device == device
+    with pytest.raises((RuntimeError, AssertionError)):
+        with T.device("cuda"):
+            T.ones(2)

@@ -13,6 +13,7 @@ use crate::graph::mode::is_grad_enabled;
 use crate::ops::copy;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::Category;
+use crate::tensor::print::check_depth;
 use crate::tensor::scalar::Scalar;
 
 /// A Python number, if the object is one: bool, int, float, a NumPy number, or what has `__index__`.
@@ -174,7 +175,7 @@ pub fn to_python(py: Python<'_>, value: Scalar) -> PyResult<Py<PyAny>> {
 
 /// Nested lists of a tensor's numbers.
 pub fn to_list(py: Python<'_>, t: &Tensor) -> PyResult<Py<PyAny>> {
-    let numbers = ok(guarded("tolist", || t.to_scalars()))?;
+    let numbers = ok(guarded("tolist", || check_depth("tolist", t).and_then(|()| t.to_scalars())))?;
     nested(py, t.shape(), &mut numbers.into_iter())
 }
 

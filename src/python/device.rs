@@ -3,7 +3,7 @@
 
 use pyo3::exceptions::{PyAssertionError, PyNotImplementedError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt};
+use pyo3::types::{PyBool, PyInt, PyTuple};
 
 use super::arguments::unlike;
 use super::error::of_argument;
@@ -111,6 +111,15 @@ impl PyDevice {
     fn __str__(&self) -> String {
         self.index.map_or_else(|| self.kind.to_string(), |i| format!("{}:{i}", self.kind))
     }
+
+    /// Begins a block whose tensors are made on this device, as all are; an error for other devices.
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        check(slf.as_any())?;
+        Ok(slf.clone())
+    }
+
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&self, _error: &Bound<'_, PyTuple>) {}
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
         Ok((slf.get_type().into_any(), (slf.get().__str__(),)))

@@ -7,7 +7,7 @@ use super::Tensor;
 use super::dtype::DType;
 use super::read::Reader;
 use super::scalar::Scalar;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::forward;
 use crate::memory::{ask, grow};
 
@@ -226,6 +226,21 @@ fn add(text: &mut String, part: &str) -> Result<()> {
 const OP: &str = "repr";
 const PREFIX: &str = "tensor(";
 
+/// The most brackets within one another that a text or a list has.
+const DEEPEST: usize = 1000;
+
+/// An error for a tensor of more dimensions than brackets are nested.
+///
+/// # Errors
+/// For more than a thousand dimensions.
+pub fn check_depth(op: &'static str, tensor: &Tensor) -> Result<()> {
+    if tensor.rank() <= DEEPEST {
+        return Ok(());
+    }
+    let what = format!("maximum recursion depth exceeded: the tensor has {} dimensions", tensor.rank());
+    Err(Error::Invalid { op, what })
+}
+
 /// The text of a tensor with what distinguishes it: `tensor([1.], dtype=torch.float64, requires_grad=True)`.
 ///
 /// # Errors
@@ -271,6 +286,7 @@ pub fn repr(tensor: &Tensor) -> Result<String> {
 }
 
 fn elements(tensor: &Tensor, options: Options) -> Result<String> {
+    check_depth(OP, tensor)?;
     let summarised = tensor.numel() > options.threshold;
     let printer = Printer { reader: Reader::new(tensor)?, shape: tensor.shape(), summarised, options };
     let mut values = Vec::new();

@@ -89,11 +89,17 @@ pub fn expand(x: &Tensor, sizes: &[isize]) -> Result<Tensor> {
             (Some(old), -1) => old,
             (Some(old), s) if s == old as isize || (old == 1 && s >= 0) => s as usize,
             (None, s) if s >= 0 => s as usize,
-            (old, expanded) => {
+            (None, new) => {
+                let what = format!(
+                    "The expanded size of the tensor ({new}) isn't allowed in a leading, non-existing dimension {i} of {sizes:?}"
+                );
+                return Err(Error::Invalid { op: "expand", what });
+            }
+            (Some(size), expanded) => {
                 return Err(Error::Expand {
                     op: "expand",
                     expanded,
-                    size: old.unwrap_or(0),
+                    size,
                     dim: i,
                     target: sizes.to_vec(),
                     shape: x.shape().to_vec(),

@@ -167,7 +167,8 @@ fn inferred(op: &'static str, shape: &[isize], numel: usize) -> Result<Shape> {
     let known = shape.iter().filter(|&&s| s >= 0).try_fold(1usize, |n, &s| n.checked_mul(s as usize));
     let known = known.ok_or_else(invalid)?;
     let unknown = match shape.contains(&-1) {
-        true if known == 0 => return Err(Error::ReshapeAmbiguous { op, shape: shape.to_vec() }),
+        true if known == 0 && numel == 0 => return Err(Error::ReshapeAmbiguous { op, shape: shape.to_vec() }),
+        true if known == 0 => return Err(invalid()),
         true => numel / known,
         false => 1,
     };
