@@ -322,10 +322,11 @@ impl Plan {
         grow(OP, &mut self.steps, 1)?;
         let step = self.steps.len() as u32;
         let mark = &node.slot().mark;
-        let before = mark.load(Ordering::Relaxed);
+        // Acquire and release: who sees the mark of another pass sees that pass among those that live.
+        let before = mark.load(Ordering::Acquire);
         let mine = (self.number.pass as u64) << 32 | step as u64;
         let free = self.number.cell.is_some() && !self.number.is_other_live((before >> 32) as u32);
-        if !free || mark.compare_exchange(before, mine, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if !free || mark.compare_exchange(before, mine, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             let bytes = self.overflow.len() * size_of::<(usize, u32)>();
             ask(OP, bytes, || self.overflow.try_reserve(1))?;
             self.overflow.insert(node.address(), step);
