@@ -93,7 +93,7 @@ def backward_twice():
     y.backward()
 
 
-def detached_after_saving():
+def detached_before_backward():
     y = leaf() * 2
     z = y * y
     y.detach_()
@@ -326,7 +326,6 @@ CALLS = {
     "GradDTypeMismatch": (lambda: setattr(gathered(fg.float16), "grad", fg.ones(2)), RuntimeError),
     "GradDTypeTaken": (lambda: setattr(with_gradient(), "grad_dtype", fg.float16), RuntimeError),
     "GradDTypeOfResult": (lambda: (leaf() * 2).grad_dtype, RuntimeError),
-    "SavedDetached": (detached_after_saving, RuntimeError),
     "Escaped": (lambda: escaped() + 1, RuntimeError),
     "InvalidGradient": (lambda: Misshapen.apply(leaf()).sum().backward(), RuntimeError),
 }
