@@ -279,7 +279,7 @@ CALLS = {
     "GradientCount": (lambda: fg.autograd.backward([leaf()], [None, None]), RuntimeError),
     "GraphFreed": (backward_twice, RuntimeError),
     "SavedChanged": (changed_after_saving, RuntimeError),
-    "SavedDetached": (detached_after_saving, RuntimeError),
+    "SavedDetached": (detached_before_backward, RuntimeError),
     "UnusedInput": (lambda: fg.autograd.grad(leaf(1) * 2, leaf(1)), RuntimeError),
     "InputWithoutGrad": (lambda: fg.autograd.grad(leaf(1) * 2, fg.ones(1)), RuntimeError),
     "InPlaceLeaf": (lambda: leaf().add_(1), RuntimeError),
@@ -347,6 +347,11 @@ def test_the_error_is_raised(name):
         call()
     assert caught.type is kind
     assert re.search(pattern(TEMPLATES[name]), str(caught.value)), caught.value
+
+
+def test_what_was_detached_is_told_where_it_is_differentiated_again():
+    with pytest.raises(RuntimeError, match=pattern(TEMPLATES["SavedDetached"])):
+        detached_after_saving()
 
 
 @pytest.mark.filterwarnings("ignore:Error detected in")
