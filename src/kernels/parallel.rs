@@ -337,4 +337,22 @@ mod tests {
         });
         assert!(hits.iter().all(|h| h.load(Relaxed) == 1));
     }
+
+    #[test]
+    fn calls_in_a_row_and_side_by_side_do_every_piece_once() {
+        set_num_threads(4);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for round in 0..2000 {
+                        let done = AtomicUsize::new(0);
+                        for_each(5, |n| {
+                            done.fetch_add(1 << (8 * n), Relaxed);
+                        });
+                        assert_eq!(done.into_inner(), 0x01_0101_0101, "round {round}");
+                    }
+                });
+            }
+        });
+    }
 }

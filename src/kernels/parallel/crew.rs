@@ -5,11 +5,13 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::mem::transmute;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::{null_mut, without_provenance_mut};
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicBool, AtomicUsize,
+    AtomicBool, AtomicPtr, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
+use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 
@@ -17,20 +19,85 @@ use super::Watch;
 use crate::error::Error;
 use crate::memory::spin::{Spin, pause};
 
-/// A pool of threads, and how many calls for help wait in its queue.
+/// A pool of threads, how many calls for help wait in its queue, and where its threads wait when they have helped.
 pub(super) struct Workers {
     pool: ThreadPool,
     waiting: AtomicUsize,
+    desks: Box<[Desk]>,
 }
 
 impl Workers {
     pub(super) fn new(pool: ThreadPool) -> Workers {
-        Workers { pool, waiting: AtomicUsize::new(0) }
+        let desks = (0..pool.current_num_threads()).map(|_| Desk::default()).collect();
+        Workers { pool, waiting: AtomicUsize::new(0), desks }
     }
 
     /// Whether nobody comes to a further call for help: as many wait as there are threads.
     fn are_busy(&self) -> bool {
         self.waiting.load(Relaxed) >= self.pool.current_num_threads()
+    }
+
+    /// Asks a thread for help: one that waits for it, or else one that has to be woken up; false where all are busy.
+    fn call(self: &Arc<Self>, crew: &Arc<Crew>) -> bool {
+        if self.desks.iter().any(|desk| desk.hand(crew)) {
+            return true;
+        }
+        if self.are_busy() {
+            return false;
+        }
+        let (crew, workers) = (crew.clone(), self.clone());
+        self.waiting.fetch_add(1, Relaxed);
+        self.pool.spawn(move || {
+            workers.waiting.fetch_sub(1, Relaxed);
+            crew.help();
+            // The crew is to be used again by whoever called.
+            drop(crew);
+            let desk = rayon::current_thread_index().and_then(|n| workers.desks.get(n));
+            while let Some(crew) = desk.and_then(Desk::wait) {
+                crew.help();
+            }
+        });
+        true
+    }
+}
+
+/// How long a thread that has helped looks out for the next call: a program that uses several threads calls again soon, and
+/// waking a thread up takes as long as the help for a middle-sized piece of work.
+const LOOKOUT: Duration = Duration::from_micros(300);
+
+/// Where a thread waits for a call: null while nobody waits, [`Desk::WAITING`], or a crew that the thread that waits takes up.
+#[derive(Default)]
+#[repr(align(64))]
+struct Desk(AtomicPtr<Crew>);
+
+impl Desk {
+    /// The address of no crew.
+    const WAITING: *mut Crew = without_provenance_mut(1);
+
+    /// Calls the thread that waits here; false where none does.
+    fn hand(&self, crew: &Arc<Crew>) -> bool {
+        if self.0.load(Relaxed) != Desk::WAITING {
+            return false;
+        }
+        let handed = Arc::into_raw(crew.clone()).cast_mut();
+        let is_handed = self.0.compare_exchange(Desk::WAITING, handed, Release, Relaxed).is_ok();
+        if !is_handed {
+            // SAFETY: given up above, and seen by nobody.
+            drop(unsafe { Arc::from_raw(handed) });
+        }
+        is_handed
+    }
+
+    /// Waits a little for a call.
+    fn wait(&self) -> Option<Arc<Crew>> {
+        self.0.store(Desk::WAITING, Release);
+        let start = Instant::now();
+        while self.0.load(Relaxed) == Desk::WAITING && start.elapsed() < LOOKOUT {
+            (0..32).for_each(|_| std::hint::spin_loop());
+        }
+        let crew = self.0.swap(null_mut(), Acquire);
+        // SAFETY: what is no mark was given up by `hand`, and nobody else takes it up.
+        (crew != Desk::WAITING).then(|| unsafe { Arc::from_raw(crew) })
     }
 }
 
@@ -46,20 +113,19 @@ struct Crew {
     stop: AtomicBool,
     /// Why a helper ended in a panic.
     panic: Spin<Option<Box<dyn Any + Send>>>,
+    /// What there is to do, as long as the crew is not closed.
+    work: Option<Work>,
 }
 
 impl Crew {
     /// Helps with the work, unless it is over.
-    ///
-    /// # Safety
-    /// The work lives until the crew is closed and nobody inside.
-    unsafe fn help(&self, work: *const (dyn Fn() + Sync)) {
+    fn help(&self) {
         let enter = |inside| (inside & CLOSED == 0).then_some(inside + 1);
         if self.inside.fetch_update(Acquire, Relaxed, enter).is_err() {
             return;
         }
-        // SAFETY: this helper is inside, so the work lives.
-        let work = unsafe { &*work };
+        // SAFETY: this helper is inside, so the work lives: `together` waits for it.
+        let Some(work) = self.work.map(|work| unsafe { &*work.0 }) else { return };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| Watch { stop: &self.stop, seen: None }.run(work)))
             && !(self.stop.load(Relaxed) && panic.downcast_ref::<Error>() == Some(&Error::Interrupted))
         {
@@ -98,23 +164,18 @@ thread_local! {
 pub(super) fn together(workers: &Arc<Workers>, helpers: usize, work: &(dyn Fn() + Sync)) {
     let spare = SPARE.try_with(|spare| spare.borrow_mut().take()).ok().flatten();
     let mut crew = spare.unwrap_or_default();
-    match Arc::get_mut(&mut crew) {
-        Some(crew) => *crew.inside.get_mut() = 0,
-        None => crew = Arc::default(),
+    if Arc::get_mut(&mut crew).is_none() {
+        crew = Arc::default();
     }
-    // SAFETY: only the lifetime changes; the crew is closed, and nobody inside, before the work ends.
-    let work_of_helpers = Work(unsafe { transmute::<*const (dyn Fn() + Sync), *const (dyn Fn() + Sync)>(work) });
+    if let Some(crew) = Arc::get_mut(&mut crew) {
+        *crew.inside.get_mut() = 0;
+        // SAFETY: only the lifetime changes; the crew is closed, and nobody inside, before the work ends.
+        crew.work = Some(Work(unsafe { transmute::<*const (dyn Fn() + Sync), *const (dyn Fn() + Sync)>(work) }));
+    }
     for _ in 0..helpers {
-        if workers.are_busy() {
+        if !workers.call(&crew) {
             break;
         }
-        let (crew, workers_of_helper) = (crew.clone(), workers.clone());
-        workers.waiting.fetch_add(1, Relaxed);
-        workers.pool.spawn(move || {
-            workers_of_helper.waiting.fetch_sub(1, Relaxed);
-            // SAFETY: as above.
-            unsafe { crew.help(work_of_helpers.get()) }
-        });
     }
     let stopping = Stopping(&crew);
     work();
@@ -133,9 +194,5 @@ struct Work(*const (dyn Fn() + Sync));
 
 // SAFETY: the work may be done by any thread.
 unsafe impl Send for Work {}
-
-impl Work {
-    fn get(self) -> *const (dyn Fn() + Sync) {
-        self.0
-    }
-}
+// SAFETY: and by several.
+unsafe impl Sync for Work {}
