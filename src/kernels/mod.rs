@@ -10,6 +10,7 @@ pub mod distance;
 pub mod element;
 pub mod expr;
 pub mod fold;
+pub mod frexp;
 pub mod function;
 pub mod gather;
 pub mod gemm;

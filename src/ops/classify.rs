@@ -9,11 +9,13 @@ use super::recorded::link_linear;
 use super::registry::{Arguments, operation};
 use super::{cast, compare, copy, exponential, extremum, flat, histogram, select, sort, view};
 use crate::error::{Error, Result};
+use crate::kernels::element::dispatch;
+use crate::kernels::frexp::frexp as split;
 use crate::kernels::lane::Real;
-use crate::memory::reserved;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType, Promotion};
 use crate::tensor::scalar::Scalar;
+use crate::tensor::storage::Access;
 
 /// True for numbers that are neither infinite nor NaN; integers are not.
 #[inline(always)]
@@ -352,19 +354,27 @@ pub fn frexp(x: &Tensor) -> Result<[Tensor; 2]> {
         let rule = "expected floating-point numbers";
         return Err(Error::DTypeInvalid { op: "frexp", dtype: x.dtype(), rule });
     }
-    let numbers = x.detach().to_vec::<f64>()?;
-    let (mut mantissas, mut exponents) = (reserved("frexp", numbers.len())?, reserved("frexp", numbers.len())?);
-    for number in numbers {
-        let (mantissa, exponent) = libm::frexp(number);
-        mantissas.push(mantissa);
-        exponents.push(if mantissa.is_finite() { exponent } else { 0 });
+    let source = copy::to_contiguous(&x.detach())?;
+    let empty = |dtype| Tensor::uninitialized("frexp", x.shape(), dtype);
+    let (mantissa, exponent) = (empty(x.dtype())?, empty(DType::I32)?);
+    {
+        let written = [&mantissa, &exponent].map(|t| (&**t.storage(), true));
+        let _access = Access::lock(written.into_iter().chain([(&**source.storage(), false)]));
+        dispatch!("frexp", x.dtype(), T => {
+            // SAFETY: the tensors are contiguous, of these types and apart, and their storages are locked.
+            let (from, m, e) = unsafe { (source.elements::<T>(), mantissa.elements_mut::<T>(), exponent.elements_mut()) };
+            split(from, m, e);
+            Ok(())
+        })?;
     }
-    let ordered = |row_major: Tensor, dtype: DType| {
-        let y = copy::laid_out_as(x, Tensor::uninitialized("frexp", x.shape(), dtype)?);
+    let ordered = |row_major: Tensor| {
+        if x.is_contiguous() {
+            return Ok(row_major);
+        }
+        let y = copy::laid_out_as(x, empty(row_major.dtype())?);
         copy::write(&y, &row_major).map(|()| y)
     };
-    let mantissa = ordered(Tensor::from_shape(&mantissas, x.shape())?, x.dtype())?;
-    let exponent = ordered(Tensor::from_shape(&exponents, x.shape())?, DType::I32)?;
+    let (mantissa, exponent) = (ordered(mantissa)?, ordered(exponent)?);
     let by = exponent.clone();
     link_linear("FrexpBackward0", x, &mantissa, move |g| {
         mul(g, &exponential::exp2(&cast::to(&neg(&by)?, g.dtype())?)?)

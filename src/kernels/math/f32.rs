@@ -13,13 +13,14 @@ pub use super::division::of_f32 as division;
 pub use super::neighbours::{copysign_f32 as copysign, nextafter_f32 as nextafter};
 pub use angles::{acos, asin, atan, atan2};
 pub use division::{floor_divide, fmod, remainder};
-pub use error::{erf, erfc, erfinv};
+pub use error::{erf, erfc, erfcx, erfinv};
 pub use exponential::{exp, exp2, expm1, sigmoid, tanh};
 pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh};
 pub use logarithm::{log, log1p, log2, log10};
 pub use power::{hypot, pow};
 pub use trigonometric::{cos, sin, tan};
 
+use super::bessel;
 use super::special::for_exponent;
 use crate::kernels::vector::Vector;
 
@@ -46,7 +47,19 @@ macro_rules! widened {
         }
     )*};
 }
-widened! { lgamma() digamma() erfcx() i0e() i1e() igamma(other) igammac(other) }
+widened! { lgamma() digamma() igamma(other) igammac(other) }
+
+/// Modified Bessel function of the first kind of order 0, times `e^-|x|`, in float64.
+#[inline(always)]
+pub fn i0e<const N: usize>(x: V<N>) -> V<N> {
+    bessel::order_0(x.map(f64::from), &bessel::SHORT_0).map(|y| y as f32)
+}
+
+/// Modified Bessel function of the first kind of order 1, times `e^-|x|`, in float64.
+#[inline(always)]
+pub fn i1e<const N: usize>(x: V<N>) -> V<N> {
+    bessel::order_1(x.map(f64::from), &bessel::SHORT_1).map(|y| y as f32)
+}
 
 /// Hurwitz's zeta function of a small whole exponent and `q > 0`, in float64 with as many terms as float32 asks for.
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Functions of float64 numbers one by one, by the crate `libm`, which gives the same bits on every machine.
 
-use super::{bessel, incomplete};
+use super::incomplete;
 use crate::kernels::vector::Vector;
 
 macro_rules! lanes {
@@ -26,12 +26,6 @@ macro_rules! lanes_of_two {
 lanes! {
     /// Logarithm of the absolute value of the gamma function.
     lgamma = libm::lgamma;
-    /// `e^(x^2) (1 - erf x)`.
-    erfcx = bessel::scaled_erfc;
-    /// Modified Bessel function of the first kind of order 0, times `e^-|x|`.
-    i0e = bessel::bessel_0;
-    /// Modified Bessel function of the first kind of order 1, times `e^-|x|`.
-    i1e = bessel::bessel_1;
 }
 
 lanes_of_two! {

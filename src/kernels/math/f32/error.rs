@@ -61,6 +61,26 @@ pub fn erfc<const N: usize>(x: V<N>) -> V<N> {
     Vector::blend(x.map(f64::from).lt(wide(0.0)), wide(2.0) - y, y).map(|y| y as f32)
 }
 
+/// Where [`erfcx`] turns to its asymptotic series.
+const FAR_TAIL: f64 = 10.0;
+
+/// `1 - 1 / (2 a^2) + 3 / (4 a^4) - ...`: that of `sqrt(pi) a e^(a^2) erfc(a)`, in `1 / a^2`.
+const ASYMPTOTIC: [f64; 5] = [1.0, -1.0 / 2.0, 3.0 / 4.0, -15.0 / 8.0, 105.0 / 16.0];
+
+/// `e^(x^2) erfc(x)`, in float64: left of zero `2 e^(x^2)` less that of `-x`.
+#[inline(always)]
+pub fn erfcx<const N: usize>(x: V<N>) -> V<N> {
+    let x = x.map(f64::from);
+    let a = x.abs();
+    let b = at_most(a, 10.4);
+    let inverse = wide(1.0) / (b + wide(3.0));
+    let near = inverse * polynomial((b - wide(3.0)) * inverse, &TAIL);
+    let far = polynomial(wide(1.0) / (a * a), &ASYMPTOTIC) * wide(std::f64::consts::FRAC_2_SQRT_PI / 2.0) / a;
+    let y = Vector::blend(a.lt(wide(FAR_TAIL)), near, far);
+    let growth = exp2(b * (b * wide(std::f64::consts::LOG2_E)));
+    Vector::blend(x.lt(wide(0.0)), growth + growth - y, y).map(|y| y as f32)
+}
+
 /// Where `erfinv` turns from one polynomial to the other.
 const TURN: f64 = 8.45;
 
