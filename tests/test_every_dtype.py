@@ -369,5 +369,9 @@ def test_gradients_of_narrow_floats(name, data):
         assert (ours is None) == (theirs is None)
         if ours is not None:
             unit = 2.0 ** -PRECISION[dtype]
-            scale = np.abs(theirs).max(initial=1.0)
-            assert (np.abs(ours - theirs) <= 8 * unit * scale).all(), (ours, theirs)
+            # What float16 does not hold is infinite.
+            theirs = np.where(np.abs(theirs) > fg.finfo(getattr(fg, dtype)).max, np.copysign(np.inf, theirs), theirs)
+            is_finite = np.isfinite(theirs)
+            np.testing.assert_array_equal(ours[~is_finite], theirs[~is_finite])
+            scale = np.abs(theirs[is_finite]).max(initial=1.0)
+            assert (np.abs(ours - theirs)[is_finite] <= 8 * unit * scale).all(), (ours, theirs)
