@@ -52,9 +52,34 @@ unsafe fn moved<T: Copy>(from: *const u8, from_step: isize, to: *mut u8, to_step
     // SAFETY: the caller vouches for the elements; what is read is not written.
     unsafe {
         match (from_step, to_step) {
-            (1, 1) => std::ptr::copy_nonoverlapping(from, to, n),
+            (1, 1) => copy(from, to, n),
             (0, 1) if n > 0 => std::slice::from_raw_parts_mut(to, n).fill(*from),
+            (-1, 1) if n > 0 => {
+                let to = std::slice::from_raw_parts_mut(to, n);
+                let from = std::slice::from_raw_parts(from.sub(n - 1), n);
+                to.iter_mut().zip(from.iter().rev()).for_each(|(to, &from)| *to = from);
+            }
             _ => (0..n as isize).for_each(|i| *to.offset(i * to_step) = *from.offset(i * from_step)),
         }
+    }
+}
+
+/// Bytes that the C library copies by vectors. It leaves more to an instruction of the processor, which takes twenty times as
+/// long where the target lies less than a line of the cache behind the source, as their places within pages go.
+const PIECE: usize = 2048;
+const LINE: usize = 64;
+const PAGE: usize = 4096;
+
+/// Copies `n` elements that lie side by side.
+///
+/// # Safety
+/// There are `n` elements to read and to write, which do not overlap.
+#[inline(always)]
+unsafe fn copy<T: Copy>(from: *const T, to: *mut T, n: usize) {
+    let behind = to.addr().wrapping_sub(from.addr()) % PAGE;
+    let piece = if (1..LINE).contains(&behind) { PIECE / size_of::<T>() } else { n.max(1) };
+    for start in (0..n).step_by(piece) {
+        // SAFETY: the caller vouches for the elements.
+        unsafe { std::ptr::copy_nonoverlapping(from.add(start), to.add(start), piece.min(n - start)) };
     }
 }

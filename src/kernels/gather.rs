@@ -2,6 +2,9 @@
 
 use smallvec::SmallVec;
 
+/// Elements of the innermost dimension of a copy from which another is not looked for.
+const SHORT: usize = 16;
+
 /// A shape with the strides of `N` operands, the last dimension innermost.
 #[derive(Clone, Debug)]
 pub struct Walk {
@@ -35,6 +38,23 @@ impl Walk {
             walk.strides.iter_mut().for_each(|s| s.push(0));
         }
         walk
+    }
+
+    /// The walk of a copy: in the order in which the target lies in memory, so that what was turned in the same way runs
+    /// along both. Where that ends with few elements side by side, a longer dimension along which the source's lie so
+    /// comes last.
+    pub fn of_copy(shape: &[usize], target: &[isize], source: &[isize]) -> Walk {
+        let mut order: SmallVec<[usize; 6]> = (0..shape.len()).filter(|&d| shape[d] != 1).collect();
+        order.sort_by_key(|&d| std::cmp::Reverse(target[d].unsigned_abs()));
+        if order.last().is_some_and(|&d| shape[d] < SHORT) {
+            let is_run = |d: usize| shape[d] >= SHORT && source[d] == 1 && target[d].unsigned_abs() < SHORT;
+            if let Some(at) = order.iter().position(|&d| is_run(d)) {
+                order[at..].rotate_left(1);
+            }
+        }
+        let turned = |strides: &[isize]| order.iter().map(|&d| strides[d]).collect::<SmallVec<[isize; 6]>>();
+        let sizes: SmallVec<[usize; 6]> = order.iter().map(|&d| shape[d]).collect();
+        Walk::new(&sizes, &[&turned(target), &turned(source)])
     }
 
     /// The size of the innermost dimension.
@@ -141,6 +161,16 @@ mod tests {
         assert!(walk.is_row_major(0) && !walk.is_row_major(1));
         let walk = Walk::new(&[], &[&[]]);
         assert_eq!(walk.shape.as_slice(), &[1]);
+    }
+
+    #[test]
+    fn copies_run_along_both() {
+        let walk = Walk::of_copy(&[30, 40], &[1, 30], &[1, 31]);
+        assert_eq!((walk.shape.as_slice(), walk.inner_stride(0), walk.inner_stride(1)), (&[40, 30][..], 1, 1));
+        let walk = Walk::of_copy(&[5, 40, 2], &[80, 2, 1], &[80, 1, 40]);
+        assert_eq!((walk.shape.as_slice(), walk.inner_stride(0), walk.inner_stride(1)), (&[5, 2, 40][..], 2, 1));
+        let walk = Walk::of_copy(&[1], &[7], &[0]);
+        assert_eq!((walk.shape.as_slice(), walk.inner_stride(0)), (&[1][..], 0));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub mod sort;
 pub mod source;
 pub mod standardize;
 pub mod tally;
-mod transpose;
+pub mod transpose;
 pub mod vector;
 pub mod whole;
 pub mod windows;

@@ -1,5 +1,50 @@
 //! Transposition in registers: columns whose elements lie side by side become rows.
 
+use super::gather::Walk;
+use super::parallel::{self, Apart};
+
+/// Rows and columns of a tile, which stays in the first-level cache on both sides.
+const TILE: usize = 64;
+/// Tiles from which threads share the work.
+const TILES: usize = 8;
+/// Elements side by side from which tiles pay.
+const LEAST: usize = 8;
+
+/// The dimension of the walk of a copy, its target's before its source's, along which the source's elements lie side by side
+/// while they lie across the target's rows.
+pub fn across(walk: &Walk) -> Option<usize> {
+    let last = walk.shape.len() - 1;
+    let fits = |&d: &usize| walk.strides[1][d] == 1 && walk.strides[0][d] >= 0 && walk.shape[d] >= LEAST;
+    (0..last).rev().find(fits).filter(|_| walk.inner_stride(0) == 1)
+}
+
+/// Copies the elements of a walk by tiles of its last dimension and the one [`across`].
+///
+/// # Safety
+/// The elements of the walk are readable at `from` and writable at `to`; the two do not overlap.
+pub unsafe fn copy<T: Copy>(walk: &Walk, across: usize, from: *const T, to: *mut T) {
+    let last = walk.shape.len() - 1;
+    let (rows, cols) = (walk.shape[across], walk.shape[last]);
+    let (down, along) = (rows.div_ceil(TILE), cols.div_ceil(TILE));
+    let others: usize = (0..last).filter(|&d| d != across).map(|d| walk.shape[d]).product();
+    let (from, to) = (Apart(from.cast_mut()), Apart(to));
+    parallel::for_each_range(others * down * along, TILES, |start, end| {
+        for n in start..end {
+            let (row, col, mut rest) = (n % down * TILE, n / down % along * TILE, n / down / along);
+            let mut at = [0, 1].map(|o| walk.strides[o][across] * row as isize + walk.strides[o][last] * col as isize);
+            for d in (0..last).rev().filter(|&d| d != across) {
+                let index = (rest % walk.shape[d]) as isize;
+                rest /= walk.shape[d];
+                at.iter_mut().zip(&walk.strides).for_each(|(at, strides)| *at += strides[d] * index);
+            }
+            let sizes = (TILE.min(rows - row), TILE.min(cols - col));
+            let (step, pitch) = (walk.strides[1][last], walk.strides[0][across] as usize);
+            // SAFETY: the caller's elements; tiles are apart.
+            unsafe { transpose((from.get().offset(at[1]).cast_const(), step), (to.get().offset(at[0]), pitch), sizes) };
+        }
+    });
+}
+
 /// Writes a matrix of contiguous columns, of the given rows and columns, as one of contiguous rows. Each side is its first
 /// element, and the elements from one column, or row, to the next.
 ///

@@ -1,7 +1,5 @@
 //! Elements from one tensor into another.
 
-use std::sync::LazyLock;
-
 use smallvec::{SmallVec, smallvec};
 
 use super::recorded::link;
@@ -10,10 +8,9 @@ use super::{batch, inplace};
 use crate::error::{Error, Result};
 use crate::graph::node::{Backward, Derivative, Gradients};
 use crate::kernels::convert::converter;
-use crate::kernels::expr::{Expr, Program};
 use crate::kernels::gather::Walk;
 use crate::kernels::parallel::{self, Apart};
-use crate::kernels::pointwise::{self, Input, Numbers, Output};
+use crate::kernels::transpose;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Layout, Strides, channels_last, strides_in};
@@ -111,7 +108,7 @@ impl Format {
 }
 
 /// The tensor itself where it is contiguous in a format, else a copy that is.
-fn in_format(x: &Tensor, format: Option<Format>) -> Result<Tensor> {
+pub(super) fn in_format(x: &Tensor, format: Option<Format>) -> Result<Tensor> {
     let format = format.unwrap_or(Format::Contiguous);
     if format.holds(x) { Ok(x.clone()) } else { clone_in(x, Some(format)) }
 }
@@ -241,18 +238,8 @@ pub(crate) fn to_contiguous(x: &Tensor) -> Result<Tensor> {
     if x.is_contiguous() { Ok(x.clone()) } else { contiguous_copy(x) }
 }
 
-/// Steps between neighbours from which a copy goes by the order in memory, and by tiles where the two have not the same.
+/// Steps between neighbours of the source from which a copy goes by tiles, where those of the target are smaller.
 const FAR: usize = 16;
-
-/// As [`write`] for elements of one type, whose bits are those of numbers of type `bits`. Both storages are locked.
-fn turn(target: &Tensor, source: &Tensor, strides: &[isize], bits: DType) -> Result<()> {
-    static SAME: LazyLock<Program> = LazyLock::new(|| Program::record(|| vec![Expr::input(0)]));
-    let input = Input::Array { data: source.data_ptr(), dtype: bits, strides };
-    let output = Output { data: target.data_ptr(), dtype: bits, strides: target.strides() };
-    let numbers = Numbers { dtype: bits, exact: 0 };
-    // SAFETY: both are valid for the target's shape, do not overlap, and are locked.
-    unsafe { pointwise::run("copy_", &SAME, numbers, &[input], &[], &[output], target.shape()) }
-}
 
 /// As [`write`], for a source that is probably of no use afterwards: where it waits, it is computed into `target` and kept
 /// nowhere else.
@@ -268,21 +255,17 @@ const GRAIN: usize = 1 << 16;
 pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
     let convert = converter("copy_", source.dtype(), target.dtype())?;
     let strides = source.layout().broadcast_to(target.shape()).strides;
-    let walk = Walk::new(target.shape(), &[target.strides(), &strides]);
+    let walk = Walk::of_copy(target.shape(), target.strides(), &strides);
     let (to_step, from_step) = (walk.inner_stride(0), walk.inner_stride(1));
     let (to_size, from_size) = (target.dtype().size() as isize, source.dtype().size() as isize);
     let _access = Access::lock([(&**target.storage(), true), (&**source.storage(), false)]);
-    if to_step.unsigned_abs().max(from_step.unsigned_abs()) >= FAR && target.dtype() == source.dtype() {
-        let bits = match target.dtype().size() {
-            1 => Some(DType::U8),
-            2 => Some(DType::I16),
-            4 => Some(DType::I32),
-            8 => Some(DType::I64),
-            _ => None,
-        };
-        if let Some(bits) = bits {
-            return turn(target, source, &strides, bits);
-        }
+    if from_step.unsigned_abs() >= FAR
+        && target.dtype() == source.dtype()
+        && let Some(across) = transpose::across(&walk)
+    {
+        // SAFETY: the walk stays within both tensors, whose storages are locked.
+        unsafe { turn(&walk, across, source.data_ptr(), target.data_ptr(), target.dtype().size()) };
+        return Ok(());
     }
     let (to, from) = (Apart(target.data_ptr()), Apart(source.data_ptr()));
     parallel::for_each_range(target.numel(), GRAIN, |start, end| {
@@ -295,4 +278,21 @@ pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
         });
     });
     Ok(())
+}
+
+/// Copies elements of a size by tiles.
+///
+/// # Safety
+/// As [`transpose::copy`].
+unsafe fn turn(walk: &Walk, across: usize, from: *const u8, to: *mut u8, size: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        match size {
+            1 => transpose::copy::<u8>(walk, across, from, to),
+            2 => transpose::copy::<u16>(walk, across, from.cast(), to.cast()),
+            4 => transpose::copy::<u32>(walk, across, from.cast(), to.cast()),
+            8 => transpose::copy::<u64>(walk, across, from.cast(), to.cast()),
+            _ => transpose::copy::<u128>(walk, across, from.cast(), to.cast()),
+        }
+    }
 }
