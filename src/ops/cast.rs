@@ -61,7 +61,8 @@ impl Derivative for Cast {
     }
 
     fn backward(&self, call: &Backward) -> Result<Gradients> {
-        Ok(smallvec![Some(to(&call.gradient()?, self.from)?)])
+        let g = call.gradient()?;
+        Ok(smallvec![Some(if g.dtype() == self.from { g } else { copied(&g, self.from, Format::Preserve)? })])
     }
 
     fn take(&mut self, _keep: bool) -> Self {
