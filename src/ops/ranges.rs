@@ -2,12 +2,16 @@
 
 use super::creation::{bound, finish, inconsistent};
 use super::registry::operation;
-use super::{arrange, cast, join, scan, view};
+use super::{arithmetic, arrange, cast, join, scan, view};
 use crate::error::{Error, Result};
+use crate::kernels::parallel;
 use crate::memory::reserved;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 use crate::tensor::{Tensor, default_dtype};
+
+/// Exponents from which threads share the work.
+const GRAIN: usize = 1 << 14;
 
 operation! {
     /// Numbers from `start` to `end` by `step`, the end included: the default float where no dtype is given. `arange` leaves
@@ -95,9 +99,13 @@ pub fn logspace(start: f64, end: f64, steps: isize, base: f64, dtype: DType) -> 
             rounded(end - rounded(step * (count - 1 - i) as f64))
         }
     };
-    let mut numbers: Vec<Scalar> = reserved("logspace", count)?;
-    numbers.extend((0..count).map(|i| Scalar::Float(base.powf(exponent(i)))));
-    Tensor::from_scalars(&numbers, &[count], dtype)
+    let exponents = Tensor::uninitialized("logspace", &[count], DType::F64)?;
+    // SAFETY: the tensor is new and contiguous.
+    let all = unsafe { exponents.elements_mut::<f64>() };
+    parallel::for_each_slice(all, GRAIN, |start, part| {
+        part.iter_mut().enumerate().for_each(|(i, to)| *to = exponent(start + i));
+    });
+    cast::to(&arithmetic::pow(Scalar::Float(base), &exponents)?, dtype)
 }
 
 operation! {
