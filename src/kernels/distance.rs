@@ -114,13 +114,7 @@ unsafe fn distance_body<K: Pair>(a: *const K::T, b: *const K::T, n: usize, p: K:
             *lane = K::M::join(*lane, K::M::term(d, p));
         }
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for l in 0..width {
-            lanes[l] = K::M::join(lanes[l], lanes[l + width]);
-        }
-        width /= 2;
-    }
+    super::reduce::halve!(lanes, LANES, K::M::join);
     K::M::finish(lanes[0], p)
 }
 

@@ -59,13 +59,7 @@ macro_rules! lanes {
             let $i = whole + l;
             all[l] = $combine(all[l], $term);
         }
-        let mut width = LANES / 2;
-        while width > 0 {
-            for l in 0..width {
-                all[l] = $combine(all[l], all[l + width]);
-            }
-            width /= 2;
-        }
+        $crate::kernels::reduce::halve!(all, LANES, $combine);
         all[0]
     }};
 }

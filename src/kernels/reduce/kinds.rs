@@ -118,13 +118,19 @@ kinds! {
 
 #[inline(always)]
 fn greater<A: Accumulator>(a: A, b: A) -> A {
-    // Of equals, as zeros of both signs, the first.
-    if b > a || b.is_nan() { b } else { a }
+    // Of equals, as zeros of both signs, the first; the comparison holds too where either is not a number.
+    if is_not(b <= a) & is_not(a.is_nan()) { b } else { a }
 }
 
 #[inline(always)]
 fn lesser<A: Accumulator>(a: A, b: A) -> A {
-    if b < a || b.is_nan() { b } else { a }
+    if is_not(b >= a) & is_not(a.is_nan()) { b } else { a }
+}
+
+/// The opposite. Comparisons of what is not a number have no opposite among themselves.
+#[inline(always)]
+fn is_not(holds: bool) -> bool {
+    !holds
 }
 
 macro_rules! truths {

@@ -9,6 +9,7 @@ mod columns;
 pub mod extreme;
 pub mod kinds;
 mod rows;
+mod short;
 pub mod space;
 
 pub use kinds::{Accumulator, Reduction};
@@ -63,8 +64,22 @@ fn pairwise<R: Reduction>(row: impl Fn(usize) -> R::Out) -> R::Out {
     R::combine(R::combine(pair(0), pair(2)), R::combine(pair(4), pair(6)))
 }
 
+/// Combines the upper half of so many lanes with the lower half, and again, until one is left: in loops of known lengths, which
+/// become a few vectors.
+macro_rules! halve {
+    ($lanes:ident, $width:expr, $combine:path) => { $crate::kernels::reduce::halve!($lanes, $width, $combine; 32 16 8 4 2 1) };
+    ($lanes:ident, $width:expr, $combine:path; $($half:literal)*) => {$(
+        if $width > $half {
+            for l in 0..$half {
+                $lanes[l] = $combine($lanes[l], $lanes[l + $half]);
+            }
+        }
+    )*};
+}
+pub(super) use halve;
+
 /// Folds partial results pairwise.
-fn fold<T: Copy>(parts: &mut [T], combine: impl Fn(T, T) -> T) -> Option<T> {
+pub(super) fn fold<T: Copy>(parts: &mut [T], combine: impl Fn(T, T) -> T) -> Option<T> {
     let mut n = parts.len();
     while n > 1 {
         let half = n.div_ceil(2);
@@ -121,9 +136,10 @@ mod tests {
     #[test]
     fn sums_are_right_and_do_not_depend_on_threads() {
         let data: Vec<f32> = (0..300_000u64).map(|i| ((i * 7919) % 1000) as f32 * 0.01 - 4.0).collect();
-        let cases: [(&[usize], &[isize], &[bool]); 11] = [
+        let cases: [(&[usize], &[isize], &[bool]); 12] = [
             (&[300_000], &[1], &[true]),
             (&[300, 1000], &[1000, 1], &[false, true]),
+            (&[3001, 99], &[99, 1], &[false, true]),
             (&[300, 1000], &[1000, 1], &[true, false]),
             (&[1000, 300], &[1, 1000], &[true, false]),
             (&[1000, 300], &[1, 1000], &[true, true]),

@@ -1,8 +1,9 @@
 //! Reductions whose nearest elements go into one result.
 
 use super::buffer::Buffer;
+use super::short;
 use super::space::{self, Axis, Space};
-use super::{Apart, BLOCK, GRAIN, LANES, ROWS, Reduction, fold};
+use super::{Apart, BLOCK, GRAIN, LANES, ROWS, Reduction, fold, halve};
 use crate::kernels::dispatch::{tier, tiered};
 use crate::kernels::parallel;
 use crate::kernels::source::Source;
@@ -56,6 +57,35 @@ unsafe fn pair<R: Reduction, const WIDTH: usize>(rows: *const R::In, centre: R::
     all
 }
 
+/// Lanes that the rest of a row is added to together, where it has as many elements.
+const PART: usize = 8;
+
+/// The first `n` lanes with an element more each.
+///
+/// # Safety
+/// `data` has `n` readable elements, fewer than there are lanes.
+#[inline(always)]
+pub(super) unsafe fn rest_of_row<R: Reduction, const WIDTH: usize>(
+    lanes: &mut [R::Out; WIDTH],
+    data: *const R::In,
+    n: usize,
+    centre: R::Out,
+) {
+    // SAFETY: the caller gives `n` elements.
+    unsafe {
+        for start in (0..WIDTH).step_by(PART) {
+            if start + PART <= n {
+                for l in start..start + PART {
+                    lanes[l] = R::combine(lanes[l], R::map(*data.add(l), centre));
+                }
+            }
+        }
+        for (l, lane) in lanes.iter_mut().enumerate().take(n).skip(n - n % PART) {
+            *lane = R::combine(*lane, R::map(*data.add(l), centre));
+        }
+    }
+}
+
 /// Each lane takes every `WIDTH`-th element, [`ROWS`] of them pairwise and then one after another; in the end the lanes fold
 /// in halves.
 ///
@@ -86,16 +116,8 @@ unsafe fn lanes_body<R: Reduction, const WIDTH: usize>(data: *const R::In, n: us
             }
             i += WIDTH;
         }
-        for (l, lane) in lanes.iter_mut().enumerate().take(n - whole) {
-            *lane = R::combine(*lane, R::map(*data.add(whole + l), centre));
-        }
-        let mut width = WIDTH / 2;
-        while width > 0 {
-            for l in 0..width {
-                lanes[l] = R::combine(lanes[l], lanes[l + width]);
-            }
-            width /= 2;
-        }
+        rest_of_row::<R, WIDTH>(&mut lanes, data.add(whole), n - whole, centre);
+        halve!(lanes, WIDTH, R::combine);
         lanes[0]
     }
 }
@@ -160,6 +182,10 @@ pub(super) unsafe fn reduce<R: Reduction>(
         }
     };
     if blocks == 1 {
+        // SAFETY: the caller's.
+        if unsafe { short::reduce::<R>(&source, space, &out, centre.as_ref()) } {
+            return;
+        }
         return parallel::for_each_range(results, (GRAIN / length).max(1), |start, end| {
             let mut buffer = Buffer::default();
             for result in start..end {
