@@ -32,6 +32,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::parallel;
+pub use dot::inner_product;
 pub use element::{Float, Product};
 pub(super) use pack::with_room;
 use view::{View, ViewMut};

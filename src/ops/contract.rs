@@ -3,6 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::recorded::{Call, Factors, Keep, Settings, TensorFormula, record};
+use super::reduce::wide_float;
 use super::registry::operation;
 use super::{arithmetic, batch, cast, sum, view};
 use crate::error::{Error, Result};
@@ -418,7 +419,12 @@ fn inner(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result
     }
     let wide = |t: &Tensor| cast::to(t, a.dtype().computed_in());
     let y = unrecorded(|| {
-        let products = arithmetic::mul(&wide(a)?, &wide(b)?)?;
+        let (x, z) = (wide(a)?, wide(b)?);
+        let is_flat = |t: &Tensor| t.is_contiguous() && t.dtype().is_floating_point();
+        if is_flat(&x) && is_flat(&z) {
+            return cast::to(&inner_floats(op, &x.detach(), &z.detach())?, a.dtype());
+        }
+        let products = arithmetic::mul(&x, &z)?;
         cast::to(&sum::sum(&products, &[], false, Some(products.dtype()))?, a.dtype())
     })?;
     record_factors(node, &y, a, b, |call| {
@@ -429,4 +435,15 @@ fn inner(op: &'static str, node: &'static str, a: &Tensor, b: &Tensor) -> Result
         Ok(smallvec![da, db])
     })?;
     Ok(y)
+}
+
+/// The inner product of contiguous vectors of float32 or float64.
+fn inner_floats(op: &'static str, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let found = Tensor::uninitialized(op, &[], x.dtype())?;
+    let _access = Access::lock([(&**x.storage(), false), (&**y.storage(), false)]);
+    wide_float!(x.dtype(), T => {
+        // SAFETY: both are contiguous vectors of this type, locked; the result is new.
+        unsafe { found.elements_mut::<T>()[0] = gemm::inner_product(x.elements::<T>(), y.elements::<T>()) };
+    });
+    Ok(found)
 }

@@ -2,8 +2,11 @@
 
 use super::element::Float;
 use super::pack::copy_short;
-use super::{View, ViewMut};
+use super::{Matrix, View, ViewMut};
 use crate::kernels::dispatch::{tier, tiered};
+use crate::kernels::parallel;
+use crate::kernels::reduce::fold;
+use crate::memory::scratch;
 
 /// Whether inner products beat the other kernels, which turn `b` first: for vectors, where `a` is too thin to make up
 /// for that, and where `c` is small.
@@ -21,6 +24,58 @@ pub(super) fn suits<T>(a: View<T>, b: View<T>) -> bool {
 pub(super) unsafe fn product<T: Float>(a: View<T>, b: View<T>, c: ViewMut<T>) {
     // SAFETY: the caller's.
     unsafe { kernel::<T>(tier())(a, b, c) }
+}
+
+/// Elements of a block of long vectors, whose inner products are added up pairwise.
+const BLOCK: usize = 4096;
+/// Blocks from which threads share the work.
+const BLOCKS: usize = 8;
+
+/// The inner product of two vectors of one length.
+///
+/// # Panics
+/// Where their lengths differ.
+pub fn inner_product<T: Float>(x: &[T], y: &[T]) -> T {
+    assert_eq!(x.len(), y.len());
+    let run = block_kernel::<T>(tier());
+    let mut parts = scratch(T::ZERO, x.len().div_ceil(BLOCK));
+    parallel::for_each_slice(&mut parts, BLOCKS, |first, parts| {
+        for (n, part) in parts.iter_mut().enumerate() {
+            let start = (first + n) * BLOCK;
+            let end = x.len().min(start + BLOCK);
+            // SAFETY: both have the block's elements.
+            *part = unsafe { run(&x[start..end], &y[start..end]) };
+        }
+    });
+    fold(&mut parts, T::plus).unwrap_or(T::ZERO)
+}
+
+tiered! {
+    fn block_kernel<T: Float>(x: &[T], y: &[T]) -> T = block::<T>;
+}
+
+/// The inner product of a block, as [`product`] would give it.
+///
+/// # Safety
+/// Both have as many elements, at least one.
+#[inline(always)]
+unsafe fn block<T: Float>(x: &[T], y: &[T]) -> T {
+    let row = Matrix { data: x.as_ptr(), row_stride: 1, column_stride: 1 };
+    let column = Matrix { data: y.as_ptr(), row_stride: 1, column_stride: 1 };
+    let mut chains = [T::ZERO.splat()];
+    // SAFETY: the caller's, a row and a column.
+    unsafe { inner::<T, 1, 1>(View::new(row, 1, x.len()), View::new(column, y.len(), 1), &mut chains, 1) };
+    let [mut chain] = chains;
+    macro_rules! fold {
+        ($($width:literal)*) => {$(
+            if T::LANES >= $width {
+                chain = T::fold::<$width>(chain, chain);
+            }
+        )*};
+    }
+    fold!(16 8 4 2);
+    // SAFETY: the first lane is a number of this type.
+    unsafe { *(&raw const chain).cast::<T>() }
 }
 
 tiered! {
