@@ -71,6 +71,11 @@ impl Matrix {
     pub fn picks(&self) -> bool {
         self.starts.windows(2).all(|s| s[1] - s[0] <= 1) && self.weights.iter().all(|&w| w == 1.0)
     }
+
+    /// True where every row is the element of its number.
+    pub fn is_identity(&self) -> bool {
+        self.rows() == self.columns && self.picks() && self.places.iter().copied().eq(0..self.columns)
+    }
 }
 
 /// Elements that a piece of work has.
@@ -94,10 +99,17 @@ fn each_row<T: Send + Sync>(rows: usize, inner: usize, y: &mut [T], body: impl F
 pub fn pick<T: Element>(matrix: &Matrix, x: &[T], y: &mut [T], inner: usize) {
     let (rows, columns) = (matrix.rows(), matrix.columns);
     if inner == 1 && !y.is_empty() {
+        let is_each = matrix.places.len() == rows && matrix.starts.windows(2).all(|s| s[1] - s[0] == 1);
         return each_row(1, rows, y, |outer, _, line| {
+            let x = &x[outer * columns..(outer + 1) * columns];
+            if is_each {
+                // SAFETY: places are below the number of columns.
+                let at = |&place: &usize| unsafe { *x.get_unchecked(place) };
+                return line.iter_mut().zip(&matrix.places).for_each(|(to, place)| *to = at(place));
+            }
             for (row, to) in line.iter_mut().enumerate() {
                 let (start, end) = (matrix.starts[row], matrix.starts[row + 1]);
-                *to = if start < end { x[outer * columns + matrix.places[start]] } else { T::from_i64(0) };
+                *to = if start < end { x[matrix.places[start]] } else { T::from_i64(0) };
             }
         });
     }
@@ -125,7 +137,9 @@ pub fn mix<T: Float + Element>(matrix: &Matrix, x: &[T], y: &mut [T], inner: usi
     }
     let kernel = add::<T>(tier());
     each_row(rows, inner, y, |outer, row, to| {
-        to.fill(T::ZERO);
+        if entries(row).is_empty() {
+            to.fill(T::ZERO);
+        }
         for (n, entry) in entries(row).enumerate() {
             let from = (outer * columns + matrix.places[entry]) * inner;
             // SAFETY: both have as many elements.
@@ -221,7 +235,8 @@ mod tests {
     #[test]
     fn picked_elements() {
         let matrix = Matrix::new(3, [vec![(2, 1.0)], vec![], vec![(0, 1.0)]]);
-        assert!(matrix.picks() && !example().picks());
+        assert!(matrix.picks() && !matrix.is_identity() && !example().picks());
+        assert!(Matrix::new(2, [vec![(0, 1.0)], vec![(1, 1.0)]]).is_identity());
         let mut y = [9u8; 6];
         pick(&matrix, &[1, 2, 3, 4, 5, 6], &mut y, 1);
         assert_eq!(y, [3, 0, 1, 6, 0, 4]);

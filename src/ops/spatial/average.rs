@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::map::{Map, apply};
+use super::map::{Divisor, Map, apply};
 use super::{Pooling, adaptive, adaptive_sizes, check_adaptive, check_images};
 use crate::error::{Error, Result};
 use crate::kernels::mix::Matrix;
@@ -46,7 +46,7 @@ impl Sums {
         let first: Vec<usize> = self.counts.iter().map(|c| c.first().copied().unwrap_or(1)).collect();
         if self.counts.iter().zip(&first).all(|(c, f)| c.iter().all(|n| n == f)) {
             let all: usize = first.iter().product();
-            self.map.after = Some(Tensor::scalar(Scalar::Int(all.max(1) as i64), DType::F64)?);
+            self.map.after = Some(Divisor::All(all.max(1) as i64));
             return Ok(self.map);
         }
         let shape: SmallVec<[usize; 4]> = self.counts.iter().rev().map(Vec::len).collect();
@@ -55,7 +55,7 @@ impl Sums {
             // No sum of nothing is divided by zero.
             all = all.iter().flat_map(|n| counts.iter().map(move |&c| n * c.max(1) as f64)).collect();
         }
-        self.map.after = Some(Tensor::from_shape(&all, &shape)?);
+        self.map.after = Some(Divisor::Each(Tensor::from_shape(&all, &shape)?));
         Ok(self.map)
     }
 }
@@ -98,7 +98,7 @@ fn averaged(
         sums.push(size, (0..count).map(window));
     }
     let map = match divisor {
-        Some(by) => Map { after: Some(Tensor::scalar(Scalar::Int(by as i64), DType::F64)?), ..sums.map },
+        Some(by) => Map { after: Some(Divisor::All(by as i64)), ..sums.map },
         None => sums.divided()?,
     };
     pooled(op, ["AvgPool2DBackward0", "AvgPool3DBackward0"], map, x, spatial)
@@ -186,6 +186,15 @@ pub(super) fn adaptive_mean(op: &'static str, x: &Tensor, sizes: &[usize]) -> Re
     }
     let nodes = ["AdaptiveAvgPool2DBackward0", "AdaptiveAvgPool3DBackward0"];
     pooled(op, nodes, sums.divided()?, x, spatial)
+}
+
+/// Means of `size` neighbouring channels, the second dimension, with zeros beyond the ends.
+pub(in crate::ops) fn mean_of_channels(op: &'static str, x: &Tensor, size: usize) -> Result<Tensor> {
+    let (channels, before) = (x.shape()[1], size / 2);
+    let near = |c: usize| c.saturating_sub(before)..(c + size - before).min(channels);
+    let matrix = Matrix::new(channels, (0..channels).map(|c| near(c).map(|at| (at, 1.0))));
+    let map = Map { parts: vec![(x.rank() - 1, matrix)], before: None, after: Some(Divisor::All(size as i64)) };
+    apply(op, ["AvgPool3DBackward0", "AvgPool3DBackwardBackward0"], &Arc::new(map), x)
 }
 
 operation! {

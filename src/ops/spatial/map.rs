@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::error::Result;
 use crate::graph::forward::unrecorded;
 use crate::kernels::element::{Element, dispatch};
@@ -12,6 +14,7 @@ use crate::ops::reduce::wide_float;
 use crate::ops::{arithmetic, batch, cast, copy};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
+use crate::tensor::layout::channels_last;
 use crate::tensor::storage::Access;
 
 /// A linear map of tensors of any number of leading dimensions.
@@ -19,10 +22,19 @@ use crate::tensor::storage::Access;
 pub(super) struct Map {
     /// Dimensions, counted from the end, and the matrices along them.
     pub parts: Vec<(usize, Matrix)>,
-    /// What the elements are divided by before that, broadcast.
-    pub before: Option<Tensor>,
-    /// What the results are divided by, broadcast.
-    pub after: Option<Tensor>,
+    /// What the elements are divided by before that.
+    pub before: Option<Divisor>,
+    /// What the results are divided by.
+    pub after: Option<Divisor>,
+}
+
+/// What elements are divided by.
+#[derive(Clone, Debug)]
+pub(super) enum Divisor {
+    /// All by the same number.
+    All(i64),
+    /// Each by one of a tensor, broadcast.
+    Each(Tensor),
 }
 
 impl Map {
@@ -69,19 +81,34 @@ impl Map {
             float if float.is_floating_point() => float,
             _ => DType::F64,
         };
-        let over = |x: Tensor, by: &Option<Tensor>| match by {
-            Some(by) => arithmetic::div(&x, &cast::to(by, wide)?),
+        let over = |x: Tensor, by: &Option<Divisor>| match by {
+            Some(Divisor::All(by)) => arithmetic::div(&x, *by),
+            Some(Divisor::Each(by)) => arithmetic::div(&x, &cast::to(by, wide)?),
             None => Ok(x),
         };
         let mut y = over(cast::to(&x.detach(), wide)?, &self.before)?;
+        // Channels that lie side by side stay so: one dimension more comes behind those of the matrices.
+        let is_within = self.parts.iter().all(|(d, _)| d + 2 <= x.rank()) && y.layout().suggests_channels_last();
+        let turned = channels_last(x.rank()).filter(|_| is_within);
+        if let Some(turned) = turned {
+            y = y.alias(y.layout().permute(turned), false);
+        }
         // What makes fewer goes first, rows before columns; what makes more, the other way round.
-        let mut order: Vec<&(usize, Matrix)> = self.parts.iter().collect();
+        let mut order: Vec<&(usize, Matrix)> = self.parts.iter().filter(|(_, m)| !m.is_identity()).collect();
+        if order.is_empty() {
+            // One pass at least: a sum begins with zero, which has another sign than an element may have.
+            order.extend(self.parts.first());
+        }
         order.sort_by_key(|(d, m)| {
             let grows = m.rows() > m.columns();
             (grows, if grows { *d as isize } else { -(*d as isize) })
         });
         for (dim, matrix) in order {
-            y = along(op, &y, *dim, matrix, is_picking)?;
+            y = along(op, &y, *dim + usize::from(turned.is_some()), matrix, is_picking)?;
+        }
+        if turned.is_some() {
+            let back: SmallVec<[usize; 5]> = [0, x.rank() - 1].into_iter().chain(1..x.rank() - 1).collect();
+            y = y.alias(y.layout().permute(&back), false);
         }
         cast::to(&over(y, &self.after)?, dtype)
     }

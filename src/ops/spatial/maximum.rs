@@ -8,30 +8,36 @@ use crate::error::{Error, Result};
 use crate::graph::node::{Gradients, Setting};
 use crate::kernels::element::dispatch;
 use crate::kernels::windows::{self as kernel, Window, Windows};
+use crate::ops::copy::{self, Format};
 use crate::ops::random::drawn;
-use crate::ops::recorded::{Call, Keep, Settings, record};
+use crate::ops::recorded::{Call, Keep, Settings, is_linked, record};
 use crate::ops::registry::{Arguments, Output, operation};
-use crate::ops::{copy, index, view};
+use crate::ops::{index, view};
 use crate::random::{self, distribution::Uniform};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-use crate::tensor::layout::Shape;
+use crate::tensor::layout::{Shape, channels_last};
 use crate::tensor::storage::Access;
 
 /// What a node tells of the call.
 type Told = Vec<(&'static str, Setting)>;
 
-/// The greatest elements of windows in the last dimensions, one list of windows a dimension, and their places among the
-/// elements of these dimensions.
+/// Values, and where they are asked for their places.
+type Found = (Tensor, Option<Tensor>);
+
+/// The greatest elements of windows in the last dimensions, one list of windows a dimension, and where asked for their places
+/// among the elements of these dimensions.
 fn greatest(
     op: &'static str,
     node: &'static str,
     x: &Tensor,
     windows: &[Windows],
+    with_places: bool,
     told: &dyn Fn() -> Told,
-) -> Result<[Tensor; 2]> {
+) -> Result<Found> {
     if let Some(b) = x.batch() {
-        return Ok(greatest(op, node, &b.value, windows, told)?.map(|y| Tensor::batched(&y, b.level)));
+        let (y, places) = greatest(op, node, &b.value, windows, with_places, told)?;
+        return Ok((Tensor::batched(&y, b.level), places.map(|places| Tensor::batched(&places, b.level))));
     }
     x.dtype().require(op)?;
     if x.dtype() == DType::Bool {
@@ -39,20 +45,37 @@ fn greatest(
     }
     let spatial = windows.len();
     let lead = x.rank() - spatial;
-    let one = vec![vec![Window { start: 0, count: 1, step: 1 }]];
     let all: [Windows; 3] =
-        std::array::from_fn(|d| (d + spatial).checked_sub(3).map_or_else(|| one.clone(), |d| windows[d].clone()));
+        std::array::from_fn(|d| (d + spatial).checked_sub(3).map_or_else(Windows::one, |d| windows[d].clone()));
     let size = std::array::from_fn(|d| (d + spatial).checked_sub(3).map_or(1, |d| x.shape()[lead + d]));
     let mut shape: Shape = x.shape()[..lead].into();
-    shape.extend(windows.iter().map(|w| w[0].len()));
-    let source = copy::to_contiguous(&x.detach())?;
-    let y = Tensor::uninitialized(op, &shape, x.dtype())?;
-    let places = Tensor::uninitialized(op, &shape, DType::I64)?;
+    shape.extend(windows.iter().map(|w| w.count));
+    // Channels that lie side by side stay so.
+    let by_channels = all.iter().all(Windows::are_shared) && x.layout().suggests_channels_last();
+    let format = if by_channels { Format::ChannelsLast(x.rank()) } else { Format::Contiguous };
+    let source = copy::in_format(&x.detach(), Some(format))?;
+    let y = format.applied(op, Tensor::uninitialized(op, &shape, x.dtype())?, None)?;
+    // The derivative asks for them too.
+    let places = (with_places || is_linked(&[x], x))
+        .then(|| format.applied(op, Tensor::uninitialized(op, &shape, DType::I64)?, None))
+        .transpose()?;
+    // Row-major, as they lie in memory.
+    let in_memory = |t: &Tensor| match channels_last(x.rank()) {
+        Some(order) if by_channels => t.alias(t.layout().permute(order), false),
+        _ => t.clone(),
+    };
+    let (source, to, places_to) = (in_memory(&source), in_memory(&y), places.as_ref().map(in_memory));
     let access = Access::lock([(&**source.storage(), false)]);
     dispatch!(op, x.dtype(), T => {
         // SAFETY: all are contiguous tensors of these types; the results are new.
-        let (x, y, places) = unsafe { (source.elements::<T>(), y.elements_mut::<T>(), places.elements_mut::<i64>()) };
-        kernel::greatest(x, size, &all, y, places);
+        let (x, y) = unsafe { (source.elements::<T>(), to.elements_mut::<T>()) };
+        // SAFETY: as above.
+        let places = places_to.as_ref().map(|places| unsafe { places.elements_mut::<i64>() });
+        if by_channels {
+            kernel::greatest_of_channels(x, size, &all, (y, places), shape[1]);
+        } else {
+            kernel::greatest(x, size, &all, y, places);
+        }
     });
     drop(access);
     let settings = || Settings {
@@ -61,18 +84,22 @@ fn greatest(
         told: told().into(),
         ..Settings::default()
     };
-    record(node, &y, &[x], &[Keep::Input(&places)], settings, to_places)?;
-    Ok([y, places])
+    if let Some(places) = &places {
+        record(node, &y, &[x], &[Keep::Input(places)], settings, to_places)?;
+    }
+    Ok((y, places.filter(|_| with_places)))
 }
 
 /// The gradient goes to the places; where windows share one, it adds up.
 fn to_places(call: &Call) -> Result<Gradients> {
     let (shape, spatial) = (&call.settings.shape, call.settings.dims[0] as usize);
     let lead = shape.len() - spatial;
+    // Line by line, as the zeros lie that they go to.
     let flat = |t: &Tensor| {
+        let t = copy::contiguous(t)?;
         let mut sizes = view::signed(&t.shape()[..lead]);
         sizes.push(t.shape()[lead..].iter().product::<usize>() as isize);
-        view::reshape(t, &sizes)
+        view::reshape(&t, &sizes)
     };
     let mut sizes: Shape = shape[..lead].into();
     sizes.push(shape[lead..].iter().product());
@@ -80,15 +107,18 @@ fn to_places(call: &Call) -> Result<Gradients> {
     Ok(smallvec![Some(view::reshape(&dx, &view::signed(shape))?)])
 }
 
-/// The values, or with their places.
-fn output([y, places]: [Tensor; 2], with_places: bool) -> Output {
-    if with_places { [y, places].into() } else { y.into() }
+fn output((y, places): Found) -> Output {
+    match places {
+        Some(places) => [y, places].into(),
+        None => y.into(),
+    }
 }
 
 /// What is done in two dimensions, done in one: with a dimension of size 1 put in.
-fn in_line(x: &Tensor, run: impl FnOnce(&Tensor) -> Result<[Tensor; 2]>) -> Result<[Tensor; 2]> {
-    let [y, places] = run(&view::unsqueeze(x, -2)?)?;
-    Ok([view::squeezed(&y, Some(&[-2]), "SqueezeBackward1")?, view::squeeze(&places, Some(&[-2]))?])
+fn in_line(x: &Tensor, run: impl FnOnce(&Tensor) -> Result<Found>) -> Result<Found> {
+    let (y, places) = run(&view::unsqueeze(x, -2)?)?;
+    let places = places.map(|places| view::squeeze(&places, Some(&[-2]))).transpose()?;
+    Ok((view::squeezed(&y, Some(&[-2]), "SqueezeBackward1")?, places))
 }
 
 /// The windows of a pooling in dimension `d`, of a size.
@@ -109,11 +139,11 @@ fn windows(op: &'static str, pooling: &Pooling, d: usize, size: usize) -> Result
     };
     let mut all = reserved(op, count)?;
     (0..count).try_for_each(|i| window(i).map(|w| all.push(w)))?;
-    Ok(vec![all])
+    Ok(Windows::of_all(all))
 }
 
 /// What a call of `max_pool2d` or its kin asks for: `input, kernel_size, stride, padding, dilation, ceil_mode`.
-fn called(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
+fn called(a: &Arguments, spatial: usize, with_places: bool) -> Result<Found> {
     let x = a.tensor(0)?;
     let mut pooling = Pooling::called(a, 1, spatial)?;
     pooling.dilation = each(a.op, "dilation", &a.sizes(4)?, spatial)?;
@@ -123,7 +153,7 @@ fn called(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
         .map(|d| windows(a.op, &pooling, d, x.shape()[x.rank() - spatial + d]))
         .collect::<Result<Vec<_>>>()?;
     let has_stride = !a.sizes(2)?.is_empty();
-    pooled(a.op, ["MaxPool2DWithIndicesBackward0", "MaxPool3DWithIndicesBackward0"], x, all, &|| {
+    pooled(a.op, ["MaxPool2DWithIndicesBackward0", "MaxPool3DWithIndicesBackward0"], x, all, with_places, &|| {
         // A line is an image of one row.
         let both = |own: &[isize], one: isize| match own {
             [only] => Setting::ints(&[one, *only]),
@@ -145,15 +175,16 @@ fn pooled(
     nodes: [&'static str; 2],
     x: &Tensor,
     mut all: Vec<Windows>,
+    with_places: bool,
     told: &dyn Fn() -> Told,
-) -> Result<[Tensor; 2]> {
+) -> Result<Found> {
     match all.len() {
         1 => in_line(x, |x| {
-            all.insert(0, vec![vec![Window { start: 0, count: 1, step: 1 }]]);
-            greatest(op, nodes[0], x, &all, told)
+            all.insert(0, Windows::one());
+            greatest(op, nodes[0], x, &all, with_places, told)
         }),
-        2 => greatest(op, nodes[0], x, &all, told),
-        _ => greatest(op, nodes[1], x, &all, told),
+        2 => greatest(op, nodes[0], x, &all, with_places, told),
+        _ => greatest(op, nodes[1], x, &all, with_places, told),
     }
 }
 
@@ -163,7 +194,7 @@ macro_rules! maxima {
             $(#[doc = $doc])*
             function Noted(Numbers -> Indexed), [$call $(; also $alias)?], |_, a| {
                 let with_places: fn(&Arguments) -> Result<bool> = $with_places;
-                Ok(output(called(a, $spatial)?, with_places(a)?))
+                Ok(output(called(a, $spatial, with_places(a)?)?))
             }
         }
     )*};
@@ -241,7 +272,7 @@ fn require_floats(op: &'static str, x: &Tensor) -> Result<()> {
 }
 
 /// What a call of `adaptive_max_pool2d` or its kin asks for: `input, output_size`.
-fn adaptively(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
+fn adaptively(a: &Arguments, spatial: usize, with_places: bool) -> Result<Found> {
     let x = a.tensor(0)?;
     check_adaptive(a, x, spatial)?;
     let sizes = adaptive_sizes(a, x, spatial)?;
@@ -250,9 +281,9 @@ fn adaptively(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
     let all = sizes
         .iter()
         .enumerate()
-        .map(|(d, &count)| vec![adaptive(x.shape()[x.rank() - spatial + d], count).map(window).collect()]);
+        .map(|(d, &count)| Windows::of_all(adaptive(x.shape()[x.rank() - spatial + d], count).map(window).collect()));
     let nodes = ["AdaptiveMaxPool2DBackward0", "AdaptiveMaxPool3DBackward0"];
-    pooled(a.op, nodes, x, all.collect(), &Vec::new)
+    pooled(a.op, nodes, x, all.collect(), with_places, &Vec::new)
 }
 
 macro_rules! adaptive_maxima {
@@ -261,7 +292,7 @@ macro_rules! adaptive_maxima {
             $(#[doc = $doc])*
             function Noted(Floats -> Indexed), [$call], |_, a| {
                 let with_places: fn(&Arguments) -> Result<bool> = $with_places;
-                Ok(output(adaptively(a, $spatial)?, with_places(a)?))
+                Ok(output(adaptively(a, $spatial, with_places(a)?)?))
             }
         }
     )*};
@@ -335,24 +366,22 @@ operation! {
     ///
     /// >>> ferrograd.adaptive_max_pool1d(ferrograd.tensor([[1.0, 4.0, 3.0]]), 1)
     /// (tensor([[4.]]), tensor([[1]]))
-    function Noted(Floats -> Indexed), ["adaptive_max_pool1d(Tensor self, int[] output_size)"], |_, a| Ok(adaptively(a, 1)?.into())
+    function Noted(Floats -> Indexed), ["adaptive_max_pool1d(Tensor self, int[] output_size)"], |_, a| Ok(output(adaptively(a, 1, true)?))
 }
 
 /// The starts of windows that cover a size at random: `sample`, below 1, says where.
-fn starts(sample: f64, size: usize, count: usize, kernel: usize, single: bool) -> Vec<usize> {
-    let rounded = |x: f64| if single { x as f32 as f64 } else { x };
+fn starts(sample: f64, size: usize, count: usize, kernel: usize, single: bool) -> impl Iterator<Item = usize> {
+    let rounded = move |x: f64| if single { x as f32 as f64 } else { x };
     let alpha = rounded((size - kernel) as f64 / (count - 1).max(1) as f64);
     // Samples may be negative: what is cut off is the fraction, on either side of zero.
-    let at = |i: usize| rounded(rounded(i as f64 + sample) * alpha) as isize;
-    let start = |i: usize| (at(i) - at(0)).clamp(0, (size - kernel) as isize) as usize;
-    let mut all: Vec<usize> = (0..count - 1).map(start).collect();
-    all.push(size - kernel);
-    all
+    let at = move |i: usize| rounded(rounded(i as f64 + sample) * alpha) as isize;
+    let start = move |i: usize| (at(i) - at(0)).clamp(0, (size - kernel) as isize) as usize;
+    (0..count - 1).map(start).chain([size - kernel])
 }
 
 /// What a call of `fractional_max_pool2d` or its kin asks for:
 /// `input, kernel_size, output_size, output_ratio, return_indices, samples`.
-fn fractionally(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
+fn fractionally(a: &Arguments, spatial: usize, with_places: bool) -> Result<Found> {
     let x = a.tensor(0)?;
     check_images(a.op, x, spatial)?;
     require_floats(a.op, x)?;
@@ -371,15 +400,13 @@ fn fractionally(a: &Arguments, spatial: usize) -> Result<[Tensor; 2]> {
         let of = |p: usize| {
             // Without images the windows of one are made, from no sample.
             let sample = numbers.get(p * spatial + from).copied().unwrap_or_default();
-            starts(sample, own[d], wanted[d] as usize, kernel[d] as usize, single)
-                .into_iter()
-                .map(|start| Window { start, count: kernel[d] as usize, step: 1 })
-                .collect()
+            let window = |start| Window { start, count: kernel[d] as usize, step: 1 };
+            starts(sample, own[d], wanted[d] as usize, kernel[d] as usize, single).map(window)
         };
-        (0..planes.max(1)).map(of).collect()
+        Windows { count: wanted[d] as usize, all: (0..planes.max(1)).flat_map(of).collect() }
     });
     let told = || vec![("kernel_size", Setting::ints(&kernel)), ("output_size", Setting::ints(&wanted))];
-    pooled(a.op, ["FractionalMaxPool2DBackward0", "FractionalMaxPool3DBackward0"], x, all.collect(), &told)
+    pooled(a.op, ["FractionalMaxPool2DBackward0", "FractionalMaxPool3DBackward0"], x, all.collect(), with_places, &told)
 }
 
 /// The sizes of the windows of such a call, and how many there are along each dimension of the size `own`.
@@ -445,7 +472,7 @@ macro_rules! fractional {
             $(#[doc = $doc])*
             function Noted(Floats -> Indexed), [$call], |_, a| {
                 let with_places: fn(&Arguments) -> Result<bool> = $with_places;
-                Ok(output(fractionally(a, $spatial)?, with_places(a)?))
+                Ok(output(fractionally(a, $spatial, with_places(a)?)?))
             }
         }
     )*};

@@ -13,6 +13,8 @@ mod unpool;
 
 use smallvec::SmallVec;
 
+pub(in crate::ops) use average::mean_of_channels;
+
 use crate::error::{Error, Result};
 use crate::ops::registry::Arguments;
 use crate::tensor::Tensor;
