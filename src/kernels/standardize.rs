@@ -43,12 +43,28 @@ unsafe fn moments<T: Accumulator>(x: *const T, n: usize) -> (f64, f64) {
     }
 }
 
-/// Writes a row's `(x - m) r`, and `r`, `m` and the variance.
+/// What the places of a row are scaled and shifted by.
+#[derive(Clone, Copy, Default)]
+pub struct Affine<'a, T> {
+    /// The factors.
+    pub weight: Option<&'a [T]>,
+    /// The terms.
+    pub bias: Option<&'a [T]>,
+}
+
+/// Writes a row's `(x - m) r`, scaled and shifted, and `r`, `m` and the variance.
 ///
 /// # Safety
-/// `x` has `n` readable elements, at least one, and `y` `n` writable ones.
+/// `x` has `n` readable elements, at least one, and so have the factors and terms that there are; `y` has `n` writable ones.
 #[inline(always)]
-unsafe fn forward_row<T: Accumulator>(x: *const T, y: *mut T, n: usize, eps: f64, found: &mut (T, f64, f64)) {
+unsafe fn forward_row<T: Accumulator>(
+    x: *const T,
+    y: *mut T,
+    n: usize,
+    eps: f64,
+    affine: Affine<T>,
+    found: &mut (T, f64, f64),
+) {
     // SAFETY: the caller gives `n` elements of both.
     unsafe {
         let (mean, variance) = moments(x, n);
@@ -56,8 +72,12 @@ unsafe fn forward_row<T: Accumulator>(x: *const T, y: *mut T, n: usize, eps: f64
         let root = T::from_f64(T::from_f64(variance + eps).to_f64().sqrt());
         let inverse = T::from_f64(1.0 / root.to_f64());
         let centre = T::from_f64(mean);
-        for i in 0..n {
-            *y.add(i) = (*x.add(i)).minus(centre).times(inverse);
+        let value = |i: usize| (*x.add(i)).minus(centre).times(inverse);
+        match (affine.weight.map(<[T]>::as_ptr), affine.bias.map(<[T]>::as_ptr)) {
+            (None, None) => (0..n).for_each(|i| *y.add(i) = value(i)),
+            (Some(w), None) => (0..n).for_each(|i| *y.add(i) = value(i).times(*w.add(i))),
+            (None, Some(b)) => (0..n).for_each(|i| *y.add(i) = value(i).plus(*b.add(i))),
+            (Some(w), Some(b)) => (0..n).for_each(|i| *y.add(i) = value(i).times(*w.add(i)).plus(*b.add(i))),
         }
         *found = (inverse, mean, variance);
     }
@@ -80,17 +100,19 @@ unsafe fn backward_row<T: Accumulator>(y: *const T, g: *const T, dx: *mut T, n: 
     }
 }
 
-tiered! { fn forward_of<T: Accumulator>(x: *const T, y: *mut T, n: usize, eps: f64, found: &mut (T, f64, f64)) = forward_row::<T>; }
+tiered! { fn forward_of<T: Accumulator>(x: *const T, y: *mut T, n: usize, eps: f64, affine: Affine<'_, T>, found: &mut (T, f64, f64)) = forward_row::<T>; }
 tiered! { fn backward_of<T: Accumulator>(y: *const T, g: *const T, dx: *mut T, n: usize, inverse: T) = backward_row::<T>; }
 
-/// Writes `(x - m) r` for rows of `n` elements with mean `m` and `r = 1 / sqrt(variance + eps)`, and these numbers.
+/// Writes `(x - m) r` for rows of `n` elements with mean `m` and `r = 1 / sqrt(variance + eps)`, scaled and shifted, and these
+/// numbers.
 ///
 /// # Panics
 /// Where the slices are not of the sizes given.
-pub fn forward<T: Accumulator>(x: &[T], y: &mut [T], n: usize, eps: f64, found: Moments<T>) {
+pub fn forward<T: Accumulator>(x: &[T], y: &mut [T], n: usize, eps: f64, affine: Affine<T>, found: Moments<T>) {
     let Moments { inverse, mean, variance } = found;
     let rows = inverse.len();
     assert!(n > 0 && x.len() == rows * n && y.len() == x.len() && mean.len() == rows && variance.len() == rows);
+    assert!([affine.weight, affine.bias].iter().flatten().all(|each| each.len() == n));
     let row = forward_of::<T>(tier());
     let (y, inverse) = (Apart(y.as_mut_ptr()), Apart(inverse.as_mut_ptr()));
     let (mean, variance) = (Apart(mean.as_mut_ptr()), Apart(variance.as_mut_ptr()));
@@ -99,7 +121,7 @@ pub fn forward<T: Accumulator>(x: &[T], y: &mut [T], n: usize, eps: f64, found: 
             let mut found = (T::ZERO, 0.0, 0.0);
             // SAFETY: row `i` lies in all slices, and rows are apart.
             unsafe {
-                row(x.as_ptr().add(i * n), y.get().add(i * n), n, eps, &mut found);
+                row(x.as_ptr().add(i * n), y.get().add(i * n), n, eps, affine, &mut found);
                 *inverse.get().add(i) = found.0;
                 *mean.get().add(i) = found.1;
                 *variance.get().add(i) = found.2;
@@ -135,7 +157,7 @@ mod tests {
         let (mut y, mut dx) = (vec![0.0f32; rows * n], vec![0.0f32; rows * n]);
         let (mut inverse, mut mean, mut variance) = (vec![0.0f32; rows], vec![0.0; rows], vec![0.0; rows]);
         let found = Moments { inverse: &mut inverse, mean: &mut mean, variance: &mut variance };
-        forward(&x, &mut y, n, 0.0, found);
+        forward(&x, &mut y, n, 0.0, Affine::default(), found);
         let total = |row: &[f32], f: fn(f64) -> f64| row.iter().map(|&v| f(f64::from(v))).sum::<f64>() / n as f64;
         for row in y.chunks(n) {
             assert!(total(row, |v| v).abs() < 1e-5 && (total(row, |v| v * v) - 1.0).abs() < 1e-5);
@@ -150,7 +172,10 @@ mod tests {
         let x = [0.1f64; 9];
         let (mut y, mut inverse, mut mean, mut variance) = ([1.0; 9], [0.0], [0.0], [1.0]);
         let found = Moments { inverse: &mut inverse, mean: &mut mean, variance: &mut variance };
-        forward(&x, &mut y, 9, 1.0, found);
+        forward(&x, &mut y, 9, 1.0, Affine::default(), found);
         assert_eq!((y, inverse, mean, variance), ([0.0; 9], [1.0], [0.1], [0.0]));
+        let found = Moments { inverse: &mut inverse, mean: &mut mean, variance: &mut variance };
+        forward(&x, &mut y, 9, 1.0, Affine { weight: Some(&[2.0; 9]), bias: Some(&[3.0; 9]) }, found);
+        assert_eq!(y, [3.0; 9]);
     }
 }

@@ -3,12 +3,12 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::loss::{invalid, refused};
-use super::standard::{Standardized, standardized};
+use super::standard::{Standardized, scaled_directly, standardized};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::ops::arithmetic::{add, div, mul, pow, sub};
 use crate::ops::registry::operation;
-use crate::ops::{cast, copy, exponential, inplace, join, recorded, scaled, sum, view};
+use crate::ops::{cast, copy, exponential, inplace, join, recorded, scaled, spatial, sum, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -116,6 +116,9 @@ fn by_layer(
 ) -> Result<(Tensor, Standardized)> {
     let dims = last_dims(op, x, sizes, &[("weight", weight), ("bias", bias)])?;
     let wide = cast::to(x, wide(x.dtype()))?;
+    if let Some(found) = scaled_directly(&wide, &dims, [weight, bias], eps)? {
+        return Ok((cast::to(&found.value, x.dtype())?, found));
+    }
     let found = standardized("NativeLayerNormBackward0", &wide, &dims, eps)?;
     Ok((cast::to(&scaled(found.value.clone(), weight, bias)?, x.dtype())?, found))
 }
@@ -456,17 +459,20 @@ operation! {
         if x.numel() == 0 {
             return Ok(x.clone().into());
         }
-        let zeros = |count: isize| {
-            let mut shape = x.layout().shape.clone();
-            shape[1] = count as usize;
-            Tensor::zeros(&shape, x.dtype())
-        };
-        let padded = join::cat(&[zeros(size / 2)?, mul(x, x)?, zeros((size - 1) / 2)?], 1)?;
-        let windows = view::unfold(&padded, 1, size, 1)?;
+        let square = mul(x, x)?;
         // Means of integers are integers, as those that windows are pooled by.
         let mean = match x.dtype() {
-            DType::I64 => scaled::cut_quotient((&sum::sum(&windows, &[-1], false, None)?).into(), (size as i64).into())?,
-            _ => sum::mean(&windows, &[-1], false, None)?,
+            DType::I64 => {
+                let zeros = |count: isize| {
+                    let mut shape = x.layout().shape.clone();
+                    shape[1] = count as usize;
+                    Tensor::zeros(&shape, x.dtype())
+                };
+                let padded = join::cat(&[zeros(size / 2)?, square, zeros((size - 1) / 2)?], 1)?;
+                let windows = view::unfold(&padded, 1, size, 1)?;
+                scaled::cut_quotient((&sum::sum(&windows, &[-1], false, None)?).into(), (size as i64).into())?
+            }
+            _ => spatial::mean_of_channels(a.op, &square, size as usize)?,
         };
         let divisor = pow(&add(&mul(&mean, a.float(2)?)?, a.float(4)?)?, a.float(3)?)?;
         Ok(div(x, &divisor)?.into())

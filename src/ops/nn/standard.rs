@@ -8,7 +8,7 @@ use crate::graph::node::Gradients;
 use crate::kernels::reduce::kinds::Accumulator;
 use crate::kernels::standardize as kernel;
 use crate::ops::arithmetic::{add, mul, sub};
-use crate::ops::recorded::{Call, Keep, Settings, is_plain, record_all};
+use crate::ops::recorded::{Call, Keep, Settings, is_linked, is_plain, record_all};
 use crate::ops::reduce::{Plan, wide_float};
 use crate::ops::statistics::moments;
 use crate::ops::{batch, cast, copy, exponential, sum, view};
@@ -48,7 +48,7 @@ pub(super) fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: 
     }
     let plan = Plan::new("normalisation", x, dims, true)?;
     let found = unrecorded(|| {
-        if let Some(found) = by_rows(&plan, x, eps)? {
+        if let Some(found) = by_rows(&plan, x, eps, [None, None])? {
             return Ok(found);
         }
         let [variance, mean] = moments(&plan, x, 0.0)?;
@@ -110,29 +110,46 @@ fn row_length(x: &Tensor, dims: &[isize]) -> Option<usize> {
     (fits && matches!(x.dtype(), DType::F32 | DType::F64)).then_some(n)
 }
 
-/// The elements less their mean over their deviation, and the inverse of that, where they lie in rows.
-fn by_rows(plan: &Plan, x: &Tensor, eps: f64) -> Result<Option<Standardized>> {
+/// Factors and terms for the elements of a row.
+type Affine<'a> = [Option<&'a Tensor>; 2];
+
+/// As [`standardized`] over the last dimensions, scaled and shifted, where nobody asks for derivatives and the kernel does it all
+/// in one go.
+pub(super) fn scaled_directly(x: &Tensor, dims: &[isize], affine: Affine, eps: f64) -> Result<Option<Standardized>> {
+    let all: SmallVec<[&Tensor; 3]> = std::iter::once(x).chain(affine.into_iter().flatten()).collect();
+    let fits = |t: &Tensor| t.dtype() == x.dtype() && t.is_contiguous();
+    if is_linked(&all, x) || batch::level(all.iter().copied()).is_some() || !all[1..].iter().all(|t| fits(t)) {
+        return Ok(None);
+    }
+    let plan = Plan::new("normalisation", x, dims, true)?;
+    unrecorded(|| by_rows(&plan, x, eps, affine))
+}
+
+/// The elements less their mean over their deviation, scaled and shifted, and the inverse of that, where they lie in rows.
+fn by_rows(plan: &Plan, x: &Tensor, eps: f64, affine: Affine) -> Result<Option<Standardized>> {
     let Some(n) = row_length(x, &plan.dims) else { return Ok(None) };
     let x = copy::to_contiguous(x)?;
     // SAFETY: the rows are contiguous, and of these types.
-    let found = unsafe { wide_float!(x.dtype(), A => rows_of::<A>(plan, &x, n, eps)) };
+    let found = unsafe { wide_float!(x.dtype(), A => rows_of::<A>(plan, &x, n, eps, affine)) };
     found.map(Some)
 }
 
 /// Runs the kernel on rows of `n` elements.
 ///
 /// # Safety
-/// `x` is contiguous and of type `T`.
-unsafe fn rows_of<T: Accumulator>(plan: &Plan, x: &Tensor, n: usize, eps: f64) -> Result<Standardized> {
+/// `x` is contiguous and of type `T`, and so are factors and terms, of `n` elements.
+unsafe fn rows_of<T: Accumulator>(plan: &Plan, x: &Tensor, n: usize, eps: f64, affine: Affine) -> Result<Standardized> {
     let new = |shape: &[usize], dtype| Tensor::uninitialized("normalisation", shape, dtype);
     let (value, inverse) = (new(x.shape(), T::DTYPE)?, new(&plan.kept(), T::DTYPE)?);
     let (mean, variance) = (new(&plan.kept(), DType::F64)?, new(&plan.kept(), DType::F64)?);
-    let _access = Access::lock([(&**x.storage(), false)]);
-    // SAFETY: the caller's for `x`; the others are new, and have a number for each element or row.
+    let read = std::iter::once(x).chain(affine.into_iter().flatten());
+    let _access = Access::lock(read.map(|t| (&**t.storage(), false)));
+    // SAFETY: the caller's for what is read; the others are new, and have a number for each element or row.
     unsafe {
         let (mean, variance) = (mean.elements_mut(), variance.elements_mut());
         let found = kernel::Moments { inverse: inverse.elements_mut(), mean, variance };
-        kernel::forward::<T>(x.elements(), value.elements_mut(), n, eps, found);
+        let [weight, bias] = affine.map(|t| t.map(|t| t.elements()));
+        kernel::forward::<T>(x.elements(), value.elements_mut(), n, eps, kernel::Affine { weight, bias }, found);
     }
     Ok(Standardized { value, inverse, mean, variance, eps })
 }
