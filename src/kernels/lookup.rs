@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::dispatch::{tier, tiered};
 use super::element::Element;
 use super::gather::Walk;
 use super::parallel::{self, Apart};
@@ -102,6 +103,36 @@ fn computed<T: Element>(
     }
 }
 
+tiered! { fn within_kernel<>(index: &[i64], size: i64, back: i64) -> bool = within; }
+tiered! { fn taken_kernel<T: Copy>(index: &[i64], table: &[T], list: &mut [T], back: i64) -> bool = taken::<T>; }
+
+/// True where all indices lie below the size; those below zero count `back`.
+///
+/// # Safety
+/// None of its own: it is called through a pointer to the code for an instruction set, which the processor must have.
+#[inline(always)]
+unsafe fn within(index: &[i64], size: i64, back: i64) -> bool {
+    let is_bad = |&i: &i64| (if i < 0 { i + back } else { i }) as u64 >= size as u64;
+    !index.iter().fold(false, |any, i| any | is_bad(i))
+}
+
+/// Fills a list from a table of at least one element; indices below zero count `back`. False where some are out of range.
+///
+/// # Safety
+/// None of its own: it is called through a pointer to the code for an instruction set, which the processor must have.
+#[inline(always)]
+unsafe fn taken<T: Copy>(index: &[i64], table: &[T], list: &mut [T], back: i64) -> bool {
+    let mut good = true;
+    for (to, &index) in list.iter_mut().zip(index) {
+        let at = if index < 0 { index + back } else { index };
+        let is_good = (at as u64) < table.len() as u64;
+        good &= is_good;
+        // SAFETY: the number is below that of the elements.
+        *to = unsafe { *table.get_unchecked(if is_good { at as usize } else { 0 }) };
+    }
+    good
+}
+
 /// Part of a lookup: a stretch of one of its dimensions, and of the indices.
 #[derive(Clone, Copy)]
 struct Part {
@@ -141,13 +172,20 @@ impl Lookup {
         });
         let (total, step) = (walk.shape.iter().product(), walk.inner_stride(INDEX));
         let is_good = |found: i64| (self.wrapped(found) as u64) < self.size as u64;
+        let (back, are_within) = (if self.wraps { self.size } else { 0 }, within_kernel(tier()));
         let indices = Apart(index.cast_mut());
         let failed = AtomicBool::new(false);
         parallel::for_each_range(total, GRAIN, |start, end| {
             walk.each([INDEX], start, end, |[at], n| {
+                let index = indices.get().wrapping_offset(at).cast_const();
                 // SAFETY: the caller vouches for the walk.
-                let good = |i: isize| is_good(unsafe { *indices.get().offset(at + i * step) });
-                if (0..n as isize).fold(false, |bad, i| bad | !good(i)) {
+                let has_bad = unsafe {
+                    match step {
+                        1 => !are_within(std::slice::from_raw_parts(index, n), self.size, back),
+                        _ => (0..n as isize).fold(false, |bad, i| bad | !is_good(*index.offset(i * step))),
+                    }
+                };
+                if has_bad {
                     failed.store(true, Relaxed);
                 }
             });
@@ -161,8 +199,8 @@ impl Lookup {
         bad
     }
 
-    /// Fills the list from the table. Gives the first index that is out of range, if any is; its element of the list stays
-    /// as it is.
+    /// Fills the list from the table. Gives the first index that is out of range, if any is; its element of the list is
+    /// anything then.
     ///
     /// # Safety
     /// Index and list lie under the walk, and the table under it for all indices below the size.
@@ -202,6 +240,12 @@ impl Lookup {
                     (0..n as isize).for_each(|j| *list.offset(j * l_step) = *from.offset(j * t_step));
                 }
                 return true;
+            }
+            if [i_step, l_step, t_step, self.step] == [1, 1, 0, 1] && self.size > 0 {
+                let index = std::slice::from_raw_parts(index, n);
+                let table = std::slice::from_raw_parts(table, self.size as usize);
+                let back = if self.wraps { self.size } else { 0 };
+                return taken_kernel::<T>(tier())(index, table, std::slice::from_raw_parts_mut(list, n), back);
             }
             let mut good = true;
             for j in 0..n as isize {
@@ -269,6 +313,7 @@ impl Lookup {
             [INDEX, LIST, TABLE].map(|o| self.walk.strides[o][part.dim] * part.start as isize);
         let [i_step, l_step, t_step] = [INDEX, LIST, TABLE].map(|o| walk.inner_stride(o));
         let total = walk.shape.iter().product();
+        let row = row_kernel::<T, J>(tier());
         walk.each([INDEX, LIST, TABLE], 0, total, |[i, l, t], n| {
             // SAFETY: the caller vouches for the walk, of which the part is one.
             unsafe {
@@ -277,19 +322,44 @@ impl Lookup {
                 if i_step == 0 {
                     let at = self.wrapped(*index);
                     if (at as u64) < self.size as u64 && at >= part.low && at < part.high {
-                        put_row::<T, J>(list, l_step, table.offset(at as isize * self.step), t_step, n);
+                        row(list, l_step, table.offset(at as isize * self.step), t_step, n);
                     }
                     return;
                 }
-                for j in 0..n as isize {
-                    let at = self.wrapped(*index.offset(j * i_step));
-                    if (at as u64) < self.size as u64 && at >= part.low && at < part.high {
-                        let to = table.offset(j * t_step + at as isize * self.step);
-                        *to = J::join(*to, *list.offset(j * l_step));
+                // Steps that are known make a faster loop.
+                match (i_step, l_step, t_step, self.step) {
+                    (1, 1, 0, 1) => self.put_each::<T, J>(part, (index, list, table), n, [1, 1, 0, 1]),
+                    (_, _, _, step) => {
+                        self.put_each::<T, J>(part, (index, list, table), n, [i_step, l_step, t_step, step]);
                     }
                 }
             }
         });
+    }
+
+    /// # Safety
+    /// As [`Lookup::put_part`], for a run of the innermost dimension, whose steps are given, and last the table's.
+    #[inline(always)]
+    unsafe fn put_each<T: Element, J: Join>(
+        &self,
+        part: &Part,
+        (index, list, table): (*const i64, *const T, *mut T),
+        n: usize,
+        [i_step, l_step, t_step, step]: [isize; 4],
+    ) {
+        // Of the indices of a part, which lie within the table.
+        let (low, high) = (part.low.max(0), part.high.min(self.size));
+        let span = high.saturating_sub(low).max(0) as u64;
+        for j in 0..n as isize {
+            // SAFETY: the caller vouches for the run.
+            unsafe {
+                let at = self.wrapped(*index.offset(j * i_step));
+                if (at.wrapping_sub(low) as u64) < span {
+                    let to = table.offset(j * t_step + at as isize * step);
+                    *to = J::join(*to, *list.offset(j * l_step));
+                }
+            }
+        }
     }
 }
 
@@ -367,6 +437,8 @@ pub fn element_offsets(
     if failed.into_inner() { index.iter().copied().find(|&i| !(0..total).contains(&wrapped(i))) } else { None }
 }
 
+tiered! { fn row_kernel<T: Element, J: Join>(list: *const T, l_step: isize, table: *mut T, t_step: isize, n: usize) = put_row::<T, J>; }
+
 /// Joins a row of a list to one of a table.
 ///
 /// # Safety
@@ -378,6 +450,9 @@ unsafe fn put_row<T: Element, J: Join>(list: *const T, l_step: isize, table: *mu
         if l_step == 1 && t_step == 1 {
             let (from, to) = (std::slice::from_raw_parts(list, n), std::slice::from_raw_parts_mut(table, n));
             to.iter_mut().zip(from).for_each(|(t, &f)| *t = J::join(*t, f));
+        } else if l_step == 0 && t_step == 1 {
+            let from = *list;
+            std::slice::from_raw_parts_mut(table, n).iter_mut().for_each(|t| *t = J::join(*t, from));
         } else {
             for j in 0..n as isize {
                 let to = table.offset(j * t_step);
