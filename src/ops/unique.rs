@@ -6,9 +6,10 @@ use super::{copy, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::element::{Element, dispatch};
-use crate::kernels::parallel::Apart;
+use crate::kernels::parallel::{self, Apart};
 use crate::kernels::runs::Runs;
 use crate::kernels::sort::{self as kernel, Order, rank};
+use crate::kernels::tally;
 use crate::memory::{filled, listed};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -63,10 +64,12 @@ fn unique(
     let mut all = dispatch!(op, x.dtype(), T => {
         // SAFETY: the rows are a contiguous tensor of this type.
         let data = unsafe { rows.elements::<T>() };
-        let order = if sorted { Some(in_order(data, count, width)) } else { None };
+        let counted = if width == 1 && sorted { counted(op, data, with_inverse, with_counts)? } else { None };
+        let order = if sorted && counted.is_none() { Some(in_order(data, count, width)) } else { None };
         let found = Found { op, data, shape: &shape, width, order: order.as_deref() };
-        // Elements side by side are compared by fewer instructions than slices.
-        if width == 1 && !sorted && !with_inverse && !with_counts {
+        if let Some(all) = counted {
+            all
+        } else if width == 1 && !sorted && !with_inverse && !with_counts {
             let runs = Runs::of(data);
             let mut full = shape.clone();
             full[0] = runs.count();
@@ -75,6 +78,7 @@ fn unique(
             runs.firsts(data, unsafe { values.elements_mut() });
             vec![values]
         } else if width == 1 {
+            // Elements side by side are compared by fewer instructions than slices.
             found.collected(|a, b| data[a] != data[b], with_inverse, with_counts)?
         } else {
             let row = |i: usize| &data[i * width..(i + 1) * width];
@@ -157,6 +161,48 @@ impl<T: Element> Found<'_, T> {
         Ok(all)
     }
 }
+
+/// The different integers in ascending order, and where asked for the place of each item among them, and their counts, where
+/// they lie so near each other that each possible one can be counted.
+fn counted<T: Element>(
+    op: &'static str,
+    data: &[T],
+    with_inverse: bool,
+    with_counts: bool,
+) -> Result<Option<Vec<Tensor>>> {
+    if T::DTYPE.is_floating_point() || data.is_empty() {
+        return Ok(None);
+    }
+    let ends = |(low, high): (i64, i64), x: &T| (low.min(x.to_i64()), high.max(x.to_i64()));
+    let (low, high) = data.iter().fold((i64::MAX, i64::MIN), ends);
+    let Some(span) = high.checked_sub(low).filter(|&span| (span as usize) < data.len()) else { return Ok(None) };
+    let place = |i: usize| (data[i].to_i64() - low) as usize;
+    // What another program's thread has changed since may lie elsewhere.
+    let term = |i: usize| (place(i) <= span as usize).then(|| (place(i), 1i64));
+    let mut counts = tally::sums(op, data.len(), span as usize + 1, term)?;
+    let found = || counts.iter().enumerate().filter(|(_, count)| **count > 0);
+    let values: Vec<T> = found().map(|(at, _)| T::from_i64(low + at as i64)).collect();
+    let mut all = vec![Tensor::from_shape(&values, &[values.len()])?];
+    let numbers = with_counts.then(|| found().map(|(_, &count)| count).collect::<Vec<i64>>());
+    if with_inverse {
+        let mut run = -1;
+        counts.iter_mut().for_each(|count| {
+            run += i64::from(*count > 0);
+            *count = run;
+        });
+        let inverse = Tensor::uninitialized(op, &[data.len()], DType::I64)?;
+        // SAFETY: the tensor is new and contiguous.
+        parallel::for_each_slice(unsafe { inverse.elements_mut::<i64>() }, GRAIN, |start, part| {
+            part.iter_mut().enumerate().for_each(|(n, to)| *to = counts.get(place(start + n)).map_or(0, |&run| run));
+        });
+        all.push(inverse);
+    }
+    all.extend(numbers.map(|numbers| Tensor::from_slice(&numbers)));
+    Ok(Some(all))
+}
+
+/// Items from which threads share the work.
+const GRAIN: usize = 1 << 15;
 
 /// What is compared, one item a row: the elements, or the slices along a dimension. With the shape of the rows.
 fn rows(op: &'static str, x: &Tensor, dim: Option<usize>) -> Result<(Tensor, Shape)> {
