@@ -79,6 +79,28 @@ unsafe fn line_body<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize
     so_far
 }
 
+/// Lines that are scanned by turns: a step waits for the one before it, but not for those of other lines.
+const TURNS: usize = 4;
+
+/// As [`line_body`] from the start, for [`TURNS`] lines that begin `apart` elements from each other.
+///
+/// # Safety
+/// As [`line_body`] for every line.
+#[inline(always)]
+unsafe fn turns_body<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize, apart: usize) {
+    let mut so_far = [K::S::START; TURNS];
+    // SAFETY: the caller gives `n` elements of each line.
+    unsafe {
+        for i in 0..n as isize {
+            let (from, to) = (x.offset(i * step), y.offset(i * step));
+            for (l, so_far) in so_far.iter_mut().enumerate() {
+                *so_far = K::S::next(*so_far, convert(*from.add(l * apart)));
+                *to.add(l * apart) = convert(*so_far);
+            }
+        }
+    }
+}
+
 /// Scans `n` lines side by side, of `length` elements `step` apart.
 ///
 /// # Safety
@@ -123,6 +145,7 @@ unsafe fn twin_body<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize
 
 tiered! { fn twin_kernel<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize, from: K::A) -> K::A = twin_body::<K>; }
 tiered! { fn line_kernel<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize, from: K::A) -> K::A = line_body::<K>; }
+tiered! { fn turns_kernel<K: Scan>(x: *const K::T, y: *mut K::T, n: usize, step: isize, apart: usize) = turns_body::<K>; }
 tiered! { fn tile_kernel<K: Scan>(x: *const K::T, y: *mut K::T, length: usize, step: isize, n: usize) = tile_body::<K>; }
 
 /// So many lines are shared between threads as they are; fewer in blocks, whatever the number of threads: the bits depend on it.
@@ -146,11 +169,18 @@ pub fn scan<K: Scan>(x: &[K::T], y: &mut [K::T], length: usize, inner: usize, re
             let lines = x.chunks_exact(length).zip(y.chunks_exact_mut(length));
             return lines.for_each(|(x, y)| blocks::<K>(x, y, reverse));
         }
-        let kernel = line_kernel::<K>(tier());
-        return parallel::for_each_range(outer, (GRAIN / length).max(1), |start, end| {
-            for at in (start..end).map(|line| line * length + first) {
-                // SAFETY: the line lies in both slices, and lines are apart.
-                unsafe { kernel(x.as_ptr().add(at), target.get().add(at), length, way, K::S::START) };
+        let (one, several) = (line_kernel::<K>(tier()), turns_kernel::<K>(tier()));
+        return parallel::for_each_range(outer, (GRAIN / length).max(TURNS), |start, end| {
+            let whole = end - (end - start) % TURNS;
+            let at = |line: usize| (x.as_ptr().wrapping_add(line * length + first), line * length + first);
+            // SAFETY: the lines lie in both slices, and are apart.
+            unsafe {
+                for (from, at) in (start..whole).step_by(TURNS).map(at) {
+                    several(from, target.get().add(at), length, way, length);
+                }
+                for (from, at) in (whole..end).map(at) {
+                    one(from, target.get().add(at), length, way, K::S::START);
+                }
             }
         });
     }
@@ -303,20 +333,23 @@ mod tests {
 
     #[test]
     fn sums_run_in_both_directions_at_any_number_of_threads() {
-        let x: Vec<f32> = (0..200_000).map(|i| ((i * 31) % 17) as f32 - 8.0).collect();
-        for (length, inner) in [(200_000, 1), (1000, 1), (100, 200), (4, 5)] {
+        let all: Vec<f32> = (0..200_000).map(|i| ((i * 31) % 17) as f32 - 8.0).collect();
+        for (length, inner) in [(200_000, 1), (66_666, 1), (1000, 1), (7, 1), (100, 200), (4, 5)] {
+            let x = &all[..all.len() / (length * inner) * length * inner];
             for reverse in [false, true] {
                 let (mut one, mut four) = (vec![0.0; x.len()], vec![0.0; x.len()]);
                 parallel::set_num_threads(1);
-                scan::<Sums>(&x, &mut one, length, inner, reverse, true);
+                scan::<Sums>(x, &mut one, length, inner, reverse, true);
                 parallel::set_num_threads(4);
-                scan::<Sums>(&x, &mut four, length, inner, reverse, true);
+                scan::<Sums>(x, &mut four, length, inner, reverse, true);
                 assert_eq!(one, four);
-                let mut so_far = 0.0;
-                for i in 0..length {
-                    let i = if reverse { length - 1 - i } else { i };
-                    so_far += x[i * inner];
-                    assert_eq!(one[i * inner], so_far);
+                for line in 0..x.len() / length {
+                    let (base, mut so_far) = (line / inner * length * inner + line % inner, 0.0);
+                    for i in 0..length {
+                        let i = if reverse { length - 1 - i } else { i };
+                        so_far += x[base + i * inner];
+                        assert_eq!(one[base + i * inner], so_far);
+                    }
                 }
             }
         }
