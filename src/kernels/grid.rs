@@ -334,7 +334,12 @@ unsafe fn forward_body<T: Number, const TAPS: usize>(work: Work, x: *const T, gr
                 }
                 sums[l] = sum;
             }
-            y.add(channel * images.places + first).copy_from_nonoverlapping(sums.as_ptr(), n);
+            let to = y.add(channel * images.places + first);
+            match n {
+                // A whole vector needs no call.
+                WIDTH => to.cast::<Lanes<T>>().write_unaligned(sums),
+                _ => to.copy_from_nonoverlapping(sums.as_ptr(), n),
+            }
         }
     }
 }
