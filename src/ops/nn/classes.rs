@@ -14,9 +14,10 @@ use crate::ops::compare::{ne, where_};
 use crate::ops::recorded::{Call, Keep, Settings, record};
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::softmax::log_softmax;
-use crate::ops::{batch, cast, gather, index, rows, sum, view};
+use crate::ops::{batch, cast, copy, gather, index, rows, sum, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
+use crate::tensor::storage::Access;
 
 operation! {
     /// The negative logarithm of the probability of the right class: `-w[t] x[t]` for logarithms `x` of shape `(C)`,
@@ -181,15 +182,17 @@ impl Chosen {
 /// # Errors
 /// For classes that there are not.
 fn check_classes(target: &Tensor, count: usize, ignored: i64) -> Result<usize> {
-    let mut found = 0;
-    for class in target.to_vec::<i64>()? {
-        if class == ignored {
-            found += 1;
-        } else if class < 0 || class >= count as i64 {
-            return Err(Error::IndexRange { op: "nll_loss", index: class, dim: 1, size: count });
-        }
+    let target = copy::to_contiguous(&target.detach())?;
+    let _access = Access::lock([(&**target.storage(), false)]);
+    // SAFETY: the tensor is contiguous, locked, and of integers of 64 bits.
+    let classes = unsafe { target.elements::<i64>() };
+    let is_wrong = |class: i64| class != ignored && class as u64 >= count as u64;
+    if classes.iter().fold(false, |any, &class| any | is_wrong(class))
+        && let Some(&index) = classes.iter().find(|&&class| is_wrong(class))
+    {
+        return Err(Error::IndexRange { op: "nll_loss", index, dim: 1, size: count });
     }
-    Ok(found)
+    Ok(classes.iter().filter(|&&class| class == ignored).count())
 }
 
 /// `dx` is the gradient, times what the element counts, at the class that was picked, and zero elsewhere.

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::memory::{listed, scratch};
 use crate::ops::arithmetic::{add, div, neg, sub};
 use crate::ops::compare::{clamp_min, gt, where_};
+use crate::ops::recorded::is_linked;
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::softmax::logsumexp;
 use crate::ops::{batch, cast, gather, join, sum, unary, view};
@@ -65,7 +66,10 @@ fn ctc_loss(a: &Arguments, steps: &[i64], lengths: &[i64]) -> Result<Tensor> {
     let is_single = logs.rank() == 2;
     let logs = if is_single { view::unsqueeze(logs, 1)? } else { logs.clone() };
     let labels = Labels::new(op, &logs, targets, steps, lengths, a.int(4)? as i64)?;
-    let losses = add(&labels.losses(&clamp_min(&logs, NOTHING)?, steps)?, &unnormalized(&logs, steps)?)?;
+    let mut losses = labels.losses(&logs, steps)?;
+    if is_linked(&[&logs], &logs) {
+        losses = add(&losses, &unnormalized(&logs, steps)?)?;
+    }
     let beyond = if a.bool(6)? { 0.0 } else { f64::INFINITY };
     let losses = where_(&gt(&losses, -NOTHING / 10.0)?, beyond, &losses)?;
     match reduction {
@@ -171,8 +175,11 @@ impl Labels {
         }
         let start = cast::to(&Tensor::from_shape(&start, &[examples, self.places])?, dtype)?;
         let mut reached = start.clone();
+        // The logarithms of all places at once, far fewer than those of all classes.
+        let sizes = [logs.shape()[0], examples, self.places].map(|size| size as isize);
+        let all = clamp_min(&gather::gather(logs, 2, &view::expand(&self.classes, &sizes)?)?, NOTHING)?;
         for t in 0..logs.shape()[0] {
-            let here = gather::gather(&view::select(logs, 0, t as isize)?, 1, &self.classes)?;
+            let here = view::select(&all, 0, t as isize)?;
             let before = if t == 0 { start.clone() } else { self.moved(&reached, &nothing)? };
             let next = add(&before, &here)?;
             let running: Vec<u8> = listed(steps.len(), steps.iter().map(|&n| u8::from((t as i64) < n)));
