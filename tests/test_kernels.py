@@ -260,3 +260,97 @@ def test_indices_of_triangles(offset):
     for name in ("tril", "triu"):
         full = getattr(np, name + "_indices")(4, offset, 6)
         assert getattr(fg, name + "_indices")(4, 6, offset).tolist() == [part.tolist() for part in full]
+
+
+#: Shapes whose copies go by tiles, by rows, and by elements, and how they are turned.
+COPIES = [((70, 90), (1, 0)), ((3, 20, 25), (0, 2, 1)), ((4, 5, 6, 7), (3, 0, 2, 1)), ((2, 300, 2), (0, 2, 1)), ((2, 40, 3, 16), (0, 1, 3, 2)), ((1000, 70), (0, 1))]
+
+
+@pytest.mark.parametrize("shape, order", COPIES)
+@pytest.mark.parametrize("dtype", [fg.uint8, fg.int16, fg.float32, fg.float64])
+def test_copies_in_any_order(shape, order, dtype):
+    x = (fg.arange(math.prod(shape)) % 251).to(dtype).reshape(shape)
+    back = [d for d in reversed(range(len(shape)))]
+    turned = x.permute(order)
+    for dims in ((), (0,), (len(shape) - 1,), tuple(range(len(shape)))):
+        flipped = turned.flip(dims)
+        expected = np.flip(x.numpy().transpose(order), dims)
+        np.testing.assert_array_equal(flipped.numpy(), expected)
+        assert flipped.stride() == turned.clone().stride()
+        np.testing.assert_array_equal(flipped.contiguous().numpy(), expected)
+        np.testing.assert_array_equal(flipped.permute(back).to(fg.float16).numpy(), expected.transpose(back).astype("float16"))
+    for shift in (1, 3, -5):
+        np.testing.assert_array_equal(turned.roll(shift, -1).numpy(), np.roll(x.numpy().transpose(order), shift, -1))
+    # Rows that lie a few bytes further on than those they come from.
+    target = fg.zeros(*turned.shape[:-1], turned.shape[-1] + 3, dtype=dtype)
+    target[..., 3:] = turned
+    np.testing.assert_array_equal(target[..., 3:].numpy(), x.numpy().transpose(order))
+    assert not target[..., :3].any()
+
+
+@pytest.mark.parametrize("dtype", [fg.bool, fg.uint8, fg.int32, fg.int64])
+@pytest.mark.parametrize("low, high", [(0, 2), (3, 9), (-40, 60), (-(2**62), 2**62)])
+def test_the_different_of_near_integers(dtype, low, high):
+    values = np.random.default_rng(0).integers(low, high, (500, 90))
+    x = fg.tensor(values).to(dtype)
+    expected = np.unique(x.numpy(), return_inverse=True, return_counts=True)
+    found = fg.unique(x, return_inverse=True, return_counts=True)
+    for ours, theirs in zip(found, expected):
+        np.testing.assert_array_equal(ours.numpy(), theirs.reshape(ours.shape))
+    assert found[0].dtype == dtype and fg.unique(x).tolist() == expected[0].tolist()
+    one, *others = at_threads(lambda: fg.unique(x, return_inverse=True, return_counts=True))
+    assert all(other == one for other in others)
+
+
+def test_greatest_of_long_windows_and_of_channels():
+    for special in (math.nan, 3.0, -0.0):
+        x = numbers((2, 3, 20, 30), fg.float32)
+        x[0, 1, 4, 7] = x[0, 1, 9, 29] = x[1, 2, 0, 0] = special
+        last = x.contiguous(memory_format=fg.channels_last)
+        for pool in (
+            lambda x: F.max_pool2d(x, (4, 30), (2, 30), return_indices=True),
+            lambda x: F.max_pool2d(x, (3, 20), 1, 1, return_indices=True),
+            lambda x: F.adaptive_max_pool2d(x, (1, 1), return_indices=True),
+            lambda x: F.adaptive_max_pool2d(x, (3, 1), return_indices=True),
+            lambda x: F.max_pool2d(x, 2, ceil_mode=True, return_indices=True),
+        ):
+            (y, places), (z, others) = pool(x), pool(last)
+            np.testing.assert_array_equal(y.numpy(), z.numpy())
+            assert places.tolist() == others.tolist() and z.stride() == z.contiguous(memory_format=fg.channels_last).stride()
+            taken = x.flatten(2).gather(2, places.flatten(2)).reshape(y.shape)
+            assert taken.numpy().tobytes() == y.numpy().tobytes()
+    for pool in (lambda x: F.avg_pool2d(x, 3, 1, 1), lambda x: F.adaptive_avg_pool2d(x, (7, 4)), lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear")):
+        x = numbers((2, 3, 20, 30), fg.float32)
+        np.testing.assert_array_equal(pool(x).numpy(), pool(x.contiguous(memory_format=fg.channels_last)).numpy())
+        both_ways(pool, numbers((2, 3, 7, 8)).contiguous(memory_format=fg.channels_last))
+
+
+def test_rows_are_normalised_the_same_where_a_gradient_is_wanted():
+    x, weight, bias = numbers((50, 40), fg.float32), numbers((40,), fg.float32, seed=1), numbers((40,), fg.float32, seed=2)
+    for w, b in itertools.product((weight, None), (bias, None)):
+        leaf = x.clone().requires_grad_(True)
+        assert F.layer_norm(leaf, (40,), w, b).detach().numpy().tobytes() == F.layer_norm(x, (40,), w, b).numpy().tobytes()
+
+
+def test_windows_are_the_same_from_both_ends():
+    for name in ("hann", "hamming", "blackman", "bartlett", "kaiser"):
+        for n in (2, 3, 8, 9, 40_001):
+            window = getattr(fg, f"{name}_window")(n, periodic=False, dtype=fg.float64).numpy()
+            np.testing.assert_array_equal(window, window[::-1])
+            assert window[(n - 1) // 2] == window.max()
+
+
+def test_indices_out_of_range_are_found_in_long_rows():
+    x, index = fg.zeros(3, 1000), fg.zeros(3, 1000, dtype=fg.int64)
+    for bad in (1000, -1):
+        index[2, 700] = bad
+        with pytest.raises(RuntimeError, match=f"index {bad} is out of bounds"):
+            x.gather(1, index)
+
+
+def test_inner_products_of_long_vectors():
+    x, y = numbers((100_003,)), numbers((100_003,), seed=1)
+    np.testing.assert_allclose(fg.dot(x, y).item(), np.dot(x.numpy(), y.numpy()), rtol=1e-12)
+    np.testing.assert_allclose(fg.dot(x[::2], y[::2]).item(), np.dot(x[::2].numpy(), y[::2].numpy()), rtol=1e-12)
+    one, *others = at_threads(lambda: [fg.dot(x, y)])
+    assert all(other == one for other in others)
