@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -45,7 +45,8 @@ pub struct Event {
     pub sequence: Option<u64>,
 }
 
-static ON: AtomicBool = AtomicBool::new(false);
+/// How many records there are; they share their events.
+static RECORDS: AtomicUsize = AtomicUsize::new(0);
 static EVENTS: Mutex<Vec<Event>> = Mutex::new(Vec::new());
 static EPOCH: OnceLock<Instant> = OnceLock::new();
 static THREADS: AtomicU64 = AtomicU64::new(1);
@@ -57,22 +58,27 @@ thread_local! {
 /// True while there is a record.
 #[inline]
 pub fn is_on() -> bool {
-    ON.load(Ordering::Relaxed)
+    RECORDS.load(Ordering::Relaxed) > 0
 }
 
-/// Begins a record; false where there is one already.
-pub fn start() -> bool {
-    let begun = !ON.swap(true, Ordering::Relaxed);
-    if begun {
-        EVENTS.lock().clear();
+/// Begins a record, also where there is one already; gives when it begins.
+pub fn start() -> u64 {
+    let _events = EVENTS.lock();
+    RECORDS.fetch_add(1, Ordering::Relaxed);
+    now()
+}
+
+/// Ends the record that began at a time, and gives its events in the order of their ends.
+pub fn stop(since: u64) -> Vec<Event> {
+    let mut events = EVENTS.lock();
+    // What began before belongs to those that record around this one.
+    let is_own = |event: &&Event| event.start >= since;
+    if RECORDS.fetch_sub(1, Ordering::Relaxed) > 1 {
+        return events.iter().filter(is_own).cloned().collect();
     }
-    begun
-}
-
-/// Ends the record and gives its events in the order of their ends.
-pub fn stop() -> Vec<Event> {
-    ON.store(false, Ordering::Relaxed);
-    std::mem::take(&mut *EVENTS.lock())
+    let mut all = std::mem::take(&mut *events);
+    all.retain(|event| is_own(&event));
+    all
 }
 
 /// Nanoseconds since the first call.
@@ -160,14 +166,17 @@ mod tests {
 
     #[test]
     fn derivatives_and_parts_are_noted() {
-        assert!(start());
-        assert!(!start());
+        let outer = start();
+        let since = start();
         let x = Tensor::ones(&[2, 3], DType::F32).unwrap().requiring_grad().unwrap();
         let y = operation("mul", std::slice::from_ref(&x), || &x * 2.0, |y| vec![y.clone()]).unwrap();
         part("mine", || crate::ops::sum::sum(&y, &[], false, None).unwrap().backward().unwrap());
         // Other tests run on other threads.
-        let mut events = stop();
-        events.retain(|e| e.thread == thread());
+        let own = |since| stop(since).into_iter().filter(|e| e.thread == thread()).collect::<Vec<_>>();
+        let events = own(since);
+        assert!(is_on());
+        part("around", || ());
+        assert_eq!(own(outer).len(), events.len() + 1);
         let found = |name: &str| events.iter().find(|e| e.name == name).cloned().unwrap();
         assert_eq!((found("mul").bytes, found("mul").inputs), (24, vec![(vec![2, 3], DType::F32)]));
         let derivative = found("MulBackward0");

@@ -95,8 +95,8 @@ def test_nothing_is_recorded_outside():
         fg.ones(2)
     with pytest.raises(RuntimeError, match="didn't finish"):
         off.table()
-    with profile(), pytest.raises(RuntimeError, match="another"):
-        profile().__enter__()
+    with profile() as p, pytest.raises(RuntimeError, match="not reentrant"):
+        p.__enter__()
 
 
 def test_threads_have_numbers_of_their_own():
@@ -179,3 +179,44 @@ def test_a_long_chain_is_drawn_in_constant_stack():
         y = y * 1
     assert graph.to_dot(y, {}).count("MulBackward0") == 20000
     assert "goes on" in graph.to_svg(y, {})
+
+
+def test_blocks_within_blocks():
+    """Each records what runs in it, whichever way they end."""
+    names = lambda p: [e.name for e in p.function_events]
+    with profile(record_shapes=True) as outer:
+        x = fg.ones(2)
+        with profile() as inner:
+            x.sin()
+        with ferrograd.profiler.profile() as other, record_function("mine"):
+            x.exp()
+        x.cos()
+    assert names(outer) == ["aten::ones", "aten::sin", "mine", "aten::exp", "aten::cos"]
+    assert names(inner) == ["aten::sin"] and [e.name for e in other.events()] == ["mine", "aten::exp"]
+    assert 0 <= inner.function_events[0].time_range.start < inner.function_events[0].time_range.end
+    first, second = profile(), profile()
+    first.__enter__()
+    fg.ones(2)
+    second.__enter__()
+    fg.zeros(2)
+    first.__exit__()
+    fg.empty(2)
+    second.__exit__()
+    fg.ones(2)
+    assert (names(first), names(second)) == (["aten::ones", "aten::zeros"], ["aten::zeros", "aten::empty"])
+    with profile() as after:
+        pass
+    assert names(after) == []
+
+
+def test_what_is_shown_of_a_profiler_without_a_record():
+    p = profile(enabled=False)
+    with p:
+        fg.ones(2)
+    assert str(p) == repr(p) == "<unfinished ferrograd.autograd.profile>"
+    with pytest.raises(RuntimeError, match="Profiler didn't finish running"):
+        p.key_averages()
+    with profile() as p:
+        assert str(p) == "<unfinished ferrograd.autograd.profile>"
+        fg.ones(2)
+    assert "aten::ones" in str(p)

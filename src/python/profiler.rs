@@ -12,15 +12,15 @@ use crate::ops::{Output, Value, batch};
 use crate::profiler::{self, Kind};
 use crate::tensor::Tensor;
 
-/// Begins a record; false where there is one already.
+/// Begins a record; gives when it begins.
 #[pyfunction]
-pub fn _profiler_start() -> bool {
+pub fn _profiler_start() -> u64 {
     profiler::start()
 }
 
-/// Ends the record: for every event its name, kind, thread, start, end, inputs' shapes and dtypes, bytes, and sequence.
+/// Ends the record that began at a time: for every event its name, kind, thread, start, end, inputs' shapes and dtypes, bytes, and sequence.
 #[pyfunction]
-pub fn _profiler_stop(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyTuple>>> {
+pub fn _profiler_stop(py: Python<'_>, since: u64) -> PyResult<Vec<Bound<'_, PyTuple>>> {
     let shown = |event: profiler::Event| {
         let kind = match event.kind {
             Kind::Operation => "operation",
@@ -31,7 +31,7 @@ pub fn _profiler_stop(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyTuple>>> {
         let inputs = event.inputs.into_iter().map(look).collect::<PyResult<Vec<(Vec<usize>, _)>>>()?;
         (event.name, kind, event.thread, event.start, event.end, inputs, event.bytes, event.sequence).into_pyobject(py)
     };
-    profiler::stop().into_iter().map(shown).collect()
+    profiler::stop(since).into_iter().map(shown).collect()
 }
 
 /// The time of the record, in nanoseconds.

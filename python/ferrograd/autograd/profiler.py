@@ -404,7 +404,7 @@ class profile:
     """A block in which what runs is recorded, forward and backward.
 
     Element-wise operations on large tensors wait and run together: their events are short, and a "fused program" with
-    their names stands where they ran. Other arguments than `enabled`, `record_shapes` and `profile_memory` are for devices and interpreters
+    their names stands where they ran. Blocks within blocks record what runs in them, each for itself. Other arguments than `enabled`, `record_shapes` and `profile_memory` are for devices and interpreters
     that there are not; they are accepted.
 
     >>> import ferrograd
@@ -439,15 +439,13 @@ class profile:
         if self.entered:
             raise RuntimeError("Profiler context manager is not reentrant")
         self.entered = True
-        if not _ferrograd._profiler_start():
-            raise RuntimeError("Can't enable Profiler: there is another that records")
-        self._since = _ferrograd._profiler_now()
+        self._since = _ferrograd._profiler_start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         if not self.enabled:
             return
-        events = _nested(_ferrograd._profiler_stop(), self._since, self.record_shapes)
+        events = _nested(_ferrograd._profiler_stop(self._since), self._since, self.record_shapes)
         self.function_events = EventList(events, self.profile_memory, self.record_shapes)
 
     def _events(self) -> EventList:
@@ -513,6 +511,9 @@ class profile:
         True
         """
         return self._events().self_cpu_time_total
+
+    def __repr__(self) -> str:
+        return "<unfinished ferrograd.autograd.profile>" if self.function_events is None else repr(self.function_events)
 
     def __str__(self) -> str:
         return repr(self) if self.function_events is None else str(self.function_events)
