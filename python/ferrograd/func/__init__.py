@@ -16,6 +16,7 @@ from ._call import functional_call, stack_module_state
 from ._grad import grad, grad_and_value, vjp
 from ._jacobian import hessian, jacfwd, jacrev
 from ._jvp import jvp, linearize
+from ._rearrange import rearrange
 from ._vmap import vmap
 
 
@@ -50,6 +51,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "rearrange",
     "stack_module_state",
     "vjp",
     "vmap",
