@@ -141,3 +141,41 @@ def test_assignment_to_a_single_index_and_to_a_shared_mask():
 
     agree(lambda T, F, x, i: F.vmap(lambda x, i: put(T, x, i))(x, i), RNG.normal(size=(2, 3)), np.array([0, 2]))
     agree(lambda T, F, x, i: F.vmap(lambda x, i: x[i])(x, i), RNG.normal(size=(2, 3)), np.array([0, 2]))
+
+
+def test_what_lies_where_it_did_is_given_back():
+    """An argument that was changed in place is the result, as in torch."""
+    x = fg.ones(2, 3)
+    assert fg.vmap(lambda x: x.sin_())(x) is x and fg.vmap(lambda x: x)(x) is x
+    assert fg.vmap(fg.vmap(lambda x: x.mul_(2)))(x) is x
+    assert fg.vmap(lambda x: x.mul_(2), out_dims=1)(x)._base is x
+    assert fg.vmap(lambda x: x * 1)(x) is not x
+
+
+def test_vectors_of_no_elements_are_joined_to_anything():
+    some, none = RNG.normal(size=(5, 2, 3)), np.zeros((5, 0))
+    cat = lambda dim: lambda T, F, *t: F.vmap(lambda *t: T.cat(t, dim))(*t)
+    agree(cat(1), some, none)
+    agree(cat(-1), none, some, none, some)
+    agree(cat(0), none, none)
+    agree(cat(0), some[:, 0], none)
+    agree(lambda T, F, x, e: F.vmap(lambda x, e: T.cat([x, e], 1), (None, 0))(x, e), some[0], none)
+    agree(lambda T, F, x, e: F.vmap(lambda x, e: T.cat([x, e], 1), (0, None))(x, e), some, none[0])
+    agree(lambda T, F, x, e: F.vmap(lambda x, e: T.cat([x, e.to(T.float64)], 1))(x.to(T.float32), e), some, none)
+    agree(lambda T, F, x, e: F.grad(lambda x: F.vmap(lambda x, e: T.cat([x, e, x], 1))(x, e).sin().sum())(x), some, none)
+
+
+def test_a_histogram_of_each_example():
+    values = RNG.normal(size=(3, 9))
+    agree(lambda T, F, x: F.vmap(lambda x: T.histc(x, 4, -1, 1))(x), values)
+    agree(lambda T, F, x: F.vmap(lambda x: T.histc(x, 3))(x), values)
+    agree(lambda T, F, x: F.vmap(F.vmap(lambda x: T.histc(x, 2, -1, 1)), 1)(x), RNG.normal(size=(3, 2, 9)))
+
+
+def test_numbers_of_their_own_need_room_for_each_example():
+    p = fg.full((3,), 0.5)
+    for draw in (lambda t: t.bernoulli_(p), lambda t: t.bernoulli_(0.5), lambda t: t.normal_()):
+        with pytest.raises(RuntimeError, match="different inplace randomness on an unbatched tensor"):
+            fg.vmap(lambda t, _: draw(t), (None, 0), randomness="different")(fg.ones(3), fg.ones(2))
+        same = fg.vmap(lambda t, _: draw(t), (None, 0), randomness="same")(fg.ones(3), fg.ones(2))
+        assert same[0].tolist() == same[1].tolist()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::formula::Operand;
-use super::{shared, view};
+use super::{join, shared, view};
 use crate::error::{Error, Result};
 use crate::graph::forward;
 use crate::graph::hooks::TensorHook;
@@ -144,6 +144,15 @@ pub(crate) fn hook(t: &Tensor, hook: Arc<TensorHook>) -> Arc<TensorHook> {
 pub(super) fn unary(x: &Tensor, run: impl FnOnce(&Tensor) -> Result<Tensor>) -> Option<Result<Tensor>> {
     let batch = x.batch()?;
     Some(run(&batch.value).map(|y| Tensor::batched(&y, batch.level)))
+}
+
+/// The rule of operations that take one example after another.
+pub(super) fn each(x: &Tensor, run: impl Fn(&Tensor) -> Result<Tensor>) -> Option<Result<Tensor>> {
+    unary(x, |value| {
+        let examples = 0..value.shape()[0] as isize;
+        let all: Vec<Tensor> = examples.map(|n| run(&view::select(value, 0, n)?)).collect::<Result<_>>()?;
+        join::stack(&all, 0)
+    })
 }
 
 /// The rule of reductions: their dimensions move by one, and none means all but the batch.

@@ -6,7 +6,8 @@ use super::creation::{check_asked, finish, sizes};
 use super::fillers::{bernoulli, check};
 use super::formula::Operand;
 use super::random::{
-    check_float, draw, drawn, each_in_memory, fill, for_each_example, same_numbers, separate_maps, with_rank,
+    check_float, check_room, draw, drawn, each_in_memory, fill, for_each_example, same_numbers, separate_maps,
+    with_rank,
 };
 use super::recorded::{link_simple, record_refusal};
 use super::reduce::wide_float;
@@ -99,7 +100,7 @@ fn bernoulli_by(op: &'static str, target: &Tensor, p: &Tensor, from: &Generator)
     }
     check_probabilities(op, p)?;
     if target.batch().is_none() && p.batch().is_none() {
-        separate_maps(op)?;
+        check_room(op, &separate_maps(op)?, &[])?;
         inplace::check(op, target)?;
         let record = |y: &Tensor| link_zeros("BernoulliBackward1", &[target, p], y);
         inplace::update(target, record, || draw_each(op, target, p, from))?;

@@ -103,7 +103,9 @@ fn float(op: &'static str, x: &Tensor) -> Result<()> {
 
 fn histc(x: &Tensor, bins: isize, least: f64, greatest: f64) -> Result<Tensor> {
     const OP: &str = "histc";
-    x.readable("making a histogram of a Tensor")?;
+    if let Some(y) = batch::each(x, |x| histc(x, bins, least, greatest)) {
+        return y;
+    }
     float(OP, x)?;
     if bins <= 0 {
         return refused(OP, format!("bins must be > 0, but got {bins}"));

@@ -92,16 +92,26 @@ fn joined_shape(tensors: &[Tensor], dim: isize) -> Result<(usize, Shape)> {
     Ok((dim, shape))
 }
 
+/// As [`cat`] of tensors that are batched. What fits anywhere as an example does not with its batch, and is left out.
+fn joined_examples(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
+    const OP: &str = "cat";
+    let dtype = promoted(tensors);
+    let some = || tensors.iter().filter(|t| !fits_anywhere(t));
+    let kept = gathered(OP, some().count(), some().map(|t| cast::to(t, dtype)))?;
+    let Some(moved) = batch::together(&kept) else { return cat(&kept, dim) };
+    let (moved, level) = moved?;
+    let dim = wrap_dim(OP, dim, kept[0].rank())? as isize + 1;
+    cat(&moved, dim).map(|y| Tensor::batched(&y, level))
+}
+
 /// As [`cat`], in an order of elements.
 fn joined(tensors: &[Tensor], dim: isize, format: Format) -> Result<Tensor> {
     const OP: &str = "cat";
     if tensors.is_empty() {
         return Err(Error::EmptyList { op: OP });
     }
-    if let Some(moved) = batch::together(tensors) {
-        let (moved, level) = moved?;
-        let dim = wrap_dim(OP, dim, tensors[0].rank())? as isize + 1;
-        return cat(&moved, dim).map(|y| Tensor::batched(&y, level));
+    if batch::level(tensors).is_some() && tensors.iter().any(|t| !fits_anywhere(t)) {
+        return joined_examples(tensors, dim);
     }
     let dtype = promoted(tensors);
     let (dim, shape) = joined_shape(tensors, dim)?;

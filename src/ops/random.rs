@@ -363,6 +363,19 @@ fn randperm(op: &'static str, n: isize, dtype: DType, from: &Generator) -> Resul
     })
 }
 
+/// Whether a tensor of these batches has room for the numbers of maps whose examples have their own.
+///
+/// # Errors
+/// Where it is the same tensor for all examples of one.
+pub(super) fn check_room(op: &'static str, separate: &[(u32, usize)], levels: &[(u32, usize)]) -> Result<()> {
+    if separate.iter().all(|one| levels.contains(one)) {
+        return Ok(());
+    }
+    let what = "vmap: Cannot ask for different inplace randomness on an unbatched tensor: there is room for one example. \
+                Please ask for the same randomness, or use an operation that is not in place";
+    Err(Error::Invalid { op, what: what.into() })
+}
+
 /// A function that changes all elements of `target` to random numbers: `write` fills a tensor outside of all maps.
 ///
 /// # Errors
@@ -376,11 +389,7 @@ pub(super) fn fill(
 ) -> Result<Tensor> {
     let separate = separate_maps(op)?;
     let levels = batch::levels(target);
-    if separate.iter().any(|one| !levels.contains(one)) {
-        let what = "vmap: Cannot ask for different inplace randomness on an unbatched tensor: there is room for one example. \
-                    Please ask for the same randomness, or use an operation that is not in place";
-        return Err(Error::Invalid { op, what: what.into() });
-    }
+    check_room(op, &separate, &levels)?;
     let bottom = forward::bottom(target);
     let mut shape: SmallVec<[usize; 6]> = bottom.shape().into();
     for (dim, level) in levels.iter().rev().enumerate() {

@@ -82,7 +82,8 @@ pub fn _remove_batch_dim(
 ) -> PyResult<Py<PyAny>> {
     let all = ok(batch::unwrapped(tensor.get().get(), level, size))?;
     let dim = ok(wrap_dim("vmap", dim, all.rank()))? as isize;
-    wrap(py, ok(view::movedim(&all, 0, dim))?)
+    // What lies so already is given back: an argument that was changed in place is the result.
+    wrap(py, if dim == 0 { all } else { ok(view::movedim(&all, 0, dim))? })
 }
 
 /// Whether the tensor has a batch of this level.

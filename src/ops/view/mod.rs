@@ -25,6 +25,7 @@ use super::registry::{Arguments, Output, operation};
 use super::window::{self, Window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
+use crate::graph::forward;
 use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Edge, Gradients, Node, Setting};
 use crate::tensor::Tensor;
@@ -362,14 +363,14 @@ fn called_squeeze(n: usize, a: &Arguments, x: &Tensor, names: [&'static str; 3])
 /// What an operation that changes the layout of its first operand in place gives: the view that takes its place.
 fn instead(a: &Arguments, view: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Output> {
     let x = a.tensor(0)?;
-    if x.batch().is_some() {
-        return Err(Error::NotImplemented { op: a.op, what: "vmap over a change of a layout in place".into() });
-    }
-    super::inplace::check_writable(a.op, x)?;
+    let bottom = forward::bottom(x);
+    super::inplace::check_writable(a.op, bottom)?;
     // What fails must fail before the change, and the view is one of the changed tensor.
     view(&x.detach())?;
-    x.storage().bump(x.versioning());
-    Ok(Output::Instead(x.relaid(&view(x)?)))
+    bottom.storage().bump(bottom.versioning());
+    let view = view(x)?;
+    // An example of a map lies in memory of all of them, whose layout is not this function's: it becomes the view.
+    Ok(Output::Instead(if x.batch().is_some() { view } else { x.relaid(&view) }))
 }
 
 /// Without dimensions of size 1.
