@@ -139,6 +139,40 @@ def test_linear_approximations_nest(name):
     same(TRANSFORMS[name](fgf, TRANSFORMS["linearize"](fgf, f))(x), TRANSFORMS[name](fgf, pushed(f))(x))
 
 
+WITHIN = {
+    "value": lambda T, F: lambda x: T.exp(x) * x.sum(),
+    "gradient": lambda T, F: F.grad(lambda x: (T.exp(x) * x.sum()).sum()),
+    "product": lambda T, F: lambda x: F.vjp(lambda z: T.exp(z) * z.sum(), x)[1](T.cos(x).detach())[0],
+    "rows": lambda T, F: lambda x: F.jacrev(lambda z: T.exp(z) * z.sum())(x).sum(0),
+    "columns": lambda T, F: lambda x: F.jacfwd(lambda z: T.exp(z) * z.sum())(x).sum(0),
+    "second": lambda T, F: lambda x: F.hessian(lambda z: (T.exp(z) * z.sum()).sum())(x).sum(0),
+    "each": lambda T, F: F.vmap(F.grad(lambda x: T.exp(x) * x)),
+}
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_gradients_by_tangents(name):
+    """What is differentiated may be nothing but the tangents, within which are derivatives of their own."""
+
+    def pushed(T, F, x, t):
+        return F.jvp(WITHIN[name](T, F), (x,), (t,))[1].sin().sum()
+
+    agree(lambda T, F, x, t: F.grad(lambda t: pushed(T, F, x, t))(t), X, X[::-1])
+    agree(lambda T, F, x, t: F.jacrev(lambda x, t: pushed(T, F, x, t) * x, argnums=(0, 1))(x, t), X, X[::-1])
+
+    def by_backward(T, F, x, t):
+        t.requires_grad_()
+        return T.autograd.grad(pushed(T, F, x, t), t)
+
+    agree(by_backward, X, X[::-1])
+    if name not in ("columns", "second"):
+        agree(lambda T, F, x, t: F.grad(lambda t: F.vmap(lambda x: pushed(T, F, x, t))(x).sum())(t), BATCH, X)
+    # torch nests forward mode in itself in transforms too.
+    twice = lambda T, F, x, t: F.jvp(lambda x: F.jvp(WITHIN[name](T, F), (x,), (t,))[1], (x,), (t * x,))[1].sin().sum()
+    agree(lambda T, F, x, t: F.grad(lambda t: twice(T, F, x, t))(t), X, X[::-1])
+    agree(lambda T, F, x, t: F.grad(lambda x: twice(T, F, x, t))(x), X, X[::-1])
+
+
 def test_four_derivatives():
     f = lambda x: x**5
     for choice in itertools.product([fgf.grad, fgf.jacfwd, fgf.jacrev], repeat=4):
@@ -237,6 +271,14 @@ def test_chosen_arguments(argnums):
         agree(lambda T, F, a, b, c: getattr(F, transform)(function, positive)(a, b, {"c": c}), X, X[::-1], X[:2])
         given = fg.tensor(X), fg.tensor(X[::-1].copy()), {"c": fg.tensor(X[:2])}
         same(getattr(fgf, transform)(function, argnums)(*given), getattr(fgf, transform)(function, positive)(*given))
+
+
+def test_all_arguments_by_forward_mode():
+    g = lambda a, b, c: {"y": a * b, "z": c["c"] ** 2 * a[0]}
+    agree(lambda T, F, a, b, c: F.jacfwd(g, argnums=None)(a, b, {"c": c}), X, X[::-1], X[:2])
+    agree(lambda T, F, x: F.jacfwd(lambda x: x.sin(), argnums=None)(x), X)
+    for transform in ("jacrev", "grad", "hessian"):
+        fail_alike(lambda T, F, x: getattr(F, transform)(lambda x: x.sum(), argnums=None)(x), X, message="int or Tuple")
 
 
 def test_something_beside_the_result():

@@ -2,8 +2,9 @@
 there before.
 """
 
+import numpy as np
 import pytest
-from test_func import BATCH, X, agree, failure
+from test_func import BATCH, RNG, X, agree, failure
 
 import ferrograd as fg
 from ferrograd import func as fgf
@@ -180,3 +181,66 @@ def test_changes_of_parts_and_aliases_of_arguments_in_forward_mode():
     inner = lambda x: fgf.jvp(lambda v: (v[:2].mul_(2), (v * v).sum())[1], (x * 1,), (x,))[1]
     with pytest.raises(NotImplementedError, match="part of a dual tensor"):
         fgf.grad(inner)(fg.tensor(X))
+
+
+def test_arguments_that_were_changed_are_results():
+    """What is given back keeps its history for the pass that comes after the function, though the argument loses it."""
+
+    def copied(x, y):
+        y.copy_(x)
+        return y
+
+    def in_part(x, y):
+        y[1:3] = x[:2] * 2
+        return y, y[2]
+
+    def view(x, y):
+        seen = y[1:]
+        y.mul_(x)
+        return seen
+
+    def given_back(F, jacobian, change, x, y):
+        return getattr(F, jacobian)(change)(x, y), y, y.requires_grad
+
+    for change in (copied, in_part, view):
+        for jacobian in ("jacrev", "jacfwd"):
+            agree(lambda T, F, x, y: given_back(F, jacobian, change, x, y), X, X + 1)
+        agree(lambda T, F, x, y: F.vmap(F.jacrev(change))(x, y), BATCH, BATCH + 1)
+
+
+LAYOUTS = {
+    "squeeze": lambda t: t.squeeze_(),
+    "squeeze dim": lambda t: t.squeeze_(0),
+    "unsqueeze": lambda t: t.unsqueeze_(0),
+    "unsqueeze last": lambda t: t.unsqueeze_(-1),
+    "transpose": lambda t: t.transpose_(0, 1),
+    "t": lambda t: t.t_(),
+    "swapaxes": lambda t: t.swapaxes_(0, -1),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts_of_examples_are_changed(name):
+    change = LAYOUTS[name]
+    rows = RNG.normal(size=(4, 1, 3))
+
+    def f(x):
+        made = x * 1
+        changed = change(made)
+        return made, changed * 2, made.dim() * x.sum()
+
+    def written(x):
+        made = x * 1
+        change(made).mul_(x.sum())
+        return made.sin()
+
+    agree(lambda T, F, x: F.vmap(f)(x), rows)
+    agree(lambda T, F, x: F.vmap(f, 1, (1, 1, 0))(x), rows.swapaxes(0, 1))
+    agree(lambda T, F, x: F.vmap(F.vmap(f))(x), np.stack([rows, rows + 1]))
+    agree(lambda T, F, x: F.vmap(written)(x), rows)
+    agree(lambda T, F, x: F.vmap(F.grad(lambda x: written(x).sum()))(x), rows)
+    agree(lambda T, F, x: F.grad(lambda x: F.vmap(written)(x).sin().sum())(x), rows)
+    agree(lambda T, F, x: F.jvp(lambda x: F.vmap(written)(x), (x,), (x * 3,)), rows)
+    x = fg.tensor(rows)
+    fg.vmap(change)(x)
+    assert x.shape == (4, 1, 3)

@@ -61,6 +61,15 @@ def changed(ctx, x):
     return x.add_(1)
 
 
+def tangents_apart(T, copied):
+    """A tangent that is changed in place with its tensor is nobody else's."""
+    unpack = T.autograd.forward_ad.unpack_dual
+    with T.autograd.forward_ad.dual_level():
+        x = T.autograd.forward_ad.make_dual(T.ones(2), T.ones(2) * 3)
+        y = identity(T, changed, lambda c, t: t.add_(1)).apply(copied(x))
+        return list(unpack(x)), list(unpack(y)), list(unpack(x * 2 + y))
+
+
 def hooked(T, pack, unpack):
     x = leaf(T)
     with T.autograd.graph.saved_tensors_hooks(pack, unpack):
@@ -355,6 +364,8 @@ PROGRAMS = {
     "an input with another tangent": lambda T: tangent(T, lambda c, x: x, lambda c, t: t * 2),
     "in place, tangent too": lambda T: tangent(T, changed, lambda c, t: t.add_(1)),
     "in place, tangent apart": lambda T: tangent(T, changed, lambda c, t: t + 1),
+    "in place, tangent too, of a copy": lambda T: tangents_apart(T, lambda x: x.clone()),
+    "in place, tangent too, of a sum": lambda T: tangents_apart(T, lambda x: x + 1),
     "a copy with another tangent": lambda T: tangent(T, lambda c, x: x.clone(), lambda c, t: t * 2),
     "a tangent of another shape": lambda T: tangent(T, lambda c, x: x.clone(), lambda c, t: t[:1]),
     "too many tangents": lambda T: tangent(T, lambda c, x: x.clone(), lambda c, t: (t, t)),

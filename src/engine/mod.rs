@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
+use crate::graph::forward;
 use crate::graph::mode::{self, GradMode};
 use crate::graph::node::Edge;
 use crate::graph::transform::bare;
@@ -353,7 +354,10 @@ pub fn transform(
     let options = Options { create_graph: recorded, retain_graph, allow_unused: true };
     let mut pass = Pass::new(&places(outputs), gradients, Some(&places(inputs)), options)?;
     let given = || gradients.iter().flatten().any(Tensor::requires_grad);
-    pass.options.create_graph = recorded && (given() || pass.plan.has_open_leaves());
+    // What is differentiated may be the tangents alone.
+    let all = || outputs.iter().chain(inputs).chain(gradients.iter().flatten());
+    pass.options.create_graph =
+        recorded && (given() || pass.plan.has_open_leaves() || forward::has_open_tangents(all())?);
     Ok(pass)
 }
 

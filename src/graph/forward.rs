@@ -189,6 +189,30 @@ pub fn unpack_dual(dual: &Tensor, level: usize) -> Result<(Tensor, Option<Tensor
     Ok((primal, tangent))
 }
 
+/// The tangents that a tensor has, with their levels.
+pub(super) fn tangents(t: &Tensor) -> SmallVec<[(usize, Tensor); 1]> {
+    (0..depth()).filter_map(|level| Some((level, t.tangent(level).ok()??))).collect()
+}
+
+/// True where somebody differentiates by what tangents of any of these tensors came from, or tangents of these.
+pub(crate) fn has_open_tangents<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<bool> {
+    let mut open: Vec<(Tensor, usize)> = Vec::new();
+    if is_active() {
+        open.extend(tensors.into_iter().map(|t| (t.clone(), depth())));
+    }
+    while let Some((t, levels)) = open.pop() {
+        for level in 0..levels {
+            if let Some(tangent) = bottom(&t).tangent(level)? {
+                if transform::has_open_leaves(&tangent) {
+                    return Ok(true);
+                }
+                open.push((tangent, level));
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// The value at the bottom of all batches: tangents live there, as histories do.
 pub(crate) fn bottom(t: &Tensor) -> &Tensor {
     let mut t = t;

@@ -54,14 +54,36 @@ pub fn unguard() {
         if t.version() != version && !t.is_leaf() && !has_open_leaves(&t) {
             // A view is left with the history of its base, which is another tensor's affair.
             if t.base().is_none() {
+                // Tangents are those of transforms around, which go on.
+                let tangents = forward::tangents(&t);
                 t.forget_history();
+                tangents.into_iter().for_each(|(level, tangent)| t.set_tangent(level, Some(tangent)));
             }
         }
     }
 }
 
+/// A result whose history is asked for after the transform, which [`unguard`] takes from arguments that were changed.
+///
+/// # Errors
+/// Where there is no memory.
+pub fn kept(y: &Tensor) -> Result<Tensor> {
+    let memory = forward::bottom(y).storage();
+    let is_changed = |(t, version): &(Tensor, u32)| t.version() != *version && t.storage().same(memory);
+    let is_argument = GUARDS.with_borrow(|all| all.last().is_some_and(|guard| guard.arguments.iter().any(is_changed)));
+    if is_argument && y.requires_grad() { enable_grad(|| view::alias(y)) } else { Ok(y.clone()) }
+}
+
+/// A tensor that was made in inference mode as one that may be kept for backward.
+///
+/// # Errors
+/// Where there is no memory.
+pub fn counted(x: &Tensor) -> Result<Tensor> {
+    if x.is_inference() && !x.is_connected() { with_tangents(x.counted(), x) } else { Ok(x.clone()) }
+}
+
 /// True where a transform that still runs, or somebody outside of all, differentiates by what this tensor came from.
-fn has_open_leaves(y: &Tensor) -> bool {
+pub(super) fn has_open_leaves(y: &Tensor) -> bool {
     y.gradient_edge().is_some_and(|edge| memory::known(Plan::new(std::iter::once(&edge), None)).has_open_leaves())
 }
 

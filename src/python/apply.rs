@@ -19,7 +19,7 @@ use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::Edges;
 use crate::graph::saved::Saved;
 use crate::graph::{Edge, NodeRef};
-use crate::ops::{inplace, view};
+use crate::ops::{copy, inplace, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -199,6 +199,7 @@ impl<'py> Finishing<'_, 'py> {
         outputs: &[Option<Returned>],
         node: Option<&NodeRef>,
     ) -> PyResult<()> {
+        let tangents = &self.own_tangents(level, tangents, outputs)?[..];
         let mut given = vec![self.context.clone().into_any().unbind()];
         let materialize = {
             let mut state = self.context.get().state.lock();
@@ -247,6 +248,22 @@ impl<'py> Finishing<'_, 'py> {
             }
         }
         Ok(())
+    }
+
+    /// The tangents, with copies of those of inputs that forward has changed in place: `jvp` changes these in place too, and
+    /// other tensors may have the same tangent.
+    fn own_tangents(
+        &self,
+        level: usize,
+        tangents: &[Option<Tensor>],
+        outputs: &[Option<Returned>],
+    ) -> PyResult<Vec<Option<Tensor>>> {
+        let is_changed = |x: &Tensor| outputs.iter().flatten().any(|y| y.dirty && y.tensor.is_same(x));
+        let own = |(t, x): (&Option<Tensor>, &Option<Tensor>)| match (t, x) {
+            (Some(t), Some(x)) if is_changed(x) => forward::outside(level, || copy::clone(t)).map(Some),
+            (t, _) => Ok(t.clone()),
+        };
+        ok(tangents.iter().zip(self.inputs).map(own).collect())
     }
 
     /// An output in the memory of an input has its tangent in the memory of the input's: changes in place of the one

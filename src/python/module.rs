@@ -302,6 +302,8 @@ fn add_functions_of_transforms(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(transform::_exit_transform, module)?,
         wrap_pyfunction!(transform::_fresh, module)?,
         wrap_pyfunction!(transform::_close, module)?,
+        wrap_pyfunction!(transform::_kept, module)?,
+        wrap_pyfunction!(transform::_counted, module)?,
         wrap_pyfunction!(transform::_released, module)?,
         wrap_pyfunction!(transform::_transform_grad, module)?,
         wrap_pyfunction!(transform::_graph_info, module)?,

@@ -112,6 +112,18 @@ pub fn _close(tensors: Tensors<'_>) {
     tensors.iter().for_each(|t| transform::close(t.get().get()));
 }
 
+/// Results whose history is asked for after the transform.
+#[pyfunction]
+pub fn _kept(py: Python<'_>, tensors: Tensors<'_>) -> PyResult<Vec<Py<PyAny>>> {
+    tensors.iter().map(|t| wrap(py, ok(transform::kept(t.get().get()))?)).collect()
+}
+
+/// Tensors that were made in inference mode as such that may be kept for backward.
+#[pyfunction]
+pub fn _counted(py: Python<'_>, tensors: Tensors<'_>) -> PyResult<Vec<Py<PyAny>>> {
+    tensors.iter().map(|t| wrap(py, ok(transform::counted(t.get().get()))?)).collect()
+}
+
 /// A result as those outside of the transform see it.
 #[pyfunction]
 pub fn _released(py: Python<'_>, tensor: &Bound<'_, PyTensor>, recorded: bool) -> PyResult<Py<PyAny>> {

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _ferrograd
-from .._ferrograd import Tensor, _close, _enter_transform, _exit_transform, _fresh, _released, _transform_grad
+from .._ferrograd import Tensor, _close, _enter_transform, _exit_transform, _fresh, _kept, _released, _transform_grad
 from ..utils._pytree import TreeSpec, tree_flatten, tree_map, treespec_pprint
 
 Argnums = int | tuple[int, ...]
@@ -114,6 +114,7 @@ def _vjp(func: Callable, primals: tuple, argnums: Argnums | None, has_aux: bool)
         _check_floats(flat)
         _close(leaves)
         value = out_spec.unflatten([_released(y, recorded) for y in flat])
+        flat = _kept(flat)
         aux = released(aux, recorded) if has_aux else None
     finally:
         _exit_transform(recorded)

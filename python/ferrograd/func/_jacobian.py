@@ -103,9 +103,9 @@ def _rows(pull: Callable, basis: list, out_spec: Any, chunk_size: int | None) ->
         _vmap_exit()
 
 
-def jacfwd(func: Callable, argnums: Argnums = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable:
+def jacfwd(func: Callable, argnums: Argnums | None = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable:
     """As `jacrev`, by forward mode: better where there are more outputs than inputs. `func` runs once, within a map of
-    the given `randomness` (see `vmap`).
+    the given `randomness` (see `vmap`). An `argnums` of None stands for all arguments.
 
     The function raises RuntimeError for a result that is no tensor, and for an `argnums` that it has no argument for.
 
@@ -117,15 +117,16 @@ def jacfwd(func: Callable, argnums: Argnums = 0, has_aux: bool = False, *, rando
 
     @functools.wraps(func)
     def jacobian(*args: Any) -> Any:
-        chosen = sliced(args, argnums)
-        inputs, in_spec = tree_flatten(chosen if isinstance(argnums, tuple) else (chosen,))
+        several = not isinstance(argnums, int)
+        chosen = args if argnums is None else sliced(args, argnums)
+        inputs, in_spec = tree_flatten(chosen if several else (chosen,))
         counts = [_elements(x) for x in inputs]
         (basis,) = _bases(inputs, None)
         size = sum(counts)
         level = _vmap_enter(size, randomness)
         try:
             tangents = in_spec.unflatten([_add_batch_dim(b, 0, level) for b in basis])
-            tangents = tangents if isinstance(argnums, tuple) else tangents[0]
+            tangents = tangents if several else tangents[0]
             _, pushed, *aux = _jvp(func, args, tangents, argnums, False, has_aux)
             outputs, out_spec = tree_flatten(pushed)
             columns = [_remove_batch_dim(t, level, size, -1) for t in outputs]
@@ -138,7 +139,7 @@ def jacfwd(func: Callable, argnums: Argnums = 0, has_aux: bool = False, *, rando
             )
             for j, y in zip(columns, outputs)
         ]
-        found = out_spec.unflatten(row if isinstance(argnums, tuple) else row[0] for row in rows)
+        found = out_spec.unflatten(row if several else row[0] for row in rows)
         return (found, *aux) if aux else found
 
     return jacobian

@@ -42,6 +42,7 @@ def _jvp(func: Callable, primals: tuple, tangents: Any, argnums: Argnums | None,
         )
     _check_tensors(flat, "primals")
     _check_tensors(given, "tangents")
+    given = _ferrograd._counted(given)
     level = _ferrograd._enter_dual_level()
     _ferrograd._guard((primals, tangents))
     try:
