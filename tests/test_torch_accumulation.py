@@ -225,6 +225,30 @@ def who_gathers(T, after):
     return node.variable is v, node.variable, seen
 
 
+def in_any_layout(T, how):
+    """The layouts of first gradients, of a leaf whose memory is not row-major, within the policy and after it."""
+    policy = T.autograd.enforce_grad_layout_policy
+    leaves = [T.ones(2, 3, 4, dtype=T.float64).permute(2, 0, 1).requires_grad_() for _ in range(3)]
+    steps = lambda p: (p.contiguous() * 2).sum().backward()
+    if how == "block":
+        with policy(False):
+            steps(leaves[0])
+            with policy(True):
+                steps(leaves[1])
+    elif how == "decorator":
+        decorated = policy(False)(steps)
+        steps(leaves[1])
+        decorated(leaves[0])
+    else:
+        policy(False)
+        steps(leaves[0])
+        policy()
+        steps(leaves[1])
+    steps(leaves[2])
+    steps(leaves[0])
+    return [(p.grad, p.grad.stride()) for p in leaves]
+
+
 def ones(*shape, dtype="float32"):
     return lambda T: T.ones(*shape, dtype=getattr(T, dtype))
 
@@ -291,6 +315,9 @@ PROGRAMS = {
             "the old graph too": lambda T, b, a: other_data(T, b, a, keep=True),
             "the old graph": old_graph,
         }.items()
+    },
+    **{
+        f"layouts of gradients, {how}": lambda T, how=how: in_any_layout(T, how) for how in ("block", "decorator", "call")
     },
     "who gathers": lambda T: who_gathers(T, lambda T: T.zeros(2, dtype=T.float64)),
     "who gathers in another dtype": lambda T: who_gathers(T, lambda T: T.zeros(2)),

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::extras::Extras;
 use crate::graph::forward;
-use crate::graph::mode::is_grad_enabled;
+use crate::graph::mode::{is_grad_enabled, is_layout_enforced};
 use crate::ops;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -105,7 +105,8 @@ fn first(leaf: &Tensor, gradient: Tensor) -> Result<Tensor> {
     let recorded = is_grad_enabled() || forward::is_active();
     let is_laid_out = gradient.strides() == leaf.strides();
     let is_taken = is_laid_out && gradient.owners() == 1;
-    if gradient.batch().is_some() || !recorded && is_laid_out && gradient.is_unique() {
+    let fits = is_laid_out || !is_layout_enforced() && gradient.layout().is_non_overlapping();
+    if gradient.batch().is_some() || !recorded && fits && gradient.is_unique() {
         return Ok(gradient);
     }
     // The leaf may have been given data of another shape since: the gradient is spread over it where its order is another.

@@ -14,6 +14,7 @@ const SAVED_HOOKS: u64 = 4;
 const ONE_THREAD: u64 = 8;
 const MAPPING: u64 = 16;
 const GUARDED: u64 = 32;
+const ANY_LAYOUT: u64 = 64;
 /// Where the number of the levels of forward mode that are seen begins.
 const LEVELS: u32 = 32;
 
@@ -119,6 +120,17 @@ pub fn set_multithreading_enabled(enabled: bool) -> bool {
 /// True where backward passes of this thread may use others.
 pub fn is_multithreading_enabled() -> bool {
     !has(ONE_THREAD)
+}
+
+/// Has leaves keep the first gradient in their own layout, or in whichever it comes; gives what it was.
+pub fn set_layout_enforced(enforced: bool) -> bool {
+    !set(ANY_LAYOUT, !enforced)
+}
+
+/// True where leaves keep the first gradient in their own layout.
+#[inline]
+pub(crate) fn is_layout_enforced() -> bool {
+    !has(ANY_LAYOUT)
 }
 
 /// Begins a map over examples; gives its level.

@@ -54,6 +54,12 @@ pub fn _restore_inference_mode(before: (bool, bool)) {
     mode::restore_inference_mode(before);
 }
 
+/// Has leaves keep the first gradient in their own layout, or in whichever it comes; gives what it was.
+#[pyfunction]
+pub fn _set_layout_enforced(enforced: bool) -> bool {
+    mode::set_layout_enforced(enforced)
+}
+
 /// True in anomaly mode.
 ///
 /// >>> with ferrograd.autograd.set_detect_anomaly(True):

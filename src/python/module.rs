@@ -326,6 +326,7 @@ fn add_modes(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(modes::is_inference_mode_enabled, module)?,
         wrap_pyfunction!(modes::_set_inference_mode, module)?,
         wrap_pyfunction!(modes::_restore_inference_mode, module)?,
+        wrap_pyfunction!(modes::_set_layout_enforced, module)?,
         wrap_pyfunction!(modes::is_anomaly_enabled, module)?,
         wrap_pyfunction!(modes::is_anomaly_check_nan_enabled, module)?,
         wrap_pyfunction!(modes::_set_anomaly_enabled, module)?,

@@ -9,6 +9,7 @@ from .._ferrograd import (
     _restore_inference_mode,
     _set_grad_enabled,
     _set_inference_mode,
+    _set_layout_enforced,
     _set_multithreading_enabled,
     is_grad_enabled,
     is_inference_mode_enabled,
@@ -270,8 +271,39 @@ class set_multithreading_enabled(_Mode):
         return set_multithreading_enabled(self.mode)
 
 
+class enforce_grad_layout_policy(_Mode):
+    """A leaf's first gradient lies in memory as the leaf does, or with False as the backward pass made it, which may save a
+    copy: at once and, in a `with` block, until its end.
+
+    >>> import ferrograd
+    >>> x = ferrograd.ones(2, 3).t().requires_grad_()
+    >>> with enforce_grad_layout_policy(False):
+    ...     (x.contiguous() * 2).sum().backward()
+    >>> x.stride(), x.grad.stride()
+    ((1, 3), (2, 1))
+    """
+
+    def __init__(self, enable: bool = True) -> None:
+        self.mode = enable
+        self.prev = _set_layout_enforced(enable)
+
+    def __enter__(self) -> None:
+        _set_layout_enforced(self.mode)
+
+    def __exit__(self, *exception: object) -> None:
+        _set_layout_enforced(self.prev)
+
+    def _again(self) -> "enforce_grad_layout_policy":
+        return enforce_grad_layout_policy(self.mode)
+
+    def __call__(self, function: _F) -> _F:
+        _set_layout_enforced(self.prev)
+        return super().__call__(function)
+
+
 __all__ = [
     "enable_grad",
+    "enforce_grad_layout_policy",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
