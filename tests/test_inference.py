@@ -1,5 +1,6 @@
 """Tensors made in inference mode, their views and copies, outside of the mode and in it: torch's results and errors."""
 
+import numpy as np
 import pytest
 
 import ferrograd as fg
@@ -144,3 +145,39 @@ def test_changes_of_layout_outside_of_the_mode_are_errors(change):
 def test_views_of_inference_tensors_are_detached_in_place():
     x = made(fg).view(2, 2)
     assert x.detach_() is x
+
+
+SECOND = {
+    "hessian": lambda T, x: T.func.hessian(lambda y: (y.exp() * y).sum())(x),
+    "jacfwd of grad": lambda T, x: T.func.jacfwd(T.func.grad(lambda y: (y**3).sum()))(x),
+    "jvp of grad": lambda T, x: T.func.jvp(T.func.grad(lambda y: (y**3).sum()), (x,), (T.ones(x.shape),)),
+    "jacrev of jacfwd": lambda T, x: T.func.jacrev(T.func.jacfwd(lambda y: y.exp() * y))(x),
+    "tangents that are kept": lambda T, x: T.func.jvp(lambda y: T.func.vjp(T.sin, y)[1](y)[0], (x,), (T.ones(x.shape) * 3,)),
+}
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("name", SECOND)
+def test_second_derivatives(name, inside):
+    torch = pytest.importorskip("torch")
+    found = []
+    for T in (fg, torch):
+        with T.inference_mode(inside):
+            value = SECOND[name](T, T.ones(3) * 0.5)
+        found.append([t.tolist() for t in (value if isinstance(value, tuple) else (value,))])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    assert not fg.is_inference_mode_enabled()
+
+
+def test_views_of_inference_leaves_ask_for_no_gradient():
+    with fg.inference_mode():
+        x = fg.ones(1, 2, 3, requires_grad=True)
+    for view in (lambda x: x.view(-1), lambda x: x.transpose(0, 1), lambda x: x[0], lambda x: x.expand(2, 2, 3)):
+        with fg.inference_mode():
+            y = view(x)
+        assert not y.requires_grad and y.is_leaf and y.is_inference() and y.grad_fn is None
+        (y + fg.ones(1, requires_grad=True)).sum().backward()
+        assert x.grad is None and y.grad is None
+    # Outside of the mode they are recorded as everything else.
+    (x.view(-1) + x.transpose(1, 2).reshape(-1)).sum().backward()
+    assert x.grad.tolist() == [[[2.0] * 3] * 2]

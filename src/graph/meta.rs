@@ -310,7 +310,8 @@ impl Tensor {
         }
         self.meta().is_some_and(Meta::requires_grad)
             // Views of a base that asks for gradients since do too; those reach the base once it was changed in place.
-            || self.view_of().is_some_and(|v| v.base.meta().is_some_and(Meta::requires_grad))
+            // What was made in inference mode has no views that gradients could flow through.
+            || self.view_of().is_some_and(|v| v.base.meta().is_some_and(Meta::requires_grad) && !v.base.is_inference())
     }
 
     /// Asks for gradients, or no longer; only leaves can.
