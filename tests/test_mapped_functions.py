@@ -417,3 +417,23 @@ def test_a_rule_is_told_where_the_examples_lie(dims, nested, expected, different
     assert values == theirs[1]
     # What is the same for all is given repeated where something differentiates.
     assert seen == theirs[0] or differentiated and dims[0] is None
+
+
+def test_arguments_that_forward_takes_by_name_only():
+    class Shifted(fg.autograd.Function):
+        @staticmethod
+        def forward(x, *, y):
+            return x + y
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def vmap(info, in_dims, x, *, y):
+            return x + y, 0
+
+    x = fg.ones(3)
+    for call in (Shifted.apply, fg.vmap(Shifted.apply)):
+        with pytest.raises(NotImplementedError, match="kwarg-only Tensor args"):
+            call(x, y=x)

@@ -337,6 +337,8 @@ def _positional(cls: type[Function], args: tuple, kwargs: dict) -> tuple:
     given = args if cls._separate_context else (None, *args)
     bound = _signature(cls).bind(*given, **kwargs)
     bound.apply_defaults()
+    if named := [name for name in kwargs if name in bound.kwargs]:
+        raise NotImplementedError(f"{cls.__name__}.apply: no kwarg-only Tensor args, nor others that forward takes so: {named}")
     return bound.args if cls._separate_context else bound.args[1:]
 
 
