@@ -437,3 +437,49 @@ def test_arguments_that_forward_takes_by_name_only():
     for call in (Shifted.apply, fg.vmap(Shifted.apply)):
         with pytest.raises(NotImplementedError, match="kwarg-only Tensor args"):
             call(x, y=x)
+
+
+def product(T):
+    """`x**2 * y`, with a derivative of its own that is mapped as it is."""
+
+    class Product(T.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x, y):
+            return x * x * y
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, grad):
+            x, y = ctx.saved_tensors
+            return grad * 2 * x * y, grad * x * x
+
+    return Product.apply
+
+
+@pytest.mark.parametrize("dims", [((None, 0), (None, 0)), ((0, None), (None, 0)), ((None, 0), (0, None)), ((0, 0), (None, 0))], ids=str)
+@pytest.mark.parametrize("prepared", [lambda x: x, lambda x: x.sin()], ids=["leaf", "result"])
+def test_gradients_of_each_example_of_maps_within_maps(dims, prepared):
+    """What is the same for all examples of some maps has a gradient for each example of all of them."""
+
+    def run(function, vmap):
+        of_one = lambda x, y: fgf.grad(lambda x: function(prepared(x), y).sum())(x)
+        return vmap(vmap(of_one, dims[0]), dims[1])(*given)
+
+    def looped(f, in_dims):
+        def mapped(*args):
+            count = next(len(a) for a, d in zip(args, in_dims) if d is not None)
+            pick = lambda n: (a if d is None else a[n] for a, d in zip(args, in_dims))
+            return fg.stack([f(*pick(n)) for n in range(count)])
+
+        return mapped
+
+    given = []
+    for place in range(2):
+        counts = [size for size, d in zip((4, 2), (dims[1][place], dims[0][place])) if d is not None]
+        given.append(fg.tensor(RNG.normal(size=(*counts, 3))))
+    same(run(product(fg), fg.vmap), run(lambda x, y: x * x * y, looped))

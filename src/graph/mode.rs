@@ -53,6 +53,8 @@ thread_local! {
     static TRANSFORMS: Cell<u32> = const { Cell::new(0) };
     /// How many maps [`outside_mapping`] hides.
     static HIDDEN: Cell<u32> = const { Cell::new(0) };
+    /// How many transforms that differentiate, and levels of forward mode, run within these maps.
+    static HIDDEN_WITHIN: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
     /// All that an operation asks for, in one place: the bits, and above them the levels of forward mode that are seen.
     static MODE: Cell<u64> = const { Cell::new(GRAD) };
     static HOOKS: RefCell<Stack> = const { RefCell::new(Stack { hooks: Vec::new(), disabled: None }) };
@@ -154,10 +156,11 @@ pub fn exit_mapping() {
 
 /// Runs a closure outside of the map of a level and of those within it.
 pub fn outside_mapping<R>(level: u32, f: impl FnOnce() -> R) -> R {
-    struct Restore(Vec<Mapping>);
+    struct Restore(Vec<Mapping>, (u32, u32));
     impl Drop for Restore {
         fn drop(&mut self) {
             HIDDEN.set(HIDDEN.get() - self.0.len() as u32);
+            HIDDEN_WITHIN.set(self.1);
             MAPPINGS.with_borrow_mut(|all| all.append(&mut self.0));
             set(MAPPING, true);
         }
@@ -166,7 +169,9 @@ pub fn outside_mapping<R>(level: u32, f: impl FnOnce() -> R) -> R {
     let hidden = MAPPINGS.with_borrow_mut(|all| all.split_off(outer.min(all.len())));
     set(MAPPING, outer > 0);
     HIDDEN.set(HIDDEN.get() + hidden.len() as u32);
-    let _restore = Restore(hidden);
+    let before = HIDDEN_WITHIN.get();
+    HIDDEN_WITHIN.set(hidden.iter().fold(before, |(t, d), m| (t + m.transforms, d + m.duals)));
+    let _restore = Restore(hidden, before);
     f()
 }
 
@@ -237,13 +242,15 @@ pub(super) fn exit_dual() {
 
 /// True where a level of forward mode lives within the map of a level.
 pub fn is_carried(level: u32) -> bool {
-    MAPPINGS.with_borrow(|all| all.iter().skip((level as usize).saturating_sub(1)).any(|m| m.duals > 0))
+    let within = |all: &Vec<Mapping>| all.iter().skip((level as usize).saturating_sub(1)).any(|m| m.duals > 0);
+    HIDDEN_WITHIN.get().1 > 0 || MAPPINGS.with_borrow(within)
 }
 
 /// True where a transform that differentiates runs within the map of a level.
 pub(crate) fn is_differentiated(level: u32) -> bool {
     let within = |all: &Vec<Mapping>| all.iter().skip((level as usize).saturating_sub(1)).any(|m| m.transforms > 0);
-    TRANSFORMS.get() > 0 && MAPPINGS.with_borrow(within)
+    // What is hidden lies within all maps that are seen.
+    TRANSFORMS.get() > 0 && (HIDDEN_WITHIN.get().0 > 0 || MAPPINGS.with_borrow(within))
 }
 
 /// True within a map or a transform that differentiates.
@@ -314,6 +321,7 @@ pub struct Snapshot {
     mappings: Option<Vec<Mapping>>,
     transforms: u32,
     hidden: u32,
+    hidden_within: (u32, u32),
     levels: Option<Vec<u64>>,
 }
 
@@ -326,6 +334,7 @@ impl Snapshot {
             mappings: has(MAPPING).then(|| MAPPINGS.with_borrow(Vec::clone)),
             transforms: TRANSFORMS.get(),
             hidden: HIDDEN.get(),
+            hidden_within: HIDDEN_WITHIN.get(),
             levels: forward::snapshot(),
         }
     }
@@ -338,6 +347,7 @@ impl Snapshot {
             mappings: self.mappings.clone().map(|m| MAPPINGS.replace(m)),
             transforms: TRANSFORMS.replace(self.transforms),
             hidden: HIDDEN.replace(self.hidden),
+            hidden_within: HIDDEN_WITHIN.replace(self.hidden_within),
             levels: self.levels.clone().map(forward::restore),
         };
         struct Restore(Snapshot);
@@ -346,6 +356,7 @@ impl Snapshot {
                 MODE.set(self.0.mode);
                 TRANSFORMS.set(self.0.transforms);
                 HIDDEN.set(self.0.hidden);
+                HIDDEN_WITHIN.set(self.0.hidden_within);
                 if let Some(hooks) = self.0.hooks.take() {
                     HOOKS.set(hooks);
                 }
