@@ -57,35 +57,6 @@ unsafe fn pair<R: Reduction, const WIDTH: usize>(rows: *const R::In, centre: R::
     all
 }
 
-/// Lanes that the rest of a row is added to together, where it has as many elements.
-const PART: usize = 8;
-
-/// The first `n` lanes with an element more each.
-///
-/// # Safety
-/// `data` has `n` readable elements, fewer than there are lanes.
-#[inline(always)]
-pub(super) unsafe fn rest_of_row<R: Reduction, const WIDTH: usize>(
-    lanes: &mut [R::Out; WIDTH],
-    data: *const R::In,
-    n: usize,
-    centre: R::Out,
-) {
-    // SAFETY: the caller gives `n` elements.
-    unsafe {
-        for start in (0..WIDTH).step_by(PART) {
-            if start + PART <= n {
-                for l in start..start + PART {
-                    lanes[l] = R::combine(lanes[l], R::map(*data.add(l), centre));
-                }
-            }
-        }
-        for (l, lane) in lanes.iter_mut().enumerate().take(n).skip(n - n % PART) {
-            *lane = R::combine(*lane, R::map(*data.add(l), centre));
-        }
-    }
-}
-
 /// Each lane takes every `WIDTH`-th element, [`ROWS`] of them pairwise and then one after another; in the end the lanes fold
 /// in halves.
 ///
@@ -116,7 +87,9 @@ unsafe fn lanes_body<R: Reduction, const WIDTH: usize>(data: *const R::In, n: us
             }
             i += WIDTH;
         }
-        rest_of_row::<R, WIDTH>(&mut lanes, data.add(whole), n - whole, centre);
+        for (l, lane) in lanes.iter_mut().enumerate().take(n - whole) {
+            *lane = R::combine(*lane, R::map(*data.add(whole + l), centre));
+        }
         halve!(lanes, WIDTH, R::combine);
         lanes[0]
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::rows::{block_kernel, rest_of_row};
+use super::rows::block_kernel;
 use super::space::Space;
 use super::{Apart, GRAIN, LANES, ROWS, Reduction, halve};
 use crate::kernels::dispatch::{tier, tiered};
@@ -37,9 +37,10 @@ unsafe fn short_body<R: Reduction>(
                 }
             }
         }
-        for (m, lanes) in all.iter_mut().enumerate() {
-            let rest = data.offset(m as isize * apart).add(whole);
-            rest_of_row::<R, LANES>(lanes, rest, n - whole, centres[m]);
+        for l in 0..n - whole {
+            for (m, lanes) in all.iter_mut().enumerate() {
+                lanes[l] = R::combine(lanes[l], R::map(*data.offset(m as isize * apart).add(whole + l), centres[m]));
+            }
         }
     }
     let mut found = [R::IDENTITY; MANY];
