@@ -6,6 +6,8 @@ use crate::kernels::lane::Real;
 
 /// Where the function turns from one polynomial to the other.
 const TURN: f64 = 8.0;
+/// So many powers are added one after another.
+const LOW: usize = 10;
 
 /// A function of order 0 or 1 for `x >= 0`, to so many digits as there are coefficients.
 pub struct Series {
@@ -31,7 +33,10 @@ pub fn order_1<L: Real>(x: L, series: &Series) -> L {
 
 #[inline(always)]
 fn near<L: Real>(a: L, series: &Series) -> L {
-    polynomial(at_most(a, TURN).mul_add(L::constant(0.25), L::constant(-1.0)), series.near)
+    let t = at_most(a, TURN).mul_add(L::constant(0.25), L::constant(-1.0));
+    // One after another: the sums of even and of odd powers would be larger than their difference.
+    let (first, rest) = series.near.split_at(LOW);
+    first.iter().rev().fold(polynomial(t, rest), |sum, &c| sum.mul_add(t, L::constant(c)))
 }
 
 #[inline(always)]

@@ -65,7 +65,7 @@ pub fn erfc<const N: usize>(x: V<N>) -> V<N> {
 const FAR_TAIL: f64 = 10.0;
 
 /// `1 - 1 / (2 a^2) + 3 / (4 a^4) - ...`: that of `sqrt(pi) a e^(a^2) erfc(a)`, in `1 / a^2`.
-const ASYMPTOTIC: [f64; 5] = [1.0, -1.0 / 2.0, 3.0 / 4.0, -15.0 / 8.0, 105.0 / 16.0];
+const ASYMPTOTIC: [f64; 7] = [1.0, -1.0 / 2.0, 3.0 / 4.0, -15.0 / 8.0, 105.0 / 16.0, -945.0 / 32.0, 10395.0 / 64.0];
 
 /// `e^(x^2) erfc(x)`, in float64: left of zero `2 e^(x^2)` less that of `-x`.
 #[inline(always)]
