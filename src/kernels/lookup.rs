@@ -104,7 +104,7 @@ fn computed<T: Element>(
 }
 
 tiered! { fn within_kernel<>(index: &[i64], size: i64, back: i64) -> bool = within; }
-tiered! { fn taken_kernel<T: Copy>(index: &[i64], table: &[T], list: &mut [T], back: i64) -> bool = taken::<T>; }
+tiered! { fn taken_kernel<T: Copy>(index: &[i64], table: *const T, size: i64, list: &mut [T], back: i64) -> bool = taken::<T>; }
 
 /// True where all indices lie below the size; those below zero count `back`.
 ///
@@ -116,19 +116,20 @@ unsafe fn within(index: &[i64], size: i64, back: i64) -> bool {
     !index.iter().fold(false, |any, i| any | is_bad(i))
 }
 
-/// Fills a list from a table of at least one element; indices below zero count `back`. False where some are out of range.
+/// Fills a list from a table, whose first element stands for those out of range; indices below zero count `back`. False where some
+/// are out of range.
 ///
 /// # Safety
-/// None of its own: it is called through a pointer to the code for an instruction set, which the processor must have.
+/// The table has a first element, and one for each index below the size.
 #[inline(always)]
-unsafe fn taken<T: Copy>(index: &[i64], table: &[T], list: &mut [T], back: i64) -> bool {
+unsafe fn taken<T: Copy>(index: &[i64], table: *const T, size: i64, list: &mut [T], back: i64) -> bool {
     let mut good = true;
     for (to, &index) in list.iter_mut().zip(index) {
         let at = if index < 0 { index + back } else { index };
-        let is_good = (at as u64) < table.len() as u64;
+        let is_good = (at as u64) < size as u64;
         good &= is_good;
-        // SAFETY: the number is below that of the elements.
-        *to = unsafe { *table.get_unchecked(if is_good { at as usize } else { 0 }) };
+        // SAFETY: the caller vouches for the table.
+        *to = unsafe { *table.add(if is_good { at as usize } else { 0 }) };
     }
     good
 }
@@ -242,10 +243,9 @@ impl Lookup {
                 return true;
             }
             if [i_step, l_step, t_step, self.step] == [1, 1, 0, 1] && self.size > 0 {
-                let index = std::slice::from_raw_parts(index, n);
-                let table = std::slice::from_raw_parts(table, self.size as usize);
+                let (index, list) = (std::slice::from_raw_parts(index, n), std::slice::from_raw_parts_mut(list, n));
                 let back = if self.wraps { self.size } else { 0 };
-                return taken_kernel::<T>(tier())(index, table, std::slice::from_raw_parts_mut(list, n), back);
+                return taken_kernel::<T>(tier())(index, table, self.size, list, back);
             }
             let mut good = true;
             for j in 0..n as isize {
