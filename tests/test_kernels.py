@@ -354,3 +354,19 @@ def test_inner_products_of_long_vectors():
     np.testing.assert_allclose(fg.dot(x[::2], y[::2]).item(), np.dot(x[::2].numpy(), y[::2].numpy()), rtol=1e-12)
     one, *others = at_threads(lambda: [fg.dot(x, y)])
     assert all(other == one for other in others)
+
+
+def test_windows_of_one_column_that_are_dilated():
+    image = fg.tensor([1.0, 2, 9, 4, 5]).reshape(1, 1, 5, 1).requires_grad_()
+    y = F.max_pool2d(image, (2, 1), stride=(2, 1), dilation=(1, 2))
+    y.sum().backward()
+    assert (y.flatten().tolist(), image.grad.flatten().tolist()) == ([2, 9], [0, 1, 1, 0, 0])
+
+
+def test_pools_of_volumes_without_a_batch_in_any_order():
+    """Four dimensions of a volume are no image whose channels lie last."""
+    volume = fg.arange(16.0).reshape(2, 2, 2, 2).permute(0, 3, 1, 2)
+    assert F.adaptive_max_pool3d(volume, (1, 2, 1)).flatten().tolist() == [3, 7, 11, 15]
+    for pool in (lambda x: F.adaptive_max_pool3d(x, (1, 2, 1)), lambda x: F.max_pool3d(x, (1, 2, 1)), lambda x: F.avg_pool3d(x, 2)):
+        volume = (fg.arange(24.0) * 7 % 24).reshape(2, 2, 2, 3).permute(0, 3, 1, 2)
+        assert pool(volume).tolist() == pool(volume.contiguous()).tolist()

@@ -150,3 +150,41 @@ def test_a_device_is_a_block(T):
     with pytest.raises((RuntimeError, AssertionError)):
         with T.device("cuda"):
             T.ones(2)
+
+
+@in_all
+def test_what_is_nothing_is_still_linked(T):
+    source = T.ones(0, requires_grad=True)
+    index = T.zeros(0, dtype=T.int64)
+    for call in (lambda x: x.scatter_add(0, index, source), lambda x: x.scatter(0, index, source)):
+        source.grad = None
+        call(T.zeros(3)).sum().backward()
+        assert source.grad.tolist() == []
+
+
+@in_all
+def test_counts_of_nothing_are_integers(T):
+    assert T.bincount(T.zeros(0, dtype=T.int64), T.zeros(0), 2).dtype == T.int64
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        T.bincount(T.tensor([2**63 - 1]))
+    assert "internal error" not in str(caught.value)
+
+
+@in_all
+def test_different_slices_of_one_element(T):
+    assert T.unique(T.tensor([[3], [1], [3]]), dim=0).tolist() == [[1], [3]]
+    values, inverse, counts = T.unique(T.tensor([[1, 2, 1]]), dim=1, return_inverse=True, return_counts=True)
+    assert (values.tolist(), inverse.tolist(), counts.tolist()) == ([[1, 2]], [0, 1, 0], [2, 1])
+
+
+@in_all
+@pytest.mark.parametrize("name", ["xlogy", "special.xlog1py"])
+def test_logarithms_that_are_masked_have_no_gradient(T, name):
+    module = T.special if "." in name else T
+    op = getattr(module, name.rpartition(".")[2])
+    x = T.tensor([1.0, 0.5, 2.0, 0.0], requires_grad=True)
+    pole = -1.0 if "." in name else 0.0
+    y = T.tensor([pole, pole + 0.5, float("inf"), pole - 1])
+    op(x, y).backward(T.tensor([0.0, 1.0, 0.0, 1.0]))
+    expected = [0.0, float(T.log(T.tensor(0.5))), 0.0, 0.0]
+    assert x.grad.tolist() == pytest.approx(expected)

@@ -122,7 +122,7 @@ fn in_window<T: Element>(x: &[T], size: [usize; 3], [a, b, c]: [&Window; 3]) -> 
     let mut found = x[at];
     // Whole rows that follow each other are one run, and so are whole layers.
     let (mut layers, mut rows, mut run) = (a.count, b.count, c.count);
-    if run == size[2] && b.step == 1 {
+    if run == size[2] && c.step == 1 && b.step == 1 {
         (rows, run) = (1, rows * run);
         if run == size[1] * size[2] && a.step == 1 {
             (layers, run) = (1, layers * run);

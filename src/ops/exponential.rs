@@ -119,9 +119,17 @@ impl Binary for LogAddExp2 {
     }
 }
 
+/// True where the gradient by the factor of a logarithm is zero though the logarithm is not finite: that of `pole` and below where
+/// the factor or the gradient is zero, and that of infinity where the gradient is.
+#[inline(always)]
+fn is_nothing<L: Real>(g: L, a: L, b: L, pole: L) -> L::Mask {
+    let (zero, infinity) = (L::constant(0.0), L::constant(f64::INFINITY));
+    (a.eq(zero) | g.eq(zero)) & b.le(pole) | g.eq(zero) & b.eq(infinity)
+}
+
 operation! {
     /// `a log b`, element by element, and 0 where `a` is: `dy/da = log b`, `dy/db = a / b`. The first derivative is 0 where
-    /// `a = 0` and `b <= 0`.
+    /// `a = 0` and `b <= 0`, and where the gradient is.
     ///
     /// >>> ferrograd.xlogy(ferrograd.tensor([0.0, 2.0]), ferrograd.tensor([0.0, 2.0]))
     /// tensor([0.0000, 1.3863])
@@ -137,7 +145,7 @@ impl Binary for Xlogy {
     }
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
-        [g * L::select(a.eq(zero) & b.le(zero), zero, b.log()), g * (a / b)]
+        [L::select(is_nothing(g, a, b, zero), zero, g * b.log()), g * (a / b)]
     }
 }
 
@@ -160,7 +168,7 @@ impl Binary for Xlog1py {
     }
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let (zero, one) = (L::constant(0.0), L::constant(1.0));
-        [g * L::select(a.eq(zero) & b.le(-one), zero, b.log1p()), g * (a / (b + one))]
+        [L::select(is_nothing(g, a, b, -one), zero, g * b.log1p()), g * (a / (b + one))]
     }
 }
 

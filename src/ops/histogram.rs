@@ -55,7 +55,10 @@ pub fn bincount(x: &Tensor, weights: Option<&Tensor>, least: isize) -> Result<Te
     if let Some(w) = weights.filter(|w| w.shape() != x.shape()) {
         return refused(OP, format!("weights should be 1-d and have the same length as input, got {:?}", w.shape()));
     }
-    let (n, count) = (x.numel(), ((greatest + 1) as usize).max(least));
+    let (n, count) = (x.numel(), (greatest as usize).wrapping_add(1).max(least));
+    if n == 0 {
+        return Tensor::zeros(&[count], DType::I64);
+    }
     let Some(weights) = weights else {
         let _access = Access::lock([(&**places.storage(), false)]);
         // SAFETY: a contiguous tensor of this type, locked.

@@ -47,11 +47,8 @@ impl Scatter {
 /// The part of a list that an index stands beside.
 fn fitting(list: &Tensor, index: &Tensor) -> Result<Tensor> {
     let sizes = index.shape();
-    if index.numel() == 0 {
-        return Tensor::zeros(sizes, list.dtype());
-    }
-    if list.rank() != sizes.len() {
-        // A single element with a dimension or without.
+    if index.numel() == 0 || list.rank() != sizes.len() {
+        // Nothing, or a single element with a dimension or without.
         return view::reshape(
             &view::slice(&view::reshape(list, &[-1])?, 0, 0, index.numel(), 1)?,
             &view::signed(sizes),

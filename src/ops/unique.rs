@@ -64,7 +64,7 @@ fn unique(
     let mut all = dispatch!(op, x.dtype(), T => {
         // SAFETY: the rows are a contiguous tensor of this type.
         let data = unsafe { rows.elements::<T>() };
-        let counted = if width == 1 && sorted { counted(op, data, with_inverse, with_counts)? } else { None };
+        let counted = if shape.len() == 1 && sorted { counted(op, data, with_inverse, with_counts)? } else { None };
         let order = if sorted && counted.is_none() { Some(in_order(data, count, width)) } else { None };
         let found = Found { op, data, shape: &shape, width, order: order.as_deref() };
         if let Some(all) = counted {

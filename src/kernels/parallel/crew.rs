@@ -120,12 +120,13 @@ struct Crew {
 impl Crew {
     /// Helps with the work, unless it is over.
     fn help(&self) {
+        let Some(work) = self.work else { return };
         let enter = |inside| (inside & CLOSED == 0).then_some(inside + 1);
         if self.inside.fetch_update(Acquire, Relaxed, enter).is_err() {
             return;
         }
         // SAFETY: this helper is inside, so the work lives: `together` waits for it.
-        let Some(work) = self.work.map(|work| unsafe { &*work.0 }) else { return };
+        let work = unsafe { &*work.0 };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| Watch { stop: &self.stop, seen: None }.run(work)))
             && !(self.stop.load(Relaxed) && panic.downcast_ref::<Error>() == Some(&Error::Interrupted))
         {

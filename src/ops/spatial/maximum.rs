@@ -50,8 +50,8 @@ fn greatest(
     let size = std::array::from_fn(|d| (d + spatial).checked_sub(3).map_or(1, |d| x.shape()[lead + d]));
     let mut shape: Shape = x.shape()[..lead].into();
     shape.extend(windows.iter().map(|w| w.count));
-    // Channels that lie side by side stay so.
-    let by_channels = all.iter().all(Windows::are_shared) && x.layout().suggests_channels_last();
+    // Channels that lie side by side stay so; without a batch the first dimension is that of the channels.
+    let by_channels = lead == 2 && all.iter().all(Windows::are_shared) && x.layout().suggests_channels_last();
     let format = if by_channels { Format::ChannelsLast(x.rank()) } else { Format::Contiguous };
     let source = copy::in_format(&x.detach(), Some(format))?;
     let y = format.applied(op, Tensor::uninitialized(op, &shape, x.dtype())?, None)?;
