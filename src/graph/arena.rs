@@ -242,12 +242,6 @@ impl NodeRef {
         NodeRef::with(derivative, edges, Outputs::new(&[(shape, dtype)]))
     }
 
-    /// As [`NodeRef::new`], before the node is told which line of the program made it: this calls nothing of the host language.
-    #[inline]
-    pub(super) fn unnoted<D: Derivative>(derivative: D, edges: Edges, shape: &[usize], dtype: DType) -> NodeRef {
-        NodeRef::unnoted_with(derivative, edges, Outputs::new(&[(shape, dtype)]))
-    }
-
     /// A node whose derivative keeps values, which the hooks of the present mode may see.
     ///
     /// # Errors
@@ -289,13 +283,14 @@ impl NodeRef {
 
     #[inline]
     fn with<D: Derivative>(derivative: D, edges: Edges, outputs: Outputs) -> NodeRef {
-        let node = NodeRef::unnoted_with(derivative, edges, outputs);
+        let node = NodeRef::unnoted(derivative, edges, outputs);
         node.note_origin();
         node
     }
 
+    /// As [`NodeRef::with`], before the node is told which line of the program made it: this calls nothing of the host language.
     #[inline]
-    fn unnoted_with<D: Derivative>(derivative: D, edges: Edges, outputs: Outputs) -> NodeRef {
+    pub(super) fn unnoted<D: Derivative>(derivative: D, edges: Edges, outputs: Outputs) -> NodeRef {
         // The number is taken after those of all nodes that this one points to, so numbers fall along edges whichever
         // threads made the nodes.
         let (slot, number) = LOCAL.with(|local| (local.take(), local.number(D::IS_ACCUMULATOR)));

@@ -27,6 +27,13 @@ pub unsafe trait Element: Copy + Send + Sync + PartialEq + PartialOrd + Default 
     fn to_bool(self) -> bool;
 }
 
+/// True for floats that are not a number.
+#[inline(always)]
+#[allow(clippy::eq_op, reason = "only NaN differs from itself")]
+pub fn is_nan<T: Element>(x: T) -> bool {
+    x != x
+}
+
 macro_rules! integers {
     ($($t:ty: $dtype:ident),*) => {$(
         // SAFETY: every bit pattern of these types is a value.

@@ -146,23 +146,17 @@ macro_rules! real_steps {
 }
 functions!(real_steps);
 
-/// A loop over single elements: the compiler makes better vectors of it than of one over vectors.
+/// The most arguments of a step.
+const ARGUMENTS: usize = 4;
+
+/// A loop over single elements: the compiler makes better vectors of it than of one over vectors. The arguments behind the first
+/// `K` are numbers: of these the first element is read, once.
 ///
 /// # Safety
-/// The arguments that the step has are readable for `n` elements, and `dst` writable; `dst` is one of them or apart from
-/// all.
+/// The first arguments that the step has are readable for `n` elements, numbers for one, and `dst` is writable; `dst` is one of
+/// the arguments or apart from all.
 #[inline(always)]
-unsafe fn each<T: Compute, S: Step<T::One>>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) {
-    // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees.
-    let is_in_place = dst.cast_const() == a;
-    // SAFETY: the caller of the loop gives `n` readable elements in each argument used and `n` writable in `dst`.
-    unsafe { if is_in_place { singles::<T, S>(dst, dst, b, c, d, n) } else { singles::<T, S>(dst, a, b, c, d, n) } }
-}
-
-/// # Safety
-/// As [`each`].
-#[inline(always)]
-unsafe fn singles<T: Compute, S: Step<T::One>>(
+unsafe fn each<T: Compute, S: Step<T::One>, const K: usize>(
     dst: *mut T,
     a: *const T,
     b: *const T,
@@ -170,65 +164,43 @@ unsafe fn singles<T: Compute, S: Step<T::One>>(
     d: *const T,
     n: usize,
 ) {
+    let is_number = |n: usize| K <= n && n < S::ARITY;
+    // SAFETY: the caller's numbers.
+    let number =
+        |at: *const T, n| unsafe { if is_number(n) { at.cast::<T::One>().read() } else { T::One::constant(1.0) } };
+    let numbers = [number(b, 1), number(c, 2), number(d, 3)];
+    // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees.
+    let is_in_place = dst.cast_const() == a;
+    // SAFETY: the caller gives `n` readable elements in each argument used that is no number, and `n` writable in `dst`.
+    unsafe {
+        if is_in_place {
+            singles::<T, S, K>(dst, [dst, b, c, d], numbers, n);
+        } else {
+            singles::<T, S, K>(dst, [a, b, c, d], numbers, n);
+        }
+    }
+}
+
+/// # Safety
+/// As [`each`], for arguments of which the numbers are known.
+#[inline(always)]
+unsafe fn singles<T: Compute, S: Step<T::One>, const K: usize>(
+    dst: *mut T,
+    arguments: [*const T; ARGUMENTS],
+    [second, third, fourth]: [T::One; ARGUMENTS - 1],
+    n: usize,
+) {
+    let [a, b, c, d] = arguments;
+    let is_array = |n: usize| n < K && n < S::ARITY;
     let one = T::One::constant(1.0);
     let mut i = 0;
     // SAFETY: as in `each`.
     unsafe {
         while i < n {
-            let x = if S::ARITY > 0 { a.add(i).cast::<T::One>().read() } else { one };
-            let y = if S::ARITY > 1 { b.add(i).cast::<T::One>().read() } else { one };
-            let z = if S::ARITY > 2 { c.add(i).cast::<T::One>().read() } else { one };
-            let w = if S::ARITY > 3 { d.add(i).cast::<T::One>().read() } else { one };
-            dst.add(i).cast::<T::One>().write(S::eval(x, y, z, w));
-            i += 1;
-        }
-    }
-}
-
-/// As [`each`], where the arguments behind the first `K` are numbers: of these the first element is read, once.
-///
-/// # Safety
-/// As [`each`], but that numbers have one element.
-#[inline(always)]
-unsafe fn by_numbers<T: Compute, S: Step<T::One>, const K: usize>(
-    dst: *mut T,
-    a: *const T,
-    b: *const T,
-    c: *const T,
-    d: *const T,
-    n: usize,
-) {
-    let is_in_place = dst.cast_const() == a;
-    // SAFETY: the caller of the loop gives `n` readable elements in the first arguments, one in each other that is used, and `n`
-    // writable in `dst`.
-    unsafe {
-        let number = |at: *const T, n| if S::ARITY > n { at.cast::<T::One>().read() } else { T::One::constant(1.0) };
-        let numbers = [number(b, 1), number(c, 2), number(d, 3)];
-        if is_in_place {
-            firsts::<T, S, K>(dst, dst, [b, c], numbers, n)
-        } else {
-            firsts::<T, S, K>(dst, a, [b, c], numbers, n)
-        }
-    }
-}
-
-/// # Safety
-/// As [`by_numbers`].
-#[inline(always)]
-unsafe fn firsts<T: Compute, S: Step<T::One>, const K: usize>(
-    dst: *mut T,
-    a: *const T,
-    [b, c]: [*const T; 2],
-    [y, z, w]: [T::One; 3],
-    n: usize,
-) {
-    let mut i = 0;
-    // SAFETY: as in `by_numbers`.
-    unsafe {
-        while i < n {
-            let x = a.add(i).cast::<T::One>().read();
-            let y = if K > 1 { b.add(i).cast::<T::One>().read() } else { y };
-            let z = if K > 2 { c.add(i).cast::<T::One>().read() } else { z };
+            let x = if is_array(0) { a.add(i).cast::<T::One>().read() } else { one };
+            let y = if is_array(1) { b.add(i).cast::<T::One>().read() } else { second };
+            let z = if is_array(2) { c.add(i).cast::<T::One>().read() } else { third };
+            let w = if is_array(3) { d.add(i).cast::<T::One>().read() } else { fourth };
             dst.add(i).cast::<T::One>().write(S::eval(x, y, z, w));
             i += 1;
         }
@@ -238,13 +210,9 @@ unsafe fn firsts<T: Compute, S: Step<T::One>, const K: usize>(
 /// A compute type whose vectors an instruction takes.
 pub(super) trait Takes<S>: Compute {
     /// # Safety
-    /// The arguments that the step has are readable for `n` elements, and `dst` writable.
+    /// The first `K` arguments that the step has are readable for `n` elements, the others for one, and `dst` writable.
     #[doc(hidden)]
-    unsafe fn each(dst: *mut Self, a: *const Self, b: *const Self, c: *const Self, d: *const Self, n: usize);
-    /// # Safety
-    /// As `each`, but that of the arguments behind the first `K` one element is readable.
-    #[doc(hidden)]
-    unsafe fn by_numbers<const K: usize>(
+    unsafe fn each<const K: usize>(
         dst: *mut Self,
         a: *const Self,
         b: *const Self,
@@ -256,19 +224,18 @@ pub(super) trait Takes<S>: Compute {
 
 impl<T: Compute, S: Step<T::One>> Takes<S> for T {
     #[inline(always)]
-    unsafe fn each(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) {
+    unsafe fn each<const K: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) {
         // SAFETY: the caller vouches for the blocks.
-        unsafe { each::<T, S>(dst, a, b, c, d, n) }
-    }
-    #[inline(always)]
-    unsafe fn by_numbers<const K: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) {
-        // SAFETY: as above.
-        unsafe { by_numbers::<T, S, K>(dst, a, b, c, d, n) }
+        unsafe { each::<T, S, K>(dst, a, b, c, d, n) }
     }
 }
 
-tiered! { pub(super) fn step_loop<T: Takes<S>, S: Sized>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = <T as Takes<S>>::each; }
-tiered! { pub(super) fn numbers_loop<T: Takes<S>, S: Sized; const K: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = <T as Takes<S>>::by_numbers::<K>; }
+tiered! { pub(super) fn numbers_loop<T: Takes<S>, S: Sized; const K: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = <T as Takes<S>>::each::<K>; }
+
+/// The loop of a step of which no argument is known to be a number.
+pub(super) fn step_loop<T: Takes<S>, S>(tier: Tier) -> Loop<T> {
+    numbers_loop::<T, S, ARGUMENTS>(tier)
+}
 
 /// How many of a step's arguments there are before those that are numbers: one at least.
 pub(super) fn arrays(args: &[u16], is_number: impl Fn(u16) -> bool) -> usize {
@@ -350,14 +317,14 @@ pub trait Run: Compute {
     /// loops that know no better read them from blocks.
     fn way(op: OpCode, way: &Way, arity: usize, arrays: usize, tier: Tier) -> Option<Loop<Self>> {
         match way {
-            Way::Joined(Join::Whole(whole), ..) if arrays < arity => Self::whole_by_numbers(*whole, arrays, tier),
+            Way::Joined(Join::Whole(whole), ..) => Self::whole(*whole, arrays, tier),
             Way::Joined(join, ..) => Self::joined(*join, tier),
             _ if arrays < arity => loop_by_number(op, tier).or_else(|| Self::instruction(op, tier)),
             _ => Self::instruction(op, tier),
         }
     }
     /// The loop of a formula whose operands behind the first `arrays` are numbers, or `None` where the type does not have it.
-    fn whole_by_numbers(whole: Whole, arrays: usize, tier: Tier) -> Option<Loop<Self>>;
+    fn whole(whole: Whole, arrays: usize, tier: Tier) -> Option<Loop<Self>>;
     /// The loop of a sine and a cosine, or `None` where the type does not have it.
     fn sine_and_cosine(tier: Tier) -> Option<TwinLoop<Self>>;
 }
@@ -370,13 +337,10 @@ macro_rules! reals {
             }
             const JOINS: bool = true;
             fn joined(join: Join, tier: Tier) -> Option<Loop<Self>> {
-                match join {
-                    Join::Whole(whole) => Some((whole.$t.each)(tier)),
-                    _ => join_loop(join, tier),
-                }
+                join_loop(join, tier)
             }
-            fn whole_by_numbers(whole: Whole, arrays: usize, tier: Tier) -> Option<Loop<Self>> {
-                whole.$t.by_numbers.get(arrays - 1).map(|run| run(tier))
+            fn whole(whole: Whole, arrays: usize, tier: Tier) -> Option<Loop<Self>> {
+                whole.$t.get(arrays - 1).map(|run| run(tier))
             }
             fn sine_and_cosine(tier: Tier) -> Option<TwinLoop<Self>> {
                 Some(both_loop(tier))
@@ -399,7 +363,7 @@ macro_rules! integers {
             fn joined(_join: Join, _tier: Tier) -> Option<Loop<Self>> {
                 None
             }
-            fn whole_by_numbers(_whole: Whole, _arrays: usize, _tier: Tier) -> Option<Loop<Self>> {
+            fn whole(_whole: Whole, _arrays: usize, _tier: Tier) -> Option<Loop<Self>> {
                 None
             }
             fn sine_and_cosine(_tier: Tier) -> Option<TwinLoop<Self>> {

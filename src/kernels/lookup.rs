@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::dispatch::{tier, tiered};
-use super::element::Element;
+use super::element::{Element, is_nan};
 use super::gather::Walk;
 use super::parallel::{self, Apart};
 
@@ -19,8 +19,8 @@ pub struct Lookup {
     step: isize,
     /// Indices lie below this.
     size: i64,
-    /// Whether negative indices count from the end.
-    wraps: bool,
+    /// What indices below zero count from the end by, or 0.
+    back: i64,
 }
 
 const INDEX: usize = 0;
@@ -79,12 +79,6 @@ impl Join for Greatest {
     }
 }
 
-#[inline(always)]
-#[allow(clippy::eq_op, reason = "only NaN differs from itself")]
-fn is_nan<T: Element>(x: T) -> bool {
-    x != x
-}
-
 /// Arithmetic on two elements: floats of up to 32 bits in float32, others in float64, integers in int64.
 #[inline(always)]
 fn computed<T: Element>(
@@ -106,13 +100,19 @@ fn computed<T: Element>(
 tiered! { fn within_kernel<>(index: &[i64], size: i64, back: i64) -> bool = within; }
 tiered! { fn taken_kernel<T: Copy>(index: &[i64], table: *const T, size: i64, list: &mut [T], back: i64) -> bool = taken::<T>; }
 
+/// An index counted from the start, where those below zero count `back`.
+#[inline(always)]
+fn wrapped(index: i64, back: i64) -> i64 {
+    if index < 0 { index + back } else { index }
+}
+
 /// True where all indices lie below the size; those below zero count `back`.
 ///
 /// # Safety
 /// None of its own: it is called through a pointer to the code for an instruction set, which the processor must have.
 #[inline(always)]
 unsafe fn within(index: &[i64], size: i64, back: i64) -> bool {
-    let is_bad = |&i: &i64| (if i < 0 { i + back } else { i }) as u64 >= size as u64;
+    let is_bad = |&index: &i64| wrapped(index, back) as u64 >= size as u64;
     !index.iter().fold(false, |any, i| any | is_bad(i))
 }
 
@@ -125,7 +125,7 @@ unsafe fn within(index: &[i64], size: i64, back: i64) -> bool {
 unsafe fn taken<T: Copy>(index: &[i64], table: *const T, size: i64, list: &mut [T], back: i64) -> bool {
     let mut good = true;
     for (to, &index) in list.iter_mut().zip(index) {
-        let at = if index < 0 { index + back } else { index };
+        let at = wrapped(index, back);
         let is_good = (at as u64) < size as u64;
         good &= is_good;
         // SAFETY: the caller vouches for the table.
@@ -148,7 +148,8 @@ impl Lookup {
     /// The lookup of a shape, with the strides of index, list and table, the distance in the table of neighbouring indices,
     /// and how many there are.
     pub fn new(shape: &[usize], strides: [&[isize]; 3], step: isize, size: usize, wraps: bool) -> Lookup {
-        Lookup { walk: Walk::new(shape, &strides), step, size: size as i64, wraps }
+        let size = size as i64;
+        Lookup { walk: Walk::new(shape, &strides), step, size, back: if wraps { size } else { 0 } }
     }
 
     fn numel(&self) -> usize {
@@ -158,7 +159,7 @@ impl Lookup {
     /// An index counted from the start; one out of range is no number below the size.
     #[inline(always)]
     fn wrapped(&self, index: i64) -> i64 {
-        if self.wraps && index < 0 { index + self.size } else { index }
+        wrapped(index, self.back)
     }
 
     /// The first index out of range.
@@ -173,7 +174,7 @@ impl Lookup {
         });
         let (total, step) = (walk.shape.iter().product(), walk.inner_stride(INDEX));
         let is_good = |found: i64| (self.wrapped(found) as u64) < self.size as u64;
-        let (back, are_within) = (if self.wraps { self.size } else { 0 }, within_kernel(tier()));
+        let are_within = within_kernel(tier());
         let indices = Apart(index.cast_mut());
         let failed = AtomicBool::new(false);
         parallel::for_each_range(total, GRAIN, |start, end| {
@@ -182,7 +183,7 @@ impl Lookup {
                 // SAFETY: the caller vouches for the walk.
                 let has_bad = unsafe {
                     match step {
-                        1 => !are_within(std::slice::from_raw_parts(index, n), self.size, back),
+                        1 => !are_within(std::slice::from_raw_parts(index, n), self.size, self.back),
                         _ => (0..n as isize).fold(false, |bad, i| bad | !is_good(*index.offset(i * step))),
                     }
                 };
@@ -244,8 +245,7 @@ impl Lookup {
             }
             if [i_step, l_step, t_step, self.step] == [1, 1, 0, 1] && self.size > 0 {
                 let (index, list) = (std::slice::from_raw_parts(index, n), std::slice::from_raw_parts_mut(list, n));
-                let back = if self.wraps { self.size } else { 0 };
-                return taken_kernel::<T>(tier())(index, table, self.size, list, back);
+                return taken_kernel::<T>(tier())(index, table, self.size, list, self.back);
             }
             let mut good = true;
             for j in 0..n as isize {
@@ -412,12 +412,12 @@ pub fn element_offsets(
     assert!(index.len() == offsets.len());
     let walk = Walk::new(shape, &[strides]);
     let total = walk.shape.iter().product::<usize>() as i64;
-    let wrapped = |i: i64| if wraps && i < 0 { i + total } else { i };
+    let back = if wraps { total } else { 0 };
     let is_short = u32::try_from(total).is_ok();
     let failed = AtomicBool::new(false);
     parallel::for_each_slice(offsets, GRAIN / 4, |start, to| {
         for (&i, to) in index[start..].iter().zip(to) {
-            let at = wrapped(i);
+            let at = wrapped(i, back);
             if !(0..total).contains(&at) {
                 failed.store(true, Relaxed);
                 continue;
@@ -434,7 +434,7 @@ pub fn element_offsets(
             *to = offset as i64;
         }
     });
-    if failed.into_inner() { index.iter().copied().find(|&i| !(0..total).contains(&wrapped(i))) } else { None }
+    if failed.into_inner() { index.iter().copied().find(|&i| !(0..total).contains(&wrapped(i, back))) } else { None }
 }
 
 tiered! { fn row_kernel<T: Element, J: Join>(list: *const T, l_step: isize, table: *mut T, t_step: isize, n: usize) = put_row::<T, J>; }

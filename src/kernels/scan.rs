@@ -2,7 +2,7 @@
 //! from either end.
 
 use super::dispatch::{tier, tiered};
-use super::element::{Element, convert};
+use super::element::{Element, convert, is_nan};
 use super::parallel::{self, Apart};
 use super::reduce::kinds::Accumulator;
 use crate::memory::scratch;
@@ -261,7 +261,6 @@ pub fn extremes<T: Element>(
         return;
     }
     let (values, places) = (Apart(values.as_mut_ptr()), Apart(places.as_mut_ptr()));
-    let is_nan = |x: T| x.partial_cmp(&x).is_none();
     parallel::for_each_range(x.len() / length, (GRAIN / length).max(1), |start, end| {
         for line in start..end {
             let base = line / inner * length * inner + line % inner;

@@ -29,6 +29,9 @@ impl<L: Real, B: Body> Step<L> for All<B> {
     }
 }
 
+/// The loops of a formula for operands that are numbers but for the first, the first two, and so on.
+type Loops<T> = [fn(Tier) -> Loop<T>; OPERANDS];
+
 /// The loops of a formula.
 #[derive(Clone, Copy)]
 pub struct Whole {
@@ -37,34 +40,20 @@ pub struct Whole {
     pub(super) f64: Loops<f64>,
 }
 
-/// The loops of a formula over one type of numbers.
-#[derive(Clone, Copy)]
-pub(super) struct Loops<T> {
-    pub(super) each: fn(Tier) -> Loop<T>,
-    /// For operands that are numbers but for the first, the first two, and the first three.
-    pub(super) by_numbers: [fn(Tier) -> Loop<T>; OPERANDS - 1],
-}
-
-impl<T: Takes<All<B>>, B: Body> Of<B> for Loops<T> {
-    const OF: Self = Loops {
-        each: step_loop::<T, All<B>>,
-        by_numbers: [
-            if B::ARITY > 1 { numbers_loop::<T, All<B>, 1> } else { step_loop::<T, All<B>> },
-            if B::ARITY > 2 { numbers_loop::<T, All<B>, 2> } else { step_loop::<T, All<B>> },
-            if B::ARITY > 3 { numbers_loop::<T, All<B>, 3> } else { step_loop::<T, All<B>> },
-        ],
-    };
-}
-
-/// What there is of a formula.
-trait Of<B> {
-    const OF: Self;
+/// Those of formula `B` on numbers of one type, each once: where there are as many arrays as operands none is a number.
+const fn loops<T: Takes<All<B>>, B: Body>() -> Loops<T> {
+    [
+        if B::ARITY > 1 { numbers_loop::<T, All<B>, 1> } else { step_loop::<T, All<B>> },
+        if B::ARITY > 2 { numbers_loop::<T, All<B>, 2> } else { step_loop::<T, All<B>> },
+        if B::ARITY > 3 { numbers_loop::<T, All<B>, 3> } else { step_loop::<T, All<B>> },
+        step_loop::<T, All<B>>,
+    ]
 }
 
 impl Whole {
     /// Those of formula `B`.
     pub const fn of<B: Body>() -> Whole {
-        Whole { arity: B::ARITY, f32: <Loops<f32> as Of<B>>::OF, f64: <Loops<f64> as Of<B>>::OF }
+        Whole { arity: B::ARITY, f32: loops::<f32, B>(), f64: loops::<f64, B>() }
     }
 }
 

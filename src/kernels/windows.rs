@@ -1,7 +1,7 @@
 //! The greatest elements of windows in up to three dimensions, and where they are.
 
 use super::dispatch::{tier, tiered};
-use super::element::Element;
+use super::element::{Element, is_nan};
 use super::parallel::{self, Apart};
 use crate::memory::scratch;
 
@@ -155,12 +155,6 @@ fn in_window<T: Element>(x: &[T], size: [usize; 3], [a, b, c]: [&Window; 3]) -> 
 
 /// Elements that are compared side by side.
 const LANES: usize = 32;
-
-#[inline(always)]
-#[allow(clippy::eq_op, reason = "only NaN differs from itself")]
-fn is_nan<T: Element>(x: T) -> bool {
-    x != x
-}
 
 /// The greatest element, or one that is not a number.
 #[inline(always)]

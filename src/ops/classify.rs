@@ -367,13 +367,7 @@ pub fn frexp(x: &Tensor) -> Result<[Tensor; 2]> {
             Ok(())
         })?;
     }
-    let ordered = |row_major: Tensor| {
-        if x.is_contiguous() {
-            return Ok(row_major);
-        }
-        let y = copy::laid_out_as(x, empty(row_major.dtype())?);
-        copy::write(&y, &row_major).map(|()| y)
-    };
+    let ordered = |y: Tensor| if x.is_contiguous() { Ok(y) } else { copy::clone_as(&y, x) };
     let (mantissa, exponent) = (ordered(mantissa)?, ordered(exponent)?);
     let by = exponent.clone();
     link_linear("FrexpBackward0", x, &mantissa, move |g| {

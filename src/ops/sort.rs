@@ -10,7 +10,7 @@ use super::{arithmetic, batch, cast, compare, copy, mask, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
-use crate::kernels::element::{Element, dispatch};
+use crate::kernels::element::{dispatch, is_nan};
 use crate::kernels::sort::{self as kernel, Order};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -252,18 +252,13 @@ fn refuse_bool(op: &'static str, x: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Whether an element is not a number.
-fn is_nan<T: Element>(x: &T) -> bool {
-    x.partial_cmp(x).is_none()
-}
-
 /// The place of the middle element of a line in order, of two the lower: the first that is not a number where there is
 /// one.
 fn middles(lines: &Lines, places: &Tensor) -> Result<()> {
     find!("median", lines, places, |data, out| {
         kernel::nth(data, lines.length, |line| (line.len() - 1) / 2, out);
         for (line, place) in data.chunks_exact(lines.length).zip(out) {
-            *place = line.iter().position(is_nan).map_or(*place, |p| p as i64);
+            *place = line.iter().position(|&x| is_nan(x)).map_or(*place, |p| p as i64);
         }
     });
     Ok(())
@@ -272,7 +267,7 @@ fn middles(lines: &Lines, places: &Tensor) -> Result<()> {
 /// As [`middles`], of the elements that are a number.
 fn middle_numbers(lines: &Lines, places: &Tensor) -> Result<()> {
     find!("nanmedian", lines, places, |data, out| {
-        let middle = |line: &[_]| (line.iter().filter(|x| !is_nan(*x)).count().max(1) - 1) / 2;
+        let middle = |line: &[_]| (line.iter().filter(|&&x| !is_nan(x)).count().max(1) - 1) / 2;
         kernel::nth(data, lines.length, middle, out);
     });
     Ok(())

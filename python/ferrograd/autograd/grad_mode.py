@@ -246,7 +246,27 @@ class set_grad_enabled(_Mode):
         return super().__call__(function)
 
 
-class set_multithreading_enabled(_Mode):
+class _Setting(_Mode):
+    """A mode that holds at once too."""
+
+    #: Sets it; gives what held before.
+    _set: Callable[[bool], bool]
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = mode
+        self.prev = self._set(mode)
+
+    def __enter__(self) -> None:
+        self._set(self.mode)
+
+    def __exit__(self, *exception: object) -> None:
+        self._set(self.prev)
+
+    def _again(self) -> Self:
+        return type(self)(self.mode)
+
+
+class set_multithreading_enabled(_Setting):
     """Backward uses several threads or the calling one alone, at once and, in a `with` block, until its end.
 
     >>> import ferrograd
@@ -257,21 +277,10 @@ class set_multithreading_enabled(_Mode):
     tensor([4.])
     """
 
-    def __init__(self, mode: bool) -> None:
-        self.mode = mode
-        self.prev = _set_multithreading_enabled(mode)
-
-    def __enter__(self) -> None:
-        _set_multithreading_enabled(self.mode)
-
-    def __exit__(self, *exception: object) -> None:
-        _set_multithreading_enabled(self.prev)
-
-    def _again(self) -> "set_multithreading_enabled":
-        return set_multithreading_enabled(self.mode)
+    _set = staticmethod(_set_multithreading_enabled)
 
 
-class enforce_grad_layout_policy(_Mode):
+class enforce_grad_layout_policy(_Setting):
     """A leaf's first gradient lies in memory as the leaf does, or with False as the backward pass made it, which may save a
     copy: at once and, in a `with` block, until its end.
 
@@ -283,21 +292,13 @@ class enforce_grad_layout_policy(_Mode):
     ((1, 3), (2, 1))
     """
 
+    _set = staticmethod(_set_layout_enforced)
+
     def __init__(self, enable: bool = True) -> None:
-        self.mode = enable
-        self.prev = _set_layout_enforced(enable)
-
-    def __enter__(self) -> None:
-        _set_layout_enforced(self.mode)
-
-    def __exit__(self, *exception: object) -> None:
-        _set_layout_enforced(self.prev)
-
-    def _again(self) -> "enforce_grad_layout_policy":
-        return enforce_grad_layout_policy(self.mode)
+        super().__init__(enable)
 
     def __call__(self, function: _F) -> _F:
-        _set_layout_enforced(self.prev)
+        self._set(self.prev)
         return super().__call__(function)
 
 

@@ -3,7 +3,7 @@
 use super::{GradDType, Meta, Origin, State};
 use crate::graph::accumulator::AccumulateGrad;
 use crate::graph::arena::NodeRef;
-use crate::graph::node::{Edge, Edges};
+use crate::graph::node::{Edge, Edges, Outputs};
 use crate::memory::spin::SpinGuard;
 use crate::tensor::Tensor;
 
@@ -34,7 +34,8 @@ impl Meta {
             Some(GradDType::Only(dtype)) => dtype,
             _ => leaf.dtype(),
         };
-        let fresh = NodeRef::unnoted(AccumulateGrad { leaf: leaf.clone() }, Edges::new(), leaf.shape(), dtype);
+        let outputs = Outputs::new(&[(leaf.shape(), dtype)]);
+        let fresh = NodeRef::unnoted(AccumulateGrad { leaf: leaf.clone() }, Edges::new(), outputs);
         if state.origin.edge().is_none() {
             state.origin = Origin::Accumulated(fresh.id());
         }

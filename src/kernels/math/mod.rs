@@ -29,6 +29,10 @@ pub(super) use special::for_exponent;
 use crate::kernels::lane::{Lane, Real};
 use crate::kernels::vector::Vector;
 
+/// `1 - 1 / (2 a^2) + 3 / (4 a^4) - ...`: that of `sqrt(pi) a e^(a^2) erfc(a)`, in `1 / a^2`.
+const ERFC_AT_INFINITY: [f64; 8] =
+    [1.0, -1.0 / 2.0, 3.0 / 4.0, -15.0 / 8.0, 105.0 / 16.0, -945.0 / 32.0, 10395.0 / 64.0, -135135.0 / 128.0];
+
 /// `coefficients[0] + coefficients[1] x + ...`: Horner's rule in `x^2` for the even and the odd powers at once, a chain of
 /// half the length. The first coefficient comes last, so that it meets one rounding only.
 #[inline(always)]

@@ -4,7 +4,7 @@ use super::exponential::power_of_two_of;
 use super::wide::{Wide, exp2, log2, wide};
 use super::{V, all};
 use crate::kernels::lane::{Lane, Real};
-use crate::kernels::math::{at_most, polynomial};
+use crate::kernels::math::{ERFC_AT_INFINITY, at_most, polynomial};
 use crate::kernels::vector::Vector;
 
 /// `erf(x)/x - 1` in `x^2 - 1/2`, for `|x| <= 1`; the error of `erf` is below `2^-28` of it (minimax).
@@ -63,9 +63,8 @@ pub fn erfc<const N: usize>(x: V<N>) -> V<N> {
 
 /// Where [`erfcx`] turns to its asymptotic series.
 const FAR_TAIL: f64 = 10.0;
-
-/// `1 - 1 / (2 a^2) + 3 / (4 a^4) - ...`: that of `sqrt(pi) a e^(a^2) erfc(a)`, in `1 / a^2`.
-const ASYMPTOTIC: [f64; 7] = [1.0, -1.0 / 2.0, 3.0 / 4.0, -15.0 / 8.0, 105.0 / 16.0, -945.0 / 32.0, 10395.0 / 64.0];
+/// So many terms of it are enough.
+const TERMS: usize = 7;
 
 /// `e^(x^2) erfc(x)`, in float64: left of zero `2 e^(x^2)` less that of `-x`.
 #[inline(always)]
@@ -75,7 +74,8 @@ pub fn erfcx<const N: usize>(x: V<N>) -> V<N> {
     let b = at_most(a, 10.4);
     let inverse = wide(1.0) / (b + wide(3.0));
     let near = inverse * polynomial((b - wide(3.0)) * inverse, &TAIL);
-    let far = polynomial(wide(1.0) / (a * a), &ASYMPTOTIC) * wide(std::f64::consts::FRAC_2_SQRT_PI / 2.0) / a;
+    let far =
+        polynomial(wide(1.0) / (a * a), &ERFC_AT_INFINITY[..TERMS]) * wide(std::f64::consts::FRAC_2_SQRT_PI / 2.0) / a;
     let y = Vector::blend(a.lt(wide(FAR_TAIL)), near, far);
     let growth = exp2(b * (b * wide(std::f64::consts::LOG2_E)));
     Vector::blend(x.lt(wide(0.0)), growth + growth - y, y).map(|y| y as f32)

@@ -6,7 +6,7 @@ use super::exponential::{exp, squared_power};
 use super::logarithm::log;
 use super::{V, all};
 use crate::kernels::lane::{Lane, Real};
-use crate::kernels::math::{at_most, fast_two_sum, polynomial, two_product, two_sum};
+use crate::kernels::math::{ERFC_AT_INFINITY, at_most, fast_two_sum, polynomial, two_product, two_sum};
 use crate::kernels::vector::Vector;
 
 /// `erf(x)/x - 1` in `x^2`, for `|x| <= 1/2`; the error of `erf` is below `2^-55` of it (minimax).
@@ -112,10 +112,6 @@ pub fn erfc<const N: usize>(x: V<N>) -> V<N> {
 /// Where [`erfcx`] turns to its asymptotic series.
 const FAR: f64 = 27.0;
 
-/// `1 - 1 / (2 a^2) + 3 / (4 a^4) - ...`: that of `sqrt(pi) a e^(a^2) erfc(a)`, in `1 / a^2`.
-const ASYMPTOTIC: [f64; 8] =
-    [1.0, -1.0 / 2.0, 3.0 / 4.0, -15.0 / 8.0, 105.0 / 16.0, -945.0 / 32.0, 10395.0 / 64.0, -135135.0 / 128.0];
-
 /// `e^(x^2) erfc(x)`, within 6 ULP: left of zero `2 e^(x^2)` less that of `-x`.
 #[inline(always)]
 pub fn erfcx<const N: usize>(x: V<N>) -> V<N> {
@@ -125,7 +121,7 @@ pub fn erfcx<const N: usize>(x: V<N>) -> V<N> {
     let t = (b - all(4.0)) * inverse;
     let rest = TAIL[1..4].iter().rev().fold(polynomial(t, &TAIL[4..]), |p, &c| p.mul_add(t, all(c)));
     let near = t.mul_add(rest.mul_add(t, all(TAIL[0])), all(MIDDLE.0)) * inverse;
-    let far = polynomial(all(1.0) / (a * a), &ASYMPTOTIC) * all(FRAC_2_SQRT_PI / 2.0) / a;
+    let far = polynomial(all(1.0) / (a * a), &ERFC_AT_INFINITY) * all(FRAC_2_SQRT_PI / 2.0) / a;
     let y = Vector::blend(a.lt(all(FAR)), near, far);
     // What the square loses counts as often as the square is large.
     let square = b * b;
