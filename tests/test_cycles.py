@@ -5,6 +5,8 @@ import resource
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 import weakref
 
 import pytest
@@ -220,6 +222,90 @@ def test_a_hook_may_collect():
     y.register_hook(lambda grad: [gc.collect(), y] and None)
     (y * y).sum().backward(create_graph=True)
     assert x.grad.tolist() == [8.0, 16.0]
+
+
+def solved(seen):
+    """A circle through the node of a custom function, as one step of a solver within another pass leaves it."""
+    with fg.enable_grad():
+        x, witness = leaf(), Witness()
+        y = Doubled.apply(x, witness)
+        y.sum().backward()
+        seen.append(weakref.ref(witness))
+
+
+@pytest.mark.parametrize("elements", [2, 100_000], ids=["short", "long"])
+@pytest.mark.parametrize("place", ["tensor", "node", "saved", "function"])
+def test_circles_go_in_the_middle_of_a_pass(elements, place):
+    """A hook is called in a pass that stands still: what it has stays, and what nobody has goes."""
+    seen, left = [], []
+
+    def step(*given):
+        for _ in range(5):
+            solved(seen)
+        gc.collect()
+        left.append(sum(witness() is not None for witness in seen))
+        return given[0] if place == "saved" else None
+
+    class Stepping(fg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * 3
+
+        @staticmethod
+        def backward(ctx, grad):
+            (x,) = ctx.saved_tensors
+            step()
+            return grad * x.shape[0] ** 0 * 3
+
+    x = fg.full((elements,), 2.0, requires_grad=True)
+    with fg.autograd.graph.saved_tensors_hooks(lambda t: t, step if place == "saved" else lambda t: t):
+        y = x * x
+    if place == "function":
+        y = Stepping.apply(y)
+    if place == "tensor":
+        y.register_hook(step)
+    if place == "node":
+        y.grad_fn.register_hook(lambda grad_inputs, grad_outputs: step())
+        y.grad_fn.register_prehook(lambda grad_outputs: step())
+    (y * y).sum().backward()
+    assert left and not any(left)
+    assert x.grad[-1].item() == (288.0 if place == "function" else 32.0)
+
+
+def test_circles_go_while_other_threads_differentiate():
+    """Long passes run without the interpreter's lock: a collection waits until they come to rest."""
+    seen, going, failures = [], threading.Event(), []
+    going.set()
+
+    def train():
+        while going.is_set():
+            solved(seen)
+            x = fg.full((20_000,), 2.0, requires_grad=True)
+            y = x
+            for _ in range(5):
+                y = y * 1.5
+            y.register_hook(lambda grad: grad * 2)
+            y.sum().backward()
+            if x.grad[7].item() != 15.1875:
+                failures.append(x.grad[7].item())
+
+    threads = [threading.Thread(target=train) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        freed = 0
+        deadline = time.monotonic() + 60
+        while freed < 50 and time.monotonic() < deadline:
+            gc.collect()
+            freed = sum(witness() is None for witness in seen)
+    finally:
+        going.clear()
+        for thread in threads:
+            thread.join()
+    assert freed >= 50 and not failures
+    gc.collect()
+    assert not any(witness() is not None for witness in seen)
 
 
 def test_finalizers_see_whole_objects():

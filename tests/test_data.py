@@ -228,3 +228,39 @@ def test_the_object_of_a_gradient_keeps_no_graph():
     assert gone() is None and grad.tolist() == [4.0, 4.0]
     grad.data = fg.zeros(2)
     assert grad.tolist() == [0.0, 0.0]
+
+
+@known(([[[1.0] * 3] * 2], [[[1.0] * 3] * 2]))
+def test_the_gradient_of_a_leaf_has_the_dimensions_that_were_added(T):
+    found = []
+    for x in (T.arange(6.0).view(2, 3).requires_grad_(), T.zeros(2, 3, requires_grad=True)):
+        before = x * 2  # a graph that is alive
+        with T.no_grad():
+            x.unsqueeze_(0)
+        (x * 1).sum().backward()
+        found.append(x.grad.tolist())
+        del before
+    return tuple(found)
+
+
+@known(([[[2.0] * 3] * 2],))
+def test_so_has_that_of_a_graph_from_before(T):
+    x = T.zeros(2, 3, requires_grad=True)
+    before = (x * 2).sin()
+    with T.no_grad():
+        x.unsqueeze_(0)
+    before.sum().backward()
+    return (x.grad.tolist(),)
+
+
+@known((None, None))
+def test_a_gradient_that_does_not_fit_the_leaf_as_it_is_now_is_an_error(T):
+    left = []
+    for x in (T.arange(6.0).view(2, 3).requires_grad_(), T.zeros(2, 3, requires_grad=True)):
+        before = (x * 2).sin()
+        with T.no_grad():
+            x.t_()
+        with pytest.raises(RuntimeError):
+            before.sum().backward()
+        left.append(x.grad)
+    return tuple(left)

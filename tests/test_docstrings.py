@@ -92,7 +92,7 @@ def run(text: str, name: str, known: dict) -> str:
     messages = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=messages.append)
+        doctest.DocTestRunner(verbose=False).run(test, out=messages.append)
     return "".join(messages)
 
 

@@ -255,6 +255,7 @@ CALLS = {
     "NegativeIntegerPower": (lambda: fg.tensor([2]) ** -1, RuntimeError),
     "EmptyReduction": (lambda: fg.zeros(0, 3).max(0), IndexError),
     "EmptyTotal": (lambda: fg.zeros(0).max(), RuntimeError),
+    "EmptyPlaces": (lambda: fg.zeros(0).argmin(), IndexError),
     "NotScalar": (lambda: fg.ones(2).item(), RuntimeError),
     "AmbiguousTruth": (lambda: bool(fg.ones(2)), RuntimeError),
     "Range": (lambda: fg.arange(0, 1, 0), RuntimeError),
@@ -271,6 +272,7 @@ CALLS = {
     "NoBounds": (lambda: fg.ones(2).clamp(), RuntimeError),
     "Data": (lambda: fg.tensor([[1, 2], [3]]), ValueError),
     "EmptyList": (lambda: fg.stack([]), RuntimeError),
+    "NothingToJoin": (lambda: fg.cat([]), ValueError),
     "NotImplemented": (lambda: fg.ones(2) & fg.ones(2), NotImplementedError),
     "OutOfMemory": (lambda: fg.empty(2**58), fg.OutOfMemoryError),
     "NoGradient": (lambda: fg.ones(1).backward(), RuntimeError),
@@ -332,6 +334,14 @@ CALLS = {
 #: Entries that no call here reaches: `tests/errors.rs` has the first; the second is a defect by its meaning; the third is
 #: `KeyboardInterrupt`, for `test_interrupt.py`.
 FROM_RUST = {"GradCheck", "Internal", "Interrupted"}
+#: The whole messages of entries whose template fits almost every message.
+GENERAL = {
+    "Data": "tensor: expected sequence of length 2 at dim 1 (got 1)",
+    "Invalid": "cat: zero-dimensional tensor (at position 0) cannot be concatenated",
+    "Alpha": "add: For integral input tensors, argument alpha must not be a floating point number.",
+    "SavedHooksDisabled": "not here",
+    "Host": "from the derivative",
+}
 
 
 def test_every_error_has_a_call():
@@ -347,6 +357,7 @@ def test_the_error_is_raised(name):
         call()
     assert caught.type is kind
     assert re.search(pattern(TEMPLATES[name]), str(caught.value)), caught.value
+    assert GENERAL.get(name, str(caught.value)) == str(caught.value)
 
 
 def test_what_was_detached_is_told_where_it_is_differentiated_again():
@@ -362,8 +373,9 @@ def test_a_message_is_told_from_others():
         with pytest.raises(kind) as caught:
             call()
         messages[name] = str(caught.value)
-    general = {"Data", "Invalid", "Alpha", "SavedHooksDisabled", "Host", "GradCheck"}
-    twins = [{"Shape", "IndexShape"}, {"IndexRange", "GatherRange"}]  # the same words, of another class
+    general = {*GENERAL, "GradCheck"}
+    # The same words, of another class.
+    twins = [{"Shape", "IndexShape"}, {"IndexRange", "GatherRange"}, {"EmptyTotal", "EmptyPlaces"}, {"EmptyList", "NothingToJoin"}]
     for name, message in messages.items():
         own = {name}.union(*(pair for pair in twins if name in pair))
         others = {n for n in TEMPLATES if n not in general and re.search(pattern(TEMPLATES[n]), message)}

@@ -549,5 +549,5 @@ def test_names_of_the_package():
 
 @pytest.mark.parametrize("name", ["func", "func._vmap", "func._grad", "func._jvp", "func._jacobian", "func._call", "utils._pytree", "autograd._grad", "autograd.functional"])
 def test_examples_run(name):
-    found = doctest.testmod(importlib.import_module(f"ferrograd.{name}"), optionflags=doctest.NORMALIZE_WHITESPACE)
+    found = doctest.testmod(importlib.import_module(f"ferrograd.{name}"))
     assert found.failed == 0 and found.attempted > 0

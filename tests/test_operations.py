@@ -249,7 +249,7 @@ def test_example_runs(name):
     doc = TABLE[name]["doc"]
     assert ">>>" in doc, f"{name} has no example"
     test = doctest.DocTestParser().get_doctest(doc, {"ferrograd": fg}, name, None, 0)
-    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner = doctest.DocTestRunner(verbose=False)
     messages = []
     runner.run(test, out=messages.append)
     assert runner.failures == 0, "".join(messages)

@@ -269,7 +269,7 @@ def test_documents_examples_run(path):
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     session = "\n".join(b for b in blocks if ">>>" in b)
     test = doctest.DocTestParser().get_doctest(session, {}, path.name, str(path), 0)
-    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner = doctest.DocTestRunner(verbose=False)
     messages = []
     runner.run(test, out=messages.append)
     assert runner.failures == 0, "".join(messages)

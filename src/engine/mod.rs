@@ -234,6 +234,44 @@ fn depth() -> u32 {
     DEPTH.get()
 }
 
+/// How many of them rest.
+fn resting() -> u32 {
+    RESTING.get()
+}
+
+/// True where a pass of this thread moves.
+pub(crate) fn is_moving_here() -> bool {
+    depth() > resting()
+}
+
+/// A call of the host language in the middle of a pass. The passes of this thread rest meanwhile: nothing that they have is
+/// moved, so that others may look at it. Made before the lock of the host language is taken, dropped before it is given back.
+pub struct Rest {
+    before: u32,
+    passes: u32,
+}
+
+impl Rest {
+    /// Lets the passes of this thread rest that do not yet.
+    pub fn begin() -> Rest {
+        let before = RESTING.replace(depth());
+        let passes = depth() - before;
+        if passes > 0 {
+            plan::rest(passes);
+        }
+        Rest { before, passes }
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        if self.passes > 0 {
+            plan::go_on(self.passes);
+        }
+        RESTING.set(self.before);
+    }
+}
+
 /// What a pass calls at its end.
 pub type Callback = Box<dyn FnOnce() -> Result<()>>;
 
@@ -270,6 +308,8 @@ pub fn current_pass_reaches(node: &NodeRef) -> bool {
 thread_local! {
     /// How many passes this thread is in: hooks and custom functions may start others.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// How many of them, counted from the first, rest.
+    static RESTING: Cell<u32> = const { Cell::new(0) };
     static PASS: Cell<u32> = const { Cell::new(0) };
     static CALLBACKS: RefCell<VecDeque<Callback>> = const { RefCell::new(VecDeque::new()) };
     static LIMITED: Cell<bool> = const { Cell::new(false) };

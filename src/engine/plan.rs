@@ -24,17 +24,32 @@ pub(super) const HEAVY: usize = 1 << 14;
 /// Passes that are running, by number, so that their marks are left alone by others.
 static LIVE: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
 static LIVE_COUNT: AtomicU32 = AtomicU32::new(0);
+/// How many of them rest: see [`Rest`](super::Rest).
+static RESTING: AtomicU32 = AtomicU32::new(0);
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
-/// True while any thread runs a backward pass.
-pub(crate) fn are_running() -> bool {
-    LIVE_COUNT.load(Ordering::SeqCst) > 0
+/// True while a pass moves what others could look at. For who has the host language's lock passes come to rest, and none of
+/// those that rest goes on: their number is read first.
+pub(crate) fn are_moving() -> bool {
+    let resting = RESTING.load(Ordering::SeqCst);
+    LIVE_COUNT.load(Ordering::SeqCst) > resting
+}
+
+/// Notes that some of the passes rest.
+pub(super) fn rest(count: u32) {
+    RESTING.fetch_add(count, Ordering::SeqCst);
+}
+
+/// Notes that as many go on.
+pub(super) fn go_on(count: u32) {
+    RESTING.fetch_sub(count, Ordering::SeqCst);
 }
 
 /// Forgets the passes of threads that a forked child does not have.
 pub(crate) fn forget_others() {
     LIVE.iter().for_each(|cell| cell.store(0, Ordering::SeqCst));
     LIVE_COUNT.store(super::depth(), Ordering::SeqCst);
+    RESTING.store(super::resting(), Ordering::SeqCst);
 }
 
 /// The number of a running pass, given back when it drops.

@@ -36,9 +36,9 @@ impl Error {
             Broadcast InnerSizes Rank Shape DimRange NoDimensions DimRepeated IndexRange NothingToIndex GatherRange
             IndexShape TooManyIndices IndexDType IndexScalar ReshapeSize ReshapeAmbiguous ViewNeedsCopy Expand ExpandRank
             PermuteRank SizeOverflow StorageBounds DTypeUnsupported DTypeInvalid DTypeMismatch ResultCast InPlaceShape
-            Overlap SharedMemory ReadOnly IntegerDivisionByZero NegativeIntegerPower EmptyReduction EmptyTotal Escaped
+            Overlap SharedMemory ReadOnly IntegerDivisionByZero NegativeIntegerPower EmptyReduction EmptyTotal EmptyPlaces Escaped
             NotScalar AmbiguousTruth Range RandomState PinMemory Invalid Argument ArgumentType Alpha RoundingMode Overflow
-            IndexShapes Stretch IndexedShape MaskShape NoBounds Data EmptyList NotImplemented OutOfMemory InPlaceLeaf
+            IndexShapes Stretch IndexedShape MaskShape NoBounds Data EmptyList NothingToJoin NotImplemented OutOfMemory InPlaceLeaf
             InPlaceLeafView InPlaceUnrecordedView InPlaceMultiView InPlaceInference BatchedInPlace BatchedRandom
             InPlaceCaptured Internal
         }
@@ -51,7 +51,7 @@ impl Error {
             DimRange { .. }
             | NoDimensions { .. }
             | IndexShapes { .. }
-            | EmptyTotal { op: "argmax" | "argmin", .. }
+            | EmptyPlaces { .. }
             | IndexRange { .. }
             | NothingToIndex { .. }
             | TooManyIndices { .. }
@@ -61,7 +61,7 @@ impl Error {
             | IndexShape { .. }
             | EmptyReduction { .. } => Kind::Index,
             ArgumentType { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
-            Argument { .. } | Data { .. } | DualDType { .. } | EmptyList { op: "cat" } => Kind::Value,
+            Argument { .. } | Data { .. } | DualDType { .. } | NothingToJoin { .. } => Kind::Value,
             NotImplemented { .. } | NoDerivative { .. } | DTypeUnsupported { .. } => Kind::NotImplemented,
             OutOfMemory { .. } => Kind::Memory,
             _ => Kind::Runtime,

@@ -136,6 +136,9 @@ pub enum Error {
     /// A reduction with no identity over nothing and over all dimensions.
     #[error("{op}: Expected reduction dim to be specified for input.numel() == 0, got shape {shape:?}")]
     EmptyTotal { op: &'static str, shape: Vec<usize> },
+    /// The place of an extreme element where there is none, over all dimensions.
+    #[error("{op}: Expected reduction dim to be specified for input.numel() == 0, got shape {shape:?}")]
+    EmptyPlaces { op: &'static str, shape: Vec<usize> },
     /// A conversion to one number of a tensor with more.
     #[error("{op}: a Tensor with {numel} elements cannot be converted to Scalar")]
     NotScalar { op: &'static str, numel: usize },
@@ -194,6 +197,9 @@ pub enum Error {
     /// An empty list of tensors.
     #[error("{op}: expected a non-empty list of Tensors")]
     EmptyList { op: &'static str },
+    /// No tensors to put one behind the other.
+    #[error("{op}: expected a non-empty list of Tensors")]
+    NothingToJoin { op: &'static str },
     /// Something torch has and this crate does not.
     #[error("{op}: {what} is not implemented")]
     NotImplemented { op: &'static str, what: String },

@@ -9,10 +9,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use super::arena::{NodeId, NodeRef};
 use super::meta::Meta;
-use crate::engine::plan;
+use crate::engine::{self, plan};
 use crate::error::Result;
 use crate::host::host;
 use crate::memory::shared::Shared;
@@ -115,10 +116,16 @@ static ROOM: AtomicUsize = AtomicUsize::new(LEAST);
 static PATIENCE: AtomicUsize = AtomicUsize::new(LEAST);
 static DUE: AtomicBool = AtomicBool::new(false);
 const LEAST: usize = 1 << 10;
+/// How long a search waits for passes.
+const LONGEST_WAIT: Duration = Duration::from_millis(10);
 /// The operation that errors name.
 const OP: &str = "backward";
 
 impl Starts {
+    fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.leaves.is_empty()
+    }
+
     fn tidy(&mut self) {
         if self.nodes.len() + self.leaves.len() < ROOM.load(Ordering::Relaxed) {
             return;
@@ -165,13 +172,14 @@ pub(super) fn note_hooks(hooks: Weak<dyn Start>) {
 /// Searches where so much has gathered since the last search that it may be worth it.
 #[inline]
 pub(crate) fn collect_where_due() {
-    if DUE.load(Ordering::Relaxed) && DUE.swap(false, Ordering::Relaxed) {
+    // A thread that works for a pass must not wait for the host language's lock.
+    if DUE.load(Ordering::Relaxed) && !plan::are_moving() && DUE.swap(false, Ordering::Relaxed) {
         collect();
     }
 }
 
-/// Frees what only circles of references keep; gives the number of objects in them. Nothing is searched while backward
-/// passes run.
+/// Frees what only circles of references keep; gives the number of objects in them. Backward passes of other threads are waited
+/// for until they end or call the host language, but not for long: while they move what they have, nothing is searched.
 ///
 /// ```
 /// use ferrograd::{Tensor, engine, graph};
@@ -184,18 +192,29 @@ pub(crate) fn collect_where_due() {
 /// # Ok::<(), ferrograd::Error>(())
 /// ```
 pub fn collect() -> usize {
-    // A thread that works for a pass must not wait for the host language's lock.
-    if plan::are_running() {
+    if engine::is_moving_here() || STARTS.lock().is_empty() {
         return 0;
     }
     let mut found = 0;
     // Where there is no memory for the search nothing is found.
-    let mut search = || found = Search::default().run().unwrap_or(0);
+    let mut search = || found = if come_to_rest() { Search::default().run().unwrap_or(0) } else { 0 };
     match host() {
         Some(host) => (host.attached)(&mut search),
         None => search(),
     }
     found
+}
+
+/// Waits until no pass moves; false where one still does after the time that others may be kept waiting.
+fn come_to_rest() -> bool {
+    let begun = Instant::now();
+    while plan::are_moving() {
+        if begun.elapsed() > LONGEST_WAIT {
+            return false;
+        }
+        std::thread::sleep(LONGEST_WAIT / 200);
+    }
+    true
 }
 
 /// What was met, and how often.

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::forward;
 use super::saved::SavedHooks;
@@ -45,6 +45,8 @@ pub struct Mapping {
 }
 
 static NEXT_MAPPING: AtomicU64 = AtomicU64::new(1);
+/// True once a thread has entered inference mode.
+static INFERENCE_ENTERED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// The maps that run, the innermost last; a map's level is its place, counted from 1.
@@ -100,17 +102,27 @@ pub fn is_inference_mode_enabled() -> bool {
 
 /// Turns inference mode alone on or off, recording apart; gives what it was.
 pub(super) fn set_inference(enabled: bool) -> bool {
+    if enabled {
+        INFERENCE_ENTERED.store(true, Ordering::Relaxed);
+    }
     set(INFERENCE, enabled)
+}
+
+/// False where there cannot be a tensor that was made in inference mode. One that comes from another thread comes with what that
+/// thread wrote before.
+#[inline]
+pub(super) fn may_have_inference_tensors() -> bool {
+    INFERENCE_ENTERED.load(Ordering::Relaxed)
 }
 
 /// Turns inference mode on or off for this thread, and recording the other way; gives what both were.
 pub fn set_inference_mode(enabled: bool) -> (bool, bool) {
-    (set(INFERENCE, enabled), set(GRAD, !enabled))
+    (set_inference(enabled), set(GRAD, !enabled))
 }
 
 /// Ends what [`set_inference_mode`] began.
 pub fn restore_inference_mode((inference, grad): (bool, bool)) {
-    set(INFERENCE, inference);
+    set_inference(inference);
     set(GRAD, grad);
 }
 

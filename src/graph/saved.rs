@@ -376,10 +376,12 @@ pub type Pack = Arc<dyn Any + Send + Sync>;
 /// For tensors made in inference mode, and what the hooks raise.
 #[inline]
 pub(super) fn admit<D: Derivative>(derivative: &mut D) -> Result<bool> {
-    let mut inference = false;
-    derivative.visit(&mut |saved| inference |= saved.as_tensor().is_some_and(Tensor::is_inference));
-    if inference {
-        return Err(Error::SavedInference);
+    if mode::may_have_inference_tensors() {
+        let mut inference = false;
+        derivative.visit(&mut |saved| inference |= saved.as_tensor().is_some_and(Tensor::is_inference));
+        if inference {
+            return Err(Error::SavedInference);
+        }
     }
     match mode::saved_hooks() {
         None => Ok(false),

@@ -247,7 +247,10 @@ fn position(op: &'static str, x: &Tensor, dim: Option<isize>, keepdim: bool, end
                 return Err(Error::DTypeInvalid { op, dtype: DType::Bool, rule });
             }
             let plan = Plan::new(op, &flat, &dims, kept)?;
-            refuse_nothing(op, x, &plan, dim.is_none())?;
+            if dim.is_none() && plan.length() == 0 {
+                return Err(Error::EmptyPlaces { op, shape: x.shape().to_vec() });
+            }
+            refuse_nothing(op, x, &plan, false)?;
             places(&plan, &copy::to_contiguous(&flat)?, end, false)?.1
         }
     };

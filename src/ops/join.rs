@@ -108,7 +108,7 @@ fn joined_examples(tensors: &[Tensor], dim: isize) -> Result<Tensor> {
 fn joined(tensors: &[Tensor], dim: isize, format: Format) -> Result<Tensor> {
     const OP: &str = "cat";
     if tensors.is_empty() {
-        return Err(Error::EmptyList { op: OP });
+        return Err(Error::NothingToJoin { op: OP });
     }
     if batch::level(tensors).is_some() && tensors.iter().any(|t| !fits_anywhere(t)) {
         return joined_examples(tensors, dim);

@@ -79,17 +79,18 @@ fn leading<'a>(spec: &Pointwise, operands: &[Operand<'a>]) -> Option<&'a Tensor>
     if matches!(spec.rule, Rule::Logical | Rule::Where | Rule::Bits | Rule::Integer) {
         return None;
     }
-    // Arithmetic with truth values has rules of its own.
-    if operands.iter().any(|o| matches!(o, Operand::Number(Scalar::Bool(_)))) {
-        return None;
-    }
-    // Bounds that do not fit are errors; what is one at all of float32 is rare enough to go the long way.
-    let fits = |n: &Scalar| n.check_fits(spec.name, DType::F32).is_ok();
-    if spec.rule == Rule::Bounds && operands.iter().any(|o| matches!(o, Operand::Number(n) if !fits(n))) {
-        return None;
-    }
     let mut leading: Option<&Tensor> = None;
-    for t in operands.iter().filter_map(|o| o.tensor()) {
+    for operand in operands {
+        let t = match operand {
+            Operand::Tensor(t) => t,
+            // Arithmetic with truth values has rules of its own.
+            Operand::Number(Scalar::Bool(_)) => return None,
+            // Bounds that do not fit are errors; what is one at all of float32 is rare enough to go the long way.
+            Operand::Number(n) if spec.rule == Rule::Bounds && n.check_fits(spec.name, DType::F32).is_err() => {
+                return None;
+            }
+            Operand::Number(_) => continue,
+        };
         let n = t.numel();
         let Some(l) = leading else {
             if !is_few(n) {

@@ -100,7 +100,7 @@ operation! {
     /// Raises: RuntimeError for a negative length.
     ///
     /// >>> ferrograd.blackman_window(5, periodic=False).round(decimals=4)
-    /// tensor([-0.0000,  0.3400,  1.0000,  0.3400, -0.0000])
+    /// tensor([-0.0000, 0.3400, 1.0000, 0.3400, -0.0000])
     function Noted(Floats -> Asked), ["blackman_window(int window_length, bool periodic=True, *, DType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False, bool? requires_grad=False)"], |_, a| window(a, 2, [], |x, []| {
         number(0.42) - number(0.5) * turns(x) + number(0.08) * turns(number(2.0) * x)
     })

@@ -48,12 +48,14 @@ pub fn number(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
     Ok(None)
 }
 
+/// True for NumPy's numbers: its texts, dates and spans of time are none.
 fn is_numpy_number(object: &Bound<'_, PyAny>) -> bool {
     let class = object.get_type();
     class.module().is_ok_and(|m| m == "numpy")
         && object.hasattr("item").unwrap_or(false)
         && object.getattr("ndim").and_then(|n| n.extract::<usize>()).is_ok_and(|n| n == 0)
         && !class.name().is_ok_and(|n| n == "ndarray")
+        && super::numpy::is_numeric(object)
 }
 
 /// A truth value of Python's or NumPy's, if the object is one.
@@ -207,7 +209,7 @@ pub fn other<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
     if let Some(n) = number(object)? {
         return Ok(Some(Other::Number(n)));
     }
-    if super::numpy::is_array(object) {
+    if super::numpy::is_array(object) && super::numpy::is_numeric(object) {
         return Ok(Some(Other::Made(super::numpy::from_array(object, true)?)));
     }
     Ok(None)

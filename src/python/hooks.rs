@@ -11,6 +11,7 @@ use super::convert::ok;
 use super::error::host_error;
 use super::node::PyNode;
 use super::tensor::{PyTensor, wrap};
+use crate::engine::Rest;
 use crate::error::Result;
 use crate::graph::NodeRef;
 use crate::graph::cycles::{self, Holder, Object};
@@ -104,7 +105,12 @@ fn gradients(object: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Option<Tensor>>>>
 /// Calls Python; what it raises goes through the core unchanged.
 pub fn attached<R>(call: impl FnOnce(Python<'_>) -> PyResult<R>) -> Result<R> {
     let _mode = Ending::set(Ends::Never);
-    Python::attach(|py| call(py).map_err(|e| host_error(py, e)))
+    let rest = Rest::begin();
+    Python::attach(move |py| {
+        let done = call(py).map_err(|e| host_error(py, e));
+        drop(rest);
+        done
+    })
 }
 
 /// A hook, and its address.

@@ -103,7 +103,13 @@ fn clamped(value: &Bound<'_, PyAny>) -> PyResult<isize> {
         None if value.is_instance_of::<pyo3::types::PyInt>() => {
             Ok(if value.lt(0)? { isize::MIN / 2 } else { isize::MAX / 2 })
         }
-        None => Err(PyTypeError::new_err("slice indices must be integers or None or have an __index__ method")),
+        None => {
+            // What `__index__` raises is the program's own.
+            if value.hasattr("__index__")? {
+                value.call_method0("__index__")?;
+            }
+            Err(PyTypeError::new_err("slice indices must be integers or None or have an __index__ method"))
+        }
     }
 }
 

@@ -20,6 +20,12 @@ pub fn is_array(object: &Bound<'_, PyAny>) -> bool {
     !is_number && !object.is_exact_instance_of::<PySlice>() && object.hasattr("__array_interface__").unwrap_or(false)
 }
 
+/// True where an array, or a number of NumPy's, has truth values, integers or numbers with a fraction for elements, of any size.
+pub fn is_numeric(object: &Bound<'_, PyAny>) -> bool {
+    let kind = || object.getattr("__array_interface__")?.get_item("typestr")?.extract::<String>();
+    kind().is_ok_and(|text| text.chars().nth(1).is_some_and(|kind| "biufc".contains(kind)))
+}
+
 /// True for NumPy's own arrays and arrays of their subclasses.
 pub fn is_ndarray(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(is_array(object) && object.is_instance(&object.py().import("numpy")?.getattr("ndarray")?)?)

@@ -22,9 +22,30 @@ fn not_implemented(py: Python<'_>) -> Py<PyAny> {
 /// What stands beside a tensor, if it can.
 #[inline]
 fn beside<'py>(op: &str, x: &Tensor, object: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
-    match convert::other(object).map_err(|error| of_argument(op, error))? {
-        Some(Other::Made(t)) => Ok(Some(Other::Made(convert::operand(t, || x.requires_grad())?))),
-        found => Ok(found),
+    let found = convert::other(object).map_err(|error| of_argument(op, error))?;
+    found.map(|other| kept(other, x)).transpose()
+}
+
+/// An operand that stays as it is where the operation is recorded.
+#[inline]
+fn kept<'py>(other: Other<'py>, x: &Tensor) -> PyResult<Other<'py>> {
+    match other {
+        Other::Made(t) => Ok(Other::Made(convert::operand(t, || x.requires_grad())?)),
+        other => Ok(other),
+    }
+}
+
+/// What an augmented assignment has on its right, or why that cannot be read. Where it is nothing that can stand beside a tensor
+/// it is not extracted, and Python goes on to ask the object itself.
+struct Right<'py>(PyResult<Other<'py>>);
+
+impl<'py> FromPyObject<'_, 'py> for Right<'py> {
+    type Error = PyErr;
+
+    #[inline]
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let none = || PyTypeError::new_err("nothing that can stand beside a tensor");
+        convert::other(&object).transpose().map(Right).ok_or_else(none)
     }
 }
 
@@ -70,24 +91,13 @@ fn reflected(
 }
 
 /// An element-wise operation into the tensor.
-fn in_place<'py>(
-    slf: &Bound<'py, PyTensor>,
-    other: &Bound<'py, PyAny>,
-    spec: &'static Pointwise,
-    name: &'static str,
-) -> PyResult<()> {
+fn in_place(slf: &Bound<'_, PyTensor>, other: Right<'_>, spec: &'static Pointwise, name: &'static str) -> PyResult<()> {
     let target = slf.get().get().clone();
-    let operand = beside(name, &target, other)?;
+    let operand = kept(other.0.map_err(|error| of_argument(name, error))?, &target)?;
     let b = match &operand {
-        Some(Other::Tensor(t)) => Operand::Tensor(t.get().get()),
-        Some(Other::Made(t)) => Operand::Tensor(t),
-        Some(Other::Number(n)) => Operand::Number(*n),
-        None => {
-            let given = other.get_type().name()?;
-            return Err(PyTypeError::new_err(format!(
-                "{name}(): argument 'other' must be Tensor or Number, not {given}"
-            )));
-        }
+        Other::Tensor(t) => Operand::Tensor(t.get().get()),
+        Other::Made(t) => Operand::Tensor(t),
+        Other::Number(n) => Operand::Number(*n),
     };
     let operands = [Operand::Tensor(&target), b];
     ok(seen(name, &operands, || pointwise::apply_in_place(spec, name, &operands)))?;
@@ -116,7 +126,7 @@ macro_rules! binary_methods {
                 fn $reflected(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
                     reflected(slf, other, <$spec>::spec(), $number)
                 }
-                fn $in_place(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {
+                fn $in_place(slf: &Bound<'_, Self>, other: Right<'_>) -> PyResult<()> {
                     in_place(slf, other, <$spec>::spec(), $in_place_name)
                 }
             )*
@@ -133,7 +143,7 @@ macro_rules! binary_methods {
                 }
                 reflected(slf, other, arithmetic::Pow::spec(), |number, x| arithmetic::pow(number, x))
             }
-            fn __ipow__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, _modulo: &Bound<'_, PyAny>) -> PyResult<()> {
+            fn __ipow__(slf: &Bound<'_, Self>, other: Right<'_>, _modulo: &Bound<'_, PyAny>) -> PyResult<()> {
                 in_place(slf, other, arithmetic::Pow::spec(), "pow_")
             }
         }

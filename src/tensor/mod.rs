@@ -205,6 +205,7 @@ impl Tensor {
             tensor.meta_or_new().lay_out(Some((tensor.0.storage.as_ptr() as usize, view.layout().clone())));
             tensor.take_history_of(view);
         }
+        tensor.succeed();
         tensor
     }
 

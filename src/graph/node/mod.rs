@@ -161,18 +161,21 @@ union EdgeStore {
 
 impl EdgeStore {
     #[inline]
-    fn new(edges: Edges) -> EdgeStore {
+    fn new(mut edges: Edges) -> EdgeStore {
         let count = edges.len();
         let mut store = EdgeStore { inline: ManuallyDrop::new([const { MaybeUninit::uninit() }; INLINE_EDGES]) };
+        if count == 0 {
+            return store;
+        }
         if count > INLINE_EDGES {
             let bytes = count * size_of::<Option<Edge>>();
             let Some(block) = pool::allocate(bytes) else { memory::exhausted(bytes) };
             store = EdgeStore { block: block.cast() };
         }
-        let to = store.first(count).cast_mut();
-        for (n, edge) in edges.into_iter().enumerate() {
-            // SAFETY: there is room for `count` edges.
-            unsafe { to.add(n).write(edge) };
+        // SAFETY: there is room for `count` edges, which are the store's from now on and not the list's.
+        unsafe {
+            store.first(count).cast_mut().copy_from_nonoverlapping(edges.as_ptr(), count);
+            edges.set_len(0);
         }
         store
     }
@@ -217,17 +220,34 @@ enum Sizes<'a> {
 type Many = Box<[(DType, Shape)]>;
 const MANY: u8 = u8::MAX;
 
+/// The sizes of a small output of few dimensions.
+#[inline]
+fn few(shape: &[usize]) -> Option<[u32; 4]> {
+    let sizes = match *shape {
+        [] => [0; 4],
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c] => [a, b, c, 0],
+        [a, b, c, d] => [a, b, c, d],
+        _ => return None,
+    };
+    (sizes.iter().fold(0, |all, &s| all | s) <= u32::MAX as usize).then(|| sizes.map(|s| s as u32))
+}
+
 impl Outputs {
     #[inline]
     pub fn new(outputs: &[(&[usize], DType)]) -> Outputs {
         if let [(shape, dtype)] = *outputs
-            && shape.len() <= 4
-            && shape.iter().all(|&s| s <= u32::MAX as usize)
+            && let Some(sizes) = few(shape)
         {
-            let mut sizes = [0u32; 4];
-            sizes.iter_mut().zip(shape).for_each(|(to, &from)| *to = from as u32);
             return Outputs { dtype, rank: shape.len() as u8, sizes };
         }
+        Outputs::many(outputs)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn many(outputs: &[(&[usize], DType)]) -> Outputs {
         let many: Many = outputs.iter().map(|&(shape, dtype)| (dtype, Shape::from_slice(shape))).collect();
         let mut sizes = [0u32; 4];
         // SAFETY: the address has room, at any alignment.

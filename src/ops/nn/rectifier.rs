@@ -305,7 +305,7 @@ operation! {
     /// `x / 3 + 1/2`.
     ///
     /// >>> ferrograd.nn.functional.hardswish(ferrograd.tensor([-4.0, 1.5, 5.0]))
-    /// tensor([-0.0000,  1.1250,  5.0000])
+    /// tensor([-0.0000, 1.1250, 5.0000])
     unary Hardswish, hardswish, "HardswishBackward0", Rule::Real, ["nn.hardswish(Tensor self, bool inplace=False)"]
 }
 impl Unary for Hardswish {
