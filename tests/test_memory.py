@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import sysconfig
 
 import numpy as np
 import pytest
@@ -266,8 +267,12 @@ assert fg.matmul(a, b)[0, 0].item() == 700.0
 """
 
 
+#: A free-threaded interpreter that is not told so warns that it takes its lock.
+LOCKED = ["-Xgil=1"] if sysconfig.get_config_var("Py_GIL_DISABLED") else []
+
+
 def run(program, *arguments):
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *LOCKED, "-c", program, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
     assert done.stderr == ""
 

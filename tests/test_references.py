@@ -60,6 +60,8 @@ def result_dtype(name, theirs, values):
     asked = [value for value in values if isinstance(value, fg.dtype) and gives != "Shared"]
     if asked:
         return as_numpy(asked[0])
+    if not given and theirs.dtype == np.longdouble:
+        return as_numpy(fg.get_default_dtype())
     if not given or gives == "Noted" and theirs.dtype != np.longdouble:
         return theirs.dtype
     if theirs.dtype.kind == "f":

@@ -188,3 +188,8 @@ def test_logarithms_that_are_masked_have_no_gradient(T, name):
     op(x, y).backward(T.tensor([0.0, 1.0, 0.0, 1.0]))
     expected = [0.0, float(T.log(T.tensor(0.5))), 0.0, 0.0]
     assert x.grad.tolist() == pytest.approx(expected)
+
+
+@in_all
+def test_so_many_columns_of_no_rows(T):
+    assert T.eye(0, 2**63 - 1).shape == (0, 2**63 - 1)

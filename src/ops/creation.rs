@@ -347,7 +347,8 @@ pub(super) fn diagonal_ones(rows: usize, columns: usize, dtype: DType) -> Result
     let y = Tensor::zeros(&[rows, columns], dtype)?;
     let diagonal = Layout {
         shape: smallvec::smallvec![rows.min(columns)],
-        strides: smallvec::smallvec![columns as isize + 1],
+        // So many columns as have no next number have no rows.
+        strides: smallvec::smallvec![(columns as isize).saturating_add(1)],
         offset: 0,
     };
     super::copy::write(&y.alias(diagonal, false), &Tensor::scalar(1i64, dtype)?)?;
