@@ -78,7 +78,10 @@ impl Object {
         match self {
             Object::Tensor(t) => t.links(to),
             Object::Meta(m) => m.links(to),
-            Object::View(v) => to.push(Object::Tensor(v.base.clone())),
+            Object::View(v) => {
+                to.push(Object::Tensor(v.base.clone()));
+                to.extend(v.of_tangents().filter(|dual| !dual.is_same(&v.base)).cloned().map(Object::Tensor));
+            }
             Object::Batch(b) => to.push(Object::Tensor(b.value.clone())),
             Object::Node(n) => n.links(to),
             Object::Holder(h) => h.links(to),

@@ -118,14 +118,14 @@ impl Tensor {
         let Some(number) = number(level) else { return Ok(None) };
         let found = self.meta().and_then(|m| m.tangent(number));
         // Of all views, also of those whose history is not that of their base: tangents are recorded by no mode.
-        let Some(view) = self.view_of() else { return Ok(found.map(|(_, t)| t)) };
+        let Some(dual) = self.view_of().and_then(|view| view.of_tangents()) else { return Ok(found.map(|(_, t)| t)) };
         match found {
             Some((version, tangent)) if version == self.version() => Ok(Some(tangent)),
-            _ if view.base.version() == 0 => Ok(found.map(|(_, t)| t)),
-            _ => match view.base.tangent(level)? {
-                Some(base) => {
-                    let seen = window::Window::new(view.base.as_laid_out().layout(), self.layout());
-                    outside(level, || window::extract(&base, &seen)).map(Some)
+            _ if dual.version() == 0 => Ok(found.map(|(_, t)| t)),
+            _ => match dual.tangent(level)? {
+                Some(whole) => {
+                    let seen = window::Window::new(dual.as_laid_out().layout(), self.layout());
+                    outside(level, || window::extract(&whole, &seen)).map(Some)
                 }
                 None => Ok(None),
             },
@@ -173,8 +173,8 @@ pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tens
     if bottom(tangent).tangent(level)?.is_some() {
         return Err(Error::DualTangent { level });
     }
-    // Changes in place of the dual and of views of it are the dual's: a view would hand them on to its base.
-    let dual = if primal.is_connected() { view::alias(primal)? } else { transform::bare(primal)? };
+    // A view, as changes of the dual are changes of the primal with their history; the tangents are the dual's alone.
+    let dual = view::alias(primal)?.with_own_tangents();
     bottom(&dual).set_tangent(level, Some(batch::peeled(tangent, &batch::levels(primal))?));
     Ok(dual)
 }
@@ -185,13 +185,25 @@ pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tens
 /// Where there is no memory.
 pub fn unpack_dual(dual: &Tensor, level: usize) -> Result<(Tensor, Option<Tensor>)> {
     let tangent = bottom(dual).tangent(level)?.map(|t| batch::dressed(&t, &batch::levels(dual))).transpose()?;
-    let primal = outside(level, || if dual.is_connected() { view::alias(dual) } else { transform::bare(dual) })?;
+    let primal = outside(level, || view::alias(dual))?.with_own_tangents();
     Ok((primal, tangent))
 }
 
 /// The tangents that a tensor has, with their levels.
 pub(super) fn tangents(t: &Tensor) -> SmallVec<[(usize, Tensor); 1]> {
     (0..depth()).filter_map(|level| Some((level, t.tangent(level).ok()??))).collect()
+}
+
+/// The tangents that a tensor has, by the numbers of their levels.
+pub(super) fn numbered(t: &Tensor) -> Tangents {
+    tangents(t).into_iter().filter_map(|(level, tangent)| Some((number(level)?, t.version(), tangent))).collect()
+}
+
+/// Gives a tensor tangents of levels by their numbers.
+pub(super) fn give(t: &Tensor, all: &Tangents) {
+    for (number, _, tangent) in all {
+        t.meta_or_new().set_tangent(*number, t.version(), Some(tangent.clone()));
+    }
 }
 
 /// True where somebody differentiates by what tangents of any of these tensors came from, or tangents of these.
@@ -238,8 +250,13 @@ pub(crate) fn through(node: &NodeRef, inputs: &[&Tensor], outputs: &[&Tensor]) -
 /// Sets the tangent of an output, also where the node keeps the output for backward.
 pub(crate) fn carry(node: &NodeRef, output: usize, y: &Tensor, level: usize, tangent: Tensor) {
     for saved in node.saved() {
-        if let Some(kept) = saved.tensor(node).filter(|_| saved.is_output(output)) {
-            kept.set_tangent(level, Some(tangent.clone()));
+        if !saved.is_output(output) {
+            continue;
+        }
+        match (saved.tensor(node), number(level)) {
+            (Some(kept), _) => kept.set_tangent(level, Some(tangent.clone())),
+            (None, Some(number)) => saved.add_tangent(number, &tangent),
+            (None, None) => {}
         }
     }
     y.set_tangent(level, Some(tangent));

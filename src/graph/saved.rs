@@ -8,12 +8,13 @@ use std::sync::Arc;
 use super::anomaly;
 use super::arena::NodeRef;
 use super::cycles::{Holder, Object};
-use super::forward;
+use super::forward::{self, Tangents};
 use super::meta::Meta;
 use super::mode;
 use super::node::{Derivative, Edge, Node};
 use crate::error::{Error, Result};
 use crate::kernels::element::Element;
+use crate::memory::spin::Spin;
 use crate::ops::cast;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -288,6 +289,13 @@ impl Saved {
         }
     }
 
+    /// Notes a tangent, of a level by its number, of a value that hooks have.
+    pub(super) fn add_tangent(&self, number: u64, tangent: &Tensor) {
+        if let Some(kept) = self.as_packed() {
+            kept.tangents.lock().push((number, 0, tangent.clone()));
+        }
+    }
+
     /// True where both hold the same thing.
     pub(super) fn is_same(&self, other: &Saved) -> bool {
         self.kind == other.kind && self.held == other.held
@@ -412,6 +420,8 @@ struct Kept {
     dtype: DType,
     /// The history of the value, given back with it.
     edge: Option<Edge>,
+    /// Its tangents, by the numbers of their levels: so are they.
+    tangents: Spin<Tangents>,
 }
 
 impl Kept {
@@ -423,7 +433,8 @@ impl Kept {
             return Err(Error::PackChanges);
         }
         let (shape, dtype) = (value.layout().shape.clone(), value.dtype());
-        Ok(Kept { hooks, pack, shape, dtype, edge: value.gradient_edge() })
+        let tangents = Spin::new(if forward::is_active() { forward::numbered(value) } else { Tangents::new() });
+        Ok(Kept { hooks, pack, shape, dtype, edge: value.gradient_edge(), tangents })
     }
 
     /// The value again, as it looked, with its history.
@@ -433,13 +444,15 @@ impl Kept {
             let (expected, given) = (self.shape.to_vec(), given.shape().to_vec());
             return Err(Error::Unpacked { node, expected, given });
         }
-        if self.edge.is_none() && !given.requires_grad() && given.dtype() == self.dtype {
+        let tangents = self.tangents.lock().clone();
+        if self.edge.is_none() && !given.requires_grad() && given.dtype() == self.dtype && tangents.is_empty() {
             return Ok(given);
         }
         let value = cast::to(&given.detach(), self.dtype)?;
         if let Some(edge) = &self.edge {
             value.set_meta(Meta::recorded(edge.node.clone(), edge.output));
         }
+        forward::give(&value, &tangents);
         Ok(value)
     }
 }
@@ -447,6 +460,7 @@ impl Kept {
 impl Holder for Kept {
     fn links(&self, to: &mut Vec<Object>) {
         to.extend(self.edge.as_ref().map(|edge| Object::Node(edge.node.clone())));
+        to.extend(self.tangents.lock().iter().map(|(_, _, tangent)| Object::Tensor(tangent.clone())));
         to.push(Object::Holder(self.hooks.clone()));
         // A pack that somebody uses is held by him.
         if Arc::strong_count(&self.pack) == 1 {

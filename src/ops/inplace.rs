@@ -335,9 +335,9 @@ fn changed(target: &Tensor, value: &Tensor, origin: Origin, write: impl FnOnce()
 }
 
 /// What becomes of the tangents where `value` is written into `target`: the level, the tensor that holds the tangent (for
-/// a view also its base), and the tangent.
+/// a view also that whose tangents it shows), and the tangent.
 fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Option<Tensor>)>> {
-    let base = target.view_of().map(|v| v.base.as_laid_out());
+    let base = target.view_of().and_then(|view| view.of_tangents()).map(Tensor::as_laid_out);
     let base = base.as_ref();
     let mut all = Vec::new();
     for level in forward::levels([target, value].into_iter().chain(base)) {

@@ -39,7 +39,6 @@ fn name(operation: Option<&Operation>, node: &NodeRef, label: Label, operands: u
     let fallback = || match label {
         Label::Operand(0) => "self",
         Label::Operand(_) => "other",
-        Label::Other(_) if node.name().starts_with("Index") => "indices",
         Label::Other(_) => "indices",
         Label::Result(_) => "result",
     };

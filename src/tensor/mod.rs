@@ -75,6 +75,19 @@ pub struct ViewOf {
     pub base: Tensor,
     /// What becomes of histories when the view or its base is changed in place.
     pub bond: Bond,
+    /// Whose tangents the view has.
+    pub duality: Duality,
+}
+
+/// Whose tangents a view shows a part of.
+#[derive(Clone)]
+pub enum Duality {
+    /// Those of its base.
+    Base,
+    /// Its own: it is a dual tensor, or the primal of one, whose tangents its base does not have.
+    Own,
+    /// Those of a tensor with tangents of its own, which it is a view of.
+    Of(Tensor),
 }
 
 /// How the history of a view goes with that of its base.
@@ -107,6 +120,15 @@ impl ViewOf {
     /// True where a change of the view in place can be handed on to the base.
     pub(crate) fn is_writable(&self) -> bool {
         self.bond == Bond::Both
+    }
+
+    /// The tensor whose tangents the view shows a part of; none where it has its own.
+    pub(crate) fn of_tangents(&self) -> Option<&Tensor> {
+        match &self.duality {
+            Duality::Base => Some(&self.base),
+            Duality::Own => None,
+            Duality::Of(dual) => Some(dual),
+        }
     }
 }
 
@@ -185,11 +207,28 @@ impl Tensor {
     /// As [`Tensor::alias`], with a bond; the view of a view has the looser one of the two.
     pub(crate) fn alias_with(&self, layout: Layout, bond: Bond) -> Tensor {
         let view = match &self.0.view {
-            Some(view) if view.bond >= bond => view.clone(),
-            Some(view) => Shared::new(ViewOf { base: view.base.clone(), bond }),
-            None => Shared::new(ViewOf { base: self.clone(), bond }),
+            Some(view) if view.bond >= bond && !matches!(view.duality, Duality::Own) => view.clone(),
+            Some(view) => {
+                let duality = match &view.duality {
+                    Duality::Own => Duality::Of(self.clone()),
+                    other => other.clone(),
+                };
+                Shared::new(ViewOf { base: view.base.clone(), bond: bond.max(view.bond), duality })
+            }
+            None => Shared::new(ViewOf { base: self.clone(), bond, duality: Duality::Base }),
         };
         Tensor::with(self.0.storage.clone(), layout, self.0.dtype, self.0.versioning, Some(view), null_mut())
+    }
+
+    /// This view, whose tangents are its own from now on and neither those of its base nor changed with them. Nobody else has it.
+    pub(crate) fn with_own_tangents(self) -> Tensor {
+        if let Some(batch) = self.batch() {
+            return Tensor::batched(&batch.value.clone().with_own_tangents(), batch.level);
+        }
+        let Some(view) = &self.0.view else { return self };
+        let own = Shared::new(ViewOf { base: view.base.clone(), bond: view.bond, duality: Duality::Own });
+        let (inner, meta) = (&self.0, self.meta().map_or(null_mut(), |_| self.meta_or_new().into_raw()));
+        Tensor::with(inner.storage.clone(), inner.layout.clone(), inner.dtype, inner.versioning, Some(own), meta)
     }
 
     /// The tensor that takes the place of this one when its layout is changed in place to that of `view`, a view of it.
