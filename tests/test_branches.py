@@ -3,11 +3,11 @@ and near zero, against differences."""
 
 import numpy as np
 import pytest
-from test_operations import DIFFERENTIABLE, MASKED, POINTWISE, function, takes_number
+from test_operations import DIFFERENTIABLE, POINTWISE, function, operands, takes_number
 
 import ferrograd as fg
 
-#: Points for each operation; each of them is one call of one element.
+#: Elements of each operand.
 POINTS = 600
 STEP = 1e-5
 
@@ -24,11 +24,7 @@ def points(name):
         x = np.concatenate([rng.uniform(*bounds, POINTS // 2), *everywhere])
         # Each operand is at home beside others that are not, and the other way round.
         made.append(x if n == 0 else x[rng.permutation(POINTS)])
-    if name in MASKED:
-        made[MASKED[name]] = rng.uniform(size=POINTS) < 0.5
-    if name == "masked_fill":
-        made[2] = float(made[2][0])
-    return made
+    return operands(name, made)
 
 
 def difference(of, x):
@@ -59,7 +55,7 @@ def check(gradient, of, x, enough):
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_derivatives_on_all_branches(name, order):
     given = points(name)
-    moving = [n for n, a in enumerate(given) if isinstance(a, np.ndarray) and a.dtype == np.float64]
+    moving = [n for n, a in enumerate(given) if isinstance(a, np.ndarray) and a.ndim and a.dtype == np.float64]
     weights = np.random.default_rng(5).uniform(0.5, 1.5, POINTS)
 
     def value(n, x):

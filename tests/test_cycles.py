@@ -254,9 +254,10 @@ def test_circles_go_in_the_middle_of_a_pass(elements, place):
 
         @staticmethod
         def backward(ctx, grad):
-            (x,) = ctx.saved_tensors
             step()
-            return grad * x.shape[0] ** 0 * 3
+            (x,) = ctx.saved_tensors
+            assert x[-1].item() == 4.0
+            return grad * 3
 
     x = fg.full((elements,), 2.0, requires_grad=True)
     with fg.autograd.graph.saved_tensors_hooks(lambda t: t, step if place == "saved" else lambda t: t):

@@ -19,7 +19,7 @@ use crate::host::host;
 use crate::memory::shared::Shared;
 use crate::memory::spin::Spin;
 use crate::memory::{ask, grow, reserved};
-use crate::tensor::{Batch, Tensor, ViewOf};
+use crate::tensor::{Batch, Duality, Tensor, ViewOf};
 
 /// Something that counts the references to it. Each of these is one.
 pub enum Object {
@@ -80,7 +80,9 @@ impl Object {
             Object::Meta(m) => m.links(to),
             Object::View(v) => {
                 to.push(Object::Tensor(v.base.clone()));
-                to.extend(v.of_tangents().filter(|dual| !dual.is_same(&v.base)).cloned().map(Object::Tensor));
+                if let Duality::Of(dual) = &v.duality {
+                    to.push(Object::Tensor(dual.clone()));
+                }
             }
             Object::Batch(b) => to.push(Object::Tensor(b.value.clone())),
             Object::Node(n) => n.links(to),

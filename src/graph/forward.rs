@@ -200,9 +200,9 @@ pub(super) fn numbered(t: &Tensor) -> Tangents {
 }
 
 /// Gives a tensor tangents of levels by their numbers.
-pub(super) fn give(t: &Tensor, all: &Tangents) {
+pub(super) fn give(t: &Tensor, all: Tangents) {
     for (number, _, tangent) in all {
-        t.meta_or_new().set_tangent(*number, t.version(), Some(tangent.clone()));
+        t.meta_or_new().set_tangent(number, t.version(), Some(tangent));
     }
 }
 
@@ -249,14 +249,11 @@ pub(crate) fn through(node: &NodeRef, inputs: &[&Tensor], outputs: &[&Tensor]) -
 
 /// Sets the tangent of an output, also where the node keeps the output for backward.
 pub(crate) fn carry(node: &NodeRef, output: usize, y: &Tensor, level: usize, tangent: Tensor) {
-    for saved in node.saved() {
-        if !saved.is_output(output) {
-            continue;
-        }
-        match (saved.tensor(node), number(level)) {
-            (Some(kept), _) => kept.set_tangent(level, Some(tangent.clone())),
-            (None, Some(number)) => saved.add_tangent(number, &tangent),
-            (None, None) => {}
+    let Some(number) = number(level) else { return };
+    for saved in node.saved().iter().filter(|saved| saved.is_output(output)) {
+        match saved.tensor(node) {
+            Some(kept) => kept.set_tangent(level, Some(tangent.clone())),
+            None => saved.add_tangent(number, &tangent),
         }
     }
     y.set_tangent(level, Some(tangent));

@@ -11,7 +11,7 @@ use smallvec::smallvec;
 
 use super::arena::{NodeId, NodeRef};
 use super::cycles::{self, Object};
-use super::forward::Tangents;
+use super::forward::{self, Tangents};
 use super::hooks::{Hooks, LeafHook, TensorHook};
 use super::mode;
 use super::node::Edge;
@@ -413,10 +413,7 @@ impl Tensor {
         if let Some(edge) = edge {
             self.set_history(edge);
         }
-        let own = self.meta_or_new();
-        for (number, _, tangent) in meta.take_tangents() {
-            own.set_tangent(number, self.version(), Some(tangent));
-        }
+        forward::give(self, meta.take_tangents());
     }
 
     /// Cuts the tensor off from its history, in place.

@@ -452,7 +452,7 @@ impl Kept {
         if let Some(edge) = &self.edge {
             value.set_meta(Meta::recorded(edge.node.clone(), edge.output));
         }
-        forward::give(&value, &tangents);
+        forward::give(&value, tangents);
         Ok(value)
     }
 }

@@ -11,6 +11,7 @@ use super::tensor::PyTensor;
 use crate::error::Result;
 use crate::graph::mode::is_grad_enabled;
 use crate::ops::copy;
+use crate::ops::formula::Operand;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::Category;
 use crate::tensor::print::check_depth;
@@ -41,7 +42,7 @@ pub fn number(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
         let item = object.call_method0("item")?;
         return match is_numpy_number(&item) {
             false => number(&item),
-            true if item.getattr("dtype")?.getattr("kind")?.eq("f")? => Ok(Some(Scalar::Float(item.extract()?))),
+            true if super::numpy::kind(&item)? == 'f' => Ok(Some(Scalar::Float(item.extract()?))),
             true => Ok(None),
         };
     }
@@ -55,7 +56,7 @@ fn is_numpy_number(object: &Bound<'_, PyAny>) -> bool {
         && object.hasattr("item").unwrap_or(false)
         && object.getattr("ndim").and_then(|n| n.extract::<usize>()).is_ok_and(|n| n == 0)
         && !class.name().is_ok_and(|n| n == "ndarray")
-        && super::numpy::is_numeric(object)
+        && super::numpy::kind(object).is_ok_and(super::numpy::is_numeric)
 }
 
 /// A truth value of Python's or NumPy's, if the object is one.
@@ -200,6 +201,18 @@ pub enum Other<'py> {
     Number(Scalar),
 }
 
+impl Other<'_> {
+    /// The operand as the core has it.
+    #[inline]
+    pub fn as_operand(&self) -> Operand<'_> {
+        match self {
+            Other::Tensor(t) => Operand::Tensor(t.get().get()),
+            Other::Made(t) => Operand::Tensor(t),
+            Other::Number(n) => Operand::Number(*n),
+        }
+    }
+}
+
 /// What stands beside a tensor in arithmetic, if it can.
 #[inline]
 pub fn other<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
@@ -209,10 +222,7 @@ pub fn other<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Other<'py>>> {
     if let Some(n) = number(object)? {
         return Ok(Some(Other::Number(n)));
     }
-    if super::numpy::is_array(object) && super::numpy::is_numeric(object) {
-        return Ok(Some(Other::Made(super::numpy::from_array(object, true)?)));
-    }
-    Ok(None)
+    Ok(super::numpy::operand(object)?.map(Other::Made))
 }
 
 /// A tensor made of an array as an operand: a copy where the operation is recorded, since backward may read it.

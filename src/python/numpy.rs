@@ -20,10 +20,19 @@ pub fn is_array(object: &Bound<'_, PyAny>) -> bool {
     !is_number && !object.is_exact_instance_of::<PySlice>() && object.hasattr("__array_interface__").unwrap_or(false)
 }
 
-/// True where an array, or a number of NumPy's, has truth values, integers or numbers with a fraction for elements, of any size.
-pub fn is_numeric(object: &Bound<'_, PyAny>) -> bool {
-    let kind = || object.getattr("__array_interface__")?.get_item("typestr")?.extract::<String>();
-    kind().is_ok_and(|text| text.chars().nth(1).is_some_and(|kind| "biufc".contains(kind)))
+/// NumPy's letter for what the elements of an array, or a number of its own, are.
+pub fn kind(object: &Bound<'_, PyAny>) -> PyResult<char> {
+    object.getattr("dtype")?.getattr("kind")?.extract()
+}
+
+/// True for the kinds of truth values, integers and numbers with a fraction, of any size.
+pub fn is_numeric(kind: char) -> bool {
+    matches!(kind, 'b' | 'i' | 'u' | 'f' | 'c')
+}
+
+/// What an array interface says of the elements.
+fn type_text(interface: &Bound<'_, PyAny>) -> PyResult<String> {
+    interface.get_item("typestr")?.extract()
 }
 
 /// True for NumPy's own arrays and arrays of their subclasses.
@@ -37,8 +46,7 @@ pub fn scalar_dtype(object: &Bound<'_, PyAny>) -> Option<DType> {
     if is_python || object.is_exact_instance_of::<PyBool>() {
         return None;
     }
-    let interface = object.getattr("__array_interface__").ok()?;
-    dtype(&interface.get_item("typestr").ok()?.extract::<String>().ok()?)
+    dtype(&type_text(&object.getattr("__array_interface__").ok()?).ok()?)
 }
 
 const NATIVE: char = if cfg!(target_endian = "little") { '<' } else { '>' };
@@ -88,7 +96,20 @@ fn odd(strides: &[isize], size: usize) -> Option<&'static str> {
 
 /// A tensor on an array's memory; with `copy_odd`, arrays whose strides no tensor has are copied first.
 pub fn from_array(object: &Bound<'_, PyAny>, copy_odd: bool) -> PyResult<Tensor> {
-    let interface = object.getattr("__array_interface__")?;
+    described(object, &object.getattr("__array_interface__")?, copy_odd)
+}
+
+/// A tensor on the memory of an array that can stand beside a tensor, copied where its strides are those of none: one of numbers.
+pub fn operand(object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
+    let Ok(Some(interface)) = object.getattr_opt("__array_interface__") else { return Ok(None) };
+    match type_text(&interface) {
+        Ok(text) if text.chars().nth(1).is_some_and(is_numeric) => described(object, &interface, true).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// As [`from_array`], of an array by its interface.
+fn described(object: &Bound<'_, PyAny>, interface: &Bound<'_, PyAny>, copy_odd: bool) -> PyResult<Tensor> {
     let interface = interface.cast::<PyDict>()?;
     let field = |name: &str| {
         interface.get_item(name)?.ok_or_else(|| PyTypeError::new_err(format!("array interface without {name}")))

@@ -59,13 +59,8 @@ fn is_number(object: &Bound<'_, PyAny>) -> bool {
 fn binary(slf: &Bound<'_, PyTensor>, other: &Bound<'_, PyAny>, spec: &'static Pointwise) -> PyResult<Py<PyAny>> {
     let py = slf.py();
     let Some(other) = beside(spec.name, slf.get().get(), other)? else { return Ok(not_implemented(py)) };
-    let a = Operand::Tensor(slf.get().get());
-    let b = match &other {
-        Other::Tensor(t) => Operand::Tensor(t.get().get()),
-        Other::Made(t) => Operand::Tensor(t),
-        Other::Number(n) => Operand::Number(*n),
-    };
-    wrap_result(py, spec.name, ok(seen(spec.name, &[a, b], || pointwise::apply(spec, &[a, b])))?)
+    let operands = [Operand::Tensor(slf.get().get()), other.as_operand()];
+    wrap_result(py, spec.name, ok(seen(spec.name, &operands, || pointwise::apply(spec, &operands)))?)
 }
 
 /// An element-wise operation of a tensor and what stands to the left of it: `of_number` where that is a number.
@@ -93,13 +88,8 @@ fn reflected(
 /// An element-wise operation into the tensor.
 fn in_place(slf: &Bound<'_, PyTensor>, other: Right<'_>, spec: &'static Pointwise, name: &'static str) -> PyResult<()> {
     let target = slf.get().get().clone();
-    let operand = kept(other.0.map_err(|error| of_argument(name, error))?, &target)?;
-    let b = match &operand {
-        Other::Tensor(t) => Operand::Tensor(t.get().get()),
-        Other::Made(t) => Operand::Tensor(t),
-        Other::Number(n) => Operand::Number(*n),
-    };
-    let operands = [Operand::Tensor(&target), b];
+    let other = kept(other.0.map_err(|error| of_argument(name, error))?, &target)?;
+    let operands = [Operand::Tensor(&target), other.as_operand()];
     ok(seen(name, &operands, || pointwise::apply_in_place(spec, name, &operands)))?;
     Ok(())
 }

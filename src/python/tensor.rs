@@ -6,7 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
 use super::arguments::{take_bool, take_int, take_tensor};
-use super::convert::{self, Other, ok};
+use super::convert::{self, ok};
 use super::dtype::{self, PyDType};
 use super::error::{guarded, of_argument};
 pub use super::object::{PyTensor, wrap, wrap_result};
@@ -94,9 +94,7 @@ impl PyTensor {
         let element_of = |equal: crate::Result<Tensor>| Ok(equal?.to_scalars()?.into_iter().any(Scalar::as_bool));
         let x = self.get();
         match convert::other(element).map_err(|e| of_argument("__contains__", e))? {
-            Some(Other::Tensor(t)) => ok(guarded("eq", || element_of(compare::eq(x, t.get().get())))),
-            Some(Other::Made(t)) => ok(guarded("eq", || element_of(compare::eq(x, &t)))),
-            Some(Other::Number(n)) => ok(guarded("eq", || element_of(compare::eq(x, n)))),
+            Some(other) => ok(guarded("eq", || element_of(compare::eq(x, other.as_operand())))),
             None => {
                 let given = element.get_type();
                 Err(PyRuntimeError::new_err(format!(

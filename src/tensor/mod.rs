@@ -226,9 +226,13 @@ impl Tensor {
             return Tensor::batched(&batch.value.clone().with_own_tangents(), batch.level);
         }
         let Some(view) = &self.0.view else { return self };
-        let own = Shared::new(ViewOf { base: view.base.clone(), bond: view.bond, duality: Duality::Own });
+        self.as_view(Some(Shared::new(ViewOf { base: view.base.clone(), bond: view.bond, duality: Duality::Own })))
+    }
+
+    /// The same variable as a view of something else, or of nothing.
+    fn as_view(&self, view: Option<Shared<ViewOf>>) -> Tensor {
         let (inner, meta) = (&self.0, self.meta().map_or(null_mut(), |_| self.meta_or_new().into_raw()));
-        Tensor::with(inner.storage.clone(), inner.layout.clone(), inner.dtype, inner.versioning, Some(own), meta)
+        Tensor::with(inner.storage.clone(), inner.layout.clone(), inner.dtype, inner.versioning, view, meta)
     }
 
     /// The tensor that takes the place of this one when its layout is changed in place to that of `view`, a view of it.
@@ -333,9 +337,7 @@ impl Tensor {
         if !self.0.view.as_ref().is_some_and(hidden) || !self.0.is_unique() {
             return self;
         }
-        let meta = self.meta().map_or(null_mut(), |_| self.meta_or_new().into_raw());
-        let inner = &self.0;
-        Tensor::with(inner.storage.clone(), inner.layout.clone(), inner.dtype, inner.versioning, None, meta)
+        self.as_view(None)
     }
 
     /// Sizes.
