@@ -9,7 +9,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::error::Result;
-use crate::graph::NodeRef;
+use crate::graph::{NodeRef, anomaly};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -25,7 +25,7 @@ pub enum Kind {
 }
 
 /// Something that ran.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Event {
     /// What ran.
     pub name: String,
@@ -43,10 +43,14 @@ pub struct Event {
     pub bytes: usize,
     /// The place in the order of recording of the node that an operation left, or whose derivative this is.
     pub sequence: Option<u64>,
+    /// The lines of the program that ran it, where a record asks for them.
+    pub lines: Option<anomaly::Origin>,
 }
 
 /// How many records there are; they share their events.
 static RECORDS: AtomicUsize = AtomicUsize::new(0);
+/// How many of them ask for the lines of the program.
+static WITH_LINES: AtomicUsize = AtomicUsize::new(0);
 static EVENTS: Mutex<Vec<Event>> = Mutex::new(Vec::new());
 static EPOCH: OnceLock<Instant> = OnceLock::new();
 static THREADS: AtomicU64 = AtomicU64::new(1);
@@ -61,16 +65,19 @@ pub fn is_on() -> bool {
     RECORDS.load(Ordering::Relaxed) > 0
 }
 
-/// Begins a record, also where there is one already; gives when it begins.
-pub fn start() -> u64 {
+/// Begins a record, also where there is one already; gives when it begins. With the lines of the program that run the
+/// operations where it asks for them.
+pub fn start(with_lines: bool) -> u64 {
     let _events = EVENTS.lock();
     RECORDS.fetch_add(1, Ordering::Relaxed);
+    WITH_LINES.fetch_add(usize::from(with_lines), Ordering::Relaxed);
     now()
 }
 
-/// Ends the record that began at a time, and gives its events in the order of their ends.
-pub fn stop(since: u64) -> Vec<Event> {
+/// Ends the record that began at a time with the same request, and gives its events in the order of their ends.
+pub fn stop(since: u64, with_lines: bool) -> Vec<Event> {
     let mut events = EVENTS.lock();
+    WITH_LINES.fetch_sub(usize::from(with_lines), Ordering::Relaxed);
     // What began before belongs to those that record around this one.
     let is_own = |event: &&Event| event.start >= since;
     if RECORDS.fetch_sub(1, Ordering::Relaxed) > 1 {
@@ -109,7 +116,9 @@ fn fresh(made: &[Tensor], given: &[Tensor]) -> usize {
 fn note(name: &str, kind: Kind, start: u64, inputs: &[Tensor], outputs: &[Tensor], sequence: Option<u64>) {
     let end = now();
     let (inputs, bytes) = (looks(inputs), fresh(outputs, inputs));
-    EVENTS.lock().push(Event { name: name.into(), kind, thread: thread(), start, end, inputs, bytes, sequence });
+    let is_called = kind != Kind::Derivative && WITH_LINES.load(Ordering::Relaxed) > 0;
+    let lines = if is_called { anomaly::origin() } else { None };
+    EVENTS.lock().push(Event { name: name.into(), kind, thread: thread(), start, end, inputs, bytes, sequence, lines });
 }
 
 /// Notes a range of this thread that began at `start` and ends now.
@@ -166,13 +175,13 @@ mod tests {
 
     #[test]
     fn derivatives_and_parts_are_noted() {
-        let outer = start();
-        let since = start();
+        let outer = start(false);
+        let since = start(false);
         let x = Tensor::ones(&[2, 3], DType::F32).unwrap().requiring_grad().unwrap();
         let y = operation("mul", std::slice::from_ref(&x), || &x * 2.0, |y| vec![y.clone()]).unwrap();
         part("mine", || crate::ops::sum::sum(&y, &[], false, None).unwrap().backward().unwrap());
         // Other tests run on other threads.
-        let own = |since| stop(since).into_iter().filter(|e| e.thread == thread()).collect::<Vec<_>>();
+        let own = |since| stop(since, false).into_iter().filter(|e| e.thread == thread()).collect::<Vec<_>>();
         let events = own(since);
         assert!(is_on());
         part("around", || ());

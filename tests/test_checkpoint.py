@@ -4,6 +4,8 @@ import gc
 import warnings
 
 import numpy as np
+from contextlib import nullcontext
+
 import pytest
 
 import ferrograd as fg
@@ -209,6 +211,7 @@ def errors(T, checkpoint, checkpoint_sequential):
         lambda: checkpoint(sin, x, use_reentrant=True, more=1),
         lambda: checkpoint(sin, x, use_reentrant=True, debug=True),
         lambda: checkpoint(sin, x, use_reentrant=False, determinism_check="some"),
+        lambda: checkpoint(sin, x, use_reentrant=False, debug=True, context_fn=lambda: (nullcontext(), nullcontext())),
         lambda: T.autograd.grad(checkpoint(sin, x, use_reentrant=True).sum(), x),
         lambda: checkpoint(sin, x, use_reentrant=True).sum().backward(inputs=[x]),
         lambda: twice(use_reentrant=True),

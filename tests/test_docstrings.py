@@ -123,11 +123,12 @@ autograd.function.BackwardCFunction.register_prehook autograd.function.BackwardC
 autograd.function.BackwardCFunction.save_for_forward autograd.function.BackwardCFunction.set_materialize_grads
 autograd.function.once_differentiable autograd.graph.Node.register_hook autograd.graph.Node.register_prehook autograd.graph.to_svg
 autograd.profiler.EventList.export_chrome_trace autograd.profiler.EventList.key_averages autograd.profiler.EventList.table
-autograd.profiler.FunctionEventAvg.add autograd.profiler.profile.export_chrome_trace autograd.profiler.profile.key_averages
+autograd.profiler.FunctionEvent.append_cpu_child autograd.profiler.FunctionEvent.set_cpu_parent autograd.profiler.profile.export_chrome_trace autograd.profiler.profile.key_averages
 autograd.profiler.profile.table func.debug_unwrap func.functional_call func.grad_and_value is_same_size is_tensor profiler.schedule
 profiler.profile.export_chrome_trace profiler.profile.key_averages profiler.tensorboard_trace_handler random.fork_rng
 utils.checkpoint.CheckpointFunction.forward utils.checkpoint.check_backward_validity utils.checkpoint.detach_variable
-typename utils.checkpoint.set_checkpoint_debug_enabled utils.checkpoint.set_checkpoint_early_stop
+typename utils.checkpoint.set_checkpoint_debug_enabled utils.checkpoint.set_checkpoint_early_stop profiler.profile.add_metadata
+utils.hooks.unserializable_hook utils.hooks.warn_if_has_hooks
 """.split()
 
 

@@ -201,6 +201,10 @@ def test_wrong_second_derivatives():
     assert not gradgradcheck(square, leaf(1.0, 2.0), raise_exception=False)
     with pytest.raises(AssertionError, match="check_rev_over_rev"):
         gradgradcheck(square, leaf(1.0), check_rev_over_rev=False)
+    for asked in ("check_undefined_grad", "check_batched_grad"):
+        with pytest.raises(AssertionError, match=f"{asked}=True requires check_rev_over_rev"):
+            gradgradcheck(fg.sin, leaf(1.0), check_fwd_over_rev=True, check_rev_over_rev=False, **{"check_undefined_grad": False, asked: True})
+    assert gradgradcheck(fg.sin, leaf(1.0), check_fwd_over_rev=True, check_rev_over_rev=False, check_undefined_grad=False)
 
 
 def verdicts(lib, Function):

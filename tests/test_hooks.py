@@ -313,6 +313,33 @@ def test_anomaly_mode_names_the_node_the_line_and_the_element():
     assert not fg.is_anomaly_enabled()
 
 
+def test_nodes_tell_the_lines_that_recorded_them():
+    class Doubled(fg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+    with fg.autograd.set_detect_anomaly(True):
+        y = fg.ones(1, requires_grad=True) * 2
+        z = Doubled.apply(y)
+    for node in (y.grad_fn, z.grad_fn):
+        frames = node.metadata["traceback_"]
+        assert any(f'File "{__file__}", line ' in frame for frame in frames[-2:]) and all(frame.startswith("  File ") for frame in frames)
+        node.metadata["mine"] = 1
+        assert set(node.metadata) == {"traceback_", "mine"}
+    assert (y * 2).grad_fn.metadata == {}
+
+
+def test_anomaly_mode_looks_for_nan_unless_told_otherwise():
+    """The setting stands beside the mode: it holds while the mode is off, too."""
+    assert not fg.is_anomaly_enabled() and fg.is_anomaly_check_nan_enabled()
+    with fg.autograd.set_detect_anomaly(False, check_nan=False):
+        assert not fg.is_anomaly_check_nan_enabled()
+        x = fg.zeros(1, requires_grad=True)
+        x.sqrt().backward()
+    assert fg.is_anomaly_check_nan_enabled()
+
+
 def test_anomaly_mode_shows_the_line_that_changed_a_saved_value():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -220,3 +220,153 @@ def test_what_is_shown_of_a_profiler_without_a_record():
         assert str(p) == "<unfinished ferrograd.autograd.profile>"
         fg.ones(2)
     assert "aten::ones" in str(p)
+
+
+def test_lines_of_the_program(tmp_path):
+    """The innermost first, of operations and of their derivatives; a frame of the package itself says nothing."""
+
+    def inner(x):
+        return x @ x
+
+    with profile(with_stack=True) as p:
+        y = inner(fg.ones(200, 200, requires_grad=True)).sum()
+        y.backward()
+    by_name = {e.name: e for e in p.function_events}
+    line = inner.__code__.co_firstlineno + 1
+    assert by_name["aten::matmul"].stack[0] == f"{__file__}({line}): inner"
+    assert by_name["aten::matmul"].stack[1].endswith("test_lines_of_the_program")
+    assert by_name["MmBackward0"].stack == by_name["aten::matmul"].stack
+    assert by_name["MmBackward0"].fwd_thread == by_name["aten::matmul"].thread
+    grouped = p.key_averages(group_by_stack_n=2)
+    assert next(e for e in grouped if e.key == "aten::matmul").stack == by_name["aten::matmul"].stack[:2]
+    assert "Source Location" in grouped.table(max_src_column_width=None) and f"test_profiler.py({line}): inner" in grouped.table()
+    p.export_stacks(tmp_path / "stacks.txt")
+    lines = (tmp_path / "stacks.txt").read_text().splitlines()
+    assert any(f";{__file__}({line}):_inner " in text and int(text.rsplit(" ", 1)[1]) > 0 for text in lines)
+    with pytest.raises(ValueError, match="metric should be one of"):
+        p.export_stacks(tmp_path / "stacks.txt", "colour")
+    with pytest.raises(AssertionError, match="requires with_stack=True"):
+        recorded().export_stacks(tmp_path / "stacks.txt")
+    assert all(e.stack == [] for e in recorded().function_events)
+
+
+def test_additions_and_multiplications():
+    """As torch counts them: of products, convolutions, `add` and `mul`."""
+    a, b, bias, batch = fg.ones(3, 4), fg.ones(4, 5), fg.ones(5), fg.ones(2, 3, 4)
+    image, kernel, long, row = fg.ones(2, 3, 8, 8), fg.ones(6, 3, 3, 3), fg.ones(2, 4, 9), fg.ones(1, 4)
+    cases = {
+        "matmul": (lambda: a @ b, 2 * 3 * 4 * 5),
+        "mm": (lambda: fg.mm(a, b), 2 * 3 * 4 * 5),
+        "addmm": (lambda: fg.addmm(bias, a, b), 2 * 3 * 4 * 5),
+        "bmm": (lambda: fg.bmm(batch, fg.ones(2, 4, 5)), 2 * 2 * 3 * 4 * 5),
+        "baddbmm": (lambda: fg.baddbmm(bias, batch, fg.ones(2, 4, 5)), 2 * 2 * 3 * 4 * 5),
+        "addbmm": (lambda: fg.addbmm(bias, batch, fg.ones(2, 4, 5)), 2 * 2 * 3 * 4 * 5),
+        "conv2d": (lambda: fg.conv2d(image, kernel), 2 * (2 * 6 * 6 * 6) * (3 * 3 * 3)),
+        "conv_transpose1d": (lambda: fg.conv_transpose1d(long, fg.ones(4, 2, 3)), 2 * (2 * 4 * 9) * (2 * 3)),
+        "add": (lambda: a + row, 12),
+        "mul": (lambda: row * a, 12),
+        "exp": (lambda: a.exp(), 0),
+    }
+    for name, (run, expected) in cases.items():
+        with profile(with_flops=True) as p:
+            run()
+        assert {e.flops for e in p.function_events if e.name == f"aten::{name}"} == {expected}, name
+    with profile(with_flops=True) as p:
+        a @ b, a @ b, fg.ones(30, 40) @ fg.ones(40, 50)
+    table = p.key_averages().table(sort_by="flops")
+    assert "Total KFLOPs" in table and f"{(2 * 2 * 3 * 4 * 5 + 2 * 30 * 40 * 50) / 1000:.3f}" in table
+    assert "FLOPs" not in recorded().key_averages().table()
+
+
+def test_events_can_be_made_and_counted_by_hand():
+    """Ranges of a thread hold one another; an average takes events of one name."""
+    from ferrograd.autograd.profiler_util import EventList, FunctionEvent, FunctionEventAvg
+
+    spans = [(1, 0, 10), (1, 0, 4), (1, 4, 9), (1, 5, 6), (2, 1, 3), (1, 8, 12)]
+    events = EventList(FunctionEvent(id=n, name="", thread=t, start_us=a, end_us=b) for n, (t, a, b) in enumerate(spans))
+    events._populate_cpu_children()
+    assert [[child.id for child in e.cpu_children] for e in events] == [[1, 2], [], [3], [], [], []]
+    assert [e.self_cpu_time_total for e in events] == [1, 4, 4, 1, 2, 4]
+    average = FunctionEventAvg()
+    for start, end in ((10, 15), (20, 30)):
+        average += FunctionEvent(id=0, name="mine", thread=1, start_us=start, end_us=end)
+    average.add(average)
+    assert (average.key, average.count, average.cpu_time_total, average.cpu_time) == ("mine", 4, 30, 7.5)
+    with pytest.raises(AssertionError, match="expected events of 'mine'"):
+        average.add(events[0])
+    with pytest.raises(AssertionError, match="expected a FunctionEvent"):
+        average.add(3)
+
+
+def test_devices_took_no_time():
+    p = recorded()
+    averages = p.key_averages()
+    in_order = averages.table()
+    for column in ("cuda_time_total", "self_cuda_time_total", "device_time", "xpu_memory_usage", "self_device_memory_usage"):
+        assert averages.table(sort_by=column) == in_order
+    with pytest.warns(FutureWarning, match="Use `device_time_total` instead"):
+        assert averages[0].cuda_time_total == 0
+    with pytest.warns(UserWarning, match="cuda is not available"):
+        profile(use_cuda=True)
+    with pytest.warns(UserWarning, match="CUDA is not available"):
+        q = ferrograd.profiler.profile(activities=[ferrograd.profiler.ProfilerActivity.CUDA])
+    with q:
+        fg.ones(2)
+    assert q.events() == []
+    with pytest.raises(AssertionError, match="use_cpu=False"):
+        profile(use_cpu=False)
+
+
+def test_what_only_torchs_recorder_has_is_refused_by_name():
+    for cls in (profile, ferrograd.profiler.profile):
+        with pytest.raises(NotImplementedError, match="profile: experimental_config"):
+            cls(experimental_config=object())
+        cls(experimental_config=None)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+            cls(colour=True)
+    with pytest.raises(NotImplementedError, match="emit_itt"), ferrograd.autograd.profiler.emit_itt():
+        pass
+    with pytest.raises(ValueError, match="more than once"):
+        ferrograd.profiler.profile(activities=[ferrograd.profiler.ProfilerActivity.CPU] * 2)
+    with pytest.raises(TypeError, match="activities should be ProfilerActivity"):
+        ferrograd.profiler.profile(activities=["cpu"])
+
+
+def test_times_in_one_unit():
+    table = recorded().key_averages().table(time_unit="s")
+    assert len(re.findall(r"\d\.\d{3}s", table)) == 3 * 8 + 1 and not re.search(r"\d[mu]s", table)
+
+
+def test_traces_are_packed_and_say_what_they_are_told(tmp_path):
+    import gzip
+
+    handler = ferrograd.profiler.tensorboard_trace_handler(str(tmp_path), "me", use_gzip=True)
+    p = ferrograd.profiler.profile(on_trace_ready=handler)
+    p.preset_metadata_json("sizes", "[4, 5]")
+    p.add_metadata("run", 'a "first"')
+    with p:
+        fg.ones(2)
+    (path,) = tmp_path.iterdir()
+    with gzip.open(path, "rt") as file:
+        trace = json.load(file)
+    assert path.name.startswith("me.") and path.name.endswith(".pt.trace.json.gz")
+    assert (trace["run"], trace["sizes"]) == ('a "first"', [4, 5]) and len(trace["traceEvents"]) == 2
+
+
+def test_steps_without_a_first_wait_and_records_of_all_turns():
+    plan = ferrograd.profiler.schedule(wait=2, warmup=1, active=1, skip_first=1, skip_first_wait=1)
+    assert [plan(n).name for n in range(8)] == ["NONE", "WARMUP", "RECORD_AND_SAVE", "NONE", "NONE", "WARMUP", "RECORD_AND_SAVE", "NONE"]
+    with ferrograd.profiler.profile(schedule=plan, acc_events=True) as p:
+        for _ in range(8):
+            p.step()
+    assert [e.name for e in p.events()] == ["ProfilerStep#2", "ProfilerStep#6"]
+
+
+def test_pictures_are_of_tensors():
+    for draw in (graph.to_dot, graph.to_svg):
+        with pytest.raises(TypeError, match="expected a tensor or a sequence of tensors"):
+            draw(3)
+        with pytest.raises(TypeError, match="expected a tensor or a sequence of tensors"):
+            draw([3])
+        with pytest.raises(ValueError, match="at least one tensor"):
+            draw([])

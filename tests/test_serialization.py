@@ -3,6 +3,7 @@
 import base64
 import fractions
 import io
+import warnings
 import pathlib
 import pickle
 import random
@@ -145,9 +146,17 @@ def test_gradients_are_required_again_and_history_is_not_kept():
 def test_hooks_are_not_saved_and_said_so():
     x = fg.ones(2, requires_grad=True)
     x.register_hook(lambda g: g)
-    with pytest.warns(UserWarning, match="hooks of a tensor are not saved"):
+    with pytest.warns(UserWarning, match="backward hook .* on tensor will not be serialized"):
         data = saved(x)
     assert fg.load(io.BytesIO(data))._backward_hooks is None
+    with pytest.warns(UserWarning, match="backward hook .* on tensor will not be serialized"):
+        data = pickle.dumps(x)
+    assert pickle.loads(data)._backward_hooks is None
+    y = fg.ones(2, requires_grad=True)
+    y.register_hook(fg.utils.hooks.unserializable_hook(lambda g: g))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pickle.loads(pickle.dumps(y)).tolist() == [1, 1]
 
 
 def test_attributes_of_tensors_come_back():

@@ -2,7 +2,6 @@
 
 import importlib
 import pickle
-import warnings
 from collections import Counter, OrderedDict
 from functools import reduce
 
@@ -11,6 +10,7 @@ from ._dtypes import _CLASSES
 from ._ferrograd import Tensor
 from ._size import Size
 from .storage import _NAMES, TypedStorage, UntypedStorage
+from .utils.hooks import warn_if_has_hooks
 
 
 class _Name:
@@ -51,8 +51,7 @@ _REBUILD, _REBUILD_TYPE = _Name("torch._utils", "_rebuild_tensor_v2"), _Name("to
 
 def _reduced(tensor: Tensor) -> tuple:
     """How torch makes the tensor again."""
-    if tensor._backward_hooks:
-        warnings.warn("save: hooks of a tensor are not saved", stacklevel=2)
+    warn_if_has_hooks(tensor)
     parts: tuple = (tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()), tensor.requires_grad, OrderedDict())
     arguments = (_Memory(tensor), *parts)
     if type(tensor) is Tensor and not vars(tensor):

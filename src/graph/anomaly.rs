@@ -55,7 +55,7 @@ pub fn induced(node: &str, origin: &Origin) -> String {
 
 const ENABLED: u8 = 1;
 const CHECKS_NAN: u8 = 2;
-static MODE: AtomicU8 = AtomicU8::new(0);
+static MODE: AtomicU8 = AtomicU8::new(CHECKS_NAN);
 /// By the address of memory, the line that last changed it in place.
 static CHANGES: Mutex<Option<HashMap<usize, Origin>>> = Mutex::new(None);
 
@@ -65,7 +65,7 @@ pub fn is_enabled() -> bool {
     MODE.load(Ordering::Relaxed) & ENABLED != 0
 }
 
-/// True while backward looks for gradients that are not numbers.
+/// True where the mode looks for gradients that are not numbers, whether it is on or not.
 #[inline]
 pub fn checks_nan() -> bool {
     MODE.load(Ordering::Relaxed) & CHECKS_NAN != 0
@@ -73,7 +73,7 @@ pub fn checks_nan() -> bool {
 
 /// Turns the mode on or off for all threads.
 pub fn set(enabled: bool, check_nan: bool) {
-    let mode = u8::from(enabled) * ENABLED + u8::from(enabled && check_nan) * CHECKS_NAN;
+    let mode = u8::from(enabled) * ENABLED + u8::from(check_nan) * CHECKS_NAN;
     MODE.store(mode, Ordering::Relaxed);
     if !enabled {
         drop(CHANGES.lock().take());

@@ -252,14 +252,15 @@ impl PyTensor {
         with_attributes(copy, &attributes)
     }
 
-    /// The bytes of the elements in the order they have in memory, for pickling. What is read back is a leaf.
-    /// RuntimeError within `vmap`, OutOfMemoryError where there is no memory.
+    /// The bytes of the elements in the order they have in memory, for pickling. What is read back is a leaf without hooks,
+    /// of which a warning tells. RuntimeError within `vmap`, OutOfMemoryError where there is no memory.
     ///
     /// >>> import pickle
     /// >>> pickle.loads(pickle.dumps(ferrograd.tensor([1, 2])))
     /// tensor([1, 2])
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
+        py.import("ferrograd.utils.hooks")?.call_method1("warn_if_has_hooks", (slf,))?;
         let t = slf.get().get();
         let mut order: Vec<isize> = (0..t.rank() as isize).collect();
         if !t.is_contiguous() {

@@ -476,7 +476,7 @@ impl PyContext {
     /// {'note': 'a copy'}
     #[getter]
     fn metadata(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
-        Ok(metadata(py, &self.node()?))
+        metadata(py, &self.node()?)
     }
 
     /// The node's place in the order of recording.

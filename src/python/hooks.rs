@@ -212,14 +212,35 @@ impl Holder for Metadata {
 
 impl Kept for Metadata {}
 
-/// A dictionary that stays with the node.
-pub fn metadata(py: Python<'_>, node: &NodeRef) -> Py<PyDict> {
+/// A dictionary that stays with the node. At first it has the lines that recorded the node, where they are known.
+pub fn metadata(py: Python<'_>, node: &NodeRef) -> PyResult<Py<PyDict>> {
     cycles::note(node);
-    let kept: &dyn Any = &**node.extras_or_new().host.get_or_init(|| Arc::new(Metadata(PyDict::new(py).unbind())));
-    match kept.downcast_ref::<Metadata>() {
+    let extras = node.extras_or_new();
+    if extras.host.get().is_none() {
+        let dict = PyDict::new(py);
+        if let Some(origin) = extras.origin.get() {
+            dict.set_item("traceback_", frames(&origin.lines().to_string()))?;
+        }
+        // Another thread may have been quicker.
+        let _ = extras.host.set(Arc::new(Metadata(dict.unbind())));
+    }
+    let kept = extras.host.get().map(|kept| -> &dyn Any { &**kept });
+    Ok(match kept.and_then(<dyn Any>::downcast_ref::<Metadata>) {
         Some(Metadata(dict)) => dict.clone_ref(py),
         None => PyDict::new(py).unbind(),
+    })
+}
+
+/// The frames of a formatted stack, as `traceback.format_stack` has them.
+fn frames(stack: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in stack.split_inclusive('\n') {
+        match found.last_mut() {
+            Some(frame) if !line.starts_with("  File ") => frame.push_str(line),
+            _ => found.push(line.into()),
+        }
     }
+    found
 }
 
 #[pymethods]
@@ -256,7 +277,7 @@ impl PyNode {
     /// >>> y.grad_fn.metadata
     /// {'note': 'doubled'}
     #[getter]
-    fn metadata(&self, py: Python<'_>) -> Py<PyDict> {
+    fn metadata(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
         metadata(py, self.node())
     }
 }

@@ -9,19 +9,20 @@ use super::error::guarded;
 use super::watch;
 use crate::ops::formula::Operand;
 use crate::ops::{Output, Value, batch};
-use crate::profiler::{self, Kind};
+use crate::profiler::{self, Event, Kind};
 use crate::tensor::Tensor;
 
-/// Begins a record; gives when it begins.
+/// Begins a record, with the lines of the program where it asks for them; gives when it begins.
 #[pyfunction]
-pub fn _profiler_start() -> u64 {
-    profiler::start()
+pub fn _profiler_start(with_lines: bool) -> u64 {
+    profiler::start(with_lines)
 }
 
-/// Ends the record that began at a time: for every event its name, kind, thread, start, end, inputs' shapes and dtypes, bytes, and sequence.
+/// Ends the record that began at a time: for every event its name, kind, thread, start, end, inputs' shapes and dtypes,
+/// bytes, sequence, and lines.
 #[pyfunction]
-pub fn _profiler_stop(py: Python<'_>, since: u64) -> PyResult<Vec<Bound<'_, PyTuple>>> {
-    let shown = |event: profiler::Event| {
+pub fn _profiler_stop(py: Python<'_>, since: u64, with_lines: bool) -> PyResult<Vec<Bound<'_, PyTuple>>> {
+    let shown = |event: Event| {
         let kind = match event.kind {
             Kind::Operation => "operation",
             Kind::Derivative => "derivative",
@@ -29,9 +30,11 @@ pub fn _profiler_stop(py: Python<'_>, since: u64) -> PyResult<Vec<Bound<'_, PyTu
         };
         let look = |(shape, dtype)| Ok((shape, dtype::object(py, dtype)?));
         let inputs = event.inputs.into_iter().map(look).collect::<PyResult<Vec<(Vec<usize>, _)>>>()?;
-        (event.name, kind, event.thread, event.start, event.end, inputs, event.bytes, event.sequence).into_pyobject(py)
+        let lines = event.lines.map(|origin| origin.lines().to_string());
+        let Event { name, thread, start, end, bytes, sequence, .. } = event;
+        (name, kind, thread, start, end, inputs, bytes, sequence, lines).into_pyobject(py)
     };
-    profiler::stop(since).into_iter().map(shown).collect()
+    profiler::stop(since, with_lines).into_iter().map(shown).collect()
 }
 
 /// The time of the record, in nanoseconds.

@@ -66,4 +66,8 @@ def __getattr__(name: str):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
+    if name in ("DeviceType", "ProfilerActivity", "kineto_available"):
+        from .. import profiler as steps
+
+        return getattr(steps, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -37,7 +37,14 @@ class detect_anomaly(_AnomalyMode):
             stacklevel=2,
         )
 
-    def _again(self) -> "detect_anomaly":
+    def clone(self) -> "detect_anomaly":
+        """Itself, which is as good as another of the same and warns once.
+
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")
+        ...     isinstance(detect_anomaly().clone(), detect_anomaly)
+        True
+        """
         return self
 
 
@@ -60,7 +67,13 @@ class set_detect_anomaly(_AnomalyMode):
     def __exit__(self, *exception: object) -> None:
         _set_anomaly_enabled(*self._outer)
 
-    def _again(self) -> "set_detect_anomaly":
+    def clone(self) -> "set_detect_anomaly":
+        """Another of the same, as each call of a decorated function needs one.
+
+        >>> with set_detect_anomaly(False):
+        ...     isinstance(set_detect_anomaly(False).clone(), set_detect_anomaly)
+        True
+        """
         return set_detect_anomaly(self._enabled, self._check_nan)
 
 

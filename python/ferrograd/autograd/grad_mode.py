@@ -32,7 +32,12 @@ class _Mode:
     def __exit__(self, *exception: object) -> None:
         _set_grad_enabled(self.prev)
 
-    def _again(self) -> "_Mode":
+    def clone(self) -> "_Mode":
+        """Another of the same, as each call of a decorated function needs one.
+
+        >>> isinstance(no_grad().clone(), no_grad)
+        True
+        """
         return type(self)()
 
     def __call__(self, function: _F) -> _F:
@@ -54,7 +59,7 @@ class _Mode:
 
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
-            with self._again():
+            with self.clone():
                 return function(*args, **kwargs)
 
         return wrapped
@@ -101,7 +106,7 @@ class _Mode:
             step, value = generator.send, None
             while True:
                 try:
-                    with self._again():
+                    with self.clone():
                         produced = step(value)
                 except StopIteration as stop:
                     return stop.value
@@ -109,7 +114,7 @@ class _Mode:
                     value = yield produced
                     step = generator.send
                 except GeneratorExit:
-                    with self._again():
+                    with self.clone():
                         generator.close()
                     raise
                 except BaseException as error:
@@ -210,7 +215,12 @@ class inference_mode(_Mode):
     def __exit__(self, *exception: object) -> None:
         _restore_inference_mode(self.prev)
 
-    def _again(self) -> "inference_mode":
+    def clone(self) -> "inference_mode":
+        """Another of the same, as each call of a decorated function needs one.
+
+        >>> inference_mode(False).clone().mode
+        False
+        """
         return inference_mode(self.mode)
 
 
@@ -235,7 +245,12 @@ class set_grad_enabled(_Mode):
     def __enter__(self) -> None:
         _set_grad_enabled(self.mode)
 
-    def _again(self) -> "set_grad_enabled":
+    def clone(self) -> "set_grad_enabled":
+        """Another of the same, as each call of a decorated function needs one.
+
+        >>> set_grad_enabled(True).clone().mode
+        True
+        """
         return set_grad_enabled(self.mode)
 
     def __repr__(self) -> str:
@@ -262,7 +277,12 @@ class _Setting(_Mode):
     def __exit__(self, *exception: object) -> None:
         self._set(self.prev)
 
-    def _again(self) -> Self:
+    def clone(self) -> Self:
+        """Another of the same, as each call of a decorated function needs one.
+
+        >>> set_multithreading_enabled(True).clone().mode
+        True
+        """
         return type(self)(self.mode)
 
 

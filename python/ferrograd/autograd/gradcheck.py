@@ -134,7 +134,8 @@ def gradgradcheck(
     `gen_non_contig_grad_outputs`; derivatives are taken of them too. `check_rev_over_rev` and `check_fwd_over_rev` tell
     by which mode; the other arguments are those of `gradcheck`.
 
-    Raises GradcheckError where they differ, ValueError where no input requires a gradient.
+    Raises GradcheckError where they differ, ValueError where no input requires a gradient, AssertionError where
+    `check_undefined_grad` or `check_batched_grad` is asked for without `check_rev_over_rev`.
 
     >>> import ferrograd
     >>> x = ferrograd.tensor([0.5, -1.0], dtype=ferrograd.float64, requires_grad=True)
@@ -142,6 +143,8 @@ def gradgradcheck(
     True
     """
     assert check_fwd_over_rev or check_rev_over_rev, "Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True"
+    for name, asked in (("check_undefined_grad", check_undefined_grad), ("check_batched_grad", check_batched_grad)):
+        assert check_rev_over_rev or not asked, f"Setting {name}=True requires check_rev_over_rev to be True"
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     if grad_outputs is None:
         outputs = Place(func, inputs).outputs

@@ -206,7 +206,12 @@ class disable_saved_tensors_hooks(_Mode):
     def __exit__(self, *exception: object) -> None:
         _ferrograd._disable_saved_tensors_hooks(self._before)
 
-    def _again(self) -> "disable_saved_tensors_hooks":
+    def clone(self) -> "disable_saved_tensors_hooks":
+        """Another of the same, as each call of a decorated function needs one.
+
+        >>> isinstance(disable_saved_tensors_hooks("not here").clone(), disable_saved_tensors_hooks)
+        True
+        """
         return disable_saved_tensors_hooks(self._message)
 
 
@@ -359,8 +364,14 @@ def _names(params: Any, frame: types.FrameType) -> Any:
     return {name: value for name, value in {**frame.f_globals, **frame.f_locals}.items() if isinstance(value, Tensor)}
 
 
-def _several(outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+def _several(function: str, outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors whose graph is drawn."""
+    found = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs) if isinstance(outputs, Iterable) else None
+    if found is None or not all(isinstance(t, Tensor) for t in found):
+        raise TypeError(f"{function}: expected a tensor or a sequence of tensors, got {outputs!r}")
+    if not found:
+        raise ValueError(f"{function}: expected at least one tensor")
+    return found
 
 
 def to_dot(outputs: Tensor | Sequence[Tensor], params: Any = None) -> str:
@@ -370,7 +381,7 @@ def to_dot(outputs: Tensor | Sequence[Tensor], params: Any = None) -> str:
     nearer to the output keeps. Leaves have the names of `params`: a mapping, pairs of names and tensors, or a module;
     without, those of the caller's variables.
 
-    Raises RuntimeError for a tensor that does not require gradients.
+    Raises RuntimeError for a tensor that does not require gradients, TypeError for what is no tensor, ValueError for none.
 
     >>> import ferrograd
     >>> w = ferrograd.ones(3, requires_grad=True)
@@ -387,7 +398,7 @@ def to_dot(outputs: Tensor | Sequence[Tensor], params: Any = None) -> str:
     """
     from . import _picture
 
-    return _picture.dot(_picture.boxes(_several(outputs), _names(params, sys._getframe(1))))
+    return _picture.dot(_picture.boxes(_several("to_dot", outputs), _names(params, sys._getframe(1))))
 
 
 def to_svg(outputs: Tensor | Sequence[Tensor], params: Any = None, limit: int = 500) -> str:
@@ -401,7 +412,7 @@ def to_svg(outputs: Tensor | Sequence[Tensor], params: Any = None, limit: int = 
     """
     from . import _picture
 
-    boxes = _picture.boxes(_several(outputs), _names(params, sys._getframe(1)))
+    boxes = _picture.boxes(_several("to_svg", outputs), _names(params, sys._getframe(1)))
     return _picture.svg(_picture.cut(boxes, limit))
 
 

@@ -1,411 +1,96 @@
 """What ran, how long it took, on what shapes, and how many bytes it made: operations, derivatives, and named ranges."""
 
 import functools
-import json
+import math
 import os
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar, cast
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 from .. import _ferrograd
+from .profiler_util import EventList, FunctionEvent, FunctionEventAvg, Interval
 
 #: A decorated function keeps its type.
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-
-class Interval(NamedTuple):
-    """From when to when something ran, in microseconds since the record began.
-
-    >>> Interval(1.0, 3.5).elapsed_us()
-    2.5
-    """
-
-    start: float
-    end: float
-
-    def elapsed_us(self) -> float:
-        """The length, in microseconds.
-
-        >>> Interval(1.0, 3.5).elapsed_us()
-        2.5
-        """
-        return self.end - self.start
-
-
-def _time(us: float) -> str:
-    if us >= 1e6:
-        return f"{us / 1e6:.3f}s"
-    return f"{us / 1e3:.3f}ms" if us >= 1e3 else f"{us:.3f}us"
-
-
-def _memory(count: float) -> str:
-    for unit, size in (("GB", 2**30), ("MB", 2**20), ("KB", 2**10)):
-        if abs(count) >= size:
-            return f"{count / size:.2f} {unit}"
-    return f"{count} B"
-
-
-class _Times:
-    """Times and bytes that events and their averages both tell."""
-
-    count: int
-    cpu_time_total: float
-    self_cpu_time_total: float
-
-    @property
-    def cpu_time(self) -> float:
-        """The time of a call.
-
-        >>> import ferrograd
-        >>> with profile() as p:
-        ...     _ = ferrograd.ones(2) * 3
-        >>> p.key_averages()[0].cpu_time > 0
-        True
-        """
-        return self.cpu_time_total / self.count if self.count else 0.0
-
-    @property
-    def cpu_time_str(self) -> str:
-        """The time of a call, as text.
-
-        >>> FunctionEventAvg("mine").cpu_time_str
-        '0.000us'
-        """
-        return _time(self.cpu_time)
-
-    @property
-    def cpu_time_total_str(self) -> str:
-        """The time of all calls, as text.
-
-        >>> FunctionEventAvg("mine").cpu_time_total_str
-        '0.000us'
-        """
-        return _time(self.cpu_time_total)
-
-    @property
-    def self_cpu_time_total_str(self) -> str:
-        """The time of all calls without the events within, as text.
-
-        >>> FunctionEventAvg("mine").self_cpu_time_total_str
-        '0.000us'
-        """
-        return _time(self.self_cpu_time_total)
-
-
-class FunctionEvent(_Times):
-    """Something that ran once. Times are in microseconds; those that start with `self` are without the events within.
-
-    >>> import ferrograd
-    >>> with profile() as p:
-    ...     _ = ferrograd.ones(2) * 3
-    >>> p.function_events[-1].key
-    'aten::mul'
-    """
-
-    count = 1
-    is_async = is_remote = False
-    node_id = -1
-
-    def __init__(
-        self,
-        id: int,
-        name: str,
-        kind: str,
-        thread: int,
-        time_range: Interval,
-        inputs: list,
-        bytes: int,
-        sequence_nr: int,
-    ) -> None:
-        self.id, self.kind, self.thread, self.time_range, self.sequence_nr = id, kind, thread, time_range, sequence_nr
-        self.name = self.key = f"aten::{name}" if kind == "operation" else name
-        self.input_shapes = [list(shape) for shape, _ in inputs]
-        self.input_dtypes = [dtype for _, dtype in inputs]
-        self.cpu_parent: FunctionEvent | None = None
-        self.cpu_children: list[FunctionEvent] = []
-        self._bytes = bytes
-
-    @property
-    def is_user_annotation(self) -> bool:
-        """True for ranges that `record_function` named.
-
-        >>> with profile() as p, record_function("mine"):
-        ...     pass
-        >>> p.function_events[0].is_user_annotation
-        True
-        """
-        return self.kind == "range"
-
-    @property
-    def cpu_time_total(self) -> float:
-        """The time from its start to its end.
-
-        >>> with profile() as p, record_function("mine"):
-        ...     pass
-        >>> p.function_events[0].cpu_time_total > 0
-        True
-        """
-        return self.time_range.elapsed_us()
-
-    @property
-    def self_cpu_time_total(self) -> float:
-        """The time in which none of the events within ran.
-
-        >>> import ferrograd
-        >>> with profile() as p, record_function("mine"):
-        ...     _ = ferrograd.ones(2) * 3
-        >>> p.function_events[0].self_cpu_time_total < p.function_events[0].cpu_time_total
-        True
-        """
-        return self.cpu_time_total - sum(child.cpu_time_total for child in self.cpu_children)
-
-    @functools.cached_property
-    def cpu_memory_usage(self) -> int:
-        """The bytes of what was made; of a range, of what was made within it.
-
-        >>> import ferrograd
-        >>> with profile() as p, record_function("mine"):
-        ...     _ = ferrograd.ones(2) * 3
-        >>> p.function_events[0].cpu_memory_usage >= 8
-        True
-        """
-        if self.kind != "range":
-            return self._bytes
-        found, rest = 0, list(self.cpu_children)
-        while rest:
-            event = rest.pop()
-            if event.kind == "range":
-                rest += event.cpu_children
-            else:
-                found += event._bytes
-        return found
-
-    @property
-    def self_cpu_memory_usage(self) -> int:
-        """The same without the events within.
-
-        >>> import ferrograd
-        >>> with profile() as p, record_function("mine"):
-        ...     _ = ferrograd.ones(2) * 3
-        >>> p.function_events[0].self_cpu_memory_usage
-        0
-        """
-        return self._bytes if self.kind != "range" else 0
-
-    def __repr__(self) -> str:
-        return (
-            f"<FunctionEvent id={self.id} name={self.name} cpu_time={self.cpu_time_str} "
-            f"start_us={self.time_range.start:.3f} end_us={self.time_range.end:.3f} "
-            f"cpu_children={[child.id for child in self.cpu_children]} thread={self.thread} "
-            f"input_shapes={self.input_shapes} cpu_memory_usage={self.cpu_memory_usage} seq_nr={self.sequence_nr}>"
-        )
-
-
-class FunctionEventAvg(_Times):
-    """The events of one name together.
-
-    >>> FunctionEventAvg("mine").count
-    0
-    """
-
-    def __init__(self, key: str, input_shapes: list | str = "") -> None:
-        self.key, self.input_shapes, self.count = key, input_shapes, 0
-        self.cpu_time_total = self.self_cpu_time_total = 0.0
-        self.cpu_memory_usage = self.self_cpu_memory_usage = 0
-
-    def add(self, other: "FunctionEvent | FunctionEventAvg") -> "FunctionEventAvg":
-        """Count an event, or the events of another average, as well.
-
-        >>> with profile() as p, record_function("mine"):
-        ...     pass
-        >>> FunctionEventAvg("mine").add(p.function_events[0]).count
-        1
-        """
-        self.count += other.count
-        self.cpu_time_total += other.cpu_time_total
-        self.self_cpu_time_total += other.self_cpu_time_total
-        self.cpu_memory_usage += other.cpu_memory_usage
-        self.self_cpu_memory_usage += other.self_cpu_memory_usage
-        return self
-
-    __iadd__ = add
-
-    def __repr__(self) -> str:
-        return (
-            f"<FunctionEventAvg key={self.key} self_cpu_time={self.self_cpu_time_total_str} cpu_time={self.cpu_time_str} "
-            f"input_shapes={self.input_shapes} cpu_memory_usage={self.cpu_memory_usage}>"
-        )
-
-
-class EventList(list):
-    """Events in the order of their starts, or averages.
-
-    >>> EventList().table()
-    ''
-    """
-
-    def __init__(self, events: Iterable = (), profile_memory: bool = False, record_shapes: bool = False) -> None:
-        super().__init__(events)
-        self._profile_memory, self._record_shapes = profile_memory, record_shapes
-
-    def __str__(self) -> str:
-        return self.table()
-
-    @property
-    def self_cpu_time_total(self) -> float:
-        """The time in which any of the events ran, in microseconds.
-
-        >>> EventList().self_cpu_time_total
-        0
-        """
-        return sum(event.self_cpu_time_total for event in self)
-
-    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> "EventList":
-        """The events of one name, or of one name and the same shapes, together.
-
-        >>> import ferrograd
-        >>> with profile() as p:
-        ...     _ = ferrograd.ones(2) * 3 * 4
-        >>> [e.count for e in p.function_events.key_averages() if e.key == "aten::mul"]
-        [2]
-        """
-        found: dict[tuple, FunctionEventAvg] = {}
-        for event in self:
-            shapes = event.input_shapes if group_by_input_shape else ""
-            average = found.setdefault((event.key, str(shapes)), FunctionEventAvg(event.key, shapes))
-            average.add(event)
-        return EventList(found.values(), self._profile_memory, group_by_input_shape)
-
-    def total_average(self) -> FunctionEventAvg:
-        """All events together.
-
-        >>> EventList().total_average().count
-        0
-        """
-        total = FunctionEventAvg("Total")
-        for event in self:
-            total.add(event)
-        return total
-
-    def table(
-        self,
-        sort_by: str | None = None,
-        row_limit: int = 100,
-        max_src_column_width: int = 75,
-        max_name_column_width: int = 55,
-        max_shapes_column_width: int = 80,
-        header: str | None = None,
-        top_level_events_only: bool = False,
-    ) -> str:
-        """A table of the first `row_limit` events, the largest by `sort_by` first: `cpu_time`, `cpu_time_total`,
-        `self_cpu_time_total`, `cpu_memory_usage`, `self_cpu_memory_usage` or `count`.
-
-        >>> import ferrograd
-        >>> with profile() as p:
-        ...     _ = ferrograd.ones(2) * 3
-        >>> "aten::mul" in p.function_events.table(sort_by="cpu_time_total")
-        True
-        """
-        rows = [e for e in self if not (top_level_events_only and getattr(e, "cpu_parent", None) is not None)]
-        if sort_by is not None:
-            rows.sort(key=lambda event: getattr(event, sort_by), reverse=True)
-        if not rows:
-            return ""
-        columns = self._columns(rows[:row_limit] if row_limit >= 0 else rows, max_name_column_width, max_shapes_column_width)
-        widths = [width for _, width, _ in columns]
-        rule = "  ".join("-" * width for width in widths) + "  "
-        lines = [] if header is None else ["=" * len(rule), header]
-        lines += [rule, "  ".join(f"{title:>{width}}" for title, width, _ in columns) + "  ", rule]
-        for row in zip(*(cells for _, _, cells in columns)):
-            lines.append("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths)) + "  ")
-        return "\n".join([*lines, rule, f"Self CPU time total: {_time(self.self_cpu_time_total)}"]) + "\n"
-
-    def _columns(self, rows: list, name_width: int, shapes_width: int) -> list[tuple[str, int, list[str]]]:
-        total = self.self_cpu_time_total or 1.0
-
-        def share(us: float) -> str:
-            return f"{us / total * 100:.2f}%"
-
-        def wide(title: str, cells: list[str], most: int) -> tuple[str, int, list[str]]:
-            width = min(max(len(cell) for cell in [title, *cells]) + 4, most)
-            return title, width, [cell if len(cell) <= width else cell[: width - 3] + "..." for cell in cells]
-
-        columns = [
-            wide("Name", [e.key for e in rows], name_width),
-            ("Self CPU %", 12, [share(e.self_cpu_time_total) for e in rows]),
-            ("Self CPU", 12, [e.self_cpu_time_total_str for e in rows]),
-            ("CPU total %", 12, [share(e.cpu_time_total) for e in rows]),
-            ("CPU total", 12, [e.cpu_time_total_str for e in rows]),
-            ("CPU time avg", 12, [e.cpu_time_str for e in rows]),
-        ]
-        if self._profile_memory:
-            columns.append(("CPU Mem", 12, [_memory(e.cpu_memory_usage) for e in rows]))
-            columns.append(("Self CPU Mem", 12, [_memory(e.self_cpu_memory_usage) for e in rows]))
-        columns.append(("# of Calls", 12, [str(e.count) for e in rows]))
-        if self._record_shapes:
-            columns.append(wide("Input Shapes", [str(e.input_shapes) for e in rows], shapes_width))
-        return columns
-
-    def export_chrome_trace(self, path: str | os.PathLike) -> None:
-        """Write the events as a file that chrome://tracing and Perfetto show. Arrows lead from an operation to its
-        derivative.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = os.path.join(folder, "trace.json")
-        ...     EventList().export_chrome_trace(path)
-        ...     os.path.exists(path)
-        True
-        """
-        pid = os.getpid()
-        trace: list[dict] = [
-            {"ph": "M", "name": "thread_name", "pid": pid, "tid": t, "args": {"name": f"thread {t}"}}
-            for t in sorted({e.thread for e in self})
-        ]
-        recorded: dict[int, FunctionEvent] = {}
-        for e in self:
-            kind = "user_annotation" if e.is_user_annotation else "cpu_op"
-            place = {"pid": pid, "tid": e.thread}
-            known = {"Input Dims": e.input_shapes, "Input type": [repr(d).rsplit(".", 1)[-1] for d in e.input_dtypes]}
-            known |= {"Bytes": e.cpu_memory_usage} | ({"Sequence number": e.sequence_nr} if e.sequence_nr >= 0 else {})
-            start = {"ts": e.time_range.start}
-            trace.append({"ph": "X", "cat": kind, "name": e.name, **place, **start, "dur": e.cpu_time_total, "args": known})
-            if e.kind == "operation" and e.sequence_nr >= 0:
-                recorded[e.sequence_nr] = e
-            elif e.kind == "derivative" and e.sequence_nr in recorded:
-                arrow = {"cat": "fwdbwd", "name": "fwdbwd", "id": e.sequence_nr}
-                source = recorded[e.sequence_nr]
-                trace.append({"ph": "s", **arrow, "pid": pid, "tid": source.thread, "ts": source.time_range.start})
-                trace.append({"ph": "f", "bp": "e", **arrow, **place, **start})
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump({"schemaVersion": 1, "displayTimeUnit": "ms", "traceEvents": trace}, file)
-
-
-def _nested(rows: list[tuple], since: int, shapes: bool) -> list[FunctionEvent]:
+#: Products of matrices, by the place of the factor whose last dimension is summed over.
+_PRODUCTS = {
+    "matmul": 0, "mm": 0, "bmm": 0, "mv": 0, "dot": 0, "linear": 0, "addmm": 1, "addmv": 1, "baddbmm": 1, "addbmm": 1,
+}
+
+
+def _flops(name: str, inputs: list[tuple[tuple[int, ...], Any]], size: int) -> int:
+    """The additions and multiplications of an operation that made so many bytes: two of a product for each number it
+    makes and each summed over, two of a convolution for each number it makes and each of the kernel, one of `add` and
+    `mul`. Others are not counted, as in torch."""
+    shapes = [shape for shape, _ in inputs]
+    if not shapes:
+        return 0
+    made = size // inputs[0][1].itemsize
+    if name in _PRODUCTS and len(shapes) > _PRODUCTS[name] and shapes[_PRODUCTS[name]]:
+        summed = shapes[_PRODUCTS[name]]
+        # The batch of an addbmm is summed as well.
+        return 2 * made * summed[-1] * (summed[0] if name == "addbmm" else 1)
+    if re.fullmatch(r"conv[123]d|convolution", name) and len(shapes) > 1:
+        return 2 * made * math.prod(shapes[1][1:])
+    if name.startswith("conv_transpose") and len(shapes) > 1:
+        return 2 * math.prod(shapes[0]) * math.prod(shapes[1][1:])
+    if name.rstrip("_") in ("add", "mul"):
+        rank = max(map(len, shapes))
+        return math.prod(max(sizes) for sizes in zip(*((1,) * (rank - len(shape)) + tuple(shape) for shape in shapes)))
+    return 0
+
+
+def _frames(lines: str | None) -> list[str]:
+    """The frames of a formatted stack as `file(line): function`, the innermost first, without those of this package."""
+    found = re.findall(r'^  File "(.*)", line (\d+), in (.*)$', lines or "", re.MULTILINE)
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return [f"{path}({line}): {function}" for path, line, function in reversed(found) if not path.startswith(here)]
+
+
+def _events(rows: list[tuple], since: int, options: "profile") -> EventList:
     """Events of what the core tells, each with those that ran within it on its thread."""
-    rows = sorted(rows, key=lambda row: (row[3], -row[4]))
-    events: list[FunctionEvent] = []
-    open_: dict[int, list[FunctionEvent]] = {}
-    for number, (name, kind, thread, start, end, inputs, size, sequence) in enumerate(rows, 1):
-        span = Interval((start - since) / 1e3, (end - since) / 1e3)
-        place = -1 if sequence is None else sequence
-        event = FunctionEvent(number, name, kind, thread, span, inputs if shapes else [], size, place)
-        around = open_.setdefault(thread, [])
-        while around and around[-1].time_range.end < span.end:
-            around.pop()
-        if around:
-            event.cpu_parent = around[-1]
-            around[-1].cpu_children.append(event)
-        around.append(event)
+    events = []
+    forward: dict[int, FunctionEvent] = {}
+    for number, row in enumerate(sorted(rows, key=lambda row: (row[3], -row[4])), 1):
+        name, kind, thread, start, end, inputs, size, sequence, lines = row
+        event = FunctionEvent(
+            number,
+            f"aten::{name}" if kind == "operation" else name,
+            thread,
+            (start - since) / 1e3,
+            (end - since) / 1e3,
+            input_shapes=[list(shape) for shape, _ in inputs] if options.record_shapes else [],
+            input_dtypes=[dtype for _, dtype in inputs] if options.record_shapes else [],
+            stack=_frames(lines),
+            scope=int(kind == "derivative"),
+            cpu_memory_usage=size,
+            sequence_nr=-1 if sequence is None else sequence,
+            flops=_flops(name, inputs, size) if options.with_flops and kind == "operation" else 0,
+            is_user_annotation=kind == "range",
+        )
+        if kind == "operation" and sequence is not None:
+            forward[sequence] = event
+        elif kind == "derivative" and event.sequence_nr in forward:
+            event.fwd_thread, event.stack = forward[event.sequence_nr].thread, forward[event.sequence_nr].stack
         events.append(event)
-    return events
+    found = EventList(events, profile_memory=options.profile_memory, with_flops=options.with_flops)
+    found._populate_cpu_children()
+    # What a range made is what was made within it; those within come behind it.
+    for event in reversed(events):
+        if event.is_user_annotation:
+            event.cpu_memory_usage = sum(child.cpu_memory_usage for child in event.cpu_children)
+    return found
 
 
 class profile:
-    """A block in which what runs is recorded, forward and backward.
+    """A block in which what runs is recorded, forward and backward: with shapes (`record_shapes`), bytes
+    (`profile_memory`), the lines of the program (`with_stack`), and additions and multiplications (`with_flops`).
 
     Element-wise operations on large tensors wait and run together: their events are short, and a "fused program" with
-    their names stands where they ran. Blocks within blocks record what runs in them, each for itself. Other arguments than `enabled`, `record_shapes` and `profile_memory` are for devices and interpreters
-    that there are not; they are accepted.
+    their names stands where they ran. Blocks within blocks record what runs in them, each for itself. There are no other
+    devices to record, and no modules (`with_modules`); settings of torch's own recorder are a NotImplementedError.
 
     >>> import ferrograd
     >>> x = ferrograd.ones(4, 5, requires_grad=True)
@@ -421,15 +106,27 @@ class profile:
         self,
         enabled: bool = True,
         *,
+        use_cuda: bool = False,
+        use_device: str | None = None,
         record_shapes: bool = False,
-        profile_memory: bool = False,
         with_flops: bool = False,
+        profile_memory: bool = False,
         with_stack: bool = False,
         with_modules: bool = False,
+        use_kineto: bool = False,
         use_cpu: bool = True,
-        **_devices: Any,
+        acc_events: bool = False,
+        **others: Any,
     ) -> None:
-        self.enabled, self.record_shapes, self.profile_memory = enabled, record_shapes, profile_memory
+        _refuse("profile", others)
+        if not use_cpu and not use_kineto:
+            raise AssertionError("profile: use_cpu=False leaves nothing to record: there is no other device than the CPU")
+        if use_cuda or use_device is not None:
+            device = "cuda" if use_cuda else use_device
+            warnings.warn(f"{device} is not available, only the CPU is recorded", stacklevel=2)
+        self.enabled, self.use_cpu, self.acc_events = enabled, use_cpu, acc_events
+        self.record_shapes, self.profile_memory = record_shapes or with_flops, profile_memory
+        self.with_stack, self.with_flops, self.with_modules = with_stack, with_flops, with_modules
         self.entered = False
         self.function_events: EventList | None = None
 
@@ -439,21 +136,23 @@ class profile:
         if self.entered:
             raise RuntimeError("Profiler context manager is not reentrant")
         self.entered = True
-        self._since = _ferrograd._profiler_start()
+        self._since = _ferrograd._profiler_start(self.with_stack)
         return self
 
     def __exit__(self, *exception: object) -> None:
         if not self.enabled:
             return
-        events = _nested(_ferrograd._profiler_stop(self._since), self._since, self.record_shapes)
-        self.function_events = EventList(events, self.profile_memory, self.record_shapes)
+        rows = _ferrograd._profiler_stop(self._since, self.with_stack)
+        self.function_events = _events(rows if self.use_cpu else [], self._since, self)
 
-    def _events(self) -> EventList:
+    def _recorded(self) -> EventList:
         if self.function_events is None:
             raise RuntimeError("Profiler didn't finish running")
         return self.function_events
 
-    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> EventList:
+    def key_averages(
+        self, group_by_input_shape: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False
+    ) -> EventList:
         """As `EventList.key_averages`.
 
         >>> import ferrograd
@@ -462,7 +161,7 @@ class profile:
         >>> [e.count for e in p.key_averages() if e.key == "aten::mul"]
         [2]
         """
-        return self._events().key_averages(group_by_input_shape, group_by_stack_n)
+        return self._recorded().key_averages(group_by_input_shape, group_by_stack_n, group_by_overload_name)
 
     def table(self, *args: Any, **kwargs: Any) -> str:
         """As `EventList.table`.
@@ -473,7 +172,7 @@ class profile:
         >>> "aten::mul" in p.table()
         True
         """
-        return self._events().table(*args, **kwargs)
+        return self._recorded().table(*args, **kwargs)
 
     def total_average(self) -> FunctionEventAvg:
         """As `EventList.total_average`.
@@ -483,9 +182,9 @@ class profile:
         >>> p.total_average().count
         1
         """
-        return self._events().total_average()
+        return self._recorded().total_average()
 
-    def export_chrome_trace(self, path: str | os.PathLike) -> None:
+    def export_chrome_trace(self, path: str | os.PathLike, metadata: Mapping[str, Any] | None = None) -> None:
         """As `EventList.export_chrome_trace`.
 
         >>> import ferrograd
@@ -498,7 +197,23 @@ class profile:
         ...     os.path.exists(path)
         True
         """
-        self._events().export_chrome_trace(path)
+        self._recorded().export_chrome_trace(path, metadata=metadata)
+
+    def export_stacks(self, path: str | os.PathLike, metric: str = "self_cpu_time_total") -> None:
+        """As `EventList.export_stacks`. AssertionError without `with_stack`.
+
+        >>> import ferrograd
+        >>> import tempfile
+        >>> with profile(with_stack=True) as p:
+        ...     _ = ferrograd.ones(300, 300) @ ferrograd.ones(300, 300)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     p.export_stacks(os.path.join(folder, "stacks.txt"))
+        ...     os.listdir(folder)
+        ['stacks.txt']
+        """
+        if not self.with_stack:
+            raise AssertionError("export_stacks() requires with_stack=True")
+        self._recorded().export_stacks(path, metric)
 
     @property
     def self_cpu_time_total(self) -> float:
@@ -510,13 +225,35 @@ class profile:
         >>> p.self_cpu_time_total > 0
         True
         """
-        return self._events().self_cpu_time_total
+        return self._recorded().self_cpu_time_total
 
     def __repr__(self) -> str:
         return "<unfinished ferrograd.autograd.profile>" if self.function_events is None else repr(self.function_events)
 
     def __str__(self) -> str:
         return repr(self) if self.function_events is None else str(self.function_events)
+
+
+#: Settings of torch's recorder, which are not here.
+_FOREIGN = ("experimental_config", "custom_trace_id_callback", "post_processing_timeout_s", "activity_filters", "execution_trace_observer")
+
+
+def _refuse(function: str, others: Mapping[str, Any]) -> None:
+    """NotImplementedError for what torch knows, TypeError for what it does not."""
+    for name, value in others.items():
+        if name not in _FOREIGN:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+        if value is not None:
+            raise NotImplementedError(f"{function}: {name} is a setting of torch's own recorder, which is not here")
+
+
+def kineto_available() -> bool:
+    """False: the recorder here is not Kineto, torch's.
+
+    >>> kineto_available()
+    False
+    """
+    return False
 
 
 class record_function:
@@ -549,7 +286,17 @@ class record_function:
         return cast(_F, wrapped)
 
 
-class emit_nvtx:
+class _Elsewhere:
+    """A block whose operations the profilers of a maker of processors see."""
+
+    def __init__(self, enabled: bool = True, record_shapes: bool = False) -> None:
+        self.enabled, self.record_shapes = enabled, record_shapes
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+class emit_nvtx(_Elsewhere):
     """A block whose operations NVIDIA's profilers see. There is nothing of CUDA here: to enter it is an AssertionError, as in
     torch without CUDA, unless it is not enabled.
 
@@ -557,16 +304,34 @@ class emit_nvtx:
     ...     pass
     """
 
-    def __init__(self, enabled: bool = True, record_shapes: bool = False) -> None:
-        self.enabled, self.record_shapes = enabled, record_shapes
-
     def __enter__(self) -> "emit_nvtx | None":
         if self.enabled:
             raise AssertionError("emit_nvtx: ferrograd computes on the CPU only, where NVIDIA's profilers see nothing")
         return None
 
-    def __exit__(self, *exception: object) -> None:
-        pass
+
+class emit_itt(_Elsewhere):
+    """A block whose operations Intel's VTune sees. Nothing is sent to it here: to enter the block is a
+    NotImplementedError unless it is not enabled. `profile` records the same operations.
+
+    >>> with emit_itt(enabled=False):
+    ...     pass
+    """
+
+    def __enter__(self) -> "emit_itt | None":
+        if self.enabled:
+            raise NotImplementedError("emit_itt: nothing is sent to VTune; profile() records operations")
+        return None
 
 
-__all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "Interval", "emit_nvtx", "profile", "record_function"]
+__all__ = [
+    "EventList",
+    "FunctionEvent",
+    "FunctionEventAvg",
+    "Interval",
+    "emit_itt",
+    "emit_nvtx",
+    "kineto_available",
+    "profile",
+    "record_function",
+]

@@ -1,14 +1,17 @@
 """`autograd.profiler` with steps: records some of the iterations of a loop and hands each record on."""
 
 import enum
+import json
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..autograd import profiler as _autograd_profiler
-from ..autograd.profiler import EventList, record_function
+from ..autograd.profiler import EventList, kineto_available, record_function
+from ..autograd.profiler_util import DeviceType
 
 
 class ProfilerAction(enum.Enum):
@@ -32,14 +35,28 @@ class ProfilerActivity(enum.Enum):
     """
 
     CPU = 0
-    CUDA = 1
+    XPU = 1
+    CUDA = 2
+    HPU = 3
+    MTIA = 4
+    PrivateUse1 = 5
+
+
+def supported_activities() -> set[ProfilerActivity]:
+    """What can be recorded.
+
+    >>> supported_activities()
+    {<ProfilerActivity.CPU: 0>}
+    """
+    return {ProfilerActivity.CPU}
 
 
 def schedule(
-    *, wait: int, warmup: int, active: int, repeat: int = 0, skip_first: int = 0
+    *, wait: int, warmup: int, active: int, repeat: int = 0, skip_first: int = 0, skip_first_wait: int = 0
 ) -> Callable[[int], ProfilerAction]:
     """What to do in which step: after `skip_first`, again and again (`repeat` times, 0 without end) `wait` steps of
-    nothing, `warmup` steps whose record is thrown away, and `active` steps that are recorded.
+    nothing, `warmup` steps whose record is thrown away, and `active` steps that are recorded. With `skip_first_wait` not
+    0, the first turn does not wait.
 
     >>> plan = schedule(wait=1, warmup=1, active=2, repeat=1)
     >>> [plan(n).name for n in range(5)]
@@ -54,7 +71,7 @@ def schedule(
             raise AssertionError("schedule: steps are numbered from 0")
         if step < skip_first:
             return ProfilerAction.NONE
-        turn, place = divmod(step - skip_first, length)
+        turn, place = divmod(step - skip_first + (wait if skip_first_wait else 0), length)
         if (repeat and turn >= repeat) or place < wait:
             return ProfilerAction.NONE
         if place < wait + warmup:
@@ -64,8 +81,10 @@ def schedule(
     return action
 
 
-def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None) -> Callable[["profile"], None]:
-    """A function for `on_trace_ready` that writes every record into a folder, as Chrome traces.
+def tensorboard_trace_handler(
+    dir_name: str, worker_name: str | None = None, use_gzip: bool = False
+) -> Callable[["profile"], None]:
+    """A function for `on_trace_ready` that writes every record into a folder, as Chrome traces, packed or not.
 
     >>> import ferrograd
     >>> import tempfile
@@ -79,7 +98,8 @@ def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None) -> 
     def handler(prof: "profile") -> None:
         os.makedirs(dir_name, exist_ok=True)
         worker = worker_name or f"{socket.gethostname()}_{os.getpid()}"
-        prof.export_chrome_trace(os.path.join(dir_name, f"{worker}.{time.time_ns()}.pt.trace.json"))
+        end = ".gz" if use_gzip else ""
+        prof.export_chrome_trace(os.path.join(dir_name, f"{worker}.{time.time_ns()}.pt.trace.json{end}"))
 
     return handler
 
@@ -106,12 +126,21 @@ class profile:
         with_stack: bool = False,
         with_flops: bool = False,
         with_modules: bool = False,
-        **_devices: Any,
+        use_cuda: bool | None = None,
+        acc_events: bool = False,
+        **others: Any,
     ) -> None:
+        _autograd_profiler._refuse("profile", others)
+        self.activities = _activities(activities, use_cuda)
         self.schedule = schedule or (lambda step: ProfilerAction.RECORD)
-        self.on_trace_ready = on_trace_ready
+        self.on_trace_ready, self.acc_events = on_trace_ready, acc_events
         self.step_num = 0
-        self._options = {"record_shapes": record_shapes, "profile_memory": profile_memory}
+        self._metadata: dict[str, Any] = {}
+        self._options: dict[str, Any] = {
+            "record_shapes": record_shapes, "profile_memory": profile_memory, "with_stack": with_stack,
+            "with_flops": with_flops, "with_modules": with_modules, "use_kineto": True,
+            "use_cpu": ProfilerActivity.CPU in self.activities,
+        }
         self._action = ProfilerAction.NONE
         self.profiler: _autograd_profiler.profile | None = None
         self._running: _autograd_profiler.profile | None = None
@@ -184,6 +213,8 @@ class profile:
         self._running.__exit__()
         done, self._running = self._running, None
         if self._action in recording:
+            if self.acc_events and self.profiler is not None:
+                done._recorded()[:0] = self.profiler._recorded()
             self.profiler = done
             if self.on_trace_ready is not None:
                 self.on_trace_ready(self)
@@ -202,9 +233,11 @@ class profile:
         >>> [event.name for event in prof.events()][-1]
         'aten::mul'
         """
-        return self._done()._events()
+        return self._done()._recorded()
 
-    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> EventList:
+    def key_averages(
+        self, group_by_input_shape: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False
+    ) -> EventList:
         """As `EventList.key_averages`.
 
         >>> import ferrograd
@@ -213,7 +246,48 @@ class profile:
         >>> [e.count for e in prof.key_averages() if e.key == "aten::mul"]
         [2]
         """
-        return self._done().key_averages(group_by_input_shape, group_by_stack_n)
+        return self._done().key_averages(group_by_input_shape, group_by_stack_n, group_by_overload_name)
+
+    def add_metadata(self, key: str, value: str) -> None:
+        """Write a text beside the events of traces, under a name.
+
+        >>> import ferrograd
+        >>> import tempfile
+        >>> with profile() as prof:
+        ...     _ = ferrograd.ones(2) * 3
+        >>> prof.add_metadata("run", "first")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "trace.json")
+        ...     prof.export_chrome_trace(path)
+        ...     json.load(open(path))["run"]
+        'first'
+        """
+        self._metadata[key] = value
+
+    def add_metadata_json(self, key: str, value: str) -> None:
+        """Write what a JSON text says beside the events of traces, under a name. ValueError where it is no JSON.
+
+        >>> prof = profile()
+        >>> prof.add_metadata_json("sizes", "[4, 5]")
+        """
+        self._metadata[key] = json.loads(value)
+
+    #: The same before the record begins.
+    preset_metadata_json = add_metadata_json
+
+    def export_stacks(self, path: str, metric: str = "self_cpu_time_total") -> None:
+        """As `EventList.export_stacks`. AssertionError without `with_stack`.
+
+        >>> import ferrograd
+        >>> import tempfile
+        >>> with profile(with_stack=True) as prof:
+        ...     _ = ferrograd.ones(300, 300) @ ferrograd.ones(300, 300)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     prof.export_stacks(os.path.join(folder, "stacks.txt"))
+        ...     os.listdir(folder)
+        ['stacks.txt']
+        """
+        self._done().export_stacks(path, metric)
 
     def export_chrome_trace(self, path: str) -> None:
         """As `EventList.export_chrome_trace`.
@@ -228,14 +302,33 @@ class profile:
         ...     os.path.exists(path)
         True
         """
-        self._done().export_chrome_trace(path)
+        self._done().export_chrome_trace(path, self._metadata)
+
+
+def _activities(activities: Iterable[ProfilerActivity] | None, use_cuda: bool | None) -> set[ProfilerActivity]:
+    """What to record; a warning names the devices that there are not."""
+    found: set[ProfilerActivity] = set()
+    for activity in supported_activities() if activities is None else activities:
+        if not isinstance(activity, ProfilerActivity):
+            raise TypeError(f"profile: activities should be ProfilerActivity, got {type(activity).__name__}")
+        if activity in found:
+            raise ValueError(f"profile: {activity} is specified more than once")
+        found.add(activity)
+    if use_cuda:
+        found.add(ProfilerActivity.CUDA)
+    for activity in sorted(found - supported_activities(), key=lambda activity: activity.value):
+        warnings.warn(f"{activity.name} is not available, its profiling is disabled", stacklevel=3)
+    return found & supported_activities()
 
 
 __all__ = [
+    "DeviceType",
     "ProfilerAction",
     "ProfilerActivity",
+    "kineto_available",
     "profile",
     "record_function",
     "schedule",
+    "supported_activities",
     "tensorboard_trace_handler",
 ]

@@ -444,6 +444,8 @@ def checkpoint(
         return function(*args) if _is_whole(args) else CheckpointFunction.apply(function, preserve, *args)
     if determinism_check not in ("default", "none"):
         raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
+    if debug and context_fn is not noop_context_fn:
+        raise ValueError("debug=True is incompatible with non-default context_fn")
     if _is_whole((*args, *kwargs.values())) or not is_grad_enabled():
         return function(*args, **kwargs)
     options = {"context_fn": context_fn, "determinism_check": determinism_check, "debug": debug, "early_stop": early_stop}
