@@ -551,3 +551,9 @@ def test_names_of_the_package():
 def test_examples_run(name):
     found = doctest.testmod(importlib.import_module(f"ferrograd.{name}"))
     assert found.failed == 0 and found.attempted > 0
+
+
+def test_cotangents_are_one_argument():
+    _, pull = fgf.vjp(lambda x: (x, x), fg.ones(2))
+    with pytest.raises(TypeError, match="takes one argument, of the structure of the outputs"):
+        pull(fg.ones(2), fg.ones(2))

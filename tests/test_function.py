@@ -507,3 +507,72 @@ def test_a_pass_that_failed_leaves_the_node_what_it_keeps():
     assert x.grad.tolist() == [2.0, 6.0]
     with pytest.raises(RuntimeError, match="second time"):
         y.backward()
+
+
+@pytest.mark.parametrize("order", ["marked first", "kept first"])
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("dtype", [fg.float64, fg.int64])
+def test_a_kept_output_without_gradient_comes_back_without_history(order, separate, dtype):
+    """What is marked as without gradient is the same tensor in backward, so that gradients made of it have no history either."""
+
+    def compute(x):
+        return x.clamp(-1, 1), (x.abs() <= 1).to(dtype)
+
+    def keep(ctx, mask):
+        steps = [lambda: ctx.mark_non_differentiable(mask), lambda: ctx.save_for_backward(mask)]
+        for step in steps if order == "marked first" else reversed(steps):
+            step()
+
+    class Clamped(fg.autograd.Function):
+        if separate:
+            forward = staticmethod(compute)
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
+                keep(ctx, output[1])
+        else:
+
+            @staticmethod
+            def forward(ctx, x):
+                y, mask = compute(x)
+                keep(ctx, mask)
+                return y, mask
+
+        @staticmethod
+        def backward(ctx, grad, _):
+            (mask,) = ctx.saved_tensors
+            seen.append(mask)
+            return grad * mask
+
+    seen = []
+    x = fg.tensor([0.5, 2.0], dtype=fg.float64, requires_grad=True)
+    y, mask = Clamped.apply(x)
+    (g,) = fg.autograd.grad(y.sum(), x, create_graph=True)
+    assert seen[0] is mask and not mask.requires_grad and mask.grad_fn is None
+    assert g.tolist() == [1.0, 0.0] and not g.requires_grad
+    w = fg.ones(2, dtype=fg.float64, requires_grad=True)
+    y, mask = Clamped.apply(x)
+    y.sum().backward()
+    (seen[-1] * w).sum().backward()
+    assert w.grad.tolist() == [1.0, 0.0]
+
+
+def test_a_tangent_of_jvp_is_of_the_dtype_of_the_output():
+    def given(dtype):
+        class Same(fg.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x.clone()
+
+            @staticmethod
+            def jvp(ctx, tangent):
+                return tangent.to(dtype)
+
+        with fg.autograd.forward_ad.dual_level():
+            dual = fg.autograd.forward_ad.make_dual(fg.ones(2), fg.full((2,), 3.0))
+            return fg.autograd.forward_ad.unpack_dual(Same.apply(dual)).tangent
+
+    assert given(fg.float64).dtype == fg.float32 and given(fg.float64).tolist() == [3, 3]
+    for dtype in (fg.int64, fg.bool):
+        with pytest.raises(RuntimeError, match="jvp returned a forward gradient of dtype"):
+            given(dtype)

@@ -443,3 +443,32 @@ def test_the_node_of_a_leaf_accumulates_where_it_is_called():
     node(fg.tensor([1.0, 2.0]))
     node(fg.tensor([1.0, 2.0]))
     assert x.grad.tolist() == [2.0, 4.0]
+
+
+def test_hooks_on_any_of_several_leave_out_what_has_no_gradient():
+    frozen, x, y = fg.ones(1), leaf(2.0), leaf(3.0)
+    seen = []
+    handle = graph.register_multi_grad_hook([frozen, x, y], lambda grad: seen.append(grad.tolist()), mode="any")
+    for _ in range(2):
+        (x * y * frozen).backward()
+    assert len(seen) == 2 and all(g in ([2.0], [3.0]) for g in seen)
+    handle.remove()
+    with pytest.raises(AssertionError, match="Expected gradient function to be set"):
+        graph.register_multi_grad_hook([frozen, x], seen.append)
+
+
+def test_views_without_a_node_have_no_edge():
+    x = leaf(1.0, 2.0)
+    with fg.no_grad():
+        view = x[:1]
+    assert view.requires_grad
+    for ask in (graph.get_gradient_edge, graph.to_dot, lambda t: graph.register_multi_grad_hook([t], print)):
+        with pytest.raises(AssertionError, match="Expected gradient function to be set"):
+            ask(view)
+    y = leaf(1.0, 2.0) * 1
+    with fg.no_grad():
+        view = y[:1]
+    y.mul_(2)
+    for ask in (graph.get_gradient_edge, graph.to_dot, lambda t: graph.register_multi_grad_hook([t], print)):
+        with pytest.raises(RuntimeError, match="no_grad"):
+            ask(view)

@@ -31,11 +31,11 @@ def test_layer_norm(shape, sizes, eps):
     w, b = numbers(sizes, seed=1), numbers(sizes, seed=2)
     # torch has no second derivative where there is no scale.
     compare(lambda T, x: module(T).layer_norm(x, sizes, eps=eps), numbers(shape), scale=SCALE, second=False)
-    compare(lambda T, x: module(T).layer_norm(x, sizes, T.ones(*sizes, dtype=T.float64), eps=eps), numbers(shape), scale=SCALE, names=False)
-    compare(lambda T, x, w, b: module(T).layer_norm(x, sizes, w, b, eps), numbers(shape), w, b, names=False, scale=SCALE)
-    compare(lambda T, x, w: module(T).layer_norm(x, list(sizes), w), numbers(shape), w, names=False, scale=SCALE)
-    compare(lambda T, x, b: module(T).layer_norm(x, sizes, bias=b, eps=eps), numbers(shape), b, names=False, second=False, scale=SCALE)
-    compare(lambda T, x, w, b: module(T).layer_norm(x, sizes, w, b, eps), *(a.astype("float32") for a in (numbers(shape), w, b)), names=False, second=False, scale=10)
+    compare(lambda T, x: module(T).layer_norm(x, sizes, T.ones(*sizes, dtype=T.float64), eps=eps), numbers(shape), scale=SCALE)
+    compare(lambda T, x, w, b: module(T).layer_norm(x, sizes, w, b, eps), numbers(shape), w, b, scale=SCALE)
+    compare(lambda T, x, w: module(T).layer_norm(x, list(sizes), w), numbers(shape), w, scale=SCALE)
+    compare(lambda T, x, b: module(T).layer_norm(x, sizes, bias=b, eps=eps), numbers(shape), b, second=False, scale=SCALE)
+    compare(lambda T, x, w, b: module(T).layer_norm(x, sizes, w, b, eps), *(a.astype("float32") for a in (numbers(shape), w, b)), second=False, scale=10)
     compare(lambda T, x, w: module(T).rms_norm(x, sizes, w, eps), numbers(shape), w, names=False, scale=SCALE)
     compare(lambda T, x: module(T).rms_norm(x, sizes), numbers(shape), names=False, scale=SCALE)
 
@@ -46,19 +46,19 @@ def test_large_means_keep_their_variance():
     same(fgF.layer_norm(fg.tensor(x), (50,)).double(), F.layer_norm(expected, (50,)), 1e9)
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (2, 6, 3), (2, 4, 3, 2), (1, 4, 5), (0, 4, 2)])
+@pytest.mark.parametrize("shape", [(3, 4), (2, 6, 3), (2, 4, 3, 2), (1, 4, 5), (2, 6, 9), (3, 4, 3, 5), (0, 4, 2)])
 @pytest.mark.parametrize("groups", [1, 2])
 def test_group_norm(shape, groups):
     w, b = numbers(shape[1], seed=1), numbers(shape[1], seed=2)
-    compare(lambda T, x: module(T).group_norm(x, groups), numbers(shape), names=False, scale=SCALE)
-    compare(lambda T, x, w, b: module(T).group_norm(x, groups, w, b, 0.1), numbers(shape), w, b, names=False, scale=SCALE)
+    compare(lambda T, x: module(T).group_norm(x, groups), numbers(shape), scale=SCALE)
+    compare(lambda T, x, w, b: module(T).group_norm(x, groups, w, b, 0.1), numbers(shape), w, b, scale=SCALE)
 
 
 def statistics(T, count):
     return T.linspace(-1, 1, count, dtype=T.float64), T.linspace(0.5, 2, count, dtype=T.float64)
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (2, 6, 3), (2, 4, 3, 2), (2, 3, 2, 1, 2)])
+@pytest.mark.parametrize("shape", [(3, 4), (2, 6, 3), (2, 4, 3, 2), (2, 3, 2, 1, 2), (2, 6, 9), (3, 4, 3, 5)])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("momentum", [0.1, 0.0, 1.0])
 def test_batch_norm(shape, training, momentum):
@@ -70,14 +70,14 @@ def test_batch_norm(shape, training, momentum):
         assert not mean.requires_grad
         return y, mean, variance
 
-    compare(call, numbers(shape), w, b, names=False, scale=SCALE)
-    compare(lambda T, x: module(T).batch_norm(x, *statistics(T, shape[1]), training=training), numbers(shape), names=False, scale=SCALE)
+    compare(call, numbers(shape), w, b, scale=SCALE)
+    compare(lambda T, x: module(T).batch_norm(x, *statistics(T, shape[1]), training=training), numbers(shape), scale=SCALE)
     compare(lambda T, x: module(T).batch_norm(x, None, None, training=training), numbers(shape), scale=SCALE)
     compare(lambda T, x: module(T).batch_norm(x, T.ones(0).double(), T.ones(0).double(), training=training), numbers(0))
-    compare(lambda T, x, w: module(T).batch_norm(x, None, None, w, training=training), numbers(shape), w, names=False, scale=SCALE)
+    compare(lambda T, x, w: module(T).batch_norm(x, None, None, w, training=training), numbers(shape), w, scale=SCALE)
 
 
-@pytest.mark.parametrize("shape", [(2, 6, 3), (2, 4, 3, 2), (2, 3, 2, 1, 2)])
+@pytest.mark.parametrize("shape", [(2, 6, 3), (2, 4, 3, 2), (2, 3, 2, 1, 2), (2, 6, 9)])
 @pytest.mark.parametrize("own", [False, True])
 def test_instance_norm(shape, own):
     w, b = numbers(shape[1], seed=1), numbers(shape[1], seed=2)
@@ -88,6 +88,32 @@ def test_instance_norm(shape, own):
 
     compare(call, numbers(shape), w, b, names=False, scale=SCALE)
     compare(lambda T, x: module(T).instance_norm(x), numbers(shape), names=False, scale=SCALE)
+
+
+@pytest.mark.parametrize("call", [
+    lambda T, x, w, b: module(T).layer_norm(x, (9,), w, b),
+    lambda T, x, w, b: module(T).layer_norm(x, (9,), w),
+    lambda T, x, w, b: module(T).layer_norm(x, (9,)),
+    lambda T, x, w, b: module(T).layer_norm(x.half(), (9,), w.half()),
+    lambda T, x, w, b: module(T).group_norm(x, 3, w[:6], b[:6]),
+    lambda T, x, w, b: module(T).group_norm(x, 3, None, b[:6], 0.1),
+    lambda T, x, w, b: module(T).batch_norm(x, None, None, w[:6], b[:6], True, eps=0.1),
+    lambda T, x, w, b: module(T).batch_norm(x, T.zeros(6, dtype=T.float64), T.ones(6, dtype=T.float64), w[:6], None),
+])
+def test_nodes_of_normalisations(call):
+    """One node with an edge for the elements, the factors and the terms; it keeps what torch's does and the derivative needs."""
+
+    def seen(T):
+        x, w, b = (T.tensor(a, requires_grad=True) for a in (numbers((2, 6, 9)), numbers(9, seed=1), numbers(9, seed=2)))
+        node = call(T, x, w, b).grad_fn
+        edges = [edge and edge.name() for edge, _ in node.next_functions]
+        kept = {name: getattr(node, name) for name in dir(node) if name.startswith("_saved_") and "running" not in name and "bias" not in name}
+        kept = {name: list(value.shape) if isinstance(value, T.Tensor) else value for name, value in kept.items() if value is not None}
+        # The statistics lie here in the shape of what they are broadcast over, and those that were given are kept as they are.
+        results = {name for name in kept if name.startswith("_saved_result")}
+        return node.name(), edges, results, {name: value for name, value in kept.items() if name not in results}
+
+    assert seen(fg) == seen(torch)
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 3), (1, 4, 3, 2)])

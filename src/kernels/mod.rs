@@ -2,6 +2,7 @@
 
 pub mod bags;
 mod careful;
+pub mod channels;
 pub mod convert;
 pub mod convolve;
 pub mod cross;

@@ -83,25 +83,49 @@ unsafe fn forward_row<T: Accumulator>(
     }
 }
 
-/// Writes a row's `r (g - mean(g) - y mean(g y))`.
+/// What the derivative of rows reads: elements, gradients of what they became, and the factors.
+#[derive(Clone, Copy)]
+struct Rows<T> {
+    x: *const T,
+    g: *const T,
+    weight: Option<*const T>,
+    n: usize,
+}
+
+/// Where the derivative of rows is written: the gradient of the elements, and those of factors and terms, to which it is added.
+#[derive(Clone, Copy)]
+struct Found<T> {
+    dx: *mut T,
+    weight: Option<*mut T>,
+    bias: Option<*mut T>,
+}
+
+/// Writes a row's `r (h - mean(h) - y mean(h y))` where `h = g w` and `y = (x - m) r`, and adds `g y` and `g` to the gradients of
+/// factors and terms.
 ///
 /// # Safety
-/// `y` and `g` have `n` readable elements, and `dx` `n` writable ones.
+/// `from` has `n` readable elements of each, and `to` `n` writable ones.
 #[inline(always)]
-unsafe fn backward_row<T: Accumulator>(y: *const T, g: *const T, dx: *mut T, n: usize, inverse: T) {
+unsafe fn backward_row<T: Accumulator>(from: Rows<T>, to: Found<T>, mean: T, inverse: T) {
+    let Rows { x, g, weight, n } = from;
     // SAFETY: the caller gives `n` elements of each.
     unsafe {
-        let mean = T::from_f64(lanes!(n, 0.0, |i| (*g.add(i)).to_f64(), f64::plus) / n as f64);
-        let along = lanes!(n, 0.0, |i| (*g.add(i)).times(*y.add(i)).to_f64(), f64::plus) / n as f64;
-        let along = T::from_f64(along);
-        for i in 0..n {
-            *dx.add(i) = inverse.times((*g.add(i)).minus(mean).minus((*y.add(i)).times(along)));
+        let h = |i: usize| weight.map_or(*g.add(i), |w| (*g.add(i)).times(*w.add(i)));
+        let y = |i: usize| (*x.add(i)).minus(mean).times(inverse);
+        let level = T::from_f64(lanes!(n, 0.0, |i| h(i).to_f64(), f64::plus) / n as f64);
+        let along = T::from_f64(lanes!(n, 0.0, |i| h(i).times(y(i)).to_f64(), f64::plus) / n as f64);
+        (0..n).for_each(|i| *to.dx.add(i) = inverse.times(h(i).minus(level).minus(y(i).times(along))));
+        if let Some(to) = to.weight {
+            (0..n).for_each(|i| *to.add(i) = (*to.add(i)).plus((*g.add(i)).times(y(i))));
+        }
+        if let Some(to) = to.bias {
+            (0..n).for_each(|i| *to.add(i) = (*to.add(i)).plus(*g.add(i)));
         }
     }
 }
 
 tiered! { fn forward_of<T: Accumulator>(x: *const T, y: *mut T, n: usize, eps: f64, affine: Affine<'_, T>, found: &mut (T, f64, f64)) = forward_row::<T>; }
-tiered! { fn backward_of<T: Accumulator>(y: *const T, g: *const T, dx: *mut T, n: usize, inverse: T) = backward_row::<T>; }
+tiered! { fn backward_of<T: Accumulator>(from: Rows<T>, to: Found<T>, mean: T, inverse: T) = backward_row::<T>; }
 
 /// Writes `(x - m) r` for rows of `n` elements with mean `m` and `r = 1 / sqrt(variance + eps)`, scaled and shifted, and these
 /// numbers.
@@ -130,18 +154,63 @@ pub fn forward<T: Accumulator>(x: &[T], y: &mut [T], n: usize, eps: f64, affine:
     });
 }
 
-/// Writes the gradient of `x` into `dx`, from [`forward`]'s `y` and `r` and the gradient `g` of `y`.
+/// How many rows add their gradients of factors and terms into one place: their number alone tells, so that sums are the same
+/// at any number of threads.
+pub fn block(rows: usize) -> usize {
+    rows.div_ceil(64).max(16)
+}
+
+/// What [`backward`] reads, and where it writes.
+pub struct Derivative<'a, T> {
+    /// The elements.
+    pub x: &'a [T],
+    /// The gradient of what they became.
+    pub g: &'a [T],
+    /// The factors.
+    pub weight: Option<&'a [T]>,
+    /// The mean of each row.
+    pub mean: &'a [T],
+    /// The inverse deviation of each row.
+    pub inverse: &'a [T],
+    /// The gradient of the elements.
+    pub dx: &'a mut [T],
+    /// For each [`block`] of rows, a part of the gradient of the factors, zeros before.
+    pub weights: Option<&'a mut [T]>,
+    /// The same of the terms.
+    pub biases: Option<&'a mut [T]>,
+}
+
+/// Writes the derivative of rows of `n` elements that were scaled and shifted by [`forward`].
 ///
 /// # Panics
 /// Where the slices are not of the sizes given.
-pub fn backward<T: Accumulator>(y: &[T], g: &[T], dx: &mut [T], inverse: &[T], n: usize) {
-    assert!(n > 0 && y.len() == inverse.len() * n && g.len() == y.len() && dx.len() == y.len());
+pub fn backward<T: Accumulator>(of: Derivative<T>, n: usize) {
+    let Derivative { x, g, weight, mean, inverse, dx, mut weights, mut biases } = of;
+    let rows = inverse.len();
+    let (size, all) = (block(rows), rows.div_ceil(block(rows)));
+    assert!(n > 0 && x.len() == rows * n && g.len() == x.len() && dx.len() == x.len() && mean.len() == rows);
+    assert!(weight.is_none_or(|w| w.len() == n));
+    assert!([&weights, &biases].into_iter().flatten().all(|part| part.len() == all * n));
     let row = backward_of::<T>(tier());
     let dx = Apart(dx.as_mut_ptr());
-    parallel::for_each_range(inverse.len(), (GRAIN / n).max(1), |start, end| {
-        for (i, &inverse) in (start..end).zip(&inverse[start..end]) {
-            // SAFETY: row `i` lies in all slices, and rows are apart.
-            unsafe { row(y.as_ptr().add(i * n), g.as_ptr().add(i * n), dx.get().add(i * n), n, inverse) };
+    let [weights, biases] = [&mut weights, &mut biases].map(|part| part.as_mut().map(|part| Apart(part.as_mut_ptr())));
+    parallel::for_each_range(all, (GRAIN / n / size).max(1), |start, end| {
+        for b in start..end {
+            // SAFETY: each block has a part of its own.
+            let part = |all: Option<Apart<T>>| all.map(|all| unsafe { all.get().add(b * n) });
+            let (weights, biases) = (part(weights), part(biases));
+            for i in b * size..((b + 1) * size).min(rows) {
+                // SAFETY: row `i` lies in all slices, and rows are apart.
+                unsafe {
+                    let from = Rows {
+                        x: x.as_ptr().add(i * n),
+                        g: g.as_ptr().add(i * n),
+                        weight: weight.map(<[T]>::as_ptr),
+                        n,
+                    };
+                    row(from, Found { dx: dx.get().add(i * n), weight: weights, bias: biases }, mean[i], inverse[i]);
+                }
+            }
         }
     });
 }
@@ -156,6 +225,7 @@ mod tests {
         let x: Vec<f32> = (0..rows * n).map(|i| ((i * 37) % 101) as f32 * 0.1 + 100.0).collect();
         let (mut y, mut dx) = (vec![0.0f32; rows * n], vec![0.0f32; rows * n]);
         let (mut inverse, mut mean, mut variance) = (vec![0.0f32; rows], vec![0.0; rows], vec![0.0; rows]);
+        let (mut weights, mut biases) = (vec![0.0f32; n], vec![0.0f32; n]);
         let found = Moments { inverse: &mut inverse, mean: &mut mean, variance: &mut variance };
         forward(&x, &mut y, n, 0.0, Affine::default(), found);
         let total = |row: &[f32], f: fn(f64) -> f64| row.iter().map(|&v| f(f64::from(v))).sum::<f64>() / n as f64;
@@ -163,8 +233,24 @@ mod tests {
             assert!(total(row, |v| v).abs() < 1e-5 && (total(row, |v| v * v) - 1.0).abs() < 1e-5);
         }
         // A gradient that is the result itself changes nothing: the deviation is one whatever it was.
-        backward(&y, &y, &mut dx, &inverse, n);
-        assert!(dx.iter().all(|v| v.abs() < 1e-5));
+        let mean: Vec<f32> = mean.iter().map(|&m| m as f32).collect();
+        let (weights_to, biases_to) = (Some(&mut weights[..]), Some(&mut biases[..]));
+        let of = Derivative {
+            x: &x,
+            g: &y,
+            weight: None,
+            mean: &mean,
+            inverse: &inverse,
+            dx: &mut dx,
+            weights: weights_to,
+            biases: biases_to,
+        };
+        backward(of, n);
+        assert!(dx.iter().all(|v| v.abs() < 1e-4));
+        for i in 0..n {
+            let of = |f: fn(f32) -> f32| (0..rows).map(|row| f(y[row * n + i])).sum::<f32>();
+            assert!((weights[i] - of(|v| v * v)).abs() < 1e-3 && (biases[i] - of(|v| v)).abs() < 1e-5);
+        }
     }
 
     #[test]

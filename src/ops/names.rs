@@ -53,7 +53,10 @@ fn name(operation: Option<&Operation>, node: &NodeRef, label: Label, operands: u
     });
     match given(node.name(), label).or(known) {
         // The functions of `nn` and `special` have another name for it than their nodes.
-        Some("input") if !["Convolution", "GridSampler"].iter().any(|head| node.name().starts_with(head)) => {
+        Some("input")
+            if !is_normalisation(node.name())
+                && !["Convolution", "GridSampler"].iter().any(|head| node.name().starts_with(head)) =>
+        {
             "self".into()
         }
         known => known.map_or_else(|| fallback().into(), str::to_string),
@@ -64,10 +67,17 @@ fn name(operation: Option<&Operation>, node: &NodeRef, label: Label, operands: u
 fn given(node: &str, label: Label) -> Option<&'static str> {
     match label {
         Label::Result(_) if is_whole(node) => Some("result"),
+        Label::Result(1) | Label::Other(0) if is_normalisation(node) => Some("result1"),
+        Label::Result(2) | Label::Other(1) if is_normalisation(node) => Some("result2"),
         Label::Other(0) if node.contains("MaxPool") || node.starts_with("NativeDropout") => Some("result1"),
         Label::Other(0) if node.starts_with("RreluWithNoise") => Some("noise"),
         _ => None,
     }
+}
+
+/// True for the nodes of normalisations, whose second and third results are what they normalised by.
+fn is_normalisation(node: &str) -> bool {
+    matches!(node, "NativeLayerNormBackward0" | "NativeGroupNormBackward0" | "NativeBatchNormBackward0")
 }
 
 /// True for the nodes of reductions of all elements whose operations have other forms with two results.

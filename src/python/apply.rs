@@ -19,7 +19,7 @@ use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::Edges;
 use crate::graph::saved::Saved;
 use crate::graph::{Edge, NodeRef};
-use crate::ops::{copy, inplace, view};
+use crate::ops::{cast, copy, inplace, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
@@ -46,7 +46,13 @@ fn checked_tangent(n: usize, y: &Tensor, tangent: &Bound<'_, PyAny>) -> PyResult
             t.shape()
         )));
     }
-    Ok(t)
+    if !t.dtype().is_floating_point() {
+        let dtype = t.dtype();
+        return Err(PyRuntimeError::new_err(format!(
+            "Function's jvp returned a forward gradient of dtype {dtype} at position {n}: a tangent is of floating-point numbers."
+        )));
+    }
+    ok(cast::to(&t, y.dtype()))
 }
 
 /// Runs a function: forward without recording, then its node behind the outputs.
@@ -413,7 +419,9 @@ impl<'py> Finishing<'_, 'py> {
                     "save_for_backward can only save variables, but argument {n} is of type {given}"
                 ))
             })?;
-            let output = outputs.iter().position(|y| y.as_ref().is_some_and(|y| y.tensor.is_same(&t)));
+            // An output without gradient has no history to give back: it is kept as it is.
+            let is_kept = |y: &Returned| y.differentiable && y.tensor.is_same(&t);
+            let output = outputs.iter().position(|y| y.as_ref().is_some_and(is_kept));
             let mut saved = match output {
                 Some(n) => Saved::nth_output(&t, n as u16),
                 None => Saved::input(&t),

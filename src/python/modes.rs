@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::prelude::*;
 
 use super::convert::ok;
@@ -10,7 +10,7 @@ use super::hooks::attached;
 use super::node::node_of;
 use super::tensor::{PyTensor, wrap};
 use crate::engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::cycles::{Holder, Object};
 use crate::graph::saved::{Pack, SavedHooks};
 use crate::graph::{anomaly, mode};
@@ -197,11 +197,20 @@ pub fn _pass_is_limited() -> bool {
     engine::current_pass_is_limited()
 }
 
-/// Where the gradient of a tensor goes: the node, and which of its outputs.
+/// Where the gradient of a tensor goes: the node, and which of its outputs. RuntimeError where the history of a view is
+/// lost, AssertionError where there is none.
 #[pyfunction]
-pub fn _gradient_edge(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> PyResult<Option<(Py<PyAny>, u32)>> {
-    let edge = tensor.get().get().gradient_edge();
-    edge.map(|e| Ok((super::node::wrap(py, e.node)?, e.output))).transpose()
+pub fn _gradient_edge(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> PyResult<(Py<PyAny>, u32)> {
+    let t = tensor.get().get();
+    if let Some(mode) = t.strayed() {
+        return ok(Err(Error::StrayView { mode }));
+    }
+    let Some(edge) = t.gradient_edge() else {
+        return Err(PyAssertionError::new_err(
+            "Expected gradient function to be set: the tensor is a view that was made where nothing is recorded, or requires no gradient",
+        ));
+    };
+    Ok((super::node::wrap(py, edge.node)?, edge.output))
 }
 
 /// Counts a change in place.

@@ -133,7 +133,8 @@ class GradientEdge(NamedTuple):
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     """The edge that the gradient of `tensor` goes to; it can stand for the tensor in `autograd.grad`.
 
-    Raises RuntimeError for a tensor that does not require gradients.
+    Raises RuntimeError for a tensor that does not require gradients, and for a view made where nothing is recorded of what
+    was changed since; AssertionError for such a view of what was not, which has no node of its own.
 
     >>> import ferrograd
     >>> x = ferrograd.tensor([2.0], requires_grad=True)
@@ -236,9 +237,9 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
     """Call `fn` once a backward pass has the gradients of `tensors`.
 
     In mode "all", `fn(grads)` gets a list with None for tensors that the pass does not reach; in mode "any",
-    `fn(grad)` gets the first gradient that is there.
+    `fn(grad)` gets the first gradient that is there, and tensors that do not require gradients are left out.
 
-    Raises RuntimeError for a tensor that does not require gradients, ValueError for another mode.
+    Raises AssertionError for a tensor that does not require gradients in mode "all", ValueError for another mode.
 
     >>> import ferrograd
     >>> a, b = (ferrograd.tensor([v], requires_grad=True) for v in (2.0, 3.0))
@@ -248,7 +249,9 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
-    edges = [get_gradient_edge(t) for t in tensors]
+    if mode == "any":
+        tensors = [t for t in tensors if t.requires_grad]
+    edges = [GradientEdge(*_ferrograd._gradient_edge(t)) for t in tensors]
     lock = threading.Lock()
     passes: dict[int, list] = {}
 

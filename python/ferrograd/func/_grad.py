@@ -120,6 +120,11 @@ def _vjp(func: Callable, primals: tuple, argnums: Argnums | None, has_aux: bool)
         _exit_transform(recorded)
 
     def pull(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
+        if not isinstance(retain_graph, bool):
+            raise TypeError(
+                "vjp: the function that it gives takes one argument, of the structure of the outputs; "
+                f"retain_graph should be a bool, got {type(retain_graph).__name__}"
+            )
         given, given_spec = tree_flatten(cotangents)
         if given_spec != out_spec:
             raise RuntimeError(

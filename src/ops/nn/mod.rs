@@ -1,6 +1,7 @@
 //! Functions of neural networks: what Python finds in `ferrograd.nn.functional`.
 
 pub mod activation;
+mod affine;
 pub mod attention;
 pub mod classes;
 pub mod ctc;

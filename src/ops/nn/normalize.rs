@@ -2,33 +2,16 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::affine::{Norm, Normalized, wide};
 use super::loss::{invalid, refused};
-use super::standard::{Standardized, scaled_directly, standardized};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::ops::arithmetic::{add, div, mul, pow, sub};
+use crate::graph::node::Setting;
+use crate::ops::arithmetic::{add, div, mul, pow};
 use crate::ops::registry::operation;
-use crate::ops::{cast, copy, exponential, inplace, join, recorded, scaled, spatial, sum, view};
+use crate::ops::{cast, copy, exponential, inplace, join, scaled, spatial, sum, view};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
-
-/// The type that a normalisation of some type computes in.
-fn wide(dtype: DType) -> DType {
-    if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype }
-}
-
-/// `y w + b`
-fn scaled(y: Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
-    let y = if let Some(weight) = weight { mul(&y, &cast::to(weight, y.dtype())?)? } else { y };
-    if let Some(bias) = bias { add(&y, &cast::to(bias, y.dtype())?) } else { Ok(y) }
-}
-
-/// One number for each channel, with dimensions of size 1 for the others of `x`.
-fn of_channels(t: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let mut shape: SmallVec<[isize; 8]> = smallvec![1; x.rank()];
-    shape[1] = -1;
-    view::reshape(t, &shape)
-}
 
 fn check_float(op: &'static str, x: &Tensor) -> Result<()> {
     if x.dtype().is_floating_point() {
@@ -43,7 +26,7 @@ fn last_dims(
     x: &Tensor,
     sizes: &[isize],
     parameters: &[(&str, Option<&Tensor>)],
-) -> Result<SmallVec<[isize; 4]>> {
+) -> Result<SmallVec<[isize; 8]>> {
     if sizes.is_empty() {
         return invalid(
             op,
@@ -102,7 +85,7 @@ pub fn layer_norm(
     bias: Option<&Tensor>,
     eps: f64,
 ) -> Result<Tensor> {
-    by_layer("layer_norm", x, sizes, weight, bias, eps).map(|found| found.0)
+    by_layer("layer_norm", x, sizes, weight, bias, eps).map(|found| found.value)
 }
 
 /// [`layer_norm`], and what was normalised by.
@@ -113,14 +96,12 @@ fn by_layer(
     weight: Option<&Tensor>,
     bias: Option<&Tensor>,
     eps: f64,
-) -> Result<(Tensor, Standardized)> {
+) -> Result<Normalized> {
     let dims = last_dims(op, x, sizes, &[("weight", weight), ("bias", bias)])?;
-    let wide = cast::to(x, wide(x.dtype()))?;
-    if let Some(found) = scaled_directly(&wide, &dims, [weight, bias], eps)? {
-        return Ok((cast::to(&found.value, x.dtype())?, found));
-    }
-    let found = standardized("NativeLayerNormBackward0", &wide, &dims, eps)?;
-    Ok((cast::to(&scaled(found.value.clone(), weight, bias)?, x.dtype())?, found))
+    let told =
+        |norm: &Norm, _: &Tensor| vec![("normalized_shape", Setting::ints(&norm.shape[norm.dims[0] as usize..]))];
+    let node = "NativeLayerNormBackward0";
+    Norm { node, shape: view::signed(x.shape()), dims, weight, bias, by_channel: false, eps, given: None, told }.of(x)
 }
 
 operation! {
@@ -134,9 +115,10 @@ operation! {
     function Noted(Floats -> First), ["native_layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, Number eps) -> (Tensor, Tensor, Tensor)"],
     |_, a| {
         let (x, weight, bias) = (a.tensor(0)?, a.maybe_tensor(2)?, a.maybe_tensor(3)?);
-        let (y, found) = by_layer(a.op, x, a.ints(1)?, weight, bias, a.float(4)?)?;
-        let [mean, inverse] = found.statistics(x.dtype())?;
-        Ok([y, mean, inverse].into())
+        let eps = a.float(4)?;
+        let found = by_layer(a.op, x, a.ints(1)?, weight, bias, eps)?;
+        let [mean, inverse] = found.statistics(eps, x.dtype())?.unwrap_or([found.mean, found.inverse]);
+        Ok([found.value, mean, inverse].into())
     }
 }
 
@@ -158,7 +140,8 @@ operation! {
         let eps = a.maybe_number(3)?.map_or(own, |n| n.as_f64());
         let square = sum::mean(&mul(&wide, &wide)?, &dims, true, None)?;
         let y = mul(&wide, &exponential::rsqrt(&add(&square, eps)?)?)?;
-        Ok(cast::to(&scaled(y, weight, None)?, x.dtype())?.into())
+        let scaled = if let Some(weight) = weight { mul(&y, &cast::to(weight, y.dtype())?)? } else { y };
+        Ok(cast::to(&scaled, x.dtype())?.into())
     }
 }
 
@@ -183,14 +166,8 @@ operation! {
         if groups > 0 && x.numel() > 0 && elements * channels == groups as usize {
             return refused(a.op, format!("Expected more than 1 value per channel when training, got input size {:?}", x.shape()));
         }
-        Ok(by_group(a.op, x, groups, weight, bias, a.float(4)?)?.0.into())
+        Ok(by_group(a.op, x, groups, weight, bias, a.float(4)?)?.value.into())
     }
-}
-
-/// The elements as `(N, groups, elements of each)`, in the type that a normalisation computes in.
-fn grouped(x: &Tensor, groups: isize) -> Result<Tensor> {
-    let length = x.shape()[1] / groups as usize * x.shape()[2..].iter().product::<usize>();
-    view::reshape(&cast::to(x, wide(x.dtype()))?, &[x.shape()[0] as isize, groups, length as isize])
 }
 
 /// Normalisation over the channels of each group, and what was normalised by.
@@ -201,7 +178,7 @@ fn by_group(
     weight: Option<&Tensor>,
     bias: Option<&Tensor>,
     eps: f64,
-) -> Result<(Tensor, Standardized)> {
+) -> Result<Normalized> {
     let channels = x.shape()[1];
     if groups <= 0 || !channels.is_multiple_of(groups as usize) {
         return invalid(
@@ -214,10 +191,21 @@ fn by_group(
     }
     check_channels(op, channels, &[("weight", weight), ("bias", bias)])?;
     check_float(op, x)?;
-    let found = standardized("NativeGroupNormBackward0", &grouped(x, groups)?, &[2], eps)?;
-    let y = view::reshape(&found.value, &view::signed(x.shape()))?;
-    let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
-    Ok((cast::to(&scaled(y, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())?, found))
+    let length = channels / groups as usize * x.shape()[2..].iter().product::<usize>();
+    let told = |norm: &Norm, x: &Tensor| {
+        let size = |n: usize| Setting::Int(n as i64);
+        let inner = size(x.shape()[2..].iter().product());
+        let sizes = [
+            ("C", size(x.shape()[1])),
+            ("HxW", inner),
+            ("N", size(x.shape()[0])),
+            ("group", size(norm.shape[1] as usize)),
+        ];
+        sizes.into_iter().chain([("eps", Setting::Float(norm.eps))]).collect()
+    };
+    let node = "NativeGroupNormBackward0";
+    let shape = smallvec![x.shape()[0] as isize, groups, length as isize];
+    Norm { node, shape, dims: smallvec![2], weight, bias, by_channel: true, eps, given: None, told }.of(x)
 }
 
 operation! {
@@ -240,10 +228,9 @@ operation! {
         if !fits {
             return invalid(a.op, format!("Expected an input of N={n}, C={channels} and HxW={}, but got shape {:?}", sizes[2], x.shape()));
         }
-        let (y, found) = by_group(a.op, x, groups, weight, bias, a.float(7)?)?;
-        let mean = if recorded::is_linked(&[x], &y) { sum::mean(&grouped(x, groups)?, &[2], true, None)? } else { found.mean };
+        let found = by_group(a.op, x, groups, weight, bias, a.float(7)?)?;
         let each = |t: &Tensor| view::reshape(&cast::to(t, x.dtype())?, &[n, groups]);
-        Ok([y, each(&mean)?, each(&found.inverse)?].into())
+        Ok([found.value.clone(), each(&found.mean)?, each(&found.inverse)?].into())
     }
 }
 
@@ -272,14 +259,14 @@ struct Running<'a> {
 
 impl Running<'_> {
     /// Moves the statistics towards those of a batch of `n` elements a channel, given as `(channels)`.
-    fn update(&self, found: &Standardized, n: f64, by_channel: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
+    fn update(&self, moments: &[Tensor; 2], n: f64, by_channel: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
         let moved = |old: &Tensor, new: &Tensor| -> Result<Tensor> {
             let kept = mul(old, 1.0 - self.momentum)?;
             cast::to(&add(&kept, &mul(&by_channel(new)?, self.momentum)?)?, old.dtype())
         };
         unrecorded(|| {
-            let mean = self.mean.map(|old| Ok((old, moved(old, &found.mean)?))).transpose()?;
-            let spread = |old| Ok((old, moved(old, &mul(&found.variance, n / (n - 1.0))?)?));
+            let mean = self.mean.map(|old| Ok((old, moved(old, &moments[0])?))).transpose()?;
+            let spread = |old| Ok((old, moved(old, &mul(&moments[1], n / (n - 1.0))?)?));
             let both: SmallVec<[(&Tensor, Tensor); 2]> =
                 mean.into_iter().chain(self.variance.map(spread).transpose()?).collect();
             // Neither moves where one may not be written.
@@ -294,11 +281,9 @@ fn beside_channels(x: &Tensor) -> SmallVec<[isize; 8]> {
     (0..x.rank()).filter(|&d| d != 1).map(|d| d as isize).collect()
 }
 
-/// The elements less a mean over a deviation, both given by channel.
-fn by_given(x: &Tensor, mean: &Tensor, variance: &Tensor, eps: f64) -> Result<Tensor> {
-    let [mean, variance] = [mean, variance].map(|t| cast::to(t, x.dtype()));
-    let inverse = exponential::rsqrt(&add(&of_channels(&variance?, x)?, eps)?)?;
-    mul(&sub(x, &of_channels(&mean?, x)?)?, &inverse)
+/// What the node of a normalisation by channel tells of its call.
+fn of_call(norm: &Norm, _: &Tensor) -> Vec<(&'static str, Setting)> {
+    vec![("eps", Setting::Float(norm.eps)), ("training", Setting::Bool(norm.given.is_none()))]
 }
 
 operation! {
@@ -320,7 +305,7 @@ operation! {
         let x = a.tensor(0)?;
         let [mean, variance, weight, bias] = [1, 2, 3, 4].map(|n| a.maybe_tensor(n));
         let running = Running { mean: mean?, variance: variance?, momentum: a.float(6)? };
-        Ok(batch_norm(a.op, x, &running, weight?, bias?, a.bool(5)?, a.float(7)?)?.0.into())
+        Ok(batch_norm(a.op, x, &running, weight?, bias?, a.bool(5)?, a.float(7)?)?.value.into())
     }
 }
 
@@ -339,12 +324,12 @@ operation! {
         let x = a.tensor(0)?;
         let [weight, bias, mean, variance] = [1, 2, 3, 4].map(|n| a.maybe_tensor(n));
         let running = Running { mean: mean?, variance: variance?, momentum: a.float(6)? };
-        let (y, found) = batch_norm(a.op, x, &running, weight?, bias?, a.bool(5)?, a.float(7)?)?;
-        let Some(found) = found else {
-            return Ok([y, Tensor::zeros(&[0], x.dtype())?, Tensor::zeros(&[0], x.dtype())?].into());
+        let eps = a.float(7)?;
+        let found = batch_norm(a.op, x, &running, weight?, bias?, a.bool(5)?, eps)?;
+        let Some([mean, inverse]) = found.statistics(eps, x.dtype())? else {
+            return Ok([found.value, Tensor::zeros(&[0], x.dtype())?, Tensor::zeros(&[0], x.dtype())?].into());
         };
-        let [mean, inverse] = found.statistics(x.dtype())?;
-        Ok([y, view::reshape(&mean, &[-1])?, view::reshape(&inverse, &[-1])?].into())
+        Ok([found.value, view::reshape(&mean, &[-1])?, view::reshape(&inverse, &[-1])?].into())
     }
 }
 
@@ -357,9 +342,9 @@ fn batch_norm(
     bias: Option<&Tensor>,
     training: bool,
     eps: f64,
-) -> Result<(Tensor, Option<Standardized>)> {
+) -> Result<Normalized> {
     if x.rank() == 1 && x.numel() == 0 {
-        return Ok((copy::clone(x)?, None));
+        return Ok(Normalized { value: copy::clone(x)?, mean: x.detach(), inverse: x.detach(), moments: None });
     }
     if x.rank() < 2 {
         return Err(Error::Rank { op, expected: "at least two dimensions", shape: x.shape().to_vec() });
@@ -375,18 +360,19 @@ fn batch_norm(
     let all = [("running_mean", running.mean), ("running_var", running.variance), ("weight", weight), ("bias", bias)];
     check_channels(op, channels, &all)?;
     check_float(op, x)?;
-    let wide = cast::to(x, wide(x.dtype()))?;
-    let (y, found) = match (training, running.mean, running.variance) {
-        (true, ..) => {
-            let found = standardized("NativeBatchNormBackward0", &wide, &beside_channels(x), eps)?;
-            running.update(&found, n as f64, &|t| view::reshape(t, &[channels as isize]))?;
-            (found.value.clone(), Some(found))
-        }
-        (false, Some(mean), Some(variance)) => (by_given(&wide, mean, variance, eps)?, None),
+    let given = match (training, running.mean, running.variance) {
+        (true, ..) => None,
+        (false, Some(mean), Some(variance)) => Some([mean, variance]),
         _ => return invalid(op, "Expected running_mean and running_var to be defined when training=False".into()),
     };
-    let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
-    Ok((cast::to(&scaled(y, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())?, found))
+    let (shape, dims) = (view::signed(x.shape()), beside_channels(x));
+    let node = "NativeBatchNormBackward0";
+    let norm = Norm { node, shape, dims, weight, bias, by_channel: true, eps, given, told: of_call };
+    let found = norm.of(x)?;
+    if let Some(moments) = &found.moments {
+        running.update(moments, n as f64, &|t| view::reshape(t, &[channels as isize]))?;
+    }
+    Ok(found)
 }
 
 operation! {
@@ -408,7 +394,7 @@ operation! {
         let running = Running { mean: mean?, variance: variance?, momentum: a.float(6)? };
         let (weight, bias, eps) = (weight?, bias?, a.float(7)?);
         if !a.bool(5)? {
-            return Ok(batch_norm(a.op, x, &running, weight, bias, false, eps)?.0.into());
+            return Ok(batch_norm(a.op, x, &running, weight, bias, false, eps)?.value.into());
         }
         if x.rank() < 2 {
             return Err(Error::Rank { op: a.op, expected: "at least two dimensions", shape: x.shape().to_vec() });
@@ -421,15 +407,17 @@ operation! {
         let all = [("running_mean", running.mean), ("running_var", running.variance), ("weight", weight), ("bias", bias)];
         check_channels(a.op, channels, &all)?;
         check_float(a.op, x)?;
-        let wide = cast::to(x, wide(x.dtype()))?;
-        let dims: SmallVec<[isize; 8]> = (2..x.rank() as isize).collect();
-        let found = standardized("NativeBatchNormBackward0", &wide, &dims, eps)?;
-        running.update(&found, n as f64, &|t| {
-            let flat = view::reshape(t, &[x.shape()[0] as isize, channels as isize])?;
-            sum::mean(&flat, &[0], false, None)
-        })?;
-        let each = |t: Option<&Tensor>| t.map(|t| of_channels(t, x)).transpose();
-        Ok(cast::to(&scaled(found.value, each(weight)?.as_ref(), each(bias)?.as_ref())?, x.dtype())?.into())
+        let (shape, dims) = (view::signed(x.shape()), (2..x.rank() as isize).collect());
+        let node = "NativeBatchNormBackward0";
+        let norm = Norm { node, shape, dims, weight, bias, by_channel: true, eps, given: None, told: of_call };
+        let found = norm.of(x)?;
+        if let Some(moments) = &found.moments {
+            running.update(moments, n as f64, &|t| {
+                let flat = view::reshape(t, &[x.shape()[0] as isize, channels as isize])?;
+                sum::mean(&flat, &[0], false, None)
+            })?;
+        }
+        Ok(found.value.into())
     }
 }
 

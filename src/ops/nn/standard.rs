@@ -8,7 +8,7 @@ use crate::graph::node::Gradients;
 use crate::kernels::reduce::kinds::Accumulator;
 use crate::kernels::standardize as kernel;
 use crate::ops::arithmetic::{add, mul, sub};
-use crate::ops::recorded::{Call, Keep, Settings, is_linked, is_plain, record_all};
+use crate::ops::recorded::{Call, Keep, Settings, record_all};
 use crate::ops::reduce::{Plan, wide_float};
 use crate::ops::statistics::moments;
 use crate::ops::{batch, cast, copy, exponential, sum, view};
@@ -23,17 +23,6 @@ pub(super) struct Standardized {
     pub inverse: Tensor,
     pub mean: Tensor,
     pub variance: Tensor,
-    pub eps: f64,
-}
-
-impl Standardized {
-    /// The mean and the inverse deviation in a dtype, without history.
-    pub fn statistics(&self, dtype: DType) -> Result<[Tensor; 2]> {
-        unrecorded(|| {
-            let inverse = exponential::rsqrt(&add(&self.variance, self.eps)?)?;
-            Ok([cast::to(&self.mean.detach(), dtype)?, cast::to(&inverse, dtype)?])
-        })
-    }
 }
 
 /// `(x - m) r` with the mean `m` over dimensions and `r = 1 / sqrt(variance + eps)`. The dimensions count from the front.
@@ -44,7 +33,7 @@ pub(super) fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: 
         let (found, level) = moved?;
         let out = |t: Tensor| Tensor::batched(&t, level);
         let [value, inverse] = [found.value, found.inverse].map(out);
-        return Ok(Standardized { value, inverse, mean: out(found.mean), variance: out(found.variance), eps });
+        return Ok(Standardized { value, inverse, mean: out(found.mean), variance: out(found.variance) });
     }
     let plan = Plan::new("normalisation", x, dims, true)?;
     let found = unrecorded(|| {
@@ -54,17 +43,30 @@ pub(super) fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: 
         let [variance, mean] = moments(&plan, x, 0.0)?;
         let inverse = exponential::rsqrt(&cast::to(&add(&variance, eps)?, x.dtype())?)?;
         let value = mul(&sub(&ordered(x, dims)?, &cast::to(&mean, x.dtype())?)?, &inverse)?;
-        Ok(Standardized { value, inverse, mean, variance, eps })
+        Ok(Standardized { value, inverse, mean, variance })
     })?;
-    let (value, inverse) = (&found.value, &found.inverse);
-    let keep = [Keep::Result(0, value), Keep::Result(1, inverse)];
-    let settings = || Settings { dims: dims.into(), number: plan.length() as f64, ..Settings::default() };
-    record_all(node, &[value, inverse], &[x], &keep, settings, of_standardized)?;
+    note(node, x, dims, [&found.value, &found.inverse])?;
     Ok(found)
 }
 
+/// Records values and inverse deviations behind the elements that they are made of.
+fn note(node: &'static str, x: &Tensor, dims: &[isize], found: [&Tensor; 2]) -> Result<()> {
+    let keep = [Keep::Result(0, found[0]), Keep::Result(1, found[1])];
+    let number = dims.iter().map(|&d| x.shape()[d as usize]).product::<usize>() as f64;
+    let settings = || Settings { dims: dims.into(), number, ..Settings::default() };
+    record_all(node, &found, &[x], &keep, settings, of_standardized)
+}
+
+/// The values and the inverse deviations of elements whose mean and inverse deviation are known, with their history.
+pub(super) fn again(x: &Tensor, mean: &Tensor, inverse: &Tensor, dims: &[isize]) -> Result<[Tensor; 2]> {
+    let value = unrecorded(|| mul(&sub(x, mean)?, inverse))?;
+    let inverse = unrecorded(|| copy::clone(inverse))?;
+    note("StandardizeBackward0", x, dims, [&value, &inverse])?;
+    Ok([value, inverse])
+}
+
 /// The elements in the order in which they are normalised: row-major, but for channels that lie nearest in a batch of images.
-fn ordered(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
+pub(super) fn ordered(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
     let last = x.rank() as isize - 1;
     let order: SmallVec<[isize; 8]> = std::iter::once(0).chain(2..=last).chain(std::iter::once(1)).collect();
     let stays = x.rank() > 3 && dims.contains(&0) && !dims.contains(&1) && view::permute(x, &order)?.is_contiguous();
@@ -76,10 +78,7 @@ fn of_standardized(call: &Call) -> Result<Gradients> {
     let (y, r, s) = (&call.saved[0], &call.saved[1], call.settings);
     let mut total = None;
     if let Some(g) = &call.gradients[0] {
-        total = Some(match directly(g, call)? {
-            Some(dx) => dx,
-            None => of_value(g, y, r, &s.dims)?,
-        });
+        total = Some(of_value(g, y, r, &s.dims)?);
     }
     if let Some(g) = call.gradients.get(1).and_then(Option::as_ref) {
         let part = mul(&mul(g, -1.0 / s.number)?, &mul(&mul(r, r)?, y)?)?;
@@ -92,7 +91,7 @@ fn of_standardized(call: &Call) -> Result<Gradients> {
 }
 
 /// `r (g - mean(g) - y mean(g y))`
-fn of_value(g: &Tensor, y: &Tensor, r: &Tensor, dims: &[isize]) -> Result<Tensor> {
+pub(super) fn of_value(g: &Tensor, y: &Tensor, r: &Tensor, dims: &[isize]) -> Result<Tensor> {
     let mean = |t: &Tensor| sum::mean(t, dims, true, None);
     let along = mul(y, &mean(&mul(g, y)?)?)?;
     mul(r, &sub(&sub(g, &mean(g)?)?, &along)?)
@@ -102,7 +101,7 @@ fn of_value(g: &Tensor, y: &Tensor, r: &Tensor, dims: &[isize]) -> Result<Tensor
 const LONGEST: usize = 1 << 17;
 
 /// The length of the rows where the kernel takes them: the last dimensions of floats whose elements are there.
-fn row_length(x: &Tensor, dims: &[isize]) -> Option<usize> {
+pub(super) fn row_length(x: &Tensor, dims: &[isize]) -> Option<usize> {
     let first = x.rank() - dims.len();
     let are_last = dims.iter().enumerate().all(|(n, &d)| d as usize == first + n);
     let n: usize = x.shape()[first..].iter().product();
@@ -111,22 +110,10 @@ fn row_length(x: &Tensor, dims: &[isize]) -> Option<usize> {
 }
 
 /// Factors and terms for the elements of a row.
-type Affine<'a> = [Option<&'a Tensor>; 2];
-
-/// As [`standardized`] over the last dimensions, scaled and shifted, where nobody asks for derivatives and the kernel does it all
-/// in one go.
-pub(super) fn scaled_directly(x: &Tensor, dims: &[isize], affine: Affine, eps: f64) -> Result<Option<Standardized>> {
-    let all: SmallVec<[&Tensor; 3]> = std::iter::once(x).chain(affine.into_iter().flatten()).collect();
-    let fits = |t: &Tensor| t.dtype() == x.dtype() && t.is_contiguous();
-    if is_linked(&all, x) || batch::level(all.iter().copied()).is_some() || !all[1..].iter().all(|t| fits(t)) {
-        return Ok(None);
-    }
-    let plan = Plan::new("normalisation", x, dims, true)?;
-    unrecorded(|| by_rows(&plan, x, eps, affine))
-}
+pub(super) type Affine<'a> = [Option<&'a Tensor>; 2];
 
 /// The elements less their mean over their deviation, scaled and shifted, and the inverse of that, where they lie in rows.
-fn by_rows(plan: &Plan, x: &Tensor, eps: f64, affine: Affine) -> Result<Option<Standardized>> {
+pub(super) fn by_rows(plan: &Plan, x: &Tensor, eps: f64, affine: Affine) -> Result<Option<Standardized>> {
     let Some(n) = row_length(x, &plan.dims) else { return Ok(None) };
     let x = copy::to_contiguous(x)?;
     // SAFETY: the rows are contiguous, and of these types.
@@ -151,20 +138,5 @@ unsafe fn rows_of<T: Accumulator>(plan: &Plan, x: &Tensor, n: usize, eps: f64, a
         let [weight, bias] = affine.map(|t| t.map(|t| t.elements()));
         kernel::forward::<T>(x.elements(), value.elements_mut(), n, eps, kernel::Affine { weight, bias }, found);
     }
-    Ok(Standardized { value, inverse, mean, variance, eps })
-}
-
-/// The gradient by the kernel, where the value was made by it and nobody asks for the gradient's own.
-fn directly(g: &Tensor, call: &Call) -> Result<Option<Tensor>> {
-    let (y, r) = (&call.saved[0], &call.saved[1]);
-    let plain = is_plain([g, y, r]) && g.dtype() == y.dtype();
-    let Some(n) = row_length(y, &call.settings.dims).filter(|_| plain && y.is_contiguous()) else { return Ok(None) };
-    let (g, r) = (copy::to_contiguous(g)?, copy::to_contiguous(r)?);
-    let dx = Tensor::uninitialized("normalisation", y.shape(), y.dtype())?;
-    let _access = Access::lock([(&**y.storage(), false), (&**g.storage(), false), (&**r.storage(), false)]);
-    // SAFETY: all are contiguous tensors of this type; `dx` is new.
-    unsafe {
-        wide_float!(y.dtype(), A => kernel::backward::<A>(y.elements(), g.elements(), dx.elements_mut(), r.elements(), n));
-    }
-    Ok(Some(dx))
+    Ok(Standardized { value, inverse, mean, variance })
 }
