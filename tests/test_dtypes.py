@@ -215,7 +215,7 @@ def test_limits():
         for kind, field in itertools.product(["finfo", "iinfo"], ["min", "max", "eps", "tiny", "smallest_normal", "resolution", "bits", "dtype"]):
             compare(lambda T: getattr(getattr(T, kind)(getattr(T, name)), field), f"{kind}({name}).{field}")
             compare(lambda T: repr(getattr(T, kind)(getattr(T, name))), f"{kind}({name})")
-    for call in ["finfo()", "iinfo()", "finfo('x')", "finfo(T.half) == T.finfo(T.float16)", "hash(T.finfo(T.half))", "finfo(type=T.float64)"]:
+    for call in ["finfo()", "iinfo()", "finfo('x')", "finfo(T.half) == T.finfo(T.float16)", "hash(T.finfo(T.half))", "finfo(type=T.float64)", "finfo(float)", "finfo(int)", "iinfo(int)", "iinfo(bool)", "iinfo(float)", "finfo([])"]:
         text = call if call.startswith("hash") else f"T.{call}"
         compare(lambda T: eval(text, {"T": T}), call)
 

@@ -12,10 +12,17 @@ _FLOATS = {
 }
 
 
-def _checked(name: str, type) -> dtype:
-    if not isinstance(type, dtype):
-        raise TypeError(f"{name}(): argument 'type' (position 1) must be torch.dtype, not {_class_name(type)}")
-    return type
+#: Python's types of numbers, which stand for element types.
+_OF_PYTHON = ((float, _ferrograd.float64), (int, _ferrograd.int64), (bool, _ferrograd.bool))
+
+
+def _checked(name: str, given) -> dtype:
+    for kind, meant in _OF_PYTHON:
+        if given is kind:
+            return meant
+    if not isinstance(given, dtype):
+        raise TypeError(f"{name}(): argument 'type' (position 1) must be torch.dtype, not {_class_name(given)}")
+    return given
 
 
 def _class_name(value) -> str:
@@ -74,7 +81,8 @@ class iinfo(_Info):
     _SHOWN = ("min", "max")
 
     def __init__(self, type: dtype):
-        if _checked("iinfo", type) == _ferrograd.bool:
+        type = _checked("iinfo", type)
+        if type == _ferrograd.bool:
             raise TypeError("torch.bool is not supported by torch.iinfo")
         if type.is_floating_point or type.is_complex:
             raise TypeError(f"torch.iinfo() requires an integer input type, got {type}. Use torch.finfo for floats")

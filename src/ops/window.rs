@@ -3,8 +3,8 @@
 
 use smallvec::smallvec;
 
-use super::recorded::link;
-use super::{batch, copy};
+use super::recorded::{is_plain, link};
+use super::{batch, copy, view};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::cycles::Object;
@@ -37,6 +37,12 @@ impl Window {
         let outer = Layout::contiguous(shape);
         let inner = window(&outer);
         Window { outer, inner }
+    }
+
+    /// True where the window shows all elements, in their order.
+    fn is_whole(&self) -> bool {
+        let straight = |l: &Layout| l.is_contiguous() && l.offset == 0;
+        straight(&self.inner) && straight(&self.outer) && self.inner.numel() == self.outer.numel()
     }
 
     /// The same window on every example of a batch.
@@ -100,6 +106,9 @@ pub(crate) fn embed(x: &Tensor, window: &Window) -> Result<Tensor> {
 pub(super) fn embed_as(name: &'static str, x: &Tensor, window: &Window) -> Result<Tensor> {
     if let Some(y) = batch::unary(x, |x| embed_as(name, x, &window.batched(x.shape()[0]))) {
         return y;
+    }
+    if window.is_whole() && is_plain([x]) {
+        return view::reshape(x, &view::signed(&window.outer.shape));
     }
     let y = if window.inner.is_non_overlapping() {
         window.filled(None, Some(x), x.dtype())?
