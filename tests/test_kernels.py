@@ -370,3 +370,11 @@ def test_pools_of_volumes_without_a_batch_in_any_order():
     for pool in (lambda x: F.adaptive_max_pool3d(x, (1, 2, 1)), lambda x: F.max_pool3d(x, (1, 2, 1)), lambda x: F.avg_pool3d(x, 2)):
         volume = (fg.arange(24.0) * 7 % 24).reshape(2, 2, 2, 3).permute(0, 3, 1, 2)
         assert pool(volume).tolist() == pool(volume.contiguous()).tolist()
+
+
+def test_outer_products_are_added_in_the_order_of_the_matrix():
+    matrix, v, w = numbers((300, 200)), numbers((200,), seed=1), numbers((300,), seed=2)
+    for beta, alpha in ((1, 1), (0, 1), (0.5, 2)):
+        y = fg.addr(matrix.t(), v, w, beta=beta, alpha=alpha)
+        assert y.stride() == (1, 200)
+        assert y.tolist() == fg.addr(matrix.t().contiguous(), v, w, beta=beta, alpha=alpha).tolist()

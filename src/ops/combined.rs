@@ -23,7 +23,8 @@ struct Kind {
     ranks: [usize; 2],
     /// The sizes that must agree, as dimensions of the factors.
     agree: &'static [(usize, usize)],
-    product: fn(&Tensor, &Tensor) -> Result<Tensor>,
+    /// Of the factors, to be added to the first tensor.
+    product: fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
     /// The gradient of each factor from that of the product, whether the factor lies in columns, and the other.
     first: fn(&Tensor, bool, &Tensor) -> Result<Tensor>,
     second: fn(&Tensor, &Tensor, bool) -> Result<Tensor>,
@@ -37,12 +38,20 @@ fn outer(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     mul(&view::unsqueeze(a, -1)?, &view::unsqueeze(b, -2)?)
 }
 
+/// As [`outer`], in memory in the order of a matrix that it goes with, so that both are read in one pass.
+fn outer_beside(x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match x.strides() {
+        [row, column] if row < column => turned(&outer(b, a)?),
+        _ => outer(a, b),
+    }
+}
+
 const MATRICES: Kind = Kind {
     op: "addmm",
     node: "AddmmBackward0",
     ranks: [2, 2],
     agree: &[(1, 0)],
-    product: contract::matmul,
+    product: |_, a, b| contract::matmul(a, b),
     first: contract::left_gradient,
     second: contract::right_gradient,
 };
@@ -53,7 +62,7 @@ const SUMMED: Kind = Kind {
     node: "AddbmmBackward0",
     ranks: [3, 3],
     agree: &[(0, 0), (2, 1)],
-    product: |a, b| sum::sum(&contract::matmul(a, b)?, &[0], false, Some(a.dtype())),
+    product: |_, a, b| sum::sum(&contract::matmul(a, b)?, &[0], false, Some(a.dtype())),
     ..MATRICES
 };
 const VECTOR: Kind = Kind {
@@ -61,7 +70,7 @@ const VECTOR: Kind = Kind {
     node: "AddmvBackward0",
     ranks: [2, 1],
     agree: &[(1, 0)],
-    product: contract::matmul,
+    product: |_, a, b| contract::matmul(a, b),
     first: |g, _, b| outer(g, b),
     second: |g, a, _| contract::matmul(&turned(a)?, g),
 };
@@ -70,7 +79,7 @@ const OUTER: Kind = Kind {
     node: "AddrBackward0",
     ranks: [1, 1],
     agree: &[],
-    product: outer,
+    product: outer_beside,
     first: |g, _, b| contract::matmul(g, b),
     second: |g, a, _| contract::matmul(&turned(g)?, a),
 };
@@ -118,7 +127,7 @@ impl Kind {
         let (alpha, beta) = (factor(alpha)?, factor(beta)?);
         let scaled = |t: Tensor, by: Scalar| if by == Scalar::Int(1) { Ok(t) } else { mul(&t, by) };
         let value = || {
-            let product = scaled((self.product)(a, b)?, alpha)?;
+            let product = scaled((self.product)(x, a, b)?, alpha)?;
             if broadcast(self.op, x.shape(), product.shape())?[..] != *product.shape() {
                 let (expected, given) = (product.shape().to_vec(), x.shape().to_vec());
                 let what = "the first tensor must broadcast to the product";
