@@ -372,6 +372,14 @@ def test_pools_of_volumes_without_a_batch_in_any_order():
         assert pool(volume).tolist() == pool(volume.contiguous()).tolist()
 
 
+def test_gradients_of_greatest_elements_lie_as_the_images():
+    image = numbers((2, 4, 6, 3)).permute(0, 3, 1, 2)
+    for pool, x in ((lambda x: F.max_pool2d(x, 2), image), (lambda x: F.max_pool1d(x, 3, 1), image[:, :, 0])):
+        (dx,) = gradients(pool, [x], False)
+        (expected,) = gradients(pool, [x.contiguous()], False)
+        assert dx.stride(1) == 1 and dx.tolist() == expected.tolist()
+
+
 def test_outer_products_are_added_in_the_order_of_the_matrix():
     matrix, v, w = numbers((300, 200)), numbers((200,), seed=1), numbers((300,), seed=2)
     for beta, alpha in ((1, 1), (0, 1), (0.5, 2)):

@@ -93,17 +93,25 @@ fn greatest(
 /// The gradient goes to the places; where windows share one, it adds up.
 fn to_places(call: &Call) -> Result<Gradients> {
     let (shape, spatial) = (&call.settings.shape, call.settings.dims[0] as usize);
-    let lead = shape.len() - spatial;
-    // Line by line, as the zeros lie that they go to.
+    let (lead, elements) = (shape.len() - spatial, shape[shape.len() - spatial..].iter().product::<usize>());
+    let places = &call.saved[0];
+    // As the places lie, so lie the zeros that the gradient goes to: channels side by side, or line by line.
+    let last: SmallVec<[isize; 5]> = (0..shape.len() as isize).filter(|&d| d != 1).chain([1]).collect();
+    let by_channels = lead == 2 && !places.is_contiguous() && view::permute(places, &last)?.is_contiguous();
     let flat = |t: &Tensor| {
-        let t = copy::contiguous(t)?;
+        let count = t.shape()[lead..].iter().product::<usize>() as isize;
+        if by_channels {
+            return view::reshape(&view::permute(t, &last)?, &[t.shape()[0] as isize, count, t.shape()[1] as isize]);
+        }
         let mut sizes = view::signed(&t.shape()[..lead]);
-        sizes.push(t.shape()[lead..].iter().product::<usize>() as isize);
-        view::reshape(&t, &sizes)
+        sizes.push(count);
+        view::reshape(&copy::contiguous(t)?, &sizes)
     };
     let mut sizes: Shape = shape[..lead].into();
-    sizes.push(shape[lead..].iter().product());
-    let dx = index::scatter_zeros(&sizes, lead as isize, &flat(&call.saved[0])?, &flat(&call.g)?)?;
+    sizes.insert(if by_channels { 1 } else { lead }, elements);
+    let dim = if by_channels { 1 } else { lead as isize };
+    let dx = index::scatter_zeros(&sizes, dim, &flat(places)?, &flat(&call.g)?)?;
+    let dx = if by_channels { view::transpose(&dx, 1, 2)? } else { dx };
     Ok(smallvec![Some(view::reshape(&dx, &view::signed(shape))?)])
 }
 
