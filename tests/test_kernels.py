@@ -386,3 +386,15 @@ def test_outer_products_are_added_in_the_order_of_the_matrix():
         y = fg.addr(matrix.t(), v, w, beta=beta, alpha=alpha)
         assert y.stride() == (1, 200)
         assert y.tolist() == fg.addr(matrix.t().contiguous(), v, w, beta=beta, alpha=alpha).tolist()
+
+
+@pytest.mark.parametrize("name", ["lgamma", "igamma", "igammac"])
+def test_functions_of_float32_that_are_computed_in_float64(name):
+    """As float64 has them, rounded; the same beside whatever numbers."""
+    x = fg.cat([numbers((3000,), low=-6, high=6, seed=3).exp(), numbers((1000,), low=-9, seed=4), fg.tensor([0.0, 1.0, 2.0, math.inf, math.nan])])
+    x, other = x.float(), x.flip(0).float()
+    f = getattr(fg, name) if name == "lgamma" else lambda x: getattr(fg, name)(x, other[: len(x)])
+    wide = getattr(fg, name)(x.double()) if name == "lgamma" else getattr(fg, name)(x.double(), other.double())
+    np.testing.assert_allclose(f(x).numpy(), wide.numpy(), rtol=1.3e-7, atol=1e-37)
+    singles = fg.cat([getattr(fg, name)(*((x[i],) if name == "lgamma" else (x[i], other[i]))).reshape(1) for i in range(0, len(x), 7)])
+    np.testing.assert_array_equal(f(x)[::7].numpy(), singles.numpy())

@@ -54,6 +54,7 @@ macro_rules! careful {
 
 careful! {
     Tangent false, trigonometric: |a, b| of::is_far(a), of::near_tangent(a), a.tan();
+    Lgamma false, gamma: |a, b| of::is_far(a), of::near(a), a.lgamma();
     Fmod true, division: |a, b| of::is_far(a, b), of::near_fmod(a, b), a.fmod(b);
     Remainder true, division: |a, b| of::is_far(a, b), of::remainder_of(of::near_fmod(a, b), b), a.remainder(b);
     FloorDivide true, division: |a, b| of::is_far(a, b), of::quotient_of(of::near_fmod(a, b), a, b), a.floor_divide(b);
@@ -204,6 +205,7 @@ mod tests {
     #[test]
     fn an_element_has_the_same_bits_whatever_stands_beside_it() {
         check(careful_loop::<f32, Tangent>(tier()), (1e30, 1.0), 0.0);
+        check(careful_loop::<f32, Lgamma>(tier()), (-2.5, 1.0), 1.5);
         check(careful_loop::<f32, Fmod>(tier()), (1e30, 1e-3), 0.0);
         check(careful_loop::<f32, Remainder>(tier()), (1e30, 1e-3), 0.0);
         check(careful_loop::<f32, FloorDivide>(tier()), (1e30, 1e-3), 0.0);

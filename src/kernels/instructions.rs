@@ -7,7 +7,7 @@ use super::expr::OpCode;
 use super::function::{Function, functions};
 use super::joins::{Join, Way, join_loop};
 use super::lane::{Lane, Real};
-use super::sines::{RealCompute, both_loop, sine_loop};
+use super::sines::{RealCompute, both_loop, incomplete_loop, sine_loop};
 use super::whole::Whole;
 
 /// One instruction, or some joined, over `n` elements: `dst[i] = op(a[i], b[i], c[i], d[i])`. Arguments that the operation
@@ -101,6 +101,9 @@ macro_rules! real_step {
     (Cos, $($rest:tt)*) => {};
     (Tan, $($rest:tt)*) => {};
     (Zeta, $($rest:tt)*) => {};
+    (Lgamma, $($rest:tt)*) => {};
+    (Igamma, $($rest:tt)*) => {};
+    (Igammac, $($rest:tt)*) => {};
     ($Name:ident, $name:ident, $($other:ident)?) => {
         struct $Name;
         impl<L: Real> Step<L> for $Name {
@@ -123,6 +126,15 @@ macro_rules! loop_of {
     };
     (Tan, $T:ident, $tier:ident) => {
         careful_loop::<$T, careful::Tangent>($tier)
+    };
+    (Lgamma, $T:ident, $tier:ident) => {
+        careful_loop::<$T, careful::Lgamma>($tier)
+    };
+    (Igamma, $T:ident, $tier:ident) => {
+        incomplete_loop::<$T, 0>($tier)
+    };
+    (Igammac, $T:ident, $tier:ident) => {
+        incomplete_loop::<$T, 1>($tier)
     };
     (Zeta, $T:ident, $tier:ident) => {
         zeta_loop::<$T>($tier)

@@ -1,6 +1,7 @@
-//! The loops of sine and cosine, and of both at once: what they share is most of the work.
+//! The loops of sine and cosine, and of both at once: what they share is most of the work. And those of the incomplete gamma
+//! functions, which go by vectors too.
 
-use super::careful::{Careful, FloorDivide, Fmod, Remainder, Tangent, ZetaCompute};
+use super::careful::{Careful, FloorDivide, Fmod, Lgamma, Remainder, Tangent, ZetaCompute};
 use super::dispatch::tiered;
 use super::element::Compute;
 use super::lane::{Lane, Real};
@@ -8,7 +9,13 @@ use super::math;
 
 /// A compute type with the functions of real numbers.
 pub(super) trait RealCompute:
-    ZetaCompute + Compute<V: Real, One: Real> + Careful<Tangent> + Careful<Fmod> + Careful<Remainder> + Careful<FloorDivide>
+    ZetaCompute
+    + Compute<V: Real, One: Real>
+    + Careful<Tangent>
+    + Careful<Lgamma>
+    + Careful<Fmod>
+    + Careful<Remainder>
+    + Careful<FloorDivide>
 {
     /// The sine so many quarter turns on, of an argument that is not far.
     fn near_sine(self, turn: u32) -> Self;
@@ -98,6 +105,33 @@ unsafe fn sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: 
     }
 }
 
+/// The lower incomplete gamma function, or for `UPPER` = 1 the upper one: the elements of a vector take their steps together.
+///
+/// # Safety
+/// `a` and `b` have `n` readable elements and `dst` `n` writable ones; `dst` is one of these or apart from both.
+#[inline(always)]
+unsafe fn incomplete<T: RealCompute, const UPPER: usize>(
+    dst: *mut T,
+    a: *const T,
+    b: *const T,
+    _c: *const T,
+    _d: *const T,
+    n: usize,
+) {
+    // SAFETY: the caller vouches for the blocks; vectors are plain arrays of elements.
+    unsafe {
+        for start in (0..n).step_by(T::WIDTH) {
+            let length = T::WIDTH.min(n - start);
+            let mut vectors = [T::V::constant(1.0); 2];
+            std::ptr::copy_nonoverlapping(a.add(start), (&raw mut vectors[0]).cast(), length);
+            std::ptr::copy_nonoverlapping(b.add(start), (&raw mut vectors[1]).cast(), length);
+            let [x, other] = vectors;
+            let result = if UPPER == 0 { x.igamma(other) } else { x.igammac(other) };
+            std::ptr::copy_nonoverlapping((&raw const result).cast(), dst.add(start), length);
+        }
+    }
+}
+
 /// Sine and cosine of the same elements.
 ///
 /// # Safety
@@ -120,4 +154,5 @@ unsafe fn both<T: RealCompute>(sine: *mut T, cosine: *mut T, a: *const T, n: usi
 }
 
 tiered! { pub(super) fn sine_loop<T: RealCompute; const TURN: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = sine::<T, TURN>; }
+tiered! { pub(super) fn incomplete_loop<T: RealCompute; const UPPER: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = incomplete::<T, UPPER>; }
 tiered! { pub(super) fn both_loop<T: RealCompute>(sine: *mut T, cosine: *mut T, a: *const T, n: usize) = both::<T>; }

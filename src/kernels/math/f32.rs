@@ -3,7 +3,9 @@
 mod angles;
 mod error;
 mod exponential;
+pub mod gamma;
 mod hyperbolic;
+mod incomplete;
 mod logarithm;
 mod power;
 pub mod trigonometric;
@@ -15,7 +17,9 @@ pub use angles::{acos, asin, atan, atan2};
 pub use division::{floor_divide, fmod, remainder};
 pub use error::{erf, erfc, erfcx, erfinv};
 pub use exponential::{exp, exp2, expm1, sigmoid, tanh};
+pub use gamma::lgamma;
 pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh};
+pub use incomplete::{igamma, igammac};
 pub use logarithm::{log, log1p, log2, log10};
 pub use power::{hypot, pow};
 pub use trigonometric::{cos, sin, tan};
@@ -47,7 +51,7 @@ macro_rules! widened {
         }
     )*};
 }
-widened! { lgamma() digamma() igamma(other) igammac(other) }
+widened! { digamma() }
 
 /// Modified Bessel function of the first kind of order 0, times `e^-|x|`, in float64.
 #[inline(always)]

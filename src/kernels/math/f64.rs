@@ -3,7 +3,7 @@
 mod angles;
 mod error;
 mod exponential;
-mod gamma;
+pub mod gamma;
 mod hyperbolic;
 mod logarithm;
 mod power;

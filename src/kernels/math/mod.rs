@@ -1,6 +1,6 @@
 //! Transcendental functions on vectors, with stated and tested error bounds: at most 1 ULP in float32, 1.5 in float64.
 //!
-//! `lgamma` and the zeta function of exponents that are no small whole numbers go number by number ([`special`]). What is
+//! `lgamma` of float64 and the zeta function of exponents that are no small whole numbers go number by number ([`special`]). What is
 //! rare, or would lose digits in float32, goes through float64 there, to as many digits as the result asks for.
 //!
 //! Only `+ - * /`, fused multiply-add, operations on bits and selects on every lane: a function gives the same bits for

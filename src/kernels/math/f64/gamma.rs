@@ -1,4 +1,4 @@
-//! The digamma function.
+//! The digamma function, and what the loop of `lgamma` asks for.
 
 use std::f64::consts::PI;
 
@@ -42,4 +42,16 @@ pub fn digamma<const N: usize>(x: V<N>) -> V<N> {
     let mirrored = Vector::blend(off.eq(all(0.0)), all(f64::NAN), mirrored);
     let y = Vector::blend(is_left, mirrored, y);
     Vector::blend(x.eq(all(0.0)), all(f64::INFINITY).zip(-x, f64::copysign), y)
+}
+
+/// No number needs more care than others.
+#[inline(always)]
+pub fn is_far(_: f64) -> bool {
+    false
+}
+
+/// Logarithm of the absolute value of the gamma function of one number.
+#[inline(always)]
+pub fn near(x: f64) -> f64 {
+    libm::lgamma(x)
 }
