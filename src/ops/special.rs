@@ -308,7 +308,9 @@ pub fn mvlgamma(x: &Tensor, p: isize) -> Result<Tensor> {
     let dtype = if x.dtype().is_floating_point() { x.dtype() } else { default_dtype() };
     let half = |n: isize| Scalar::Float(n as f64 / 2.0);
     let steps = creation::arange(half(1 - p), half(1), half(1), Some(dtype))?;
-    let terms = lgamma(&arithmetic::add(&view::unsqueeze(x, -1)?, &steps)?)?;
+    // One shift after another, each of all elements side by side.
+    let sizes: Vec<isize> = std::iter::once(p).chain(std::iter::repeat_n(1, x.rank())).collect();
+    let terms = lgamma(&arithmetic::add(&view::unsqueeze(x, 0)?, &view::reshape(&steps, &sizes)?)?)?;
     let p = p as f64;
-    arithmetic::add(&sum::sum(&terms, &[-1], false, None)?, p * (p - 1.0) / 4.0 * std::f64::consts::PI.ln())
+    arithmetic::add(&sum::sum(&terms, &[0], false, None)?, p * (p - 1.0) / 4.0 * std::f64::consts::PI.ln())
 }
