@@ -254,10 +254,13 @@ impl<T: Number, const TAPS: usize> Taps<T, TAPS> {
         let mut count = 1;
         for (d, &axis) in images.axes.iter().enumerate() {
             let mut numbers = [T::ZERO; WIDTH];
-            for (l, number) in numbers.iter_mut().enumerate().take(n) {
-                // The last number of a place is that of the first dimension.
-                // SAFETY: the caller's places.
-                *number = unsafe { *grid.add(l * rank + rank - 1 - d) };
+            // The last number of a place is that of the first dimension.
+            // SAFETY: the caller's places.
+            let number = |l: usize| unsafe { *grid.add(l * rank + rank - 1 - d) };
+            match n {
+                // A count that is known needs no way through memory.
+                WIDTH => (0..WIDTH).for_each(|l| numbers[l] = number(l)),
+                _ => (0..n).for_each(|l| numbers[l] = number(l)),
             }
             Axis::new(axis, manner).along(&numbers, &mut along);
             // From the last on, as those before are still read.
@@ -300,12 +303,21 @@ impl<T: Number, const TAPS: usize> Taps<T, TAPS> {
     }
 }
 
-/// The element at an offset, or zero outside.
+/// The elements that taps read, zeros outside. First come all loads, so that what is done with them is done by vectors.
+///
+/// # Safety
+/// The offsets are of a channel at `x`, which has a first element.
 #[inline(always)]
-unsafe fn read<T: Number>(x: *const T, at: i32) -> T {
-    // SAFETY: the caller's offset is one of the image, which has a first element.
-    let value = unsafe { *x.offset(at.max(0) as isize) };
-    if at < 0 { T::ZERO } else { value }
+unsafe fn read<T: Number>(x: *const T, at: &Lanes<i32>) -> Lanes<T> {
+    let mut values = [T::ZERO; WIDTH];
+    for l in 0..WIDTH {
+        // SAFETY: the caller's offset, or the first element.
+        values[l] = unsafe { *x.offset(at[l].max(0) as isize) };
+    }
+    for l in 0..WIDTH {
+        values[l] = if at[l] < 0 { T::ZERO } else { values[l] };
+    }
+    values
 }
 
 /// What a kernel works on: images, how they are read, and a stretch of the places of one of them.
@@ -327,12 +339,12 @@ unsafe fn forward_body<T: Number, const TAPS: usize>(work: Work, x: *const T, gr
         for channel in 0..images.channels {
             let from = x.add(channel * images.steps[1]);
             let mut sums = [T::ZERO; WIDTH];
-            for l in 0..WIDTH {
-                let mut sum = read(from, taps.at[0][l]) * taps.weight[0][l];
-                for k in 1..TAPS {
-                    sum = sum + read(from, taps.at[k][l]) * taps.weight[k][l];
+            for k in 0..TAPS {
+                let values = read(from, &taps.at[k]);
+                for l in 0..WIDTH {
+                    let term = values[l] * taps.weight[k][l];
+                    sums[l] = if k == 0 { term } else { sums[l] + term };
                 }
-                sums[l] = sum;
             }
             let to = y.add(channel * images.places + first);
             match n {
@@ -357,9 +369,10 @@ unsafe fn grid_body<T: Number, const TAPS: usize>(work: Work, x: *const T, grid:
             let from = x.add(channel * images.steps[1]);
             let mut gradient = [T::ZERO; WIDTH];
             gradient.as_mut_ptr().copy_from_nonoverlapping(g.add(channel * images.places + first), n);
-            for l in 0..WIDTH {
-                for k in 0..TAPS {
-                    totals[k][l] = totals[k][l] + gradient[l] * read(from, taps.at[k][l]);
+            for k in 0..TAPS {
+                let values = read(from, &taps.at[k]);
+                for l in 0..WIDTH {
+                    totals[k][l] = totals[k][l] + gradient[l] * values[l];
                 }
             }
         }
