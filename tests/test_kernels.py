@@ -388,6 +388,25 @@ def test_outer_products_are_added_in_the_order_of_the_matrix():
         assert y.tolist() == fg.addr(matrix.t().contiguous(), v, w, beta=beta, alpha=alpha).tolist()
 
 
+def test_sequences_that_spell_labels():
+    """Steps and labels of several lengths, repeated labels, and one that cannot be spelled."""
+    targets = fg.tensor([[1, 2, 2], [3, 0, 0], [1, 1, 1], [2, 0, 0], [0, 0, 0]]).repeat(9, 1)
+    steps, lengths = fg.tensor([7, 5, 4, 1, 0]).repeat(9), fg.tensor([3, 1, 3, 1, 0]).repeat(9)
+    logs = numbers((7, 45, 5)).log_softmax(2)
+
+    def loss(x):
+        return F.ctc_loss(x, targets, steps, lengths, blank=4, reduction="none", zero_infinity=True)
+
+    both_ways(loss, logs)
+    both_ways(lambda x: loss(x.transpose(0, 1)), logs.transpose(0, 1).contiguous())
+    few = logs[:4, :3].contiguous()
+    assert fg.autograd.gradgradcheck(lambda x: F.ctc_loss(x, targets[:3], (4, 3, 2), (2, 1, 1), 4, "none"), few.requires_grad_())
+    mapped = fg.func.vmap(lambda x: loss(x))(fg.stack([logs, 2 * logs]))
+    np.testing.assert_allclose(mapped[1].tolist(), loss(2 * logs).tolist(), rtol=1e-12)
+    one, *others = at_threads(lambda: [loss(logs), *gradients(loss, [logs], False)])
+    assert all(other == one for other in others)
+
+
 @pytest.mark.parametrize("name", ["lgamma", "igamma", "igammac"])
 def test_functions_of_float32_that_are_computed_in_float64(name):
     """As float64 has them, rounded; the same beside whatever numbers."""

@@ -6,6 +6,7 @@ pub mod channels;
 pub mod convert;
 pub mod convolve;
 pub mod cross;
+pub mod ctc;
 pub mod dispatch;
 pub mod distance;
 pub mod element;
