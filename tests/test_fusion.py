@@ -297,3 +297,35 @@ def test_updates_in_place_read_their_target_anywhere():
             update(p, g * 1.5)
             found.append(p.numpy().tobytes())
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("shape", [(3, 40), (50, 33), (7, 5, 64), (2, 3, 4, 70), (400, 130)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_numbers_of_rows(shape, dtype):
+    """Operands that are one number along the innermost dimension, on either side, beside arrays, numbers and each other."""
+    rng = np.random.default_rng(len(shape))
+    made = lambda *sizes: rng.integers(-4, 5, size=sizes).astype(dtype)  # noqa: E731
+    x, row, column = made(*shape), made(shape[-1]), made(*shape[:-1], 1)
+    outer = made(shape[0], *[1] * (len(shape) - 1))
+    formulas = [
+        lambda x, row, column, outer, f: x + column,
+        lambda x, row, column, outer, f: column - x,
+        lambda x, row, column, outer, f: column * row,
+        lambda x, row, column, outer, f: (x - column) * outer + row,
+        lambda x, row, column, outer, f: column * 2 - x,
+        lambda x, row, column, outer, f: (column + outer) * x,
+        lambda x, row, column, outer, f: x * column + column,
+        lambda x, row, column, outer, f: f.maximum(f.minimum(x, column), outer),
+        lambda x, row, column, outer, f: (x <= column) == (row < outer),
+        lambda x, row, column, outer, f: x[..., ::2] + column,
+        lambda x, row, column, outer, f: (x * column)[..., 3:] * outer,
+    ]
+    for formula in formulas:
+        expected = formula(x, row, column, outer, np)
+        found = formula(*(fg.from_numpy(a) for a in (x, row, column, outer)), fg)
+        assert found.dtype == fg.from_numpy(expected).dtype and np.array_equal(found.numpy(), expected)
+    for name in ("add_", "sub_", "mul_"):
+        target = fg.from_numpy(x.copy())
+        getattr(target, name)(fg.from_numpy(column))
+        expected = {"add_": x + column, "sub_": x - column, "mul_": x * column}[name]
+        assert np.array_equal(target.numpy(), expected)

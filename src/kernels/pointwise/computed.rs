@@ -70,20 +70,16 @@ impl<T: Run> Values for Computed<'_, T> {
         let (plan, to) = (&self.0, to.cast::<T>());
         let (is_direct, slot) = (plan.ends_in_result(), plan.outputs.first().map_or(0, |&slot| slot as usize));
         plan.with_registers(|slots, _| {
-            let mut at = 0;
-            while at < n {
-                let stop = plan.stop(start + at, plan.block, start + n) - start;
-                plan.find(slots, start + at);
+            plan.each_block(slots, (start, start + n), plan.block, |slots, from, stop, _| {
                 // SAFETY: the caller's; a block fits a register.
                 unsafe {
-                    let target = to.add(at);
-                    plan.steps(slots, start + at, start + stop, is_direct.then_some(target));
+                    let target = to.add(from - start);
+                    plan.steps(slots, from, stop, is_direct.then_some(target));
                     if !is_direct {
-                        std::ptr::copy_nonoverlapping(slots[slot], target, stop - at);
+                        std::ptr::copy_nonoverlapping(slots[slot], target, stop - from);
                     }
                 }
-                at = stop;
-            }
+            });
         });
     }
 }

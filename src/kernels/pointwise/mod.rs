@@ -119,7 +119,7 @@ const GAP: usize = 256;
 /// Elements of the innermost dimension from which tiles pay.
 const NARROW: usize = 64;
 /// Elements of the innermost dimension from which blocks that end with it pay.
-const ROW: usize = 128;
+const ROW: usize = 32;
 
 /// Where a value is found in a block: first come the inputs, for those that are read where they lie or in a tile, then the
 /// registers.
@@ -139,6 +139,8 @@ struct Plan<'a, T: Run> {
     outputs: SmallVec<[Slot; 2]>,
     /// The inputs that are read where they lie.
     directs: SmallVec<[u8; 6]>,
+    /// Those of them that are one number in each row, which their readers take from its first place.
+    numbers: SmallVec<[u8; 2]>,
     /// True where the last step's result goes straight to the only output.
     is_direct: bool,
     /// True where the result goes around the caches.
@@ -214,13 +216,10 @@ unsafe fn run_as<T: Run>(
     let longest = if plan.needs_no_registers() { total } else { plan.block };
     parallel::for_each_range(total, grain(program), |start, end| {
         plan.with_registers(|slots, _| {
-            let mut at = start;
-            while at < end {
-                let stop = plan.stop(at, longest, end);
-                // SAFETY: the caller of `run` vouches for the operands; the range lies in the shape.
-                unsafe { plan.block(slots, at, stop) };
-                at = stop;
-            }
+            plan.each_block(slots, (start, end), longest, |slots, at, stop, target| {
+                // SAFETY: the caller of `run` vouches for the operands; the range lies in the shape, and its inputs were found.
+                unsafe { plan.block(slots, at, stop, target) };
+            });
         });
     });
     Ok(())
@@ -289,6 +288,7 @@ impl<'a, T: Run> Plan<'a, T> {
             number: 0,
             outputs: SmallVec::new(),
             directs: SmallVec::new(),
+            numbers: SmallVec::new(),
             is_direct: false,
             streams: false,
             by_rows: false,
@@ -304,8 +304,8 @@ impl<'a, T: Run> Plan<'a, T> {
         plan.find_tiled();
         plan.place(op, program, numbers, params)?;
         plan.is_direct = plan.may_be_direct();
-        plan.streams = plan.may_stream();
         plan.by_rows = plan.goes_by_rows();
+        plan.streams = plan.may_stream();
         plan.size_registers(shape.iter().product());
         Ok(plan)
     }
@@ -328,21 +328,79 @@ impl<'a, T: Run> Plan<'a, T> {
 
     fn goes_by_rows(&self) -> bool {
         let is_row = |operand: usize| !self.walk.is_row_major(operand);
-        self.is_direct && is_row(0) || self.directs.iter().any(|&input| is_row(self.operand[input as usize]))
+        !self.numbers.is_empty()
+            || self.is_direct && is_row(0)
+            || self.directs.iter().any(|&input| is_row(self.operand[input as usize]))
     }
 
-    /// The end of a block from `start`, of at most so many elements.
+    /// Calls `run(slots, start, end, target)` for the blocks of a range, each of at most so many elements, with the addresses in
+    /// `slots` where the inputs that are read in place have the first of them, and that of the first output.
     #[inline]
-    fn stop(&self, start: usize, longest: usize, end: usize) -> usize {
-        let stop = (start + longest).min(end);
+    fn each_block(
+        &self,
+        slots: &mut [*mut T],
+        (start, end): (usize, usize),
+        longest: usize,
+        mut run: impl FnMut(&mut [*mut T], usize, usize, *mut T),
+    ) {
+        let mut at = start;
+        if !self.by_rows {
+            while at < end {
+                let stop = (at + longest).min(end);
+                let target = self.find(slots, |_| at as isize);
+                run(slots, at, stop, target);
+                at = stop;
+            }
+            return;
+        }
         let inner = self.walk.inner();
-        if self.by_rows { stop.min(start - start % inner + inner) } else { stop }
+        let mut within = start % inner;
+        while at < end {
+            let n = (inner - within).min(longest).min(end - at);
+            let target = self.find(slots, |operand| self.walk.offset(operand, at));
+            run(slots, at, at + n, target);
+            at += n;
+            within = if within + n == inner { 0 } else { within + n };
+            // Whole rows go from one to the next by a step, as long as their dimension lasts.
+            if within == 0 && inner <= longest {
+                at = self.each_row(slots, (at, end), &mut run);
+            }
+        }
     }
 
-    /// Finds where the inputs that are read in place have element `start`, and gives that of the first output.
+    /// [`Self::each_block`] for whole rows from the beginning of one on, until a dimension or the range ends; gives where.
     #[inline]
-    fn find(&self, slots: &mut [*mut T], start: usize) -> *mut T {
-        let offset = |operand| if self.by_rows { self.walk.offset(operand, start) } else { start as isize };
+    fn each_row(
+        &self,
+        slots: &mut [*mut T],
+        (start, end): (usize, usize),
+        run: &mut impl FnMut(&mut [*mut T], usize, usize, *mut T),
+    ) -> usize {
+        let (inner, rank) = (self.walk.inner(), self.walk.shape.len());
+        if rank < 2 || end - start < inner {
+            return start;
+        }
+        let left = self.walk.shape[rank - 2] - start / inner % self.walk.shape[rank - 2];
+        let rows = left.min((end - start) / inner);
+        let step = |operand: usize| self.walk.strides[operand][rank - 2];
+        let mut target = self.find(slots, |operand| self.walk.offset(operand, start));
+        for row in 0..rows {
+            run(slots, start + row * inner, start + (row + 1) * inner, target);
+            if row + 1 < rows {
+                for &input in &self.directs {
+                    let slot = &mut slots[input as usize];
+                    *slot = slot.wrapping_offset(step(self.operand[input as usize]));
+                }
+                target = target.wrapping_offset(step(0));
+            }
+        }
+        start + rows * inner
+    }
+
+    /// Finds where the inputs that are read in place have an element, and gives that of the first output; `offset` tells its
+    /// place in an operand.
+    #[inline]
+    fn find(&self, slots: &mut [*mut T], offset: impl Fn(usize) -> isize) -> *mut T {
         for &input in &self.directs {
             if let Input::Array { data, .. } = self.inputs[input as usize] {
                 let first = data.cast::<T>().wrapping_offset(offset(self.operand[input as usize]));
@@ -424,7 +482,9 @@ impl<'a, T: Run> Plan<'a, T> {
                     slots[input as usize] = room.add((n * TILE + row) * PITCH);
                 }
                 let start = first + row * tiles.pitch;
-                self.block(slots, start, start + columns);
+                let offset = |operand| if self.by_rows { self.walk.offset(operand, start) } else { start as isize };
+                let target = self.find(slots, offset);
+                self.block(slots, start, start + columns, target);
             }
         }
     }
@@ -434,12 +494,12 @@ impl<'a, T: Run> Plan<'a, T> {
         self.steps.len() == 1 && self.registers == 1 && self.is_direct && !self.streams
     }
 
-    /// Runs the program on elements `start..end`, at most one block where it needs registers.
+    /// Runs the program on elements `start..end`, at most one block where it needs registers. Where the only output is written in
+    /// place, `target` is where.
     ///
     /// # Safety
-    /// As [`run`]; `slots` are the plan's, with the rows of tiles where there are any.
-    unsafe fn block(&self, slots: &mut [*mut T], start: usize, end: usize) {
-        let target = self.find(slots, start);
+    /// As [`run`]; `slots` are the plan's, with the rows of tiles where there are any, and the inputs were found.
+    unsafe fn block(&self, slots: &mut [*mut T], start: usize, end: usize, target: *mut T) {
         // SAFETY: the caller's.
         unsafe {
             self.steps(slots, start, end, (self.is_direct && !self.streams).then_some(target));

@@ -2,13 +2,13 @@
 
 use smallvec::SmallVec;
 
-use super::{Input, Numbers, Plan, Planned, Slot};
+use super::{Input, Numbers, Plan, Planned, ROW, Slot};
 use crate::error::{Error, Result};
 use crate::kernels::dispatch::{Tier, tier};
 use crate::kernels::element::{convert, dispatch, number};
 use crate::kernels::expr::{Instruction, OpCode, Program};
 use crate::kernels::function::Function;
-use crate::kernels::instructions::{Loop, Run, arrays};
+use crate::kernels::instructions::{Loop, Run, arrays, has_loop_by_number};
 use crate::kernels::joins::{Way, ways};
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
@@ -65,7 +65,14 @@ impl<'a, T: Run> Plan<'a, T> {
                 self.splats.push((register, value));
                 register
             } else if let OpCode::Input(n) = step.op {
-                self.place_input(n, &mut placing)
+                let takes = |j| takes_number(program, &ways, j, i, |a| self.is_array(program, a));
+                if self.is_row_number(n.into()) && (i + 1..program.steps.len()).all(takes) {
+                    self.numbers.push(n);
+                    self.directs.push(n);
+                    n.into()
+                } else {
+                    self.place_input(n, &mut placing)
+                }
             } else if let Some(&(_, place)) = placing.early.iter().find(|e| e.0 == i) {
                 place
             } else {
@@ -90,6 +97,26 @@ impl<'a, T: Run> Plan<'a, T> {
             },
             _ => None,
         })
+    }
+
+    /// True where an input is one number along the innermost dimension, which is long enough for a block to be a row of it.
+    fn is_row_number(&self, input: usize) -> bool {
+        let Input::Array { dtype, .. } = self.inputs[input] else { return false };
+        let stays = || self.walk.inner_stride(self.operand[input]) == 0;
+        let fits = self.across.is_none() && self.walk.inner() >= ROW && self.lies_in_rows(0);
+        fits && dtype == T::DTYPE && self.loads[input].narrow.is_none() && stays()
+    }
+
+    /// True where the value of a step is not the same along the innermost dimension, or is in a register all the same.
+    fn is_array(&self, program: &Program, step: u16) -> bool {
+        match program.steps[usize::from(step)].op {
+            OpCode::Constant(_) | OpCode::Param(_) => false,
+            OpCode::Input(n) => {
+                let (n, walk) = (usize::from(n), &self.walk);
+                matches!(self.inputs[n], Input::Array { .. }) && walk.inner_stride(self.operand[n]) != 0
+            }
+            _ => true,
+        }
     }
 
     /// The place of an array, which is loaded where it cannot be read as it is.
@@ -126,8 +153,16 @@ impl<'a, T: Run> Plan<'a, T> {
             placing.early.push((twin, other));
             return Ok(own);
         }
-        let read = reads(program, ways, i);
-        let arrays = arrays(read, |a| self.splats.iter().any(|s| s.0 == placing.places[a as usize]));
+        let mut own = SmallVec::<[u16; 4]>::from_slice(reads(program, ways, i));
+        let is_number = |a: u16| {
+            let place = placing.places[a as usize];
+            self.splats.iter().any(|s| s.0 == place) || self.numbers.iter().any(|&n| Slot::from(n) == place)
+        };
+        if commutes(code) && matches!(ways[i], Way::Alone) && is_number(own[0]) && !is_number(own[1]) {
+            own.swap(0, 1);
+        }
+        let read = &own[..];
+        let arrays = arrays(read, is_number);
         let run = T::way(code, &ways[i], read.len(), arrays, tier);
         let run: Loop<T> = run.ok_or(Error::DTypeUnsupported {
             op,
@@ -182,6 +217,27 @@ impl<'a, T: Run> Plan<'a, T> {
         self.registers += 1;
         (self.inputs.len() + self.registers - 1) as Slot
     }
+}
+
+/// True where the order of the arguments makes no difference to the result.
+fn commutes(op: OpCode) -> bool {
+    matches!(op, OpCode::Add | OpCode::Mul | OpCode::Eq)
+}
+
+/// True where step `j` does not read the value of step `i`, or takes it as a number beside an array.
+fn takes_number(program: &Program, ways: &[Way], j: usize, i: usize, is_array: impl Fn(u16) -> bool) -> bool {
+    let read = reads(program, ways, j);
+    let is_value = |a: u16| usize::from(a) == i;
+    if !read.iter().any(|&a| is_value(a)) {
+        return true;
+    }
+    let op = program.steps[j].op;
+    let fits = match *read {
+        [a, b] if is_value(b) => is_array(a),
+        [a, b] if is_value(a) => commutes(op) && is_array(b),
+        _ => false,
+    };
+    fits && ways[j] == Way::Alone && has_loop_by_number(op)
 }
 
 /// The later step that gives the cosine of what step `i` gives the sine of, or the sine; and whether `i` is the sine.

@@ -8,11 +8,14 @@ use crate::kernels::instructions::Run;
 const LARGE: usize = 32 << 20;
 
 impl<T: Run> Plan<'_, T> {
-    /// True where the result goes straight to memory without gaps that nothing has read, and the caches cannot hold it.
+    /// True where the result goes straight to memory without gaps that nothing has read, in whole lines of the cache, and the
+    /// caches cannot hold it.
     pub(super) fn may_stream(&self) -> bool {
         let bytes = self.walk.shape.iter().product::<usize>() * size_of::<T>();
         let is_target = |input: &Input| matches!(*input, Input::Array { data, .. } if data == self.targets[0].data);
+        let is_whole = !self.by_rows || (self.walk.inner() * size_of::<T>()).is_multiple_of(64);
         cfg!(target_arch = "x86_64")
+            && is_whole
             && bytes >= LARGE
             && self.is_direct
             && self.walk.is_row_major(0)

@@ -11,7 +11,7 @@ use crate::kernels::channels;
 use crate::kernels::reduce::kinds::Accumulator;
 use crate::kernels::standardize as rows;
 use crate::ops::arithmetic::{add, div, mul, sub};
-use crate::ops::recorded::{Call, Keep, Settings, is_plain, record_all};
+use crate::ops::recorded::{Call, Keep, Settings, is_linked, is_plain, record_all};
 use crate::ops::reduce::{Plan, wide_float};
 use crate::ops::statistics::moments;
 use crate::ops::{batch, cast, copy, exponential, sum, view};
@@ -85,7 +85,9 @@ impl Norm<'_> {
     /// `(x - m) r w + b`
     pub fn of(&self, x: &Tensor) -> Result<Normalized> {
         let all: SmallVec<[&Tensor; 3]> = std::iter::once(x).chain(self.weight).chain(self.bias).collect();
-        if batch::level(all.iter().copied()).is_some() {
+        // The kernels know no derivative by a mean and a variance that are given.
+        let given_is_linked = self.given.is_some_and(|given| is_linked(&given, x));
+        if given_is_linked || batch::level(all.iter().copied()).is_some() {
             return self.composed(x);
         }
         let found = unrecorded(|| self.computed(x))?;
