@@ -168,13 +168,13 @@ impl Norm<'_> {
         let plan = Plan::new("normalisation", &wide, &self.dims, true)?;
         let affine = [self.weight, self.bias];
         let fits = |t: &Tensor| t.dtype() == wide.dtype() && t.is_contiguous();
-        if !self.by_channel && affine.iter().flatten().all(|t| fits(t)) {
-            if let Some(Standardized { value, inverse, mean, variance, .. }) = by_rows(&plan, &wide, self.eps, affine)?
-            {
-                let value = cast::to(&view::reshape(&value, &view::signed(x.shape()))?, x.dtype())?;
-                let narrow = cast::to(&mean, wide.dtype())?;
-                return Ok(Normalized { value, mean: narrow, inverse, moments: Some([mean, variance]) });
-            }
+        if !self.by_channel
+            && affine.iter().flatten().all(|t| fits(t))
+            && let Some(Standardized { value, inverse, mean, variance, .. }) = by_rows(&plan, &wide, self.eps, affine)?
+        {
+            let value = cast::to(&view::reshape(&value, &view::signed(x.shape()))?, x.dtype())?;
+            let narrow = cast::to(&mean, wide.dtype())?;
+            return Ok(Normalized { value, mean: narrow, inverse, moments: Some([mean, variance]) });
         }
         let ([mean, inverse], moments) = match self.given {
             Some(given) => (self.by_given(given, &wide)?, None),
@@ -264,10 +264,12 @@ fn gradients(call: &Call, by_channel: bool) -> Result<Gradients> {
     let weight = (call.saved.len() == 4).then(|| &call.saved[1]);
     let g = cast::to(&call.g, wide(x.dtype()))?;
     let only_value = call.gradients[1..].iter().all(Option::is_none);
-    if only_value && is_plain([x, &g, mean, inverse]) && weight.is_none_or(|w| is_plain([w])) {
-        if let Some(found) = directly(call, &g, weight, [mean, inverse], by_channel)? {
-            return Ok(found);
-        }
+    if only_value
+        && is_plain([x, &g, mean, inverse])
+        && weight.is_none_or(|w| is_plain([w]))
+        && let Some(found) = directly(call, &g, weight, [mean, inverse], by_channel)?
+    {
+        return Ok(found);
     }
     let (shape, own) = (view::signed(&s.shape), view::signed(x.shape()));
     let wide_x = view::reshape(&cast::to(x, g.dtype())?, &shape)?;
