@@ -17,14 +17,8 @@ use crate::memory::scratch;
 unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
     // SAFETY: the caller gives `n` readable elements.
     unsafe {
-        if n < 8 {
-            // From the identity on, as the sum of nothing but -0 is 0.
-            let (mut all, mut i) = (R::IDENTITY, 0);
-            while i < n {
-                all = R::combine(all, R::map(*data.add(i), centre));
-                i += 1;
-            }
-            return all;
+        if n < short::FULL {
+            return short::rows_body::<R, 1>(data, 0, n, [centre])[0];
         }
         if size_of::<R::Out>() <= 4 && n >= 8 * LANES {
             lanes_body::<R, { 2 * LANES }>(data, n, centre)

@@ -11,8 +11,65 @@ use crate::kernels::source::Source;
 
 /// Rows that are reduced together.
 const MANY: usize = 4;
-/// The lengths of rows that have lanes to fold, but are not combined by several elements of each lane.
-const LENGTHS: Range<usize> = 8..ROWS * LANES;
+/// The lengths of rows that are reduced so: others are combined by several elements of each lane.
+const LENGTHS: Range<usize> = 2..ROWS * LANES;
+/// Rows from this length on have all [`LANES`]: to fold as many takes longer than shorter ones take to read.
+pub(super) const FULL: usize = 128;
+/// Lanes of shorter rows.
+const FEW: usize = 8;
+
+/// `COUNT` rows of less than [`FULL`] elements: in [`FEW`] lanes, and less than these one after another.
+///
+/// # Safety
+/// Each row has `n` readable elements.
+#[inline(always)]
+pub(super) unsafe fn rows_body<R: Reduction, const COUNT: usize>(
+    data: *const R::In,
+    apart: isize,
+    n: usize,
+    centres: [R::Out; COUNT],
+) -> [R::Out; COUNT] {
+    let row = |m: usize| data.wrapping_offset(m as isize * apart);
+    // From the identity on, as the sum of nothing but -0 is 0.
+    let mut found = [R::IDENTITY; COUNT];
+    if n < FEW {
+        for i in 0..n {
+            for (m, found) in found.iter_mut().enumerate() {
+                // SAFETY: the caller gives `n` elements of each row.
+                *found = R::combine(*found, R::map(unsafe { *row(m).add(i) }, centres[m]));
+            }
+        }
+        return found;
+    }
+    let mut all = [[R::IDENTITY; FEW]; COUNT];
+    let whole = n - n % FEW;
+    for i in (0..whole).step_by(FEW) {
+        for (m, lanes) in all.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let read = unsafe { row(m).add(i).cast::<[R::In; FEW]>().read_unaligned() };
+            for l in 0..FEW {
+                lanes[l] = R::combine(lanes[l], R::map(read[l], centres[m]));
+            }
+        }
+    }
+    if whole < n {
+        // The last elements of all lanes, of which the first were taken before.
+        let is_new: [bool; FEW] = std::array::from_fn(|l| l >= FEW - (n - whole));
+        for (m, lanes) in all.iter_mut().enumerate() {
+            // SAFETY: as above; there are at least as many elements.
+            let read = unsafe { row(m).add(n - FEW).cast::<[R::In; FEW]>().read_unaligned() };
+            for l in 0..FEW {
+                let last = R::map(read[l], centres[m]);
+                lanes[l] = R::combine(lanes[l], if is_new[l] { last } else { R::IDENTITY });
+            }
+        }
+    }
+    for (found, mut lanes) in found.iter_mut().zip(all) {
+        halve!(lanes, FEW, R::combine);
+        *found = lanes[0];
+    }
+    found
+}
 
 /// As the kernel of one block, for rows that begin `apart` elements from each other.
 ///
@@ -25,6 +82,10 @@ unsafe fn short_body<R: Reduction>(
     n: usize,
     centres: [R::Out; MANY],
 ) -> [R::Out; MANY] {
+    if n < FULL {
+        // SAFETY: the caller's.
+        return unsafe { rows_body::<R, MANY>(data, apart, n, centres) };
+    }
     let mut all = [[R::IDENTITY; LANES]; MANY];
     let whole = n - n % LANES;
     // SAFETY: the caller gives `n` elements of each row.
