@@ -14,6 +14,13 @@ def _sign(x):
     return (x > 0) * np.ones_like(x) - (x < 0) * np.ones_like(x) if x.dtype != bool else x
 
 
+def _power(x, exponent):
+    """Powers by one number 0.5 are roots in NumPy, which of -0 and -inf are others: there are always two exponents side by side."""
+    dtype, shape = np.result_type(x, exponent), np.broadcast_shapes(np.shape(x), np.shape(exponent))
+    pair = [np.append(np.broadcast_to(np.asarray(a, dtype), shape), np.ones(1, dtype)) for a in (x, exponent)]
+    return np.power(*pair)[:-1].reshape(shape)
+
+
 #: NumPy's function for each element-wise operation.
 NUMPY = {
     "add": np.add,
@@ -25,7 +32,7 @@ NUMPY = {
     "reciprocal": np.reciprocal,
     "floor_divide": np.floor_divide,
     "remainder": _remainder,
-    "pow": np.power,
+    "pow": _power,
     "square": np.square,
     "neg": np.negative,
     "maximum": np.maximum,
