@@ -232,14 +232,14 @@ unsafe fn forward_body<T: Exponential>(
     }
 }
 
-/// What the gradient is made of, beside the logarithms: that of the losses, the losses, and what was reached.
+/// What the gradient is made of, beside the logarithms.
 #[derive(Clone, Copy)]
 pub struct Reached<'a, T> {
-    #[allow(missing_docs, reason = "as the struct says")]
+    /// The gradient of each loss.
     pub g: &'a [T],
-    #[allow(missing_docs, reason = "as the struct says")]
+    /// The losses.
     pub losses: &'a [T],
-    #[allow(missing_docs, reason = "as the struct says")]
+    /// What was reached, as [`forward`] gives it.
     pub places: &'a [T],
 }
 

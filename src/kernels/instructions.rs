@@ -254,14 +254,8 @@ pub(super) fn arrays(args: &[u16], is_number: impl Fn(u16) -> bool) -> usize {
     args.iter().rposition(|&a| !is_number(a)).map_or(1, |last| last + 1)
 }
 
-/// True where an instruction has a loop that reads a number as its second argument once.
-pub(super) fn has_loop_by_number(op: OpCode) -> bool {
-    use OpCode::*;
-    matches!(op, Add | Sub | Mul | Div | Maximum | Minimum | Eq | Lt | Le)
-}
-
 /// The loop of an instruction whose second argument is a number, where it has one of its own.
-fn loop_by_number<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
+pub(super) fn loop_by_number<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<T>> {
     Some(match op {
         OpCode::Add => numbers_loop::<T, Add, 1>(tier),
         OpCode::Sub => numbers_loop::<T, Sub, 1>(tier),

@@ -93,13 +93,31 @@ unsafe fn near_sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T
 /// `a` has `n` readable elements and `dst` `n` writable ones; they are one block or two apart.
 #[inline(always)]
 unsafe fn sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
-    // SAFETY: the caller vouches for the blocks; vectors are plain arrays of elements.
-    unsafe {
-        for start in (0..n).step_by(T::WIDTH) {
-            let length = T::WIDTH.min(n - start);
-            let mut vector = T::V::constant(0.0);
-            std::ptr::copy_nonoverlapping(a.add(start), (&raw mut vector).cast(), length);
-            let result = if TURN == 0 { vector.sin() } else { vector.cos() };
+    // SAFETY: the caller's.
+    unsafe { by_vectors(dst, [a], 0.0, n, |[x]: [T::V; 1]| if TURN == 0 { x.sin() } else { x.cos() }) }
+}
+
+/// Writes a function of vectors, the last of which is filled up with a number.
+///
+/// # Safety
+/// `from` have `n` readable elements each and `dst` `n` writable ones; `dst` is one of these or apart from all.
+#[inline(always)]
+unsafe fn by_vectors<T: RealCompute, const K: usize>(
+    dst: *mut T,
+    from: [*const T; K],
+    filler: f64,
+    n: usize,
+    function: impl Fn([T::V; K]) -> T::V,
+) {
+    for start in (0..n).step_by(T::WIDTH) {
+        let length = T::WIDTH.min(n - start);
+        let mut vectors = [T::V::constant(filler); K];
+        // SAFETY: the caller vouches for the blocks; vectors are plain arrays of elements.
+        unsafe {
+            for (vector, from) in vectors.iter_mut().zip(from) {
+                std::ptr::copy_nonoverlapping(from.add(start), std::ptr::from_mut(vector).cast(), length);
+            }
+            let result = function(vectors);
             std::ptr::copy_nonoverlapping((&raw const result).cast(), dst.add(start), length);
         }
     }
@@ -118,18 +136,8 @@ unsafe fn incomplete<T: RealCompute, const UPPER: usize>(
     _d: *const T,
     n: usize,
 ) {
-    // SAFETY: the caller vouches for the blocks; vectors are plain arrays of elements.
-    unsafe {
-        for start in (0..n).step_by(T::WIDTH) {
-            let length = T::WIDTH.min(n - start);
-            let mut vectors = [T::V::constant(1.0); 2];
-            std::ptr::copy_nonoverlapping(a.add(start), (&raw mut vectors[0]).cast(), length);
-            std::ptr::copy_nonoverlapping(b.add(start), (&raw mut vectors[1]).cast(), length);
-            let [x, other] = vectors;
-            let result = if UPPER == 0 { x.igamma(other) } else { x.igammac(other) };
-            std::ptr::copy_nonoverlapping((&raw const result).cast(), dst.add(start), length);
-        }
-    }
+    // SAFETY: the caller's.
+    unsafe { by_vectors(dst, [a, b], 1.0, n, |[x, y]: [T::V; 2]| if UPPER == 0 { x.igamma(y) } else { x.igammac(y) }) }
 }
 
 /// Sine and cosine of the same elements.

@@ -246,7 +246,7 @@ mod tests {
             biases: biases_to,
         };
         backward(of, n);
-        assert!(dx.iter().all(|v| v.abs() < 1e-4));
+        assert!(dx.iter().all(|v| v.abs() < 1e-5));
         for i in 0..n {
             let of = |f: fn(f32) -> f32| (0..rows).map(|row| f(y[row * n + i])).sum::<f32>();
             assert!((weights[i] - of(|v| v * v)).abs() < 1e-3 && (biases[i] - of(|v| v)).abs() < 1e-5);

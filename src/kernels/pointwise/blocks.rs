@@ -14,32 +14,24 @@ impl<T: Run> Plan<'_, T> {
         longest: usize,
         mut run: impl FnMut(&mut [*mut T], usize, usize, *mut T),
     ) {
-        let mut at = start;
-        if !self.by_rows {
-            while at < end {
-                let stop = (at + longest).min(end);
-                let target = self.find(slots, |_| at as isize);
-                run(slots, at, stop, target);
-                at = stop;
-            }
-            return;
-        }
-        let inner = self.walk.inner();
-        let mut within = start % inner;
+        let (inner, mut at) = (self.walk.inner(), start);
+        let has_rows = self.by_rows && inner <= longest && self.walk.shape.len() > 1;
         while at < end {
-            let n = (inner - within).min(longest).min(end - at);
-            let target = self.find(slots, |operand| self.walk.offset(operand, at));
-            run(slots, at, at + n, target);
-            at += n;
-            within = if within + n == inner { 0 } else { within + n };
-            // Whole rows go from one to the next by a step, as long as their dimension lasts.
-            if within == 0 && inner <= longest {
+            let within = if self.by_rows { at % inner } else { 0 };
+            if has_rows && within == 0 && end - at >= inner {
                 at = self.each_row(slots, (at, end), &mut run);
+                continue;
             }
+            let stop = (at + longest).min(end);
+            let stop = if self.by_rows { stop.min(at - within + inner) } else { stop };
+            let target = self.find(slots, at);
+            run(slots, at, stop, target);
+            at = stop;
         }
     }
 
-    /// [`Self::each_block`] for whole rows from the beginning of one on, until a dimension or the range ends; gives where.
+    /// [`Self::each_block`] for whole rows from the beginning of one on, until their dimension or the range ends; gives where. They
+    /// go from one to the next by a step.
     #[inline]
     fn each_row(
         &self,
@@ -47,31 +39,26 @@ impl<T: Run> Plan<'_, T> {
         (start, end): (usize, usize),
         run: &mut impl FnMut(&mut [*mut T], usize, usize, *mut T),
     ) -> usize {
-        let (inner, rank) = (self.walk.inner(), self.walk.shape.len());
-        if rank < 2 || end - start < inner {
-            return start;
-        }
-        let left = self.walk.shape[rank - 2] - start / inner % self.walk.shape[rank - 2];
-        let rows = left.min((end - start) / inner);
-        let step = |operand: usize| self.walk.strides[operand][rank - 2];
-        let mut target = self.find(slots, |operand| self.walk.offset(operand, start));
-        for row in 0..rows {
-            run(slots, start + row * inner, start + (row + 1) * inner, target);
-            if row + 1 < rows {
-                for &input in &self.directs {
-                    let slot = &mut slots[input as usize];
-                    *slot = slot.wrapping_offset(step(self.operand[input as usize]));
-                }
-                target = target.wrapping_offset(step(0));
+        let (inner, outer) = (self.walk.inner(), self.walk.shape.len() - 2);
+        let left = self.walk.shape[outer] - start / inner % self.walk.shape[outer];
+        let stop = start + left.min((end - start) / inner) * inner;
+        let step = |operand: usize| self.walk.strides[operand][outer];
+        let mut target = self.find(slots, start);
+        for at in (start..stop).step_by(inner) {
+            run(slots, at, at + inner, target);
+            for &input in &self.directs {
+                let slot = &mut slots[input as usize];
+                *slot = slot.wrapping_offset(step(self.operand[input as usize]));
             }
+            target = target.wrapping_offset(step(0));
         }
-        start + rows * inner
+        stop
     }
 
-    /// Finds where the inputs that are read in place have an element, and gives that of the first output; `offset` tells its
-    /// place in an operand.
+    /// Finds where the inputs that are read in place have element `at`, and gives that of the first output.
     #[inline]
-    pub(super) fn find(&self, slots: &mut [*mut T], offset: impl Fn(usize) -> isize) -> *mut T {
+    pub(super) fn find(&self, slots: &mut [*mut T], at: usize) -> *mut T {
+        let offset = |operand| if self.by_rows { self.walk.offset(operand, at) } else { at as isize };
         for &input in &self.directs {
             if let Input::Array { data, .. } = self.inputs[input as usize] {
                 let first = data.cast::<T>().wrapping_offset(offset(self.operand[input as usize]));

@@ -406,8 +406,7 @@ impl<'a, T: Run> Plan<'a, T> {
                     slots[input as usize] = room.add((n * TILE + row) * PITCH);
                 }
                 let start = first + row * tiles.pitch;
-                let offset = |operand| if self.by_rows { self.walk.offset(operand, start) } else { start as isize };
-                let target = self.find(slots, offset);
+                let target = self.find(slots, start);
                 self.block(slots, start, start + columns, target);
             }
         }

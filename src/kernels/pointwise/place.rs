@@ -8,7 +8,7 @@ use crate::kernels::dispatch::{Tier, tier};
 use crate::kernels::element::{convert, dispatch, number};
 use crate::kernels::expr::{Instruction, OpCode, Program};
 use crate::kernels::function::Function;
-use crate::kernels::instructions::{Loop, Run, arrays, has_loop_by_number};
+use crate::kernels::instructions::{Loop, Run, arrays, loop_by_number};
 use crate::kernels::joins::{Way, ways};
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
@@ -65,7 +65,7 @@ impl<'a, T: Run> Plan<'a, T> {
                 self.splats.push((register, value));
                 register
             } else if let OpCode::Input(n) = step.op {
-                let takes = |j| takes_number(program, &ways, j, i, |a| self.is_array(program, a));
+                let takes = |j| self.takes_number(program, &ways, (j, i), tier);
                 if self.is_row_number(n.into()) && (i + 1..program.steps.len()).all(takes) {
                     self.numbers.push(n);
                     self.directs.push(n);
@@ -117,6 +117,22 @@ impl<'a, T: Run> Plan<'a, T> {
             }
             _ => true,
         }
+    }
+
+    /// True where step `j` does not read the value of step `i`, or takes it as a number beside an array.
+    fn takes_number(&self, program: &Program, ways: &[Way], (j, i): (usize, usize), tier: Tier) -> bool {
+        let read = reads(program, ways, j);
+        let is_value = |a: u16| usize::from(a) == i;
+        if !read.iter().any(|&a| is_value(a)) {
+            return true;
+        }
+        let op = program.steps[j].op;
+        let fits = match *read {
+            [a, b] if is_value(b) => self.is_array(program, a),
+            [a, b] if is_value(a) => commutes(op) && self.is_array(program, b),
+            _ => false,
+        };
+        fits && ways[j] == Way::Alone && loop_by_number::<T>(op, tier).is_some()
     }
 
     /// The place of an array, which is loaded where it cannot be read as it is.
@@ -222,22 +238,6 @@ impl<'a, T: Run> Plan<'a, T> {
 /// True where the order of the arguments makes no difference to the result.
 fn commutes(op: OpCode) -> bool {
     matches!(op, OpCode::Add | OpCode::Mul | OpCode::Eq)
-}
-
-/// True where step `j` does not read the value of step `i`, or takes it as a number beside an array.
-fn takes_number(program: &Program, ways: &[Way], j: usize, i: usize, is_array: impl Fn(u16) -> bool) -> bool {
-    let read = reads(program, ways, j);
-    let is_value = |a: u16| usize::from(a) == i;
-    if !read.iter().any(|&a| is_value(a)) {
-        return true;
-    }
-    let op = program.steps[j].op;
-    let fits = match *read {
-        [a, b] if is_value(b) => is_array(a),
-        [a, b] if is_value(a) => commutes(op) && is_array(b),
-        _ => false,
-    };
-    fits && ways[j] == Way::Alone && has_loop_by_number(op)
 }
 
 /// The later step that gives the cosine of what step `i` gives the sine of, or the sine; and whether `i` is the sine.

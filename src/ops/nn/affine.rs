@@ -20,11 +20,6 @@ use crate::tensor::dtype::DType;
 use crate::tensor::layout::Shape;
 use crate::tensor::storage::Access;
 
-/// The type that a normalisation of some type computes in.
-pub(super) fn wide(dtype: DType) -> DType {
-    if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype }
-}
-
 /// A normalisation.
 pub(super) struct Norm<'a> {
     /// The name of its node.
@@ -77,7 +72,7 @@ fn of_channels(t: &Tensor, x: &Tensor) -> Result<Tensor> {
 
 /// Factors or terms in the shape and the type in which they meet the elements.
 fn spread(t: &Tensor, x: &Tensor, by_channel: bool) -> Result<Tensor> {
-    let t = cast::to(t, wide(x.dtype()))?;
+    let t = cast::to(t, x.dtype().computed_in())?;
     if by_channel { of_channels(&t, x) } else { Ok(t) }
 }
 
@@ -113,11 +108,14 @@ impl Norm<'_> {
         let settings = || Settings {
             shape: self.shape.iter().map(|&size| size as usize).collect(),
             dims: self.dims.iter().copied().collect(),
-            whole: self.given.is_some(),
             told: (self.told)(self, x).into(),
             ..Settings::default()
         };
-        let formula = if self.by_channel { of_channel_norm } else { of_layer_norm };
+        let formula = match (self.by_channel, self.given) {
+            (false, _) => of_places,
+            (true, None) => of_channels_of_batch,
+            (true, Some(_)) => of_channels_by_given,
+        };
         // In the place of a factor or term that is not there stands a tensor that no gradient goes to.
         let inputs = [x, self.weight.unwrap_or(value), self.bias.unwrap_or(value)];
         record_all(self.node, results, &inputs, &keep, settings, formula)
@@ -125,7 +123,7 @@ impl Norm<'_> {
 
     /// The elements in the shape and the type in which they are normalised.
     fn grouped(&self, x: &Tensor) -> Result<Tensor> {
-        view::reshape(&cast::to(x, wide(x.dtype()))?, &self.shape)
+        view::reshape(&cast::to(x, x.dtype().computed_in())?, &self.shape)
     }
 
     /// The result, scaled and shifted, in the shape and the type of the input.
@@ -184,7 +182,8 @@ impl Norm<'_> {
                 ([cast::to(&mean, wide.dtype())?, inverse], Some([mean, variance]))
             }
         };
-        let value = match Pieces::of(x, &wide, &self.dims, self.by_channel) {
+        let pieces = if self.by_channel { Pieces::of(x, &wide, &self.dims) } else { None };
+        let value = match pieces {
             Some(pieces) => cast::to(&self.in_pieces(&pieces, &wide, &mean, &inverse)?, x.dtype())?,
             None => self.scaled(&mul(&sub(&ordered(&wide, &self.dims)?, &mean)?, &inverse)?, x)?,
         };
@@ -229,8 +228,8 @@ impl Pieces {
     const SHORTEST: usize = 8;
 
     /// The pieces of `x`, which is normalised over `dims` of `grouped`, where its elements lie in them.
-    fn of(x: &Tensor, grouped: &Tensor, dims: &[isize], by_channel: bool) -> Option<Pieces> {
-        let takes = by_channel && x.rank() > 2 && matches!(grouped.dtype(), DType::F32 | DType::F64);
+    fn of(x: &Tensor, grouped: &Tensor, dims: &[isize]) -> Option<Pieces> {
+        let takes = x.rank() > 2 && matches!(grouped.dtype(), DType::F32 | DType::F64);
         let length: usize = x.shape().get(2..)?.iter().product();
         if !takes || length < Pieces::SHORTEST || x.numel() == 0 || !grouped.is_contiguous() {
             return None;
@@ -246,34 +245,48 @@ impl Pieces {
     }
 }
 
-/// [`gradients`] where factors and terms are of places.
-fn of_layer_norm(call: &Call) -> Result<Gradients> {
-    gradients(call, false)
+/// Of what factors and terms are, and by what the elements were normalised.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Of the places of the last dimensions.
+    Places,
+    /// Of channels.
+    Channels,
+    /// Of channels, by a mean and a deviation that were given.
+    Given,
 }
 
-/// [`gradients`] where they are of channels.
-fn of_channel_norm(call: &Call) -> Result<Gradients> {
-    gradients(call, true)
+fn of_places(call: &Call) -> Result<Gradients> {
+    gradients(call, Kind::Places)
+}
+
+fn of_channels_of_batch(call: &Call) -> Result<Gradients> {
+    gradients(call, Kind::Channels)
+}
+
+fn of_channels_by_given(call: &Call) -> Result<Gradients> {
+    gradients(call, Kind::Given)
 }
 
 /// `dx = r (h - mean(h) - y mean(h y)) + dm / n - dr r^2 y / n` for `h = g w`, and `dw = sum(g y)`, `db = sum(g)`; `dx = r h` where
 /// mean and deviation were given.
-fn gradients(call: &Call, by_channel: bool) -> Result<Gradients> {
+fn gradients(call: &Call, kind: Kind) -> Result<Gradients> {
+    let (is_given, by_channel) = (kind == Kind::Given, kind != Kind::Places);
     let (s, x) = (call.settings, &call.saved[0]);
     let [mean, inverse] = [2, 1].map(|n| &call.saved[call.saved.len() - n]);
     let weight = (call.saved.len() == 4).then(|| &call.saved[1]);
-    let g = cast::to(&call.g, wide(x.dtype()))?;
+    let g = cast::to(&call.g, x.dtype().computed_in())?;
     let only_value = call.gradients[1..].iter().all(Option::is_none);
     if only_value
         && is_plain([x, &g, mean, inverse])
         && weight.is_none_or(|w| is_plain([w]))
-        && let Some(found) = directly(call, &g, weight, [mean, inverse], by_channel)?
+        && let Some(found) = directly(call, &g, weight, [mean, inverse], kind)?
     {
         return Ok(found);
     }
     let (shape, own) = (view::signed(&s.shape), view::signed(x.shape()));
     let wide_x = view::reshape(&cast::to(x, g.dtype())?, &shape)?;
-    let [y, r] = if s.whole {
+    let [y, r] = if is_given {
         [mul(&sub(&wide_x, mean)?, inverse)?, inverse.clone()]
     } else {
         again(&wide_x, mean, inverse, &s.dims)?
@@ -281,7 +294,7 @@ fn gradients(call: &Call, by_channel: bool) -> Result<Gradients> {
     let dx = if call.needs[0] {
         let h = if let Some(w) = weight { mul(&g, &spread(w, x, by_channel)?)? } else { g.clone() };
         let h = view::reshape(&h, &shape)?;
-        let mut dx = if s.whole { mul(&h, &r)? } else { of_value(&h, &y, &r, &s.dims)? };
+        let mut dx = if is_given { mul(&h, &r)? } else { of_value(&h, &y, &r, &s.dims)? };
         let n = s.dims.iter().map(|&d| s.shape[d as usize]).product::<usize>() as f64;
         if let Some(dm) = call.gradients.get(1).and_then(Option::as_ref) {
             dx = add(&dx, &div(dm, n)?)?;
@@ -293,18 +306,13 @@ fn gradients(call: &Call, by_channel: bool) -> Result<Gradients> {
     } else {
         None
     };
-    let over = |t: &Tensor| others(t, weight_rank(s, by_channel), by_channel);
+    let over = |t: &Tensor| others(t, s.dims.len(), by_channel);
     let dw = if call.needs[1] { Some(over(&mul(&g, &view::reshape(&y, &own)?)?)?) } else { None };
     let db = if call.needs[2] { Some(over(&g)?) } else { None };
     Ok(smallvec![dx, dw, db])
 }
 
-/// How many dimensions factors and terms have.
-fn weight_rank(s: &Settings, by_channel: bool) -> usize {
-    if by_channel { 1 } else { s.dims.len() }
-}
-
-/// The sum over all dimensions that factors and terms do not have.
+/// The sum over all dimensions that factors and terms do not have: those of channels have the second, others the last `rank`.
 fn others(t: &Tensor, rank: usize, by_channel: bool) -> Result<Tensor> {
     let is_other = |&d: &usize| if by_channel { d != 1 } else { d < t.rank() - rank };
     let dims: SmallVec<[isize; 8]> = (0..t.rank()).filter(is_other).map(|d| d as isize).collect();
@@ -317,20 +325,20 @@ fn directly(
     g: &Tensor,
     weight: Option<&Tensor>,
     by: [&Tensor; 2],
-    by_channel: bool,
+    kind: Kind,
 ) -> Result<Option<Gradients>> {
     let (s, x) = (call.settings, &call.saved[0]);
     let x = cast::to(x, g.dtype())?;
     let flat = |t: &Tensor| copy::to_contiguous(&cast::to(t, g.dtype())?);
     let weight = weight.map(flat).transpose()?;
     let [mean, inverse] = [flat(by[0])?, flat(by[1])?];
-    if by_channel {
+    if kind != Kind::Places {
         let grouped = view::reshape(&x, &view::signed(&s.shape))?;
-        let Some(pieces) = Pieces::of(&x, &grouped, &s.dims, true) else { return Ok(None) };
+        let Some(pieces) = Pieces::of(&x, &grouped, &s.dims) else { return Ok(None) };
         let (x, g) = (copy::to_contiguous(&x)?, copy::to_contiguous(g)?);
         let parts = Parts { x: &x, g: &g, weight: weight.as_ref(), mean: &mean, inverse: &inverse };
         // SAFETY: all are contiguous tensors of this type.
-        return Ok(Some(unsafe { wide_float!(g.dtype(), A => of_pieces::<A>(call, &pieces, &parts)?) }));
+        return Ok(Some(unsafe { wide_float!(g.dtype(), A => of_pieces::<A>(call, kind, &pieces, &parts)?) }));
     }
     let Some(n) = row_length(&x, &s.dims) else { return Ok(None) };
     let (x, g) = (copy::to_contiguous(&x)?, copy::to_contiguous(g)?);
@@ -392,8 +400,8 @@ unsafe fn of_rows<T: Accumulator>(call: &Call, n: usize, parts: &Parts) -> Resul
 ///
 /// # Safety
 /// The parts are contiguous tensors of type `T`, `x` and `g` in these pieces.
-unsafe fn of_pieces<T: Accumulator>(call: &Call, pieces: &Pieces, parts: &Parts) -> Result<Gradients> {
-    let (s, n) = (call.settings, pieces.length);
+unsafe fn of_pieces<T: Accumulator>(call: &Call, kind: Kind, pieces: &Pieces, parts: &Parts) -> Result<Gradients> {
+    let n = pieces.length;
     let count = parts.x.numel() / n;
     let dx = Tensor::uninitialized("normalisation", parts.x.shape(), T::DTYPE)?;
     let new = || Tensor::uninitialized("normalisation", &[pieces.channels], T::DTYPE);
@@ -424,7 +432,8 @@ unsafe fn of_pieces<T: Accumulator>(call: &Call, pieces: &Pieces, parts: &Parts)
             *to = [to[0] + by * along, to[1] + by * level];
         }
     }
-    let length = if s.whole { f64::INFINITY } else { (parts.x.numel() / inverse.len()) as f64 };
+    // A mean that was given does not depend on the elements.
+    let length = if kind == Kind::Given { f64::INFINITY } else { (parts.x.numel() / inverse.len()) as f64 };
     // SAFETY: these are new.
     let (dx_to, dw_to, db_to) = unsafe { (dx.elements_mut::<T>(), dw.elements_mut::<T>(), db.elements_mut::<T>()) };
     channels::blend(g, x, dx_to, n, |p| {

@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::affine::{Norm, Normalized, wide};
+use super::affine::{Norm, Normalized};
 use super::loss::{invalid, refused};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
@@ -135,7 +135,7 @@ operation! {
     |_, a| {
         let (x, weight) = (a.tensor(0)?, a.maybe_tensor(2)?);
         let dims = last_dims(a.op, x, a.ints(1)?, &[("weight", weight)])?;
-        let wide = cast::to(x, wide(x.dtype()))?;
+        let wide = cast::to(x, x.dtype().computed_in())?;
         let own = if wide.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
         let eps = a.maybe_number(3)?.map_or(own, |n| n.as_f64());
         let square = sum::mean(&mul(&wide, &wide)?, &dims, true, None)?;
