@@ -5,18 +5,22 @@ use smallvec::SmallVec;
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::extras::Extras;
-use crate::graph::forward;
-use crate::graph::mode::{is_grad_enabled, is_layout_enforced};
+use crate::graph::mode::{is_grad_enabled, is_layout_enforced, records_nothing};
 use crate::ops;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 
 /// A gradient as output `n` of a node has it: summed over the dimensions that broadcasting added, cast to its dtype.
-#[inline]
+#[inline(always)]
 pub fn conform(gradient: Tensor, node: &NodeRef, n: u32, from: &NodeRef, index: usize) -> Result<Tensor> {
     if node.output_is(n as usize, gradient.shape(), gradient.dtype()) {
         return Ok(gradient);
     }
+    refit(gradient, node, n, from, index)
+}
+
+#[inline(never)]
+fn refit(gradient: Tensor, node: &NodeRef, n: u32, from: &NodeRef, index: usize) -> Result<Tensor> {
     let (shape, dtype) = node.output(n as usize);
     // A leaf may take gradients in whichever dtype they come.
     let is_any = node.is_accumulator() && node.leaf().is_some_and(|leaf| leaf.gathered_in().is_none());
@@ -56,8 +60,7 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
 /// counts as changed all the same.
 #[inline]
 pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
-    let is_free = !is_grad_enabled()
-        && !forward::is_active()
+    let is_free = records_nothing()
         && sum.is_unique()
         && sum.is_contiguous()
         && gradient.batch().is_none();
@@ -88,7 +91,7 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
     };
     match leaf.grad() {
         None => leaf.store_grad(Some(first(leaf, gradient)?)),
-        Some(sum) if is_grad_enabled() || forward::is_active() => {
+        Some(sum) if !records_nothing() => {
             leaf.store_grad(Some(ops::arithmetic::add(&sum, &gradient)?))
         }
         Some(sum) if sum.storage().is_read_only() => return Err(Error::ReadOnly { op: "AccumulateGrad" }),
@@ -102,7 +105,7 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
 
 /// The first gradient of a leaf, as the leaf keeps it.
 fn first(leaf: &Tensor, gradient: Tensor) -> Result<Tensor> {
-    let recorded = is_grad_enabled() || forward::is_active();
+    let recorded = !records_nothing();
     let is_laid_out = gradient.strides() == leaf.strides();
     let is_taken = is_laid_out && gradient.owners() == 1;
     let fits = is_laid_out || !is_layout_enforced() && gradient.layout().is_non_overlapping();

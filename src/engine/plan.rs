@@ -132,7 +132,7 @@ pub struct Plan {
     /// For every edge of every step, the step it leads to; `u32::MAX` for none.
     pub(super) targets: Vec<u32>,
     /// For every such edge, whether the gradient along it is wanted.
-    needs: Vec<bool>,
+    pub(super) needs: Vec<bool>,
     /// The steps in the order to run them; leaves are not in it: they run when their last gradient is there.
     pub(super) order: Vec<u32>,
     /// For every root, its step.
@@ -184,6 +184,16 @@ impl Step {
     #[inline]
     pub fn node(&self) -> &NodeRef {
         &self.node
+    }
+
+    /// The node, beside changes of the plan.
+    ///
+    /// # Safety
+    /// It is used while the pass holds its roots.
+    #[inline]
+    pub(super) unsafe fn lent(&self) -> ManuallyDrop<NodeRef> {
+        // SAFETY: as the caller says.
+        unsafe { borrowed(&self.node) }
     }
 }
 
@@ -303,8 +313,8 @@ impl Plan {
     fn explore(&mut self) -> Result<()> {
         let mut next = 0;
         while next < self.steps.len() {
-            // SAFETY: a second borrowed reference; see `Step::node`.
-            let node = unsafe { borrowed(&self.steps[next].node) };
+            // SAFETY: the pass has just begun.
+            let node = unsafe { self.steps[next].lent() };
             self.steps[next].first_edge = self.targets.len() as u32;
             grow(OP, &mut self.targets, node.edges().len())?;
             grow(OP, &mut self.needs, node.edges().len())?;
@@ -330,15 +340,21 @@ impl Plan {
     }
 
     /// The step of a node: the one its mark names, or a new one.
+    #[inline]
     fn visit(&mut self, node: &NodeRef) -> Result<u32> {
-        if let Some(step) = self.find(node) {
-            return Ok(step);
+        // Acquire and release: who sees the mark of another pass sees that pass among those that live.
+        let before = node.slot().mark.load(Ordering::Acquire);
+        match self.marked(node, before) {
+            Some(step) => Ok(step),
+            None => self.begin(node, before),
         }
+    }
+
+    /// A new step, for a node with the mark `before`.
+    fn begin(&mut self, node: &NodeRef, before: u64) -> Result<u32> {
         grow(OP, &mut self.steps, 1)?;
         let step = self.steps.len() as u32;
         let mark = &node.slot().mark;
-        // Acquire and release: who sees the mark of another pass sees that pass among those that live.
-        let before = mark.load(Ordering::Acquire);
         let mine = (self.number.pass as u64) << 32 | step as u64;
         let free = self.number.cell.is_some() && !self.number.is_other_live((before >> 32) as u32);
         if !free || mark.compare_exchange(before, mine, Ordering::AcqRel, Ordering::Relaxed).is_err() {
@@ -361,7 +377,12 @@ impl Plan {
     }
 
     fn find(&self, node: &NodeRef) -> Option<u32> {
-        let mark = node.slot().mark.load(Ordering::Relaxed);
+        self.marked(node, node.slot().mark.load(Ordering::Relaxed))
+    }
+
+    /// The step of a node with this mark.
+    #[inline]
+    fn marked(&self, node: &NodeRef, mark: u64) -> Option<u32> {
         let step = mark as u32;
         // A mark may be left from a pass of the same number long ago: it counts only where it names this very node.
         if (mark >> 32) as u32 == self.number.pass && self.steps.get(step as usize).is_some_and(|s| s.node().same(node))

@@ -99,14 +99,28 @@ impl Run {
             let step = self.plan.order[place];
             if self.plan.steps[step as usize].needed {
                 patience.spend(&self.plan.steps[step as usize])?;
-                let incoming = self.take(step)?;
-                let found = self.compute(step, &incoming);
-                // Who receives a gradient may have it alone.
-                drop(incoming);
-                self.send(step, place as u32 + 1, found?)?;
+                let found = self.found(step)?;
+                self.send(step, place as u32 + 1, found)?;
             }
         }
         Ok(())
+    }
+
+    /// What a step's derivative makes of the gradients that have arrived at it. They go before the results are sent: who
+    /// receives a gradient may have it alone.
+    #[inline]
+    fn found(&mut self, step: u32) -> Result<Gradients> {
+        if self.wanted.is_empty() && self.plan.steps[step as usize].node().extras().is_none() {
+            let outputs = self.plan.outputs(step);
+            let found = self.compute(step, &self.plan.sums[outputs.clone()]);
+            match &mut self.plan.sums[outputs] {
+                [one] => *one = None,
+                several => several.fill(None),
+            }
+            return found;
+        }
+        let incoming = self.take(step)?;
+        self.compute(step, &incoming)
     }
 
     /// All steps that are ready, side by side where several are large, then those that became ready. What they send is
@@ -268,39 +282,35 @@ impl Run {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn derive(&self, call: &Backward) -> Result<Gradients> {
-        let derivative = call.node.take(self.keep);
         let run = || match graph::anomaly::is_enabled() {
-            true => anomaly::inspected(call.node, || derivative.backward(call)),
-            false => derivative.backward(call),
+            true => anomaly::inspected(call.node, || call.node.run(self.keep, call)),
+            false => call.node.run(self.keep, call),
         };
-        let found = if profiler::is_on() { profiler::derivative(call.node, call.gradients, run) } else { run() };
-        if found.is_err() && !self.keep {
-            call.node.give_back(derivative);
-        }
-        found
+        if profiler::is_on() { profiler::derivative(call.node, call.gradients, run) } else { run() }
     }
 
     /// Hands a step's results on to the steps they belong to.
+    #[inline]
     fn send(&mut self, step: u32, place: u32, mut found: Gradients) -> Result<()> {
-        for index in 0..self.plan.steps[step as usize].node().edges().len() {
+        // SAFETY: the pass holds the node.
+        let node = unsafe { self.plan.steps[step as usize].lent() };
+        let first = self.plan.steps[step as usize].first_edge as usize;
+        for (index, edge) in node.edges().iter().enumerate() {
             let gradient = found.get_mut(index).and_then(Option::take);
-            let (targets, needs) = self.plan.edges(step);
-            if !needs[index] {
-                continue;
-            }
-            let target = targets[index];
-            let node = self.plan.steps[step as usize].node();
-            let Some(Some(edge)) = node.edges().get(index) else { continue };
-            let output = edge.output;
-            let conformed = gradient.map(|g| accumulate::conform(g, &edge.node, output, node, index)).transpose()?;
-            self.deliver(target, output, place, conformed)?;
+            let Some(edge) = edge.as_ref().filter(|_| self.plan.needs[first + index]) else { continue };
+            let conformed = match gradient {
+                Some(gradient) => Some(accumulate::conform(gradient, &edge.node, edge.output, &node, index)?),
+                None => None,
+            };
+            self.deliver(self.plan.targets[first + index], edge.output, place, conformed)?;
         }
         Ok(())
     }
 
     /// Adds a gradient to an output's sum, or in waves notes it for the sum.
+    #[inline(always)]
     fn deliver(&mut self, target: u32, output: u32, place: u32, gradient: Option<Tensor>) -> Result<()> {
         let at = (self.plan.steps[target as usize].first_output + output) as usize;
         match gradient {
@@ -311,29 +321,34 @@ impl Run {
         self.arrive(target)
     }
 
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, at: usize, gradient: Tensor) -> Result<()> {
-        self.plan.sums[at] = Some(match self.plan.sums[at].take() {
-            None => gradient,
-            Some(sum) => accumulate::add(sum, &gradient)?,
-        });
+        let sum = &mut self.plan.sums[at];
+        match sum.take() {
+            None => *sum = Some(gradient),
+            Some(before) => *sum = Some(accumulate::add(before, &gradient)?),
+        }
         Ok(())
     }
 
-    /// Counts an arrival; a leaf whose last gradient has come accumulates it at once.
-    #[inline]
+    /// Counts an arrival.
+    #[inline(always)]
     fn arrive(&mut self, target: u32) -> Result<()> {
         let step = &mut self.plan.steps[target as usize];
         step.waiting = step.waiting.saturating_sub(1);
-        if step.waiting > 0 {
-            return Ok(());
-        }
-        if !step.is_accumulator {
-            if !self.late.is_empty() {
+        match (step.waiting, step.is_accumulator) {
+            (0, true) => self.complete(target),
+            (0, false) if !self.late.is_empty() => {
                 memory::push(&mut self.ready, target);
+                Ok(())
             }
-            return Ok(());
+            _ => Ok(()),
         }
+    }
+
+    /// A leaf whose last gradient has come accumulates it at once.
+    #[inline(never)]
+    fn complete(&mut self, target: u32) -> Result<()> {
         if !self.plan.steps[target as usize].needed {
             return Ok(());
         }

@@ -364,7 +364,7 @@ impl NodeRef {
             return accumulate::into_leaf(&leaf, gradient.clone()).map(|()| Gradients::new());
         }
         let needs: SmallVec<[bool; 4]> = self.edges().iter().map(Option::is_some).collect();
-        self.take(true).backward(&Backward { gradients, needs: &needs, node: self })
+        self.run(true, &Backward { gradients, needs: &needs, node: self })
     }
 
     /// The slot's address: the identity of the node while it lives.

@@ -272,7 +272,7 @@ fn product(
     let needs: SmallVec<[bool; 4]> = tangents.iter().map(Option::is_some).collect();
     let mut gradients: SmallVec<[Option<Tensor>; 1]> = smallvec::smallvec![None; outputs];
     gradients[n] = Some(u.clone());
-    let found = enable_grad(|| node.take(true).backward(&Backward { gradients: &gradients, needs: &needs, node }))?;
+    let found = enable_grad(|| node.run(true, &Backward { gradients: &gradients, needs: &needs, node }))?;
     let (mut ends, mut starts) = (Vec::new(), Vec::new());
     for (index, (gradient, tangent)) in found.into_iter().zip(tangents).enumerate() {
         if let (Some(g), Some(t)) = (gradient, tangent) {

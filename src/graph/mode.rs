@@ -88,6 +88,13 @@ pub fn is_grad_enabled() -> bool {
     has(GRAD)
 }
 
+/// True where operations are neither recorded nor carry tangents.
+#[inline]
+pub fn records_nothing() -> bool {
+    let mode = MODE.get();
+    mode & GRAD == 0 && mode >> LEVELS == 0
+}
+
 /// Turns recording on or off for this thread; gives what it was.
 #[inline]
 pub fn set_grad_enabled(enabled: bool) -> bool {

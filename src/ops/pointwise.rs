@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::{Meta, is_recorded};
-use crate::graph::mode::is_grad_enabled;
+use crate::graph::mode::{is_grad_enabled, records_nothing};
 use crate::graph::node::{Backward, Derivative, Edges, Gradients, Label, Node, Setting};
 use crate::graph::saved::Saved;
 use crate::kernels::expr::Program;
@@ -403,7 +403,7 @@ impl PointwiseDerivative {
     #[inline]
     fn on_one_element(&self, call: &Backward) -> Option<Result<Gradients>> {
         let g = call.gradients.first()?.as_ref()?;
-        if g.numel() != 1 || g.batch().is_some() || is_grad_enabled() || forward::is_active() {
+        if g.numel() != 1 || g.batch().is_some() || !records_nothing() {
             return None;
         }
         match g.dtype() {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::meta::is_recorded;
-use crate::graph::mode::is_grad_enabled;
+use crate::graph::mode::records_nothing;
 use crate::graph::node::{Backward, Derivative, Edge, Edges, Gradients, Label, Node, Setting};
 use crate::graph::saved::Saved;
 use crate::memory::ask;
@@ -33,7 +33,7 @@ pub(super) struct Call<'a> {
 /// True where nobody asks for the derivative of what is made of these tensors, and none stands for many examples: a kernel
 /// may make it.
 pub(super) fn is_plain<const N: usize>(tensors: [&Tensor; N]) -> bool {
-    !is_grad_enabled() && !forward::is_active() && batch::level(tensors).is_none()
+    records_nothing() && batch::level(tensors).is_none()
 }
 
 /// An error where a recorded operation would give integers, which have no gradient.

@@ -230,7 +230,7 @@ impl Splice {
         let inner = [Some(extract(g, &self.window)?)];
         let inner = Backward { gradients: &inner, needs: call.needs, node: operation };
         // The operation can also be part of the graph of a derivative: its values stay with it.
-        let mut found = operation.take(true).backward(&inner)?;
+        let mut found = operation.run(true, &inner)?;
         if let (true, Some(slot)) = (call.needs(0), found.first_mut()) {
             let outside = cleared(g, &self.window)?;
             *slot = Some(match slot.take() {

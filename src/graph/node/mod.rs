@@ -43,8 +43,7 @@ type Visitor<'a> = &'a mut dyn FnMut(&mut Saved);
 /// The functions of one kind of derivative, for a payload of that kind.
 struct Functions {
     name: unsafe fn(*const u64) -> &'static str,
-    take: unsafe fn(*mut u64, bool, *mut Payload),
-    backward: unsafe fn(*const u64, &Backward) -> Result<Gradients>,
+    run: unsafe fn(&Node, bool, &Backward) -> Result<Gradients>,
     drop: unsafe fn(*mut u64),
     leaf: unsafe fn(*const u64) -> Option<Tensor>,
     visit: unsafe fn(*mut u64, Visitor),
@@ -94,10 +93,8 @@ impl<D: Derivative> Table<D> {
     const FUNCTIONS: Functions = Functions {
         // SAFETY: each function is called with the payload it was stored beside.
         name: |p| unsafe { (*locate::<D>(p)).name() },
-        // SAFETY: as above; the new payload is filled with the same kind of derivative.
-        take: |p, keep, to| unsafe { store((*locate::<D>(p)).take(keep), &mut *to) },
-        // SAFETY: as above.
-        backward: |p, call| unsafe { (*locate::<D>(p)).backward(call) },
+        // SAFETY: as above, for the payload of the node.
+        run: |node, keep, call| unsafe { node.run_as::<D>(keep, call) },
         // SAFETY: as above; the payload is not used after.
         drop: |p| unsafe {
             let at = locate::<D>(p);
@@ -122,29 +119,6 @@ impl<D: Derivative> Table<D> {
         takes_undefined: D::TAKES_UNDEFINED,
         type_id: std::any::TypeId::of::<D>,
     };
-}
-
-/// A derivative taken out of its node, ready to run.
-pub struct Taken {
-    functions: &'static Functions,
-    payload: Payload,
-}
-
-impl Taken {
-    /// Runs the derivative.
-    #[inline]
-    pub fn backward(&self, call: &Backward) -> Result<Gradients> {
-        // SAFETY: the payload was stored beside these functions.
-        unsafe { (self.functions.backward)(self.payload.as_ptr().cast(), call) }
-    }
-}
-
-impl Drop for Taken {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: as in `backward`; the payload is not used after.
-        unsafe { (self.functions.drop)(self.payload.as_mut_ptr().cast()) }
-    }
 }
 
 /// The edges of a node that is being made.
@@ -336,22 +310,30 @@ impl Node {
         self.locked(|p| unsafe { (self.functions.name)(p) })
     }
 
-    /// Takes the derivative out to run it; saved values stay in the node only where `keep`.
+    /// Runs the derivative. Saved values stay in the node only where `keep`, or where it fails: another pass may succeed.
+    ///
+    /// # Errors
+    /// As [`Derivative::backward`].
     #[inline]
-    pub fn take(&self, keep: bool) -> Taken {
-        let mut payload: Payload = [MaybeUninit::uninit(); INLINE];
-        // SAFETY: as in `name`; `take` fills the new payload with the same kind of derivative.
-        self.locked(|p| unsafe { (self.functions.take)(p, keep, &mut payload) });
-        Taken { functions: self.functions, payload }
+    pub fn run(&self, keep: bool, call: &Backward) -> Result<Gradients> {
+        // SAFETY: the node's payload was stored beside these functions.
+        unsafe { (self.functions.run)(self, keep, call) }
     }
 
-    /// Puts a derivative back that was taken out of this node: its pass failed, and another may succeed.
-    #[cold]
-    pub fn give_back(&self, mut taken: Taken) {
-        debug_assert!(std::ptr::eq(self.functions, taken.functions), "a derivative of another node");
-        // SAFETY: both payloads hold a derivative of the same kind, which may lie anywhere, and nobody else has the node's
-        // while it is locked.
-        self.locked(|p| unsafe { std::ptr::swap(p.cast::<Payload>(), &mut taken.payload) });
+    /// As [`Node::run`]. The derivative runs outside of the node, which others may look at meanwhile.
+    ///
+    /// # Safety
+    /// The payload is a `D`.
+    #[inline]
+    unsafe fn run_as<D: Derivative>(&self, keep: bool, call: &Backward) -> Result<Gradients> {
+        // SAFETY: as the caller says; nobody else has the payload while it is locked.
+        let derivative = self.locked(|p| unsafe { (*locate::<D>(p)).take(keep) });
+        let found = derivative.backward(call);
+        if found.is_err() && !keep {
+            // SAFETY: as above.
+            drop(self.locked(|p| unsafe { std::mem::replace(&mut *locate::<D>(p), derivative) }));
+        }
+        found
     }
 
     /// The tensor that this node accumulates into, for the nodes at the leaves.
