@@ -417,3 +417,48 @@ def test_functions_of_float32_that_are_computed_in_float64(name):
     np.testing.assert_allclose(f(x).numpy(), wide.numpy(), rtol=1.3e-7, atol=1e-37)
     singles = fg.cat([getattr(fg, name)(*((x[i],) if name == "lgamma" else (x[i], other[i]))).reshape(1) for i in range(0, len(x), 7)])
     np.testing.assert_array_equal(f(x)[::7].numpy(), singles.numpy())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize(("rows", "columns", "size"), [(70_000, 1, 90), (3000, 64, 50), (3000, 50, 700), (9000, 20, 33), (300, 700, 11)])
+def test_lists_join_tables_in_the_order_of_the_list(rows, columns, size, threads):
+    before = fg.get_num_threads()
+    fg.set_num_threads(threads)
+    try:
+        draw = np.random.default_rng(0)
+        values = draw.standard_normal((rows, columns)).astype(np.float32)
+        places, line = draw.integers(0, size, (rows, columns)), draw.integers(0, size, rows)
+        table = draw.standard_normal((size, columns)).astype(np.float32)
+        x, index, of_rows, y = (fg.from_numpy(a.copy()) for a in (values, places, line, table))
+        column = np.broadcast_to(np.arange(columns), places.shape)
+        for join, found in [
+            (np.add, y.scatter_add(0, index, x)),
+            (np.maximum, y.scatter_reduce(0, index, x, "amax")),
+            (np.multiply, y.scatter_reduce(0, index, x, "prod")),
+            (np.add, y.t().scatter_add(1, index.t(), x.t()).t()),
+        ]:
+            wanted = table.copy()
+            join.at(wanted, (places, column), values)
+            assert found.numpy().tobytes() == wanted.tobytes(), join
+        put = table.copy()
+        for row in range(rows):
+            put[places[row], column[row]] = values[row]
+        assert (y.scatter(0, index, x).numpy() == put).all()
+        assert (y.gather(0, index).numpy() == np.take_along_axis(table, places, 0)).all()
+        wanted = table.copy()
+        np.add.at(wanted, line, values)
+        for found in (y.index_add(0, of_rows, x), y.index_put((of_rows,), x, accumulate=True)):
+            assert found.numpy().tobytes() == wanted.tobytes()
+        wanted = table.copy()
+        np.add.at(wanted, line, np.float32(0.1))
+        assert y.index_put((of_rows,), fg.tensor(0.1), accumulate=True).numpy().tobytes() == wanted.tobytes()
+        spread = fg.from_numpy(values.astype(np.int16).repeat(2, 1))[:, ::2]
+        wanted = np.zeros((size, columns), np.int16)
+        np.add.at(wanted, line, spread.numpy())
+        assert (fg.zeros(size, columns, dtype=fg.int16).index_add(0, of_rows, spread).numpy() == wanted).all()
+        index[rows - 1, columns - 1] = size
+        with pytest.raises((IndexError, RuntimeError)):
+            y.scatter_add_(0, index, x)
+        assert (y.numpy() == table).all()
+    finally:
+        fg.set_num_threads(before)

@@ -69,6 +69,17 @@ impl Walk {
         self.strides[operand][self.shape.len() - 1]
     }
 
+    /// Takes the innermost dimension off, and gives its size and the operands' strides; one of size 1 stands for the last.
+    pub fn pop<const N: usize>(&mut self) -> (usize, [isize; N]) {
+        let size = self.shape.pop().unwrap_or(1);
+        let steps = std::array::from_fn(|o| self.strides[o].pop().unwrap_or(0));
+        if self.shape.is_empty() {
+            self.shape.push(1);
+            self.strides.iter_mut().for_each(|s| s.push(0));
+        }
+        (size, steps)
+    }
+
     /// True where an operand's elements lie side by side in row-major order.
     pub fn is_row_major(&self, operand: usize) -> bool {
         let mut step = 1;
@@ -161,6 +172,14 @@ mod tests {
         assert!(walk.is_row_major(0) && !walk.is_row_major(1));
         let walk = Walk::new(&[], &[&[]]);
         assert_eq!(walk.shape.as_slice(), &[1]);
+    }
+
+    #[test]
+    fn dimensions_come_off_from_within() {
+        let mut walk = Walk::new(&[3, 4], &[&[1, 3], &[9, 2]]);
+        assert_eq!(walk.pop(), (4, [3, 2]));
+        assert_eq!(walk.pop(), (3, [1, 9]));
+        assert_eq!((walk.inner(), walk.pop()), (1, (1, [0, 0])));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Elements of a table, found by indices, beside the elements of a list.
 
+use std::array::from_fn;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use smallvec::SmallVec;
 
 use super::dispatch::{tier, tiered};
 use super::element::{Element, is_nan};
@@ -9,6 +12,8 @@ use super::parallel::{self, Apart};
 
 /// Elements that a piece of work has.
 const GRAIN: usize = 1 << 15;
+/// Elements of a line of the cache, or more.
+const LINE: usize = 16;
 
 /// Where the elements of a table and of a list meet: every index stands beside one element of the list and finds one of
 /// the table.
@@ -98,7 +103,7 @@ fn computed<T: Element>(
 }
 
 tiered! { fn within_kernel<>(index: &[i64], size: i64, back: i64) -> bool = within; }
-tiered! { fn taken_kernel<T: Copy>(index: &[i64], table: *const T, size: i64, list: &mut [T], back: i64) -> bool = taken::<T>; }
+tiered! { fn run_kernel<T: Copy>(lookup: &Lookup, index: *const i64, table: *const T, list: *mut T, n: usize) -> bool = Lookup::take_run::<T>; }
 
 /// An index counted from the start, where those below zero count `back`.
 #[inline(always)]
@@ -167,11 +172,11 @@ impl Lookup {
     /// # Safety
     /// As [`Lookup::take`].
     unsafe fn first_bad(&self, index: *const i64) -> Option<i64> {
-        let mut walk = self.walk.clone();
         // Dimensions along which the same indices come again are walked once.
-        walk.shape.iter_mut().zip(&self.walk.strides[INDEX]).for_each(|(size, &stride)| {
-            *size = if stride == 0 { (*size).min(1) } else { *size };
-        });
+        let seen = |(&size, &stride): (&usize, &isize)| if stride == 0 { size.min(1) } else { size };
+        let strides = &self.walk.strides[INDEX];
+        let shape: SmallVec<[usize; 4]> = self.walk.shape.iter().zip(strides).map(seen).collect();
+        let walk = Walk::new(&shape, &[strides]);
         let (total, step) = (walk.shape.iter().product(), walk.inner_stride(INDEX));
         let is_good = |found: i64| (self.wrapped(found) as u64) < self.size as u64;
         let are_within = within_kernel(tier());
@@ -209,11 +214,12 @@ impl Lookup {
     pub unsafe fn take<T: Copy>(&self, index: *const i64, table: *const T, list: *mut T) -> Option<i64> {
         let failed = AtomicBool::new(false);
         let (indices, table, list) = (Apart(index.cast_mut()), Apart(table.cast_mut()), Apart(list));
+        let take_run = run_kernel::<T>(tier());
         parallel::for_each_range(self.numel(), GRAIN, |start, end| {
             self.walk.each([INDEX, LIST, TABLE], start, end, |[i, l, t], n| {
                 // SAFETY: the caller vouches for the walk; ranges of the list are disjoint.
                 let good =
-                    unsafe { self.take_run(indices.get().offset(i), table.get().offset(t), list.get().offset(l), n) };
+                    unsafe { take_run(self, indices.get().offset(i), table.get().offset(t), list.get().offset(l), n) };
                 if !good {
                     failed.store(true, Relaxed);
                 }
@@ -225,7 +231,7 @@ impl Lookup {
 
     /// # Safety
     /// As [`Lookup::take`], for a run of the innermost dimension.
-    #[inline]
+    #[inline(always)]
     unsafe fn take_run<T: Copy>(&self, index: *const i64, table: *const T, list: *mut T, n: usize) -> bool {
         let [i_step, l_step, t_step] = [INDEX, LIST, TABLE].map(|o| self.walk.inner_stride(o));
         // SAFETY: the caller vouches for the run.
@@ -243,21 +249,43 @@ impl Lookup {
                 }
                 return true;
             }
-            if [i_step, l_step, t_step, self.step] == [1, 1, 0, 1] && self.size > 0 {
-                let (index, list) = (std::slice::from_raw_parts(index, n), std::slice::from_raw_parts_mut(list, n));
-                return taken_kernel::<T>(tier())(index, table, self.size, list, self.back);
+            // Steps that are known make a faster loop.
+            match (i_step, l_step, t_step, self.step) {
+                (1, 1, 0, 1) if self.size > 0 => {
+                    let (index, list) = (std::slice::from_raw_parts(index, n), std::slice::from_raw_parts_mut(list, n));
+                    taken::<T>(index, table, self.size, list, self.back)
+                }
+                (1, 1, 1, _) => self.take_each(index, table, list, n, [1, 1, 1]),
+                _ => self.take_each(index, table, list, n, [i_step, l_step, t_step]),
             }
-            let mut good = true;
-            for j in 0..n as isize {
-                let at = self.wrapped(*index.offset(j * i_step));
-                if (at as u64) < self.size as u64 {
-                    *list.offset(j * l_step) = *table.offset(j * t_step + at as isize * self.step);
+        }
+    }
+
+    /// # Safety
+    /// As [`Lookup::take_run`], with the steps of index, list and table.
+    #[inline(always)]
+    unsafe fn take_each<T: Copy>(
+        &self,
+        index: *const i64,
+        table: *const T,
+        list: *mut T,
+        n: usize,
+        [i_step, l_step, t_step]: [isize; 3],
+    ) -> bool {
+        let (size, back, step) = (self.size, self.back, self.step);
+        let mut good = true;
+        for j in 0..n as isize {
+            // SAFETY: the caller vouches for the run.
+            unsafe {
+                let at = wrapped(*index.offset(j * i_step), back);
+                if (at as u64) < size as u64 {
+                    *list.offset(j * l_step) = *table.offset(j * t_step + at as isize * step);
                 } else {
                     good = false;
                 }
             }
-            good
         }
+        good
     }
 
     /// Joins the elements of the list to those of the table, each of the table in the order of the list, whatever the
@@ -280,25 +308,32 @@ impl Lookup {
     }
 
     /// Parts that meet in no element of the table: stretches of a dimension along which the table moves on, else of the
-    /// indices.
+    /// indices of whole rows. Single elements found by indices alone are one part: threads that pass over those of others
+    /// guess half of their branches wrong, which costs more than the elements.
     fn parts(&self) -> Vec<Part> {
         let whole = Part { dim: 0, start: 0, end: self.walk.shape[0], low: i64::MIN, high: i64::MAX };
-        let pieces = parallel::num_threads().min(self.numel() / GRAIN);
-        if pieces <= 1 {
+        let wanted = parallel::num_threads().min(self.numel() / GRAIN);
+        if wanted <= 1 {
             return vec![whole];
         }
         let inner = self.walk.shape.len() - 1;
+        let has_rows = self.walk.strides[INDEX][inner] == 0;
         // Stretches of the innermost dimension must be long enough to be worth a run.
-        let fits = |d: &usize| {
-            self.walk.strides[TABLE][*d] != 0 && self.walk.shape[*d] >= if *d == inner { 64 * pieces } else { pieces }
+        let unit = |d: usize| if d < inner { 1 } else { LINE * if has_rows { 4 } else { 1 } };
+        let pieces = |d: usize| match self.walk.strides[TABLE][d] {
+            0 => 1,
+            _ => (self.walk.shape[d] / unit(d)).min(wanted),
         };
-        if let Some(dim) = (0..=inner).find(fits) {
-            let size = self.walk.shape[dim];
-            let part = |n| Part { dim, start: size * n / pieces, end: size * (n + 1) / pieces, ..whole };
-            return (0..pieces).map(part).collect();
+        let dim = (0..=inner).rev().max_by_key(|&d| pieces(d)).unwrap_or(0);
+        if has_rows && pieces(dim) < wanted {
+            let bound = |n: usize| (self.size as i128 * n as i128 / wanted as i128) as i64;
+            let is_long = self.walk.shape[inner] >= 2 * LINE;
+            let part = |n| Part { low: bound(n), high: bound(n + 1), ..whole };
+            return if is_long { (0..wanted).map(part).collect() } else { vec![whole] };
         }
-        let bound = |n: usize| (self.size as i128 * n as i128 / pieces as i128) as i64;
-        (0..pieces).map(|n| Part { low: bound(n), high: bound(n + 1), ..whole }).collect()
+        let (size, pieces, unit) = (self.walk.shape[dim], pieces(dim), unit(dim));
+        let cut = |n: usize| if n == pieces { size } else { size / unit * n / pieces * unit };
+        (0..pieces).map(|n| Part { dim, start: cut(n), end: cut(n + 1), ..whole }).collect()
     }
 
     /// The part's share of [`Lookup::put`]. The indices were all in range; one that another program's thread has changed
@@ -309,56 +344,131 @@ impl Lookup {
     unsafe fn put_part<T: Element, J: Join>(&self, part: &Part, index: *const i64, list: *const T, table: *mut T) {
         let mut walk = self.walk.clone();
         walk.shape[part.dim] = part.end - part.start;
-        let [i_start, l_start, t_start] =
-            [INDEX, LIST, TABLE].map(|o| self.walk.strides[o][part.dim] * part.start as isize);
-        let [i_step, l_step, t_step] = [INDEX, LIST, TABLE].map(|o| walk.inner_stride(o));
-        let total = walk.shape.iter().product();
-        let row = row_kernel::<T, J>(tier());
-        walk.each([INDEX, LIST, TABLE], 0, total, |[i, l, t], n| {
-            // SAFETY: the caller vouches for the walk, of which the part is one.
-            unsafe {
-                let (index, list, table) =
-                    (index.offset(i + i_start), list.offset(l + l_start), table.offset(t + t_start));
-                if i_step == 0 {
-                    let at = self.wrapped(*index);
-                    if (at as u64) < self.size as u64 && at >= part.low && at < part.high {
-                        row(list, l_step, table.offset(at as isize * self.step), t_step, n);
-                    }
-                    return;
-                }
-                // Steps that are known make a faster loop.
-                match (i_step, l_step, t_step, self.step) {
-                    (1, 1, 0, 1) => self.put_each::<T, J>(part, (index, list, table), n, [1, 1, 0, 1]),
-                    (_, _, _, step) => {
-                        self.put_each::<T, J>(part, (index, list, table), n, [i_step, l_step, t_step, step]);
-                    }
-                }
+        let start = |o: usize| self.walk.strides[o][part.dim] * part.start as isize;
+        let (index, list, table) = (
+            index.wrapping_offset(start(INDEX)),
+            list.wrapping_offset(start(LIST)),
+            table.wrapping_offset(start(TABLE)),
+        );
+        let ((columns, column), (rows, row)) = (walk.pop(), walk.pop());
+        let (low, high) = (part.low.max(0), part.high.min(self.size));
+        let span = high.saturating_sub(low).max(0) as u64;
+        let grid = Grid { rows, row, columns, column, step: self.step, low, span, back: self.back };
+        let run = grid_kernel::<T, J>(tier());
+        walk.each([INDEX, LIST, TABLE], 0, walk.shape.iter().product(), |at, n| {
+            for k in 0..n as isize {
+                let [i, l, t] = [INDEX, LIST, TABLE].map(|o| at[o] + k * walk.inner_stride(o));
+                // SAFETY: the caller vouches for the walk, of which the part is one.
+                unsafe { run(&grid, index.offset(i), list.offset(l), table.offset(t)) };
             }
         });
     }
+}
 
-    /// # Safety
-    /// As [`Lookup::put_part`], for a run of the innermost dimension, whose steps are given, and last the table's.
+/// The two innermost dimensions of a part of a lookup.
+#[derive(Clone, Copy)]
+struct Grid {
+    /// Sizes, and steps of index, list and table.
+    rows: usize,
+    row: [isize; 3],
+    columns: usize,
+    column: [isize; 3],
+    /// How far apart in the table neighbouring indices are.
+    step: isize,
+    /// The part's first index, and how many it has.
+    low: i64,
+    span: u64,
+    /// What indices below zero count from the end by, or 0.
+    back: i64,
+}
+
+impl Grid {
+    /// Where an index of the part is in the table.
     #[inline(always)]
-    unsafe fn put_each<T: Element, J: Join>(
-        &self,
-        part: &Part,
-        (index, list, table): (*const i64, *const T, *mut T),
-        n: usize,
-        [i_step, l_step, t_step, step]: [isize; 4],
-    ) {
-        // Of the indices of a part, which lie within the table.
-        let (low, high) = (part.low.max(0), part.high.min(self.size));
-        let span = high.saturating_sub(low).max(0) as u64;
-        for j in 0..n as isize {
-            // SAFETY: the caller vouches for the run.
-            unsafe {
-                let at = self.wrapped(*index.offset(j * i_step));
-                if (at.wrapping_sub(low) as u64) < span {
-                    let to = table.offset(j * t_step + at as isize * step);
-                    *to = J::join(*to, *list.offset(j * l_step));
-                }
+    fn find(&self, index: i64) -> Option<isize> {
+        let at = wrapped(index, self.back);
+        let is_own = (at.wrapping_sub(self.low) as u64) < self.span;
+        is_own.then(|| (at as isize).wrapping_mul(self.step))
+    }
+}
+
+tiered! { fn grid_kernel<T: Element, J: Join>(grid: &Grid, index: *const i64, list: *const T, table: *mut T) = put_grid::<T, J>; }
+
+/// Joins the elements of a list that lie on a grid to those of a table.
+///
+/// # Safety
+/// Index and list lie on the grid, and the table under it for all indices of the part.
+#[inline(always)]
+unsafe fn put_grid<T: Element, J: Join>(grid: &Grid, index: *const i64, list: *const T, table: *mut T) {
+    // A copy of its own stays in registers, whatever is written to the table.
+    let grid = *grid;
+    let [i_step, l_step, t_step] = grid.column;
+    for row in 0..grid.rows as isize {
+        // SAFETY: the caller vouches for the grid.
+        unsafe {
+            let at = |o: usize| row * grid.row[o];
+            let (index, list, table) = (index.offset(at(INDEX)), list.offset(at(LIST)), table.offset(at(TABLE)));
+            // Steps that are known make a faster loop.
+            match (i_step, l_step, t_step, grid.step) {
+                (0, 1, 1, _) => put_row::<T, J>(&grid, index, list, 1, table),
+                (0, 0, 1, _) => put_row::<T, J>(&grid, index, list, 0, table),
+                (1, 1, 0, 1) => put_each::<T, J>(&Grid { step: 1, ..grid }, index, list, table, [1, 1, 0]),
+                (1, 1, 1, _) => put_each::<T, J>(&grid, index, list, table, [1, 1, 1]),
+                _ => put_each::<T, J>(&grid, index, list, table, grid.column),
             }
+        }
+    }
+}
+
+/// A row of a grid whose elements each have an index, with the steps of index, list and table.
+///
+/// # Safety
+/// As [`put_grid`].
+#[inline(always)]
+unsafe fn put_each<T: Element, J: Join>(
+    grid: &Grid,
+    index: *const i64,
+    list: *const T,
+    table: *mut T,
+    [i_step, l_step, t_step]: [isize; 3],
+) {
+    for j in 0..grid.columns as isize {
+        // SAFETY: the caller vouches for the row.
+        unsafe {
+            if let Some(at) = grid.find(*index.offset(j * i_step)) {
+                let to = table.offset(j * t_step + at);
+                *to = J::join(*to, *list.offset(j * l_step));
+            }
+        }
+    }
+}
+
+/// Elements that are joined together: written so, the compiler need not know that list and table are apart.
+const TOGETHER: usize = 8;
+
+/// A row of a grid with one index, whose elements lie side by side in the table, and in the list or are one there.
+///
+/// # Safety
+/// As [`put_grid`].
+#[inline(always)]
+unsafe fn put_row<T: Element, J: Join>(grid: &Grid, index: *const i64, list: *const T, l_step: usize, table: *mut T) {
+    // SAFETY: the caller vouches for the row.
+    unsafe {
+        let Some(at) = grid.find(*index) else { return };
+        let table = table.offset(at);
+        let whole = grid.columns - grid.columns % TOGETHER;
+        for j in (0..whole).step_by(TOGETHER) {
+            let new = match l_step {
+                0 => [*list; TOGETHER],
+                _ => list.add(j).cast::<[T; TOGETHER]>().read(),
+            };
+            let to = table.add(j).cast::<[T; TOGETHER]>();
+            let old = to.read();
+            to.write(from_fn(|k| J::join(old[k], new[k])));
+        }
+        for j in whole..grid.columns {
+            let to = table.add(j);
+            *to = J::join(*to, *list.add(j * l_step));
         }
     }
 }
@@ -435,31 +545,6 @@ pub fn element_offsets(
         }
     });
     if failed.into_inner() { index.iter().copied().find(|&i| !(0..total).contains(&wrapped(i, back))) } else { None }
-}
-
-tiered! { fn row_kernel<T: Element, J: Join>(list: *const T, l_step: isize, table: *mut T, t_step: isize, n: usize) = put_row::<T, J>; }
-
-/// Joins a row of a list to one of a table.
-///
-/// # Safety
-/// Both have `n` elements in their steps, and do not overlap.
-#[inline(always)]
-unsafe fn put_row<T: Element, J: Join>(list: *const T, l_step: isize, table: *mut T, t_step: isize, n: usize) {
-    // SAFETY: the caller vouches for both.
-    unsafe {
-        if l_step == 1 && t_step == 1 {
-            let (from, to) = (std::slice::from_raw_parts(list, n), std::slice::from_raw_parts_mut(table, n));
-            to.iter_mut().zip(from).for_each(|(t, &f)| *t = J::join(*t, f));
-        } else if l_step == 0 && t_step == 1 {
-            let from = *list;
-            std::slice::from_raw_parts_mut(table, n).iter_mut().for_each(|t| *t = J::join(*t, from));
-        } else {
-            for j in 0..n as isize {
-                let to = table.offset(j * t_step);
-                *to = J::join(*to, *list.offset(j * l_step));
-            }
-        }
-    }
 }
 
 #[cfg(test)]
