@@ -462,3 +462,35 @@ def test_lists_join_tables_in_the_order_of_the_list(rows, columns, size, threads
         assert (y.numpy() == table).all()
     finally:
         fg.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "uint8"])
+def test_integers_are_divided_as_by_python(dtype):
+    draw, of = np.random.default_rng(0), np.iinfo(dtype)
+    ends = np.array([of.min, of.min + 1, 0, 1, 2, of.max - 1, of.max], dtype)
+    a = np.concatenate([np.repeat(ends, len(ends)), draw.integers(of.min, of.max, 50_000, dtype)])
+    b = np.concatenate([np.tile(ends, len(ends)), draw.integers(of.min, of.max, 50_000, dtype)])
+    b = np.where(b == 0, np.array(3, dtype), b)
+    x, y = fg.from_numpy(a), fg.from_numpy(b)
+    # The least number by -1 is the least number again.
+    bits = lambda numbers: np.array(numbers, dtype=object) & (2**64 - 1)  # noqa: E731
+    pairs = list(zip(a.tolist(), b.tolist()))
+    wraps = lambda numbers: bits(numbers).astype(np.uint64).astype(dtype)  # noqa: E731
+    assert (x // y).numpy().tobytes() == wraps([p // q for p, q in pairs]).tobytes()
+    assert (x % y).numpy().tobytes() == wraps([p % q for p, q in pairs]).tobytes()
+    cut = [abs(p) // abs(q) * (1 if (p < 0) == (q < 0) else -1) for p, q in pairs]
+    assert fg.div(x, y, rounding_mode="trunc").numpy().tobytes() == wraps(cut).tobytes()
+
+
+def test_a_zero_among_divisors_is_found_wherever_it_lies():
+    x = fg.ones(100_000, dtype=fg.int64)
+    for at in (0, 40_000, 99_999):
+        y = fg.ones(100_000, dtype=fg.int32)
+        y[at] = 0
+        for divisor in (y, y.reshape(250, 400).t(), y.flip(0)):
+            for f in (fg.floor_divide, fg.remainder, fg.fmod):
+                with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+                    f(x.reshape(divisor.shape), divisor)
+    # What is between the elements of a view is none of them.
+    assert (x[:50_000] // fg.tensor([1, 0] * 50_000)[::2]).eq(1).all()
+    assert (fg.ones(3, 0, dtype=fg.int64) // fg.tensor(0)).shape == (3, 0)

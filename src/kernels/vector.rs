@@ -215,8 +215,9 @@ fn truncating_quotient<T: Integer>(a: T, b: T) -> T {
 /// The truncated quotient, one less where signs differ and something is left over.
 #[inline(always)]
 fn floor_quotient<T: Integer>(a: T, b: T) -> T {
-    let q = truncating_quotient(a, b);
-    let r = a.rest(b);
+    let Some(q) = a.quotient(b) else { return T::ZERO };
+    // A product costs a tenth of a second division.
+    let r = a.minus(q.times(b));
     if r != T::ZERO && ((r < T::ZERO) != (b < T::ZERO)) { q.minus(T::ONE) } else { q }
 }
 
