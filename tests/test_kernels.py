@@ -494,3 +494,20 @@ def test_a_zero_among_divisors_is_found_wherever_it_lies():
     # What is between the elements of a view is none of them.
     assert (x[:50_000] // fg.tensor([1, 0] * 50_000)[::2]).eq(1).all()
     assert (fg.ones(3, 0, dtype=fg.int64) // fg.tensor(0)).shape == (3, 0)
+
+
+@pytest.mark.parametrize("n", [7, 5000, 300_000])
+@pytest.mark.parametrize("dtype", [fg.float32, fg.float64, fg.int64])
+def test_a_scaled_sum_in_place_is_that_out_of_place(n, dtype):
+    draw = np.random.default_rng(0)
+    x, y = (fg.from_numpy(draw.uniform(-9, 9, n)).to(dtype) for _ in range(2))
+    for other in (y, y[:1], y.flip(0)):
+        wanted, z = fg.add(x, other, alpha=3), x.clone()
+        assert z.add_(other, alpha=3).tolist() == wanted.tolist() == z.tolist()
+        wanted, z = fg.sub(x, other, alpha=3), x.clone()
+        assert z.sub_(other, alpha=3).tolist() == wanted.tolist()
+    z = x.clone()
+    assert z.add_(z, alpha=2).tolist() == fg.add(x, x, alpha=2).tolist()
+    z = x.clone()
+    fg.where(x > 0, y, z, out=z) if dtype == fg.float32 else z.copy_(fg.where(x > 0, y, z))
+    assert z.tolist() == fg.where(x > 0, y, x).tolist()

@@ -181,12 +181,16 @@ unsafe fn each<T: Compute, S: Step<T::One>, const K: usize>(
     let number =
         |at: *const T, n| unsafe { if is_number(n) { at.cast::<T::One>().read() } else { T::One::constant(1.0) } };
     let numbers = [number(b, 1), number(c, 2), number(d, 3)];
-    // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees.
+    // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees, and that it
+    // is the term of a product and a sum.
     let is_in_place = dst.cast_const() == a;
+    let is_term = S::ARITY == 3 && K >= 3 && dst.cast_const() == c;
     // SAFETY: the caller gives `n` readable elements in each argument used that is no number, and `n` writable in `dst`.
     unsafe {
         if is_in_place {
             singles::<T, S, K>(dst, [dst, b, c, d], numbers, n);
+        } else if is_term {
+            singles::<T, S, K>(dst, [a, b, dst, d], numbers, n);
         } else {
             singles::<T, S, K>(dst, [a, b, c, d], numbers, n);
         }

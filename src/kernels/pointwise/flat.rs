@@ -73,8 +73,8 @@ pub(super) unsafe fn run<T: Run>(
     let steps = &values[..=last];
     let Value::Computed(_, args, arity) = steps[last] else { return false };
     let is_target = |&a: &u16| matches!(steps[usize::from(a)], Value::Memory(at) if at.cast() == target.data);
-    // Loops may write where their first argument is, and nowhere else that they read.
-    if args[..arity].iter().skip(1).any(is_target) {
+    // Loops may write where their first argument is, or their third, and nowhere else that they read.
+    if args[..arity].iter().skip(1).step_by(2).any(is_target) {
         return false;
     }
     // SAFETY: the values are those of the program's steps, and the caller vouches for the memory.

@@ -460,11 +460,11 @@ impl<'a, T: Run> Plan<'a, T> {
     }
 
     /// True where the only output lies in rows and is of the type computed in, and the last step does not read it but as its
-    /// first argument.
+    /// first argument or its third: loops of three run in place of either.
     fn may_be_direct(&self) -> bool {
         let ([target], Some(Planned::Apply { args, .. })) = (self.targets, self.steps.last()) else { return false };
         let is_plain = self.lies_in_rows(0) && target.dtype == T::DTYPE;
-        let is_read = args[1..].iter().any(|&slot| {
+        let is_read = [args[1], args[3]].iter().any(|&slot| {
             let input = self.directs.contains(&(slot as u8)).then(|| self.inputs.get(slot as usize)).flatten();
             matches!(input, Some(Input::Array { data, .. }) if *data == target.data)
         });
