@@ -511,3 +511,13 @@ def test_a_scaled_sum_in_place_is_that_out_of_place(n, dtype):
     z = x.clone()
     fg.where(x > 0, y, z, out=z) if dtype == fg.float32 else z.copy_(fg.where(x > 0, y, z))
     assert z.tolist() == fg.where(x > 0, y, x).tolist()
+
+
+@pytest.mark.parametrize("dtype", [fg.uint8, fg.int16, fg.float32, fg.float64])
+@pytest.mark.parametrize("inner", [2, 15, 16, 33, 100])
+def test_copies_of_rows(inner, dtype):
+    x = numbers((9, 40, 30, inner), low=0, high=200).to(dtype)
+    wanted = x.numpy().transpose(0, 2, 1, 3)
+    assert (x.transpose(1, 2).contiguous().numpy() == wanted).all()
+    assert (x.flip(1).transpose(1, 2).reshape(9, -1).numpy() == wanted[:, :, ::-1].reshape(9, -1)).all()
+    assert (x[:, ::2, 1:, : inner - 1].contiguous().numpy() == x.numpy()[:, ::2, 1:, : inner - 1]).all()

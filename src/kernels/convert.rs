@@ -64,6 +64,49 @@ unsafe fn moved<T: Copy>(from: *const u8, from_step: isize, to: *mut u8, to_step
     }
 }
 
+/// What copies `rows` rows of `n` elements of so many bytes each; elements of a row lie side by side, and the rows `pitches`
+/// elements apart, at the source and at the target.
+pub type RowsMover = unsafe fn(from: *const u8, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize);
+
+/// What copies rows of elements of so many bytes.
+pub fn rows_mover(size: usize) -> RowsMover {
+    match size {
+        1 => rows_movement::<u8>(tier()),
+        2 => rows_movement::<u16>(tier()),
+        4 => rows_movement::<u32>(tier()),
+        8 => rows_movement::<u64>(tier()),
+        _ => rows_movement::<u128>(tier()),
+    }
+}
+
+tiered! { fn rows_movement<T: Copy>(from: *const u8, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize) = rows_moved::<T>; }
+
+/// Bytes of a row that one step copies, as vectors.
+const STEP: usize = 64;
+
+/// # Safety
+/// There are the rows to read and to write, which do not overlap.
+#[inline(always)]
+unsafe fn rows_moved<T: Copy>(from: *const u8, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize) {
+    let bytes = n * size_of::<T>();
+    let [from_pitch, to_pitch] = pitches.map(|pitch| pitch * size_of::<T>() as isize);
+    for row in 0..rows as isize {
+        // SAFETY: the caller vouches for the rows.
+        unsafe {
+            let (from, to) = (from.offset(row * from_pitch), to.offset(row * to_pitch));
+            let mut at = 0;
+            while at + STEP <= bytes {
+                to.add(at).cast::<[u8; STEP]>().write(from.add(at).cast::<[u8; STEP]>().read());
+                at += STEP;
+            }
+            while at < bytes {
+                to.add(at).cast::<T>().write(from.add(at).cast::<T>().read());
+                at += size_of::<T>();
+            }
+        }
+    }
+}
+
 /// Bytes that the C library copies by vectors. It leaves more to an instruction of the processor, which takes twenty times as
 /// long where the target lies less than a line of the cache behind the source, as their places within pages go.
 const PIECE: usize = 2048;
