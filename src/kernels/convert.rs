@@ -99,9 +99,9 @@ unsafe fn rows_moved<T: Copy>(from: *const u8, to: *mut u8, pitches: [isize; 2],
                 to.add(at).cast::<[u8; STEP]>().write(from.add(at).cast::<[u8; STEP]>().read());
                 at += STEP;
             }
-            while at < bytes {
-                to.add(at).cast::<T>().write(from.add(at).cast::<T>().read());
-                at += size_of::<T>();
+            // A loop over what is left would be made into vectors, which take the registers of the one above.
+            if at < bytes {
+                std::ptr::copy_nonoverlapping(from.add(at), to.add(at), bytes - at);
             }
         }
     }

@@ -23,24 +23,36 @@ pub fn across(walk: &Walk) -> Option<usize> {
 /// # Safety
 /// The elements of the walk are readable at `from` and writable at `to`; the two do not overlap.
 pub unsafe fn copy<T: Copy>(walk: &Walk, across: usize, from: *const T, to: *mut T) {
+    let (step, pitch) = (walk.inner_stride(1), walk.strides[0][across] as usize);
+    let (from, to) = (Apart(from.cast_mut()), Apart(to));
+    each_tile(walk, across, (TILE, TILES), |at, sizes| {
+        // SAFETY: the caller's elements; tiles are apart.
+        unsafe { transpose((from.get().offset(at[1]).cast_const(), step), (to.get().offset(at[0]), pitch), sizes) };
+    });
+}
+
+/// Calls `body` with the offsets of both operands of a copy at each tile of its last dimension and another, and how far it
+/// reaches along the other and the last. Tiles have the given side; threads share pieces of so many.
+pub fn each_tile(
+    walk: &Walk,
+    across: usize,
+    (side, grain): (usize, usize),
+    body: impl Fn([isize; 2], (usize, usize)) + Sync,
+) {
     let last = walk.shape.len() - 1;
     let (rows, cols) = (walk.shape[across], walk.shape[last]);
-    let (down, along) = (rows.div_ceil(TILE), cols.div_ceil(TILE));
+    let (down, along) = (rows.div_ceil(side), cols.div_ceil(side));
     let others: usize = (0..last).filter(|&d| d != across).map(|d| walk.shape[d]).product();
-    let (from, to) = (Apart(from.cast_mut()), Apart(to));
-    parallel::for_each_range(others * down * along, TILES, |start, end| {
+    parallel::for_each_range(others * down * along, grain, |start, end| {
         for n in start..end {
-            let (row, col, mut rest) = (n % down * TILE, n / down % along * TILE, n / down / along);
+            let (row, col, mut rest) = (n % down * side, n / down % along * side, n / down / along);
             let mut at = [0, 1].map(|o| walk.strides[o][across] * row as isize + walk.strides[o][last] * col as isize);
             for d in (0..last).rev().filter(|&d| d != across) {
                 let index = (rest % walk.shape[d]) as isize;
                 rest /= walk.shape[d];
                 at.iter_mut().zip(&walk.strides).for_each(|(at, strides)| *at += strides[d] * index);
             }
-            let sizes = (TILE.min(rows - row), TILE.min(cols - col));
-            let (step, pitch) = (walk.strides[1][last], walk.strides[0][across] as usize);
-            // SAFETY: the caller's elements; tiles are apart.
-            unsafe { transpose((from.get().offset(at[1]).cast_const(), step), (to.get().offset(at[0]), pitch), sizes) };
+            body(at, (side.min(rows - row), side.min(cols - col)));
         }
     });
 }

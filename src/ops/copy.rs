@@ -288,6 +288,9 @@ pub(crate) fn write(target: &Tensor, source: &Tensor) -> Result<()> {
 /// Elements of a row from which calls for each row cost nothing beside it.
 const LONG: usize = 1 << 10;
 
+/// Rows of a tile of rows, in both directions.
+const SIDE: usize = 8;
+
 /// True for several rows that are short.
 fn is_of_rows(walk: &Walk) -> bool {
     walk.shape.len() > 1 && walk.inner() < LONG
@@ -302,7 +305,21 @@ unsafe fn move_rows(mut walk: Walk, from: *const u8, to: *mut u8, size: usize) {
     let pitches = [walk.inner_stride(1), walk.inner_stride(0)];
     let (run, size) = (rows_mover(size), size as isize);
     let (from, to) = (Apart(from.cast_mut()), Apart(to));
-    parallel::for_each_range(walk.shape.iter().product(), GRAIN.div_ceil(length.max(1)), |start, end| {
+    let grain = GRAIN.div_ceil(length.max(1));
+    // Where the source's rows lie side by side along another dimension, tiles of rows read and write more at a time than a row.
+    let is_beside = |&d: &usize| walk.strides[1][d] == length as isize && walk.shape[d] >= SIDE;
+    if let Some(beside) = (0..walk.shape.len() - 1).find(is_beside) {
+        let steps = [0, 1].map(|o| walk.strides[o][beside]);
+        transpose::each_tile(&walk, beside, (SIDE, grain.div_ceil(SIDE * SIDE)), |at, (down, along)| {
+            for row in 0..down as isize {
+                let [to_offset, from_offset] = [0, 1].map(|o| (at[o] + row * steps[o]) * size);
+                // SAFETY: the caller's; tiles are apart.
+                unsafe { run(from.get().offset(from_offset), to.get().offset(to_offset), pitches, along, length) };
+            }
+        });
+        return;
+    }
+    parallel::for_each_range(walk.shape.iter().product(), grain, |start, end| {
         walk.each([0, 1], start, end, |[to_offset, from_offset], rows| {
             // SAFETY: the caller's; ranges are disjoint.
             unsafe {
