@@ -1,5 +1,6 @@
 //! Strided elements of any dtype, read in blocks of the type that a kernel computes in.
 
+use super::dispatch::{tier, tiered};
 use super::element::{Element, convert, dispatch};
 use super::pointwise::Values;
 use crate::error::Result;
@@ -29,7 +30,7 @@ impl<'a, T: Element> Source<'a, T> {
     /// # Errors
     /// For dtypes without kernels.
     pub fn new(op: &'static str, data: *const u8, dtype: DType) -> Result<Self> {
-        let load = dispatch!(op, dtype, S => load::<S, T> as Load<T>);
+        let load = dispatch!(op, dtype, S => load::<S, T>(tier()));
         Ok(Source { data, size: dtype.size() as isize, direct: dtype == T::DTYPE, load, values: None })
     }
 
@@ -37,7 +38,13 @@ impl<'a, T: Element> Source<'a, T> {
     pub(crate) fn computed(values: &'a dyn Values) -> Self {
         debug_assert_eq!(values.dtype(), T::DTYPE);
         let values = Some(values);
-        Source { data: std::ptr::null(), size: size_of::<T>() as isize, direct: false, load: load::<T, T>, values }
+        Source {
+            data: std::ptr::null(),
+            size: size_of::<T>() as isize,
+            direct: false,
+            load: load::<T, T>(tier()),
+            values,
+        }
     }
 
     /// True where elements side by side need no conversion.
@@ -81,9 +88,12 @@ impl<'a, T: Element> Source<'a, T> {
     }
 }
 
+tiered! { fn load<S: Element, T: Element>(from: *const u8, step: isize, to: *mut T, n: usize) = stretch::<S, T>; }
+
 /// # Safety
 /// At `from` there are `n` readable elements of `S`, `step` elements apart, and at `to` room for `n` elements.
-unsafe fn load<S: Element, T: Element>(from: *const u8, step: isize, to: *mut T, n: usize) {
+#[inline(always)]
+unsafe fn stretch<S: Element, T: Element>(from: *const u8, step: isize, to: *mut T, n: usize) {
     let from = from.cast::<S>();
     // SAFETY: the caller's.
     unsafe {

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use super::buffer::Buffer;
 use super::kinds::{Accumulator, Greatest, Least};
-use super::rows::{block_kernel, gather};
+use super::lanes::block_kernel;
+use super::rows::gather;
 use super::space::{self, Space};
 use super::{Apart, BLOCK, GRAIN, Reduction};
 use crate::kernels::dispatch::{tier, tiered};

@@ -63,6 +63,8 @@ pub trait Reduction: 'static {
     type Out: Element;
     /// What changes nothing.
     const IDENTITY: Self::Out;
+    /// True where an element may be taken more than once.
+    const AGAIN: bool;
     /// What an element counts as, beside the centre of its result where there is one.
     fn map(x: Self::In, centre: Self::Out) -> Self::Out;
     /// Two partial results in one.
@@ -70,13 +72,14 @@ pub trait Reduction: 'static {
 }
 
 macro_rules! kinds {
-    ($($(#[doc = $doc:literal])* $name:ident: $identity:ident, |$x:ident, $centre:ident| $map:expr, $combine:expr;)*) => {$(
+    ($($(#[doc = $doc:literal])* $name:ident: $identity:ident, |$x:ident, $centre:ident| $map:expr, $combine:expr, $again:literal;)*) => {$(
         $(#[doc = $doc])*
         pub struct $name<I, A>(PhantomData<(I, A)>);
         impl<I: Element, A: Accumulator> Reduction for $name<I, A> {
             type In = I;
             type Out = A;
             const IDENTITY: A = A::$identity;
+            const AGAIN: bool = $again;
             #[inline(always)]
             #[allow(unused_variables, reason = "reductions without a centre")]
             fn map($x: I, $centre: A) -> A {
@@ -91,29 +94,29 @@ macro_rules! kinds {
 
 kinds! {
     /// Sum.
-    Sum: ZERO, |x, centre| x, A::plus;
+    Sum: ZERO, |x, centre| x, A::plus, false;
     /// Sum of what is a number.
-    NanSum: ZERO, |x, centre| if x.is_nan() { A::ZERO } else { x }, A::plus;
+    NanSum: ZERO, |x, centre| if x.is_nan() { A::ZERO } else { x }, A::plus, false;
     /// How many are a number.
-    Numbers: ZERO, |x, centre| if x.is_nan() { A::ZERO } else { A::ONE }, A::plus;
+    Numbers: ZERO, |x, centre| if x.is_nan() { A::ZERO } else { A::ONE }, A::plus, false;
     /// Sum of the absolute values.
-    Magnitudes: ZERO, |x, centre| x.magnitude(), A::plus;
+    Magnitudes: ZERO, |x, centre| x.magnitude(), A::plus, false;
     /// Sum of the squares.
-    Squares: ZERO, |x, centre| x.times(x), A::plus;
+    Squares: ZERO, |x, centre| x.times(x), A::plus, false;
     /// Sum of the distances from the centre.
-    Distances: ZERO, |x, centre| x.minus(centre), A::plus;
+    Distances: ZERO, |x, centre| x.minus(centre), A::plus, false;
     /// Sum of the squared distances from the centre.
-    Deviations: ZERO, |x, centre| { let d = x.minus(centre); d.times(d) }, A::plus;
+    Deviations: ZERO, |x, centre| { let d = x.minus(centre); d.times(d) }, A::plus, false;
     /// Product.
-    Product: ONE, |x, centre| x, A::times;
+    Product: ONE, |x, centre| x, A::times, false;
     /// The greatest; not a number where any is.
-    Greatest: LEAST, |x, centre| x, greater;
+    Greatest: LEAST, |x, centre| x, greater, true;
     /// The least; not a number where any is.
-    Least: GREATEST, |x, centre| x, lesser;
+    Least: GREATEST, |x, centre| x, lesser, true;
     /// The greatest absolute value.
-    GreatestMagnitude: ZERO, |x, centre| x.magnitude(), greater;
+    GreatestMagnitude: ZERO, |x, centre| x.magnitude(), greater, true;
     /// The least absolute value.
-    LeastMagnitude: GREATEST, |x, centre| x.magnitude(), lesser;
+    LeastMagnitude: GREATEST, |x, centre| x.magnitude(), lesser, true;
 }
 
 #[inline(always)]
@@ -134,13 +137,14 @@ fn is_not(holds: bool) -> bool {
 }
 
 macro_rules! truths {
-    ($($(#[doc = $doc:literal])* $name:ident -> $out:ty: $identity:expr, $map:expr, $combine:expr;)*) => {$(
+    ($($(#[doc = $doc:literal])* $name:ident -> $out:ty: $identity:expr, $map:expr, $combine:expr, $again:literal;)*) => {$(
         $(#[doc = $doc])*
         pub struct $name;
         impl Reduction for $name {
             type In = Truth;
             type Out = $out;
             const IDENTITY: $out = $identity;
+            const AGAIN: bool = $again;
             #[inline(always)]
             fn map(x: Truth, _centre: $out) -> $out { $map(x.to_bool()) }
             #[inline(always)]
@@ -151,11 +155,11 @@ macro_rules! truths {
 
 truths! {
     /// Whether any is true.
-    Any -> Truth: Truth(0), |x| Truth(x as u8), |a: Truth, b: Truth| Truth(a.0 | b.0);
+    Any -> Truth: Truth(0), |x| Truth(x as u8), |a: Truth, b: Truth| Truth(a.0 | b.0), true;
     /// Whether all are true.
-    All -> Truth: Truth(1), |x| Truth(x as u8), |a: Truth, b: Truth| Truth(a.0 & b.0);
+    All -> Truth: Truth(1), |x| Truth(x as u8), |a: Truth, b: Truth| Truth(a.0 & b.0), true;
     /// How many are true.
-    Count -> i64: 0, |x| x as i64, |a: i64, b: i64| a + b;
+    Count -> i64: 0, |x| x as i64, |a: i64, b: i64| a + b, false;
 }
 
 /// A float with exponentials.
@@ -192,6 +196,7 @@ impl<A: Exponential> Reduction for Exponentials<A> {
     type In = A;
     type Out = A;
     const IDENTITY: A = A::ZERO;
+    const AGAIN: bool = false;
     #[inline(always)]
     fn map(x: A, centre: A) -> A {
         x.minus(centre).exp()

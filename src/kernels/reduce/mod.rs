@@ -8,8 +8,8 @@ mod buffer;
 mod columns;
 pub mod extreme;
 pub mod kinds;
+mod lanes;
 mod rows;
-mod short;
 pub mod space;
 
 pub use kinds::{Accumulator, Reduction};

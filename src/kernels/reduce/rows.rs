@@ -1,95 +1,13 @@
 //! Reductions whose nearest elements go into one result.
 
 use super::buffer::Buffer;
-use super::short;
+use super::lanes::{Rows, block_kernel, rows_kernel};
 use super::space::{self, Axis, Space};
-use super::{Apart, BLOCK, GRAIN, LANES, ROWS, Reduction, fold, halve};
-use crate::kernels::dispatch::{tier, tiered};
+use super::{Apart, BLOCK, GRAIN, Reduction, fold};
+use crate::kernels::dispatch::tier;
 use crate::kernels::parallel;
 use crate::kernels::source::Source;
 use crate::memory::scratch;
-
-/// One block, in as many lanes as hide how long one addition takes.
-///
-/// # Safety
-/// `data` has `n` readable elements.
-#[inline(always)]
-unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
-    // SAFETY: the caller gives `n` readable elements.
-    unsafe {
-        if n < short::FULL {
-            return short::rows_body::<R, 1>(data, 0, n, [centre])[0];
-        }
-        if size_of::<R::Out>() <= 4 && n >= 8 * LANES {
-            lanes_body::<R, { 2 * LANES }>(data, n, centre)
-        } else {
-            lanes_body::<R, LANES>(data, n, centre)
-        }
-    }
-}
-
-/// Two arrays lane by lane.
-#[inline(always)]
-fn both<R: Reduction, const WIDTH: usize>(mut a: [R::Out; WIDTH], b: [R::Out; WIDTH]) -> [R::Out; WIDTH] {
-    for l in 0..WIDTH {
-        a[l] = R::combine(a[l], b[l]);
-    }
-    a
-}
-
-/// Two rows of `WIDTH` elements lane by lane.
-///
-/// # Safety
-/// `rows` has two rows of `WIDTH` readable elements, one behind the other.
-#[inline(always)]
-unsafe fn pair<R: Reduction, const WIDTH: usize>(rows: *const R::In, centre: R::Out) -> [R::Out; WIDTH] {
-    let mut all = [R::IDENTITY; WIDTH];
-    for (l, lane) in all.iter_mut().enumerate() {
-        // SAFETY: the caller gives two rows.
-        *lane = unsafe { R::combine(R::map(*rows.add(l), centre), R::map(*rows.add(WIDTH + l), centre)) };
-    }
-    all
-}
-
-/// Each lane takes every `WIDTH`-th element, [`ROWS`] of them pairwise and then one after another; in the end the lanes fold
-/// in halves.
-///
-/// # Safety
-/// `data` has `n` readable elements.
-#[inline(always)]
-unsafe fn lanes_body<R: Reduction, const WIDTH: usize>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
-    // SAFETY: as in `block_body`.
-    unsafe {
-        let mut lanes = [R::IDENTITY; WIDTH];
-        let whole = n - n % WIDTH;
-        let mut i = 0;
-        while i + ROWS * WIDTH <= n {
-            // Row after row, as memory is read ahead: the tree of [`super::pairwise`] for all lanes at once.
-            let at = data.add(i);
-            let first = both::<R, WIDTH>(pair::<R, WIDTH>(at, centre), pair::<R, WIDTH>(at.add(2 * WIDTH), centre));
-            let second = both::<R, WIDTH>(
-                pair::<R, WIDTH>(at.add(4 * WIDTH), centre),
-                pair::<R, WIDTH>(at.add(6 * WIDTH), centre),
-            );
-            lanes = both::<R, WIDTH>(lanes, both::<R, WIDTH>(first, second));
-            i += ROWS * WIDTH;
-        }
-        while i < whole {
-            let row = data.add(i).cast::<[R::In; WIDTH]>().read_unaligned();
-            for l in 0..WIDTH {
-                lanes[l] = R::combine(lanes[l], R::map(row[l], centre));
-            }
-            i += WIDTH;
-        }
-        for (l, lane) in lanes.iter_mut().enumerate().take(n - whole) {
-            *lane = R::combine(*lane, R::map(*data.add(whole + l), centre));
-        }
-        halve!(lanes, WIDTH, R::combine);
-        lanes[0]
-    }
-}
-
-tiered! { pub(super) fn block_kernel<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out = block_body::<R>; }
 
 /// The elements `start..end` of one result that begins at `base`, as one block: where they lie, or in `buffer`.
 ///
@@ -125,6 +43,50 @@ pub(super) unsafe fn gather<T: crate::kernels::element::Element>(
     first
 }
 
+/// Reduces rows of elements side by side that are all as far apart, if these are what there is; says whether. Elements that have
+/// to be converted are so for as many rows as fill a block.
+///
+/// # Safety
+/// As [`super::reduce`]; the rows are no longer than a block.
+unsafe fn even<R: Reduction>(
+    source: &Source<R::In>,
+    space: &Space,
+    out: &Apart<R::Out>,
+    centre: Option<&Apart<R::Out>>,
+) -> bool {
+    let ([kept], [reduced]) = (&space.kept[..], &space.reduced[..]) else { return false };
+    let n = reduced.size;
+    let is_dense = kept.step == n as isize;
+    if reduced.step != 1 || !(source.is_direct() || is_dense) {
+        return false;
+    }
+    let kernel = rows_kernel::<R>(tier());
+    parallel::for_each_range(kept.size, (GRAIN / n).max(1), |start, end| {
+        // SAFETY: the caller's; ranges of rows are disjoint.
+        unsafe {
+            let run = |data: *const R::In, first: usize, count: usize| {
+                let to = first as isize * kept.out;
+                let centre = centre.map_or(std::ptr::null(), |c| c.get().cast_const().offset(to));
+                let out = out.get().offset(to);
+                kernel(Rows { data, apart: kept.step, n, out, step: kept.out, centre }, count);
+            };
+            let at = |row: usize| row as isize * kept.step;
+            if source.is_direct() {
+                return run(source.at(at(start)), start, end - start);
+            }
+            let mut buffer = Buffer::default();
+            let several = BLOCK / n;
+            for first in (start..end).step_by(several) {
+                let count = several.min(end - first);
+                let room = buffer.room(several * n);
+                source.fill(at(first), 1, room, count * n);
+                run(room, first, count);
+            }
+        }
+    });
+    true
+}
+
 /// Reduces each result's elements in blocks; the blocks of long ones are shared between threads.
 ///
 /// # Safety
@@ -150,7 +112,7 @@ pub(super) unsafe fn reduce<R: Reduction>(
     };
     if blocks == 1 {
         // SAFETY: the caller's.
-        if unsafe { short::reduce::<R>(&source, space, &out, centre.as_ref()) } {
+        if unsafe { even::<R>(&source, space, &out, centre.as_ref()) } {
             return;
         }
         return parallel::for_each_range(results, (GRAIN / length).max(1), |start, end| {

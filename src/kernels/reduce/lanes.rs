@@ -1,0 +1,262 @@
+//! One row of elements side by side in lanes, and many such rows one after another: a row waits for nothing that the one before
+//! it does, so that its lanes fold while the next is read.
+
+use super::{LANES, ROWS, Reduction, halve};
+use crate::kernels::dispatch::tiered;
+
+/// Lanes of rows up to [`LONG`], and what more lanes fold into.
+const FEW: usize = 8;
+/// Rows from this length on have more lanes, so that no lane takes many elements one after another.
+const LONG: usize = ROWS * LANES;
+/// Rows whose lanes fold together, where a fold is long.
+const MANY: usize = 32;
+
+/// Two arrays lane by lane.
+#[inline(always)]
+fn both<R: Reduction, const WIDTH: usize>(mut a: [R::Out; WIDTH], b: [R::Out; WIDTH]) -> [R::Out; WIDTH] {
+    for l in 0..WIDTH {
+        a[l] = R::combine(a[l], b[l]);
+    }
+    a
+}
+
+/// As many elements as there are lanes.
+///
+/// # Safety
+/// `data` has `WIDTH` readable elements.
+#[inline(always)]
+unsafe fn read<R: Reduction, const WIDTH: usize>(data: *const R::In, centre: R::Out) -> [R::Out; WIDTH] {
+    // SAFETY: the caller's.
+    let row = unsafe { data.cast::<[R::In; WIDTH]>().read_unaligned() };
+    let mut all = [R::IDENTITY; WIDTH];
+    for l in 0..WIDTH {
+        all[l] = R::map(row[l], centre);
+    }
+    all
+}
+
+/// Four times as many, pairwise.
+///
+/// # Safety
+/// `data` has `4 * WIDTH` readable elements.
+#[inline(always)]
+unsafe fn four<R: Reduction, const WIDTH: usize>(data: *const R::In, centre: R::Out) -> [R::Out; WIDTH] {
+    // SAFETY: the caller's.
+    unsafe {
+        let row = |r: usize| read::<R, WIDTH>(data.add(r * WIDTH), centre);
+        both::<R, WIDTH>(both::<R, WIDTH>(row(0), row(1)), both::<R, WIDTH>(row(2), row(3)))
+    }
+}
+
+/// Each lane takes every `WIDTH`-th element, [`ROWS`] of them pairwise and then one after another, as long as there is one for
+/// every lane; gives where that ends.
+///
+/// # Safety
+/// `data` has `n` readable elements.
+#[inline(always)]
+unsafe fn whole<R: Reduction, const WIDTH: usize>(
+    data: *const R::In,
+    (mut i, n): (usize, usize),
+    centre: R::Out,
+) -> ([R::Out; WIDTH], usize) {
+    // From the identity on, as the sum of nothing but -0 is 0.
+    let mut lanes = [R::IDENTITY; WIDTH];
+    // SAFETY: the caller gives `n` elements.
+    unsafe {
+        while i + ROWS * WIDTH <= n {
+            let (first, second) = (data.add(i), data.add(i + ROWS / 2 * WIDTH));
+            let all = both::<R, WIDTH>(four::<R, WIDTH>(first, centre), four::<R, WIDTH>(second, centre));
+            lanes = both::<R, WIDTH>(lanes, all);
+            i += ROWS * WIDTH;
+        }
+        if i + ROWS / 2 * WIDTH <= n {
+            lanes = both::<R, WIDTH>(lanes, four::<R, WIDTH>(data.add(i), centre));
+            i += ROWS / 2 * WIDTH;
+        }
+        while i + WIDTH <= n {
+            lanes = both::<R, WIDTH>(lanes, read::<R, WIDTH>(data.add(i), centre));
+            i += WIDTH;
+        }
+    }
+    (lanes, i)
+}
+
+/// Marks the last lanes, so many from the end of the first half as are new. Read from memory: the compiler makes vectors of that,
+/// and single steps of comparisons.
+static NEW: [u32; 2 * FEW] = {
+    let mut marks = [0; 2 * FEW];
+    let mut l = FEW;
+    while l < 2 * FEW {
+        marks[l] = 1;
+        l += 1;
+    }
+    marks
+};
+
+/// The elements `start..n` in [`FEW`] lanes.
+///
+/// # Safety
+/// `data` has `n` readable elements, at least [`FEW`].
+#[inline(always)]
+unsafe fn few<R: Reduction>(data: *const R::In, (start, n): (usize, usize), centre: R::Out) -> [R::Out; FEW] {
+    // SAFETY: the caller gives `n` elements.
+    unsafe {
+        let (mut lanes, i) = whole::<R, FEW>(data, (start, n), centre);
+        if i < n {
+            // The last elements of all lanes, of which the first were taken before.
+            let mut last = read::<R, FEW>(data.add(n - FEW), centre);
+            if !R::AGAIN {
+                let is_new = NEW.as_ptr().add(n - i).cast::<[u32; FEW]>().read_unaligned();
+                for l in 0..FEW {
+                    last[l] = if is_new[l] != 0 { last[l] } else { R::IDENTITY };
+                }
+            }
+            lanes = both::<R, FEW>(lanes, last);
+        }
+        lanes
+    }
+}
+
+/// The elements of a long row in `WIDTH` lanes, those that are left in [`FEW`], all folded into these.
+///
+/// # Safety
+/// `data` has `n` readable elements, at least [`FEW`].
+#[inline(always)]
+unsafe fn many<R: Reduction, const WIDTH: usize>(data: *const R::In, n: usize, centre: R::Out) -> [R::Out; FEW] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (mut lanes, i) = whole::<R, WIDTH>(data, (0, n), centre);
+        halve!(lanes, WIDTH, R::combine; 32 16 8);
+        let mut folded = [R::IDENTITY; FEW];
+        folded.copy_from_slice(&lanes[..FEW]);
+        if i < n { both::<R, FEW>(folded, few::<R>(data, (i, n), centre)) } else { folded }
+    }
+}
+
+/// One row, reduced to [`FEW`] lanes.
+///
+/// # Safety
+/// `data` has `n` readable elements, at least [`FEW`].
+#[inline(always)]
+unsafe fn row<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> [R::Out; FEW] {
+    let is_narrow = const { size_of::<R::Out>() < 4 };
+    // SAFETY: the caller's.
+    unsafe {
+        // What does not round needs no more lanes than fill a vector.
+        if n < LONG || R::AGAIN && !is_narrow {
+            few::<R>(data, (0, n), centre)
+        } else if size_of::<R::Out>() <= 4 {
+            many::<R, { 2 * LANES }>(data, n, centre)
+        } else {
+            many::<R, LANES>(data, n, centre)
+        }
+    }
+}
+
+/// Less than [`FEW`] elements, one after another.
+///
+/// # Safety
+/// `data` has `n` readable elements.
+#[inline(always)]
+unsafe fn single<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
+    let mut found = R::IDENTITY;
+    for i in 0..n {
+        // SAFETY: the caller's.
+        found = R::combine(found, R::map(unsafe { *data.add(i) }, centre));
+    }
+    found
+}
+
+/// Rows of `n` elements that are all as far apart, their results and, where there are any, their centres, which are as far apart
+/// as the results.
+pub(super) struct Rows<R: Reduction> {
+    pub data: *const R::In,
+    pub apart: isize,
+    pub n: usize,
+    pub out: *mut R::Out,
+    pub step: isize,
+    /// Null, or the first.
+    pub centre: *const R::Out,
+}
+
+impl<R: Reduction> Rows<R> {
+    /// # Safety
+    /// The row is there.
+    #[inline(always)]
+    unsafe fn centre(&self, row: usize) -> R::Out {
+        // SAFETY: where there is one, there is one for each row.
+        if self.centre.is_null() { R::IDENTITY } else { unsafe { *self.centre.offset(row as isize * self.step) } }
+    }
+
+    /// # Safety
+    /// The row is there.
+    #[inline(always)]
+    unsafe fn row(&self, row: usize) -> *const R::In {
+        // SAFETY: the caller's.
+        unsafe { self.data.offset(row as isize * self.apart) }
+    }
+
+    /// # Safety
+    /// The row is there.
+    #[inline(always)]
+    unsafe fn write(&self, row: usize, found: R::Out) {
+        // SAFETY: the caller's.
+        unsafe { *self.out.offset(row as isize * self.step) = found }
+    }
+}
+
+/// Reduces so many rows.
+///
+/// # Safety
+/// Each row has `n` readable elements and a result to write, and a centre where there are any.
+#[inline(always)]
+unsafe fn rows_body<R: Reduction>(rows: Rows<R>, count: usize) {
+    let n = rows.n;
+    // SAFETY: the caller's.
+    unsafe {
+        if n < FEW {
+            (0..count).for_each(|r| rows.write(r, single::<R>(rows.row(r), n, rows.centre(r))));
+        } else if R::AGAIN {
+            // The compiler makes vectors of comparisons in loops only: the lanes of some rows fold together.
+            let mut tile = [[R::IDENTITY; FEW]; MANY];
+            for first in (0..count).step_by(MANY) {
+                let some = MANY.min(count - first);
+                for (r, lanes) in tile[..some].iter_mut().enumerate() {
+                    *lanes = row::<R>(rows.row(first + r), n, rows.centre(first + r));
+                }
+                for (r, lanes) in tile[..some].iter().enumerate() {
+                    let pair = |l: usize| R::combine(lanes[l], lanes[l + 4]);
+                    let found = R::combine(R::combine(pair(0), pair(2)), R::combine(pair(1), pair(3)));
+                    rows.write(first + r, found);
+                }
+            }
+        } else {
+            for r in 0..count {
+                let mut lanes = row::<R>(rows.row(r), n, rows.centre(r));
+                halve!(lanes, FEW, R::combine);
+                rows.write(r, lanes[0]);
+            }
+        }
+    }
+}
+
+tiered! { pub(super) fn rows_kernel<R: Reduction>(rows: Rows<R>, count: usize) = rows_body::<R>; }
+
+/// One row alone, as [`rows_kernel`] would.
+///
+/// # Safety
+/// `data` has `n` readable elements.
+#[inline(always)]
+unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
+    // SAFETY: the caller's.
+    unsafe {
+        if n < FEW {
+            return single::<R>(data, n, centre);
+        }
+        let mut lanes = row::<R>(data, n, centre);
+        halve!(lanes, FEW, R::combine);
+        lanes[0]
+    }
+}
+
+tiered! { pub(super) fn block_kernel<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out = block_body::<R>; }
