@@ -4,7 +4,7 @@
 use super::dispatch::{tier, tiered};
 use super::parallel::{self, Apart};
 use super::reduce::kinds::Accumulator;
-use super::softmax::{LANES, lanes};
+use super::softmax::sums;
 
 /// Elements from which threads share the work.
 const GRAIN: usize = 1 << 13;
@@ -29,8 +29,8 @@ unsafe fn scale_piece<T: Accumulator>(x: *const T, y: *mut T, n: usize, [centre,
 unsafe fn sums_of_piece<T: Accumulator>(g: *const T, x: *const T, n: usize, centre: T) -> [f64; 2] {
     // SAFETY: the caller gives `n` elements of both.
     unsafe {
-        let along = lanes!(n, 0.0, |i| (*g.add(i)).times((*x.add(i)).minus(centre)).to_f64(), f64::plus);
-        [lanes!(n, 0.0, |i| (*g.add(i)).to_f64(), f64::plus), along]
+        let along = sums!(n, |i| (*g.add(i)).times((*x.add(i)).minus(centre)).to_f64());
+        [sums!(n, |i| (*g.add(i)).to_f64()), along]
     }
 }
 

@@ -64,7 +64,40 @@ macro_rules! lanes {
     }};
 }
 
-pub(super) use lanes;
+/// The sum of an expression's values for each index below `n`, in float64: four at a time pairwise in each of eight lanes, so
+/// that short rows have few lanes to fold, and long ones no longer chains than with more lanes.
+macro_rules! sums {
+    ($n:expr, |$i:ident| $term:expr) => {{
+        const WIDTH: usize = 8;
+        let n: usize = $n;
+        let (mut all, mut start) = ([0.0f64; WIDTH], 0);
+        while start + 4 * WIDTH <= n {
+            for l in 0..WIDTH {
+                let term = |row: usize| {
+                    let $i = start + row * WIDTH + l;
+                    $term
+                };
+                all[l] += (term(0) + term(1)) + (term(2) + term(3));
+            }
+            start += 4 * WIDTH;
+        }
+        while start + WIDTH <= n {
+            for l in 0..WIDTH {
+                let $i = start + l;
+                all[l] += $term;
+            }
+            start += WIDTH;
+        }
+        for l in 0..n - start {
+            let $i = start + l;
+            all[l] += $term;
+        }
+        $crate::kernels::reduce::halve!(all, WIDTH, f64::plus);
+        all[0]
+    }};
+}
+
+pub(super) use {lanes, sums};
 
 /// Runs a statement for every element of a tile: `at` is its place, `i` its column.
 macro_rules! each {

@@ -4,7 +4,7 @@
 use super::dispatch::{tier, tiered};
 use super::parallel::{self, Apart};
 use super::reduce::kinds::Accumulator;
-use super::softmax::{LANES, lanes};
+use super::softmax::sums;
 
 /// Elements from which threads share the work.
 const GRAIN: usize = 1 << 13;
@@ -29,16 +29,11 @@ unsafe fn moments<T: Accumulator>(x: *const T, n: usize) -> (f64, f64) {
     // SAFETY: the caller gives `n` elements, at least one.
     unsafe {
         let first = (*x).to_f64();
-        let mean = first + lanes!(n, 0.0, |i| (*x.add(i)).to_f64() - first, f64::plus) / n as f64;
-        let squares = lanes!(
-            n,
-            0.0,
-            |i| {
-                let distance = (*x.add(i)).to_f64() - mean;
-                distance * distance
-            },
-            f64::plus
-        );
+        let mean = first + sums!(n, |i| (*x.add(i)).to_f64() - first) / n as f64;
+        let squares = sums!(n, |i| {
+            let distance = (*x.add(i)).to_f64() - mean;
+            distance * distance
+        });
         (mean, squares / n as f64)
     }
 }
@@ -112,8 +107,8 @@ unsafe fn backward_row<T: Accumulator>(from: Rows<T>, to: Found<T>, mean: T, inv
     unsafe {
         let h = |i: usize| weight.map_or(*g.add(i), |w| (*g.add(i)).times(*w.add(i)));
         let y = |i: usize| (*x.add(i)).minus(mean).times(inverse);
-        let level = T::from_f64(lanes!(n, 0.0, |i| h(i).to_f64(), f64::plus) / n as f64);
-        let along = T::from_f64(lanes!(n, 0.0, |i| h(i).times(y(i)).to_f64(), f64::plus) / n as f64);
+        let level = T::from_f64(sums!(n, |i| h(i).to_f64()) / n as f64);
+        let along = T::from_f64(sums!(n, |i| h(i).times(y(i)).to_f64()) / n as f64);
         (0..n).for_each(|i| *to.dx.add(i) = inverse.times(h(i).minus(level).minus(y(i).times(along))));
         if let Some(to) = to.weight {
             (0..n).for_each(|i| *to.add(i) = (*to.add(i)).plus((*g.add(i)).times(y(i))));

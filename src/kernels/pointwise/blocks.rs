@@ -1,6 +1,8 @@
 //! The blocks of a range, and where the inputs that are read in place have their elements.
 
-use super::{Input, Plan};
+use smallvec::SmallVec;
+
+use super::{Input, Plan, Planned};
 use crate::kernels::instructions::Run;
 
 impl<T: Run> Plan<'_, T> {
@@ -43,16 +45,45 @@ impl<T: Run> Plan<'_, T> {
         let left = self.walk.shape[outer] - start / inner % self.walk.shape[outer];
         let stop = start + left.min((end - start) / inner) * inner;
         let step = |operand: usize| self.walk.strides[operand][outer];
+        let place = |&input: &u8| (usize::from(input), step(self.operand[usize::from(input)]));
+        let (down, steps) = (step(0), self.directs.iter().map(place).collect::<SmallVec<[_; 6]>>());
         let mut target = self.find(slots, start);
         for at in (start..stop).step_by(inner) {
             run(slots, at, at + inner, target);
-            for &input in &self.directs {
-                let slot = &mut slots[input as usize];
-                *slot = slot.wrapping_offset(step(self.operand[input as usize]));
+            for &(slot, step) in &steps {
+                slots[slot] = slots[slot].wrapping_offset(step);
             }
-            target = target.wrapping_offset(step(0));
+            target = target.wrapping_offset(down);
         }
         stop
+    }
+
+    /// Runs a plan of one step from memory to memory on a range: nothing but the step's loop, from row to row.
+    ///
+    /// # Safety
+    /// As [`super::run`]; `slots` are the plan's.
+    pub(super) unsafe fn rows_of_step(&self, slots: &mut [*mut T], (start, end): (usize, usize)) {
+        let [Planned::Apply { run, args, .. }] = self.steps[..] else { return };
+        let (inner, outer) = (self.walk.inner(), self.walk.shape.len().checked_sub(2));
+        let step = |operand: usize| outer.map_or(0, |d| self.walk.strides[operand][d]);
+        // What is no input lies in a register, where it stays.
+        let steps = args.map(|slot| self.operand.get(usize::from(slot)).map_or(0, |&operand| step(operand)));
+        let (down, mut at) = (step(0), start);
+        while at < end {
+            let n = (inner - at % inner).min(end - at);
+            let left = outer.map_or(1, |d| self.walk.shape[d] - at / inner % self.walk.shape[d]);
+            let count = if n == inner { left.min((end - at) / inner) } else { 1 };
+            let mut target = self.find(slots, at);
+            let mut places = args.map(|slot| slots[usize::from(slot)]);
+            for _ in 0..count {
+                let [a, b, c, d] = places;
+                // SAFETY: the caller's; the row lies in the shape.
+                unsafe { run(target, a, b, c, d, n) };
+                target = target.wrapping_offset(down);
+                places = std::array::from_fn(|i| places[i].wrapping_offset(steps[i]));
+            }
+            at += count * n;
+        }
     }
 
     /// Finds where the inputs that are read in place have element `at`, and gives that of the first output.

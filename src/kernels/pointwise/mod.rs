@@ -215,8 +215,13 @@ unsafe fn run_as<T: Run>(
         return Ok(());
     }
     let longest = if plan.needs_no_registers() { total } else { plan.block };
+    let is_rows = plan.needs_no_registers() && plan.by_rows;
     parallel::for_each_range(total, grain(program), |start, end| {
         plan.with_registers(|slots, _| {
+            if is_rows {
+                // SAFETY: the caller of `run` vouches for the operands; the range lies in the shape.
+                return unsafe { plan.rows_of_step(slots, (start, end)) };
+            }
             plan.each_block(slots, (start, end), longest, |slots, at, stop, target| {
                 // SAFETY: the caller of `run` vouches for the operands; the range lies in the shape, and its inputs were found.
                 unsafe { plan.block(slots, at, stop, target) };

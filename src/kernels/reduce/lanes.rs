@@ -8,7 +8,7 @@ use crate::kernels::dispatch::tiered;
 const FEW: usize = 8;
 /// Rows from this length on have more lanes, so that no lane takes many elements one after another.
 const LONG: usize = ROWS * LANES;
-/// Rows whose lanes fold together, where a fold is long.
+/// Rows whose lanes fold together.
 const MANY: usize = 32;
 
 /// Two arrays lane by lane.
@@ -81,8 +81,7 @@ unsafe fn whole<R: Reduction, const WIDTH: usize>(
     (lanes, i)
 }
 
-/// Marks the last lanes, so many from the end of the first half as are new. Read from memory: the compiler makes vectors of that,
-/// and single steps of comparisons.
+/// Marks the last lanes, of as many as are new those that begin so far before the end of the first half.
 static NEW: [u32; 2 * FEW] = {
     let mut marks = [0; 2 * FEW];
     let mut l = FEW;
@@ -93,12 +92,23 @@ static NEW: [u32; 2 * FEW] = {
     marks
 };
 
+/// The marks, of which the compiler must not know what they are: it would make single comparisons of them.
+#[inline(always)]
+fn marks() -> *const u32 {
+    std::hint::black_box(NEW.as_ptr())
+}
+
 /// The elements `start..n` in [`FEW`] lanes.
 ///
 /// # Safety
-/// `data` has `n` readable elements, at least [`FEW`].
+/// `data` has `n` readable elements, at least [`FEW`]; `marks` are [`marks`].
 #[inline(always)]
-unsafe fn few<R: Reduction>(data: *const R::In, (start, n): (usize, usize), centre: R::Out) -> [R::Out; FEW] {
+unsafe fn few<R: Reduction>(
+    data: *const R::In,
+    (start, n): (usize, usize),
+    centre: R::Out,
+    marks: *const u32,
+) -> [R::Out; FEW] {
     // SAFETY: the caller gives `n` elements.
     unsafe {
         let (mut lanes, i) = whole::<R, FEW>(data, (start, n), centre);
@@ -106,7 +116,7 @@ unsafe fn few<R: Reduction>(data: *const R::In, (start, n): (usize, usize), cent
             // The last elements of all lanes, of which the first were taken before.
             let mut last = read::<R, FEW>(data.add(n - FEW), centre);
             if !R::AGAIN {
-                let is_new = NEW.as_ptr().add(n - i).cast::<[u32; FEW]>().read_unaligned();
+                let is_new = marks.add(n - i).cast::<[u32; FEW]>().read_unaligned();
                 for l in 0..FEW {
                     last[l] = if is_new[l] != 0 { last[l] } else { R::IDENTITY };
                 }
@@ -120,35 +130,38 @@ unsafe fn few<R: Reduction>(data: *const R::In, (start, n): (usize, usize), cent
 /// The elements of a long row in `WIDTH` lanes, those that are left in [`FEW`], all folded into these.
 ///
 /// # Safety
-/// `data` has `n` readable elements, at least [`FEW`].
+/// `data` has `n` readable elements, at least [`FEW`]; `marks` are [`marks`].
 #[inline(always)]
-unsafe fn many<R: Reduction, const WIDTH: usize>(data: *const R::In, n: usize, centre: R::Out) -> [R::Out; FEW] {
+unsafe fn many<R: Reduction, const WIDTH: usize>(
+    data: *const R::In,
+    n: usize,
+    centre: R::Out,
+    marks: *const u32,
+) -> [R::Out; FEW] {
     // SAFETY: the caller's.
     unsafe {
         let (mut lanes, i) = whole::<R, WIDTH>(data, (0, n), centre);
         halve!(lanes, WIDTH, R::combine; 32 16 8);
         let mut folded = [R::IDENTITY; FEW];
         folded.copy_from_slice(&lanes[..FEW]);
-        if i < n { both::<R, FEW>(folded, few::<R>(data, (i, n), centre)) } else { folded }
+        if i < n { both::<R, FEW>(folded, few::<R>(data, (i, n), centre, marks)) } else { folded }
     }
 }
 
 /// One row, reduced to [`FEW`] lanes.
 ///
 /// # Safety
-/// `data` has `n` readable elements, at least [`FEW`].
+/// `data` has `n` readable elements, at least [`FEW`]; `marks` are [`marks`].
 #[inline(always)]
-unsafe fn row<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> [R::Out; FEW] {
-    let is_narrow = const { size_of::<R::Out>() < 4 };
+unsafe fn row<R: Reduction>(data: *const R::In, n: usize, centre: R::Out, marks: *const u32) -> [R::Out; FEW] {
     // SAFETY: the caller's.
     unsafe {
-        // What does not round needs no more lanes than fill a vector.
-        if n < LONG || R::AGAIN && !is_narrow {
-            few::<R>(data, (0, n), centre)
+        if n < LONG {
+            few::<R>(data, (0, n), centre, marks)
         } else if size_of::<R::Out>() <= 4 {
-            many::<R, { 2 * LANES }>(data, n, centre)
+            many::<R, { 2 * LANES }>(data, n, centre, marks)
         } else {
-            many::<R, LANES>(data, n, centre)
+            many::<R, LANES>(data, n, centre, marks)
         }
     }
 }
@@ -216,25 +229,20 @@ unsafe fn rows_body<R: Reduction>(rows: Rows<R>, count: usize) {
     unsafe {
         if n < FEW {
             (0..count).for_each(|r| rows.write(r, single::<R>(rows.row(r), n, rows.centre(r))));
-        } else if R::AGAIN {
-            // The compiler makes vectors of comparisons in loops only: the lanes of some rows fold together.
-            let mut tile = [[R::IDENTITY; FEW]; MANY];
-            for first in (0..count).step_by(MANY) {
-                let some = MANY.min(count - first);
-                for (r, lanes) in tile[..some].iter_mut().enumerate() {
-                    *lanes = row::<R>(rows.row(first + r), n, rows.centre(first + r));
-                }
-                for (r, lanes) in tile[..some].iter().enumerate() {
-                    let pair = |l: usize| R::combine(lanes[l], lanes[l + 4]);
-                    let found = R::combine(R::combine(pair(0), pair(2)), R::combine(pair(1), pair(3)));
-                    rows.write(first + r, found);
-                }
+            return;
+        }
+        // The compiler makes vectors of comparisons in loops only: the lanes of some rows fold together.
+        let marks = marks();
+        let mut tile = [[R::IDENTITY; FEW]; MANY];
+        for first in (0..count).step_by(MANY) {
+            let some = MANY.min(count - first);
+            for (r, lanes) in tile[..some].iter_mut().enumerate() {
+                *lanes = row::<R>(rows.row(first + r), n, rows.centre(first + r), marks);
             }
-        } else {
-            for r in 0..count {
-                let mut lanes = row::<R>(rows.row(r), n, rows.centre(r));
-                halve!(lanes, FEW, R::combine);
-                rows.write(r, lanes[0]);
+            for (r, lanes) in tile[..some].iter().enumerate() {
+                let pair = |l: usize| R::combine(lanes[l], lanes[l + 4]);
+                let found = R::combine(R::combine(pair(0), pair(2)), R::combine(pair(1), pair(3)));
+                rows.write(first + r, found);
             }
         }
     }
@@ -253,7 +261,7 @@ unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out)
         if n < FEW {
             return single::<R>(data, n, centre);
         }
-        let mut lanes = row::<R>(data, n, centre);
+        let mut lanes = row::<R>(data, n, centre, marks());
         halve!(lanes, FEW, R::combine);
         lanes[0]
     }
