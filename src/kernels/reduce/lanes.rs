@@ -81,7 +81,7 @@ unsafe fn whole<R: Reduction, const WIDTH: usize>(
     (lanes, i)
 }
 
-/// Marks the last lanes, of as many as are new those that begin so far before the end of the first half.
+/// From place `k` on, marks for the lanes of a row of which the last `k` are new.
 static NEW: [u32; 2 * FEW] = {
     let mut marks = [0; 2 * FEW];
     let mut l = FEW;

@@ -18,7 +18,7 @@ pub use space::{Axes, Axis, Space};
 use super::parallel::Apart;
 use super::source::Source;
 
-/// Lanes that a block is reduced in, whatever the machine's vectors are; twice as many for long blocks of small numbers.
+/// Lanes that a long row is reduced in, whatever the machine's vectors are; twice as many where numbers are small.
 const LANES: usize = 32;
 /// Elements that are combined pairwise before they are combined with those before: a third of the roundings that a chain
 /// of as many has in one result, and none where all are equal.
