@@ -591,3 +591,17 @@ def test_rows_beside_rows_and_columns():
         Y = X.clone()
         Y += B
         np.testing.assert_array_equal(Y.numpy(), x + b)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 12, 16, 17, 31])
+def test_short_rows_of_what_is_broadcast_or_turned(n):
+    """Rows too short to be read one by one are gathered, and reduced while they are computed."""
+    a, b, c = numbers((40, 1, n), fg.float32), numbers((1, 30, n), fg.float32, seed=1), numbers((n, 40, 30), fg.float32, seed=2)
+    x, y, z = (t.numpy() for t in (a, b, c))
+    z = z.transpose(1, 2, 0)
+    for ours, theirs in ((a - b, x - y), (a * b[:, ::3].repeat_interleave(3, 1), x * np.repeat(y[:, ::3], 3, 1)), (c.permute(1, 2, 0) + b, z + y), (a.flip(2) + b, x[..., ::-1] + y), (a[:, :, :1] * b, x[..., :1] * y)):
+        np.testing.assert_array_equal(ours.numpy(), theirs)
+    values = ((x - y) ** 2).astype("float64")
+    for dim in ((2,), (0,), (1,), (0, 1), (1, 2)):
+        np.testing.assert_allclose(((a - b) ** 2).sum(dim).numpy(), values.sum(dim), rtol=1e-5)
+        np.testing.assert_array_equal(((a - b) ** 2).amax(dim).numpy(), ((x - y) ** 2).max(dim))

@@ -339,6 +339,21 @@ def test_memory_is_counted_and_given_back():
     assert after["reserved"] <= kept["reserved"] - size and after["peak"] >= kept["reserved"]
 
 
+ATTENTION = """
+import ferrograd as fg
+q, k, v = (fg.ones(8, 8, 256, 32, requires_grad=True) for _ in range(3))
+start, weights = fg.memory_stats()["used"], 4 * 8 * 8 * 256 * 256
+fg.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
+peak = fg.memory_stats()["peak"] - start
+assert peak < 2 * weights, f"{peak / weights} times the weights"
+"""
+
+
+def test_attention_never_has_the_weights_of_all_heads():
+    """Six or so matrices of weights are made on the way to the gradients: all at once they would be there for all heads."""
+    run(ATTENTION)
+
+
 class _Given(fg.autograd.Function):
     """The identity, whose gradient is the tensor of an array."""
 

@@ -64,49 +64,6 @@ unsafe fn moved<T: Copy>(from: *const u8, from_step: isize, to: *mut u8, to_step
     }
 }
 
-/// What copies `rows` rows of `n` elements of so many bytes each; elements of a row lie side by side, and the rows `pitches`
-/// elements apart, at the source and at the target.
-pub type RowsMover = unsafe fn(from: *const u8, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize);
-
-/// What copies rows of elements of so many bytes.
-pub fn rows_mover(size: usize) -> RowsMover {
-    match size {
-        1 => rows_movement::<u8>(tier()),
-        2 => rows_movement::<u16>(tier()),
-        4 => rows_movement::<u32>(tier()),
-        8 => rows_movement::<u64>(tier()),
-        _ => rows_movement::<u128>(tier()),
-    }
-}
-
-tiered! { fn rows_movement<T: Copy>(from: *const u8, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize) = rows_moved::<T>; }
-
-/// Bytes of a row that one step copies, as vectors.
-const STEP: usize = 64;
-
-/// # Safety
-/// There are the rows to read and to write, which do not overlap.
-#[inline(always)]
-unsafe fn rows_moved<T: Copy>(from: *const u8, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize) {
-    let bytes = n * size_of::<T>();
-    let [from_pitch, to_pitch] = pitches.map(|pitch| pitch * size_of::<T>() as isize);
-    for row in 0..rows as isize {
-        // SAFETY: the caller vouches for the rows.
-        unsafe {
-            let (from, to) = (from.offset(row * from_pitch), to.offset(row * to_pitch));
-            let mut at = 0;
-            while at + STEP <= bytes {
-                to.add(at).cast::<[u8; STEP]>().write(from.add(at).cast::<[u8; STEP]>().read());
-                at += STEP;
-            }
-            // A loop over what is left would be made into vectors, which take the registers of the one above.
-            if at < bytes {
-                std::ptr::copy_nonoverlapping(from.add(at), to.add(at), bytes - at);
-            }
-        }
-    }
-}
-
 /// Bytes that the C library copies by vectors. It leaves more to an instruction of the processor, which takes twenty times as
 /// long where the target lies less than a line of the cache behind the source, as their places within pages go.
 const PIECE: usize = 2048;
@@ -124,5 +81,82 @@ unsafe fn copy<T: Copy>(from: *const T, to: *mut T, n: usize) {
     for start in (0..n).step_by(piece) {
         // SAFETY: the caller vouches for the elements.
         unsafe { std::ptr::copy_nonoverlapping(from.add(start), to.add(start), piece.min(n - start)) };
+    }
+}
+
+/// Copies `rows` rows of `n` elements, whose rows are `pitches` elements apart at the source and at the target. Elements of a row are
+/// `step` apart at the source, and lie side by side at the target.
+pub type RowsMover = unsafe fn(from: *const u8, step: isize, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize);
+
+/// What copies rows of elements of so many bytes.
+pub fn rows_mover(size: usize) -> RowsMover {
+    match size {
+        1 => rows_movement::<u8>(tier()),
+        2 => rows_movement::<u16>(tier()),
+        4 => rows_movement::<u32>(tier()),
+        8 => rows_movement::<u64>(tier()),
+        _ => rows_movement::<u128>(tier()),
+    }
+}
+
+tiered! { fn rows_movement<T: Copy>(from: *const u8, step: isize, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize) = rows_moved::<T>; }
+
+/// Bytes of a row that one step copies, as vectors.
+const STEP: usize = 64;
+
+/// # Safety
+/// There are the rows to read and to write, which do not overlap.
+#[inline(always)]
+unsafe fn rows_moved<T: Copy>(from: *const u8, step: isize, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize) {
+    let [from_pitch, to_pitch] = pitches.map(|pitch| pitch * size_of::<T>() as isize);
+    let row =
+        |row: usize| (from.wrapping_offset(row as isize * from_pitch), to.wrapping_offset(row as isize * to_pitch));
+    // Copies of a known length are a few instructions.
+    macro_rules! of_length {
+        ($($length:literal)*) => {
+            match n {
+                $($length => for (from, to) in (0..rows).map(row) {
+                    // SAFETY: the caller vouches for the rows.
+                    unsafe { of_length::<T, $length>(from.cast(), step, to.cast()) };
+                },)*
+                _ => for (from, to) in (0..rows).map(row) {
+                    // SAFETY: as above.
+                    unsafe { if step == 1 { by_steps::<T>(from, to, n) } else { moved::<T>(from, step, to, 1, n) } };
+                },
+            }
+        };
+    }
+    of_length!(1 2 3 4 5 6 7 8 12 16);
+}
+
+/// # Safety
+/// There are `N` elements to read, `step` apart, and to write.
+#[inline(always)]
+unsafe fn of_length<T: Copy, const N: usize>(from: *const T, step: isize, to: *mut [T; N]) {
+    // SAFETY: the caller's.
+    unsafe {
+        to.write_unaligned(match step {
+            1 => from.cast::<[T; N]>().read_unaligned(),
+            0 => [*from; N],
+            _ => std::array::from_fn(|i| *from.offset(i as isize * step)),
+        });
+    }
+}
+
+/// # Safety
+/// There are `n` elements side by side to read and to write, which do not overlap.
+#[inline(always)]
+unsafe fn by_steps<T: Copy>(from: *const u8, to: *mut u8, n: usize) {
+    let (bytes, mut at) = (n * size_of::<T>(), 0);
+    // SAFETY: the caller vouches for the elements.
+    unsafe {
+        while at + STEP <= bytes {
+            to.add(at).cast::<[u8; STEP]>().write(from.add(at).cast::<[u8; STEP]>().read());
+            at += STEP;
+        }
+        // A loop over what is left would be made into vectors, which take the registers of the one above.
+        if at < bytes {
+            std::ptr::copy_nonoverlapping(from.add(at), to.add(at), bytes - at);
+        }
     }
 }

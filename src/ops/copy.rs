@@ -314,7 +314,7 @@ unsafe fn move_rows(mut walk: Walk, from: *const u8, to: *mut u8, size: usize) {
             for row in 0..down as isize {
                 let [to_offset, from_offset] = [0, 1].map(|o| (at[o] + row * steps[o]) * size);
                 // SAFETY: the caller's; tiles are apart.
-                unsafe { run(from.get().offset(from_offset), to.get().offset(to_offset), pitches, along, length) };
+                unsafe { run(from.get().offset(from_offset), 1, to.get().offset(to_offset), pitches, along, length) };
             }
         });
         return;
@@ -324,7 +324,7 @@ unsafe fn move_rows(mut walk: Walk, from: *const u8, to: *mut u8, size: usize) {
             // SAFETY: the caller's; ranges are disjoint.
             unsafe {
                 let (to, from) = (to.get().offset(to_offset * size), from.get().offset(from_offset * size));
-                run(from, to, pitches, rows, length);
+                run(from, 1, to, pitches, rows, length);
             }
         });
     });

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Input, Plan, Planned};
+use crate::kernels::convert::rows_mover;
 use crate::kernels::instructions::Run;
 
 impl<T: Run> Plan<'_, T> {
@@ -82,6 +83,35 @@ impl<T: Run> Plan<'_, T> {
                 target = target.wrapping_offset(down);
                 places = std::array::from_fn(|i| places[i].wrapping_offset(steps[i]));
             }
+            at += count * n;
+        }
+    }
+
+    /// Gathers elements of an operand that lies in short rows: whole ones together, until their dimension ends.
+    ///
+    /// # Safety
+    /// `to` has room for the elements `start..end` of the shape, which the operand has from `data` on.
+    pub(super) unsafe fn load_short_rows(
+        &self,
+        operand: usize,
+        data: *const T,
+        mut to: *mut T,
+        (start, end): (usize, usize),
+    ) {
+        let (inner, outer) = (self.walk.inner(), self.walk.shape.len().checked_sub(2));
+        let run = rows_mover(T::DTYPE.size());
+        let step = self.walk.inner_stride(operand);
+        let down = outer.map_or(0, |d| self.walk.strides[operand][d]);
+        let mut at = start;
+        while at < end {
+            let n = (inner - at % inner).min(end - at);
+            let left = outer.map_or(1, |d| self.walk.shape[d] - at / inner % self.walk.shape[d]);
+            let count = if n == inner { left.min((end - at) / inner) } else { 1 };
+            // SAFETY: the caller's; the rows lie in the shape.
+            unsafe {
+                run(data.offset(self.walk.offset(operand, at)).cast(), step, to.cast(), [down, n as isize], count, n)
+            };
+            to = to.wrapping_add(count * n);
             at += count * n;
         }
     }

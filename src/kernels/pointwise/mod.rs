@@ -489,15 +489,20 @@ impl<'a, T: Run> Plan<'a, T> {
         let Input::Array { data, dtype, .. } = self.inputs[input] else { return };
         let convert = self.loads[input].convert;
         let operand = self.operand[input];
-        let (step, size) = (self.walk.inner_stride(operand), dtype.size() as isize);
-        let mut target = to;
-        self.walk.each([operand], start, end, |[offset], length| {
-            // SAFETY: the walk stays within the input; the register holds a block.
-            unsafe {
-                convert(data.offset(offset * size), step, target.cast(), 1, length);
-                target = target.add(length);
-            }
-        });
+        if dtype == T::DTYPE && self.walk.inner() < ROW {
+            // SAFETY: the caller's.
+            unsafe { self.load_short_rows(operand, data.cast(), to, (start, end)) };
+        } else {
+            let (step, size) = (self.walk.inner_stride(operand), dtype.size() as isize);
+            let mut target = to;
+            self.walk.each([operand], start, end, |[offset], length| {
+                // SAFETY: the walk stays within the input; the register holds a block.
+                unsafe {
+                    convert(data.offset(offset * size), step, target.cast(), 1, length);
+                    target = target.add(length);
+                }
+            });
+        }
         // SAFETY: the register holds a block.
         unsafe { self.narrow(input, to, end - start) };
     }

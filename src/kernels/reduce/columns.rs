@@ -169,12 +169,13 @@ struct Room<R: Reduction> {
     /// The results of all stretches, of which the first becomes that of the piece.
     results: SmallVec<[R::Out; NARROW]>,
     centre: Vec<R::Out>,
-    row: Vec<R::In>,
+    /// Rows that had to be computed or converted.
+    rows: Vec<R::In>,
 }
 
 impl<R: Reduction> Default for Room<R> {
     fn default() -> Self {
-        Room { results: SmallVec::new(), centre: Vec::new(), row: Vec::new() }
+        Room { results: SmallVec::new(), centre: Vec::new(), rows: Vec::new() }
     }
 }
 
@@ -207,10 +208,11 @@ impl<R: Reduction> Room<R> {
             None => std::ptr::null(),
         };
         let direct = source.is_direct() && (pieces.inner.step == 1 || n == 1);
+        let many = if n < NARROW { STRETCH } else { ROWS };
         if !direct {
-            self.row.resize(ROWS * n, R::In::default());
+            self.rows.resize(many * n, R::In::default());
         }
-        let row = self.row.as_mut_ptr();
+        let row = self.rows.as_mut_ptr();
         for (stretch, into) in self.results.chunks_exact_mut(n).enumerate() {
             let (at, into) = (rows.0 + stretch * STRETCH, into.as_mut_ptr());
             let stop = rows.1.min(at + STRETCH);
@@ -220,11 +222,14 @@ impl<R: Reduction> Room<R> {
                     if direct {
                         return kernel(into, source.at(part.from + offset), step, count, n, middle);
                     }
-                    for first in (0..count).step_by(ROWS) {
-                        let several = ROWS.min(count - first);
-                        for r in 0..several {
-                            let from = part.from + offset + (first + r) as isize * step;
-                            source.fill(from, pieces.inner.step, row.add(r * n), n);
+                    let is_dense = step == n as isize && pieces.inner.step == 1;
+                    for first in (0..count).step_by(many) {
+                        let several = many.min(count - first);
+                        let from = |r: usize| part.from + offset + (first + r) as isize * step;
+                        if is_dense {
+                            source.fill(from(0), 1, row, several * n);
+                        } else {
+                            (0..several).for_each(|r| source.fill(from(r), pieces.inner.step, row.add(r * n), n));
                         }
                         kernel(into, row, n as isize, several, n, middle);
                     }

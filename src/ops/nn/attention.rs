@@ -198,7 +198,56 @@ fn cuts(queries: usize, keys: usize) -> impl Iterator<Item = (isize, isize)> {
     (0..queries.max(1)).step_by(step).map(move |at| (at as isize, step.min(queries - at) as isize))
 }
 
+/// Weights that are there at once, where examples or heads can go one after another.
+const WEIGHTS: usize = 1 << 19;
+
+/// A leading dimension, counted from the end, along which the work is done in parts, and how many of its indices a part has.
+#[derive(Clone, Copy)]
+struct Parts {
+    dim: isize,
+    size: usize,
+    count: usize,
+}
+
+impl Parts {
+    /// The longest dimension that queries, keys and values share, where there would be too many weights at once.
+    fn of([q, k, v]: [&Tensor; 3]) -> Option<Parts> {
+        let size = |t: &Tensor, dim: usize| t.rank().checked_sub(dim).map(|d| t.shape()[d]);
+        let is_shared = |&dim: &usize| size(q, dim) == size(k, dim) && size(q, dim) == size(v, dim);
+        let dim = (3..=q.rank()).filter(is_shared).max_by_key(|&dim| size(q, dim))?;
+        let size = size(q, dim)?;
+        let lead = |t: &Tensor| t.shape()[..t.rank() - 2].iter().product::<usize>();
+        let queries = q.shape()[q.rank() - 2].min(block(k.shape()[k.rank() - 2]));
+        let weights = lead(q).max(lead(k)).max(lead(v)) * queries * k.shape()[k.rank() - 2];
+        let count = (WEIGHTS * size).checked_div(weights)?.clamp(1, size);
+        (count < size).then_some(Parts { dim: -(dim as isize), size, count })
+    }
+
+    /// The first indices of the parts and their numbers.
+    fn each(self) -> impl Iterator<Item = (isize, isize)> {
+        (0..self.size).step_by(self.count).map(move |at| (at as isize, self.count.min(self.size - at) as isize))
+    }
+
+    /// A part of a tensor: all of it where it is the same for each.
+    fn part(self, t: &Tensor, (at, count): (isize, isize)) -> Result<Tensor> {
+        match t.rank().checked_add_signed(self.dim) {
+            Some(d) if t.rank() >= self.dim.unsigned_abs() && t.shape()[d] != 1 => view::narrow(t, self.dim, at, count),
+            _ => Ok(t.clone()),
+        }
+    }
+}
+
 fn blocks(q: &Tensor, k: &Tensor, v: &Tensor, masks: Masks) -> Result<Tensor> {
+    let Some(parts) = Parts::of([q, k, v]) else { return blocks_of_queries(q, k, v, masks) };
+    let of_part = |at| {
+        let given = masks.given.map(|mask| parts.part(mask, at)).transpose()?;
+        let masks = Masks { given: given.as_ref(), ..masks };
+        blocks_of_queries(&parts.part(q, at)?, &parts.part(k, at)?, &parts.part(v, at)?, masks)
+    };
+    join::cat(&parts.each().map(of_part).collect::<Result<Vec<_>>>()?, parts.dim)
+}
+
+fn blocks_of_queries(q: &Tensor, k: &Tensor, v: &Tensor, masks: Masks) -> Result<Tensor> {
     let (queries, keys) = (q.shape()[q.rank() - 2], k.shape()[k.rank() - 2]);
     let turned = view::transpose(k, -1, -2)?;
     let mut all = Vec::new();
@@ -245,21 +294,71 @@ fn rows_of(mask: &Tensor, at: isize, count: isize) -> Result<Tensor> {
     view::narrow(mask, -2, at, count)
 }
 
-/// The gradients block by block, with the weights `p` computed again: `dv = p^T g`, `dp = g v^T`,
-/// `ds = p (dp - sum(p dp))`, `dq = ds k scale`, `dk = ds^T q scale`; that of the mask is `ds`.
+/// The gradients part by part, those of a mask that is the same for several added.
 fn of_attention(call: &Call) -> Result<Gradients> {
-    let (q, k, v) = (&call.saved[0], &call.saved[1], &call.saved[2]);
+    let [q, k, v] = [&call.saved[0], &call.saved[1], &call.saved[2]];
     let masks = Masks { given: call.saved.get(3), is_causal: call.settings.keepdim, scale: call.settings.number };
+    let needs = std::array::from_fn(|n| call.needs.get(n) == Some(&true));
+    // Where nothing asks for the weights' gradients the values were not kept.
+    let like = if needs[0] || needs[1] || needs[3] { v } else { &call.g };
+    let found = match Parts::of([q, k, like]) {
+        None => of_part(q, k, v, masks, &call.g, needs)?,
+        Some(parts) => {
+            let mut all: [Vec<Tensor>; 4] = Default::default();
+            let mut of_shared = None;
+            for at in parts.each() {
+                let part = |t: &Tensor| parts.part(t, at);
+                let given = masks.given.map(part).transpose()?;
+                let is_shared = given.as_ref().zip(masks.given).is_some_and(|(part, all)| part.shape() == all.shape());
+                let masks = Masks { given: given.as_ref(), ..masks };
+                let values = if std::ptr::eq(like, v) { part(v)? } else { v.clone() };
+                let found = of_part(&part(q)?, &part(k)?, &values, masks, &part(&call.g)?, needs)?;
+                for (n, found) in found.into_iter().enumerate() {
+                    match found {
+                        Some(found) if n == 3 && is_shared => {
+                            let given = view::signed(masks.given.map_or(&[][..], Tensor::shape));
+                            of_shared = Some(gathered(of_shared, sum::sum_to_size(&found, &given)?)?);
+                        }
+                        Some(found) => all[n].push(found),
+                        None => {}
+                    }
+                }
+            }
+            let [of_q, of_k, of_v, of_mask] = all.map(|all| joined(&all, parts.dim));
+            [of_q?, of_k?, of_v?, of_mask?.or(of_shared)]
+        }
+    };
+    Ok(found.into_iter().take(call.needs.len()).collect())
+}
+
+/// Tensors one behind the other, if there are any.
+fn joined(all: &[Tensor], dim: isize) -> Result<Option<Tensor>> {
+    match all {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        _ => join::cat(all, dim).map(Some),
+    }
+}
+
+/// The gradients of queries, keys, values and mask block by block, with the weights `p` computed again: `dv = p^T g`,
+/// `dp = g v^T`, `ds = p (dp - sum(p dp))`, `dq = ds k scale`, `dk = ds^T q scale`; that of the mask is `ds`.
+fn of_part(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    masks: Masks,
+    g: &Tensor,
+    needs: [bool; 4],
+) -> Result<[Option<Tensor>; 4]> {
     let (queries, keys) = (q.shape()[q.rank() - 2], k.shape()[k.rank() - 2]);
     let turned_k = view::transpose(k, -1, -2)?;
-    let needs = |n: usize| call.needs.get(n) == Some(&true);
-    let needs_weights = [0, 1, 3].into_iter().any(needs);
+    let needs_weights = needs[0] || needs[1] || needs[3];
     let (mut of_q, mut of_k, mut of_v, mut of_mask) = (Vec::new(), None, None, Vec::new());
     for (at, count) in cuts(queries, keys) {
         let part = |t: &Tensor| view::narrow(t, -2, at, count);
-        let (rows, g) = (part(q)?, part(&call.g)?);
+        let (rows, g) = (part(q)?, part(g)?);
         let p = weights(&rows, &turned_k, masks, at)?;
-        if needs(2) {
+        if needs[2] {
             of_v = Some(gathered(of_v, matmul(&view::transpose(&p, -1, -2)?, &g)?)?);
         }
         if !needs_weights {
@@ -269,22 +368,17 @@ fn of_attention(call: &Call) -> Result<Gradients> {
         let inner = sum::sum(&mul(&p, &dp)?, &[-1], true, None)?;
         let ds = mul(&p, &sub(&dp, &inner)?)?;
         let scaled = mul(&ds, masks.scale)?;
-        if needs(0) {
+        if needs[0] {
             of_q.push(matmul(&scaled, k)?);
         }
-        if needs(1) {
+        if needs[1] {
             of_k = Some(gathered(of_k, matmul(&view::transpose(&scaled, -1, -2)?, &rows)?)?);
         }
-        if needs(3) {
+        if needs[3] {
             of_mask.push(ds);
         }
     }
-    let joined = |parts: &[Tensor]| if parts.is_empty() { Ok(None) } else { join::cat(parts, -2).map(Some) };
-    let mut found: Gradients = smallvec![joined(&of_q)?, of_k, of_v];
-    if call.needs.len() > 3 {
-        found.push(joined(&of_mask)?);
-    }
-    Ok(found)
+    Ok([joined(&of_q, -2)?, of_k, of_v, joined(&of_mask, -2)?])
 }
 
 /// The sum of what the blocks before gave and of what one gives.
