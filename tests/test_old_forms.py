@@ -91,13 +91,35 @@ def test_other_forms_are_refused(T, text):
         evaluated(T, text)
 
 
-def test_a_warning_shows_the_form_of_today():
+@pytest.fixture
+def warns_always():
+    fg.set_warn_always(True)
+    yield
+    fg.set_warn_always(False)
+
+
+def test_a_warning_shows_the_form_of_today(warns_always):
     x = fg.ones(2, 2)
     with pytest.warns(UserWarning, match=r"addmm\(Number beta, Number alpha, Tensor mat1.*\n.*\n\taddmm\(Tensor mat1, Tensor mat2, \*"):
         x.addmm(2, 3, x, x)
 
 
-def test_the_gradients_of_old_forms_are_those_of_today():
+def test_a_warning_is_shown_once_unless_all_are_asked_for(warns_always):
+    x = fg.ones(2)
+    shown = []
+    for always in (True, True, False, False):
+        fg.set_warn_always(always)
+        assert fg.is_warn_always_enabled() is always
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            x.add(2, x)
+        shown.append(len(found))
+    assert shown == [1, 1, 0, 0]
+    with pytest.raises(RuntimeError, match="expects a bool, but got int"):
+        fg.set_warn_always(1)
+
+
+def test_the_gradients_of_old_forms_are_those_of_today(warns_always):
     x, y = (fg.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
     evaluated(fg, "T.add")
     with pytest.warns(UserWarning, match="deprecated"):

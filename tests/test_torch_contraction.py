@@ -155,3 +155,41 @@ def test_powers_of_a_single_number_are_columns():
     both(lambda T, x: T.linalg.vander(x, N=3), ())
     both(lambda T, x: T.linalg.vander(x), ())
     both(lambda T, x, y: T.linalg.vecdot(x, y), (4,), (4,))
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (2, 1, 3, 4), (0, 3, 4), (2, 4, 3)], ids=str)
+@pytest.mark.parametrize("out", [5, 1])
+def test_linear_maps_with_a_bias_are_torchs(shape, out):
+    """Also of what does not lie row by row, as the last shape says; with derivatives of both orders, by both modes, and mapped."""
+    numbers = np.random.default_rng(0)
+    values = [numbers.normal(size=s) for s in (shape, (out, 4), out)]
+
+    def program(T):
+        def f(x, w, b):
+            return T.nn.functional.linear(x if shape != (2, 4, 3) else x.mT, w, b)
+
+        leaves = [T.tensor(v, requires_grad=True) for v in values]
+        y = f(*leaves)
+        first = T.autograd.grad((y**3).sum(), leaves, create_graph=True)
+        second = T.autograd.grad(sum((g**2).sum() for g in first), leaves)
+        pushed = T.func.jvp(f, tuple(x.detach() for x in leaves), tuple(x.detach() * 2 for x in leaves))
+        x, w, b = leaves
+        mapped = T.vmap(f, (0, None, None))(T.stack([x, 2 * x]), w, b), T.vmap(f, (None, 0, 0))(x, T.stack([w, 2 * w]), T.stack([b, b]))
+        rows = T.vmap(T.func.grad(lambda *a: f(*a).sum(), (0, 1, 2)), (0, None, None))(T.stack([x, 2 * x]), w, b)
+        return y.stride(), [t.detach().numpy() for t in (y, *first, *second, *pushed, *mapped, *rows)]
+
+    (strides, found), (expected_strides, expected) = program(fg), program(torch)
+    assert strides == expected_strides
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_what_a_linear_map_gives_is_changed_in_place():
+    def program(T):
+        x, w, b = T.ones(2, 3, 4, requires_grad=True), T.ones(5, 4, requires_grad=True), T.zeros(5, requires_grad=True)
+        y = T.nn.functional.linear(x, w, b)
+        y[:, 1].mul_(3)
+        y.sum().backward()
+        return y.tolist(), x.grad.tolist(), w.grad.tolist(), b.grad.tolist()
+
+    assert program(fg) == program(torch)

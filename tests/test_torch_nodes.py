@@ -176,6 +176,10 @@ GRADIENTS = {
     "double": lambda T, x, y: x.double(), "where": lambda T, x, y: T.where(x > 1, x, y), "clamp": lambda T, x, y: x.clamp(0.2, 0.5),
     "matmul": lambda T, x, y: x @ y, "matrix and vector": lambda T, x, y: x @ y[0], "dot": lambda T, x, y: x[0] @ y[0],
     "bmm": lambda T, x, y: T.bmm(x[None], y[None]), "linear": lambda T, x, y: T.nn.functional.linear(x, y, y[0]),
+    "linear of a vector": lambda T, x, y: T.nn.functional.linear(x[0], y, y[0]),
+    "linear of batches": lambda T, x, y: T.nn.functional.linear(x[None], y, y[0]),
+    "linear of batches of batches": lambda T, x, y: T.nn.functional.linear(x[None, None], y, y[0]),
+    "linear of what lies across": lambda T, x, y: T.nn.functional.linear(x[None].mT, y, y[0]),
     "broadcast": lambda T, x, y: x * y[0], "add_": lambda T, x, y: x.clone().add_(y), "mul_": lambda T, x, y: x.clone().mul_(y),
 }
 

@@ -1,13 +1,14 @@
 """Settings that programs for torch make and ask for where there is one device and one way to compute, and kin."""
 
+import warnings
 from typing import Any
 
 from . import _ferrograd
 from ._ferrograd import Tensor, device
 
 _MODES = ("default", "warn", "error")
-#: The device asked for, and which of the modes of determinism.
-_set: dict[str, Any] = {"device": device("cpu"), "mode": 0}
+#: The device asked for, which of the modes of determinism, and how exact products of float32 must be.
+_set: dict[str, Any] = {"device": device("cpu"), "mode": 0, "precision": "highest"}
 
 
 def set_default_device(device: Any) -> None:
@@ -111,6 +112,76 @@ def get_deterministic_debug_mode() -> int:
     0
     """
     return _set["mode"]
+
+
+def set_warn_always(b: bool, /) -> None:
+    """Whether warnings that are shown once in a process, such as that of calls in torch's old forms, are shown each time.
+
+    Raises RuntimeError for what is no bool.
+
+    >>> set_warn_always(True)
+    >>> is_warn_always_enabled()
+    True
+    >>> set_warn_always(False)
+    """
+    if not isinstance(b, bool):
+        raise RuntimeError(f"setWarnOnlyOnce expects a bool, but got {type(b).__name__}")
+    _ferrograd._set_warn_always(b)
+
+
+def is_warn_always_enabled() -> bool:
+    """What `set_warn_always` was given last.
+
+    >>> is_warn_always_enabled()
+    False
+    """
+    return _ferrograd._is_warn_always_enabled()
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """How exact products of float32 must be: "highest", "high" or "medium". They always are of the highest precision here: the
+    setting is kept for those who ask. A warning tells of other words, which change nothing.
+
+    Raises RuntimeError for what is no string.
+
+    >>> set_float32_matmul_precision("high")
+    >>> get_float32_matmul_precision()
+    'high'
+    >>> set_float32_matmul_precision("highest")
+    """
+    if not isinstance(precision, str):
+        raise RuntimeError(f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
+    if precision not in ("highest", "high", "medium"):
+        message = f"{precision} is not one of 'highest', 'high', or 'medium'; the setting stays {_set['precision']!r}"
+        warnings.warn(message, stacklevel=2)
+        return
+    _set["precision"] = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What `set_float32_matmul_precision` was given last.
+
+    >>> get_float32_matmul_precision()
+    'highest'
+    """
+    return _set["precision"]
+
+
+def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
+    """Turn the mode of `autograd.detect_anomaly` on or off.
+
+    Raises TypeError for what is no bool.
+
+    >>> import ferrograd
+    >>> set_anomaly_enabled(True, check_nan=False)
+    >>> ferrograd.is_anomaly_enabled(), ferrograd.is_anomaly_check_nan_enabled()
+    (True, False)
+    >>> set_anomaly_enabled(False)
+    """
+    for name, value in (("mode", mode), ("check_nan", check_nan)):
+        if not isinstance(value, bool):
+            raise TypeError(f"set_anomaly_enabled(): argument '{name}' must be bool, not {type(value).__name__}")
+    _ferrograd._set_anomaly_enabled(mode, check_nan)
 
 
 def is_autocast_enabled(device_type: str | None = None) -> bool:

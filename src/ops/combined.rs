@@ -92,6 +92,25 @@ pub fn addmm(x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     MATRICES.run(x, a, b, Scalar::Int(1), Scalar::Int(1))
 }
 
+/// `x + a b` for the rows of `a`, which lie side by side in memory, a matrix `b` and a vector `x`: recorded as the view of what
+/// [`addmm`] gives for the matrix of all rows.
+///
+/// # Errors
+/// For sizes that do not fit and dtypes that differ.
+pub(super) fn addmm_of_rows(x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let width = a.shape()[a.rank() - 1];
+    let count: usize = a.shape()[..a.rank() - 1].iter().product();
+    let rows = view::reshape(a, &[count as isize, width as isize])?;
+    MATRICES.check(x, &rows, b)?;
+    MATRICES.check_first(x, &[count, b.shape()[1]])?;
+    // Computed in its last shape, so that what reads it next can be one program with the sum.
+    let y = unrecorded(|| add(&contract::matmul(a, b)?, x))?;
+    let matrix = view::seen_as(&y, &[count, b.shape()[1]]);
+    MATRICES.record(&matrix, x, &rows, b, Scalar::Int(1), Scalar::Int(1))?;
+    view::link_view(&matrix, &y)?;
+    Ok(y)
+}
+
 impl Kind {
     fn check(&self, x: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
         let op = self.op;
@@ -114,6 +133,15 @@ impl Kind {
         contract::same_dtype(op, a, b)
     }
 
+    /// The first tensor must broadcast to the product.
+    fn check_first(&self, x: &Tensor, product: &[usize]) -> Result<()> {
+        if broadcast(self.op, x.shape(), product)?[..] == *product {
+            return Ok(());
+        }
+        let (expected, given) = (product.to_vec(), x.shape().to_vec());
+        Err(Error::Shape { op: self.op, what: "the first tensor must broadcast to the product", expected, given })
+    }
+
     /// `beta x + alpha (a b)`; without `x` where `beta` is zero.
     fn run(&self, x: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
         self.check(x, a, b)?;
@@ -128,11 +156,7 @@ impl Kind {
         let scaled = |t: Tensor, by: Scalar| if by == Scalar::Int(1) { Ok(t) } else { mul(&t, by) };
         let value = || {
             let product = scaled((self.product)(x, a, b)?, alpha)?;
-            if broadcast(self.op, x.shape(), product.shape())?[..] != *product.shape() {
-                let (expected, given) = (product.shape().to_vec(), x.shape().to_vec());
-                let what = "the first tensor must broadcast to the product";
-                return Err(Error::Shape { op: self.op, what, expected, given });
-            }
+            self.check_first(x, product.shape())?;
             if beta.as_f64() == 0.0 {
                 Ok(product)
             } else {
@@ -146,6 +170,12 @@ impl Kind {
             return value();
         }
         let y = unrecorded(value)?;
+        self.record(&y, x, a, b, beta, alpha)?;
+        Ok(y)
+    }
+
+    /// Records `y` as `beta x + alpha (a b)`.
+    fn record(&self, y: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -> Result<()> {
         let settings = || {
             let all = contract::of_factors(a, b);
             let factors = all.factors.map(|factors| Factors { beta: beta.as_f64(), ..factors });
@@ -163,8 +193,7 @@ impl Kind {
             "addmv" => |call: &Call| VECTOR.gradients(call),
             _ => |call: &Call| OUTER.gradients(call),
         };
-        record(self.node, &y, &[x, a, b], &[Keep::Input(a), Keep::Input(b)], settings, formula)?;
-        Ok(y)
+        record(self.node, y, &[x, a, b], &[Keep::Input(a), Keep::Input(b)], settings, formula)
     }
 
     fn gradients(&self, call: &Call) -> Result<Gradients> {

@@ -107,6 +107,14 @@ impl PyTensor {
         false
     }
 
+    /// How many have the tensor: its object, the node that accumulates its gradient, who keeps it as a gradient, its views.
+    ///
+    /// >>> ferrograd.ones(1)._use_count()
+    /// 1
+    fn _use_count(&self) -> usize {
+        self.get().owners()
+    }
+
     /// Bytes an element takes.
     ///
     /// >>> ferrograd.ones(1).itemsize
@@ -316,6 +324,12 @@ fn not_sizes(arguments: &Bound<'_, PyTuple>) -> PyErr {
     let what = wrong
         .map_or_else(String::new, |(n, a)| format!(", but found element of type {} at pos {}", shown_type(&a), n + 1));
     PyTypeError::new_err(format!("new(): argument 'size' must be tuple of ints{what}"))
+}
+
+/// Lets two objects stand for each other's tensors.
+#[pyfunction]
+pub fn _swap_tensor_impl(a: &Bound<'_, PyTensor>, b: &Bound<'_, PyTensor>) {
+    PyTensor::swap(a, b);
 }
 
 /// What `FloatTensor(...)` and its kin make of their arguments.

@@ -1,7 +1,10 @@
 //! What the core asks of Python: to raise what waits, to tell the lines that run, to show a warning.
 
+use std::ffi::CString;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
@@ -49,6 +52,28 @@ fn warn(text: &str) -> Result<()> {
         };
         warn().map_err(|e: PyErr| host_error(py, e))
     })
+}
+
+static WARNS_ALWAYS: AtomicBool = AtomicBool::new(false);
+
+/// Shows a warning that is shown once, as its place says where it was, unless all are asked for.
+pub fn warn_once(py: Python<'_>, was_shown: &AtomicBool, text: &str) -> PyResult<()> {
+    if was_shown.swap(true, Relaxed) && !WARNS_ALWAYS.load(Relaxed) {
+        return Ok(());
+    }
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(text)?, 1)
+}
+
+/// Whether warnings that are shown once are shown each time.
+#[pyfunction]
+pub fn _set_warn_always(always: bool) {
+    WARNS_ALWAYS.store(always, Relaxed);
+}
+
+/// What `_set_warn_always` was given last.
+#[pyfunction]
+pub fn _is_warn_always_enabled() -> bool {
+    WARNS_ALWAYS.load(Relaxed)
 }
 
 fn report(text: &str) {

@@ -62,6 +62,18 @@ impl PyTensor {
         }
         drop(old);
     }
+
+    /// Lets two objects stand for each other's tensors.
+    pub fn swap(a: &Bound<'_, Self>, b: &Bound<'_, Self>) {
+        let (first, second) = (a.get(), b.get());
+        first.get().set_host(b.as_ptr().cast());
+        second.get().set_host(a.as_ptr().cast());
+        // SAFETY: as in `replace`; what a cell of one object holds is moved to that of the other.
+        unsafe {
+            std::ptr::swap(first.tensor.get(), second.tensor.get());
+            std::ptr::swap(first.keeper.get(), second.keeper.get());
+        }
+    }
 }
 
 impl Drop for PyTensor {

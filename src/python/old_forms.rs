@@ -1,17 +1,20 @@
 //! Calls in the forms that torch had before factors were given by name.
 
-use std::ffi::CString;
+use std::sync::atomic::AtomicBool;
 
-use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 
 use super::arguments::{Given, Values, matched};
+use super::host::warn_once;
 use super::signature::{Default, Entry, Parameter, Signature};
 use crate::ops::Value;
 use crate::tensor::scalar::Scalar;
 
 /// The operations of which torch still takes calls in an old form, with a warning; so are their forms in place.
 const OF_OLD_FORMS: [&str; 9] = ["add", "sub", "addcmul", "addcdiv", "addmm", "addmv", "addr", "addbmm", "baddbmm"];
+
+/// Whether a call in an old form was warned of.
+static WARNED: AtomicBool = AtomicBool::new(false);
 
 /// The forms that a signature had before its factors were given by name, and which parameter of today each parameter was: the
 /// factor stands behind the first tensor (`add(x, alpha, other)`), and `beta` before the tensor that it is for, with `alpha` or
@@ -56,7 +59,7 @@ pub(super) fn of_old_form(entry: &Entry, given: &Given, values: &mut Values) -> 
             );
             let objects = given.receiver.iter().chain(given.positional).chain(given.named.iter().map(|(_, o)| o));
             if let Some(py) = objects.map(|o| o.py()).next() {
-                PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
+                warn_once(py, &WARNED, &message)?;
             }
             values.clear();
             for place in 0..signature.parameters.len() {

@@ -9,7 +9,7 @@ use crate::ops::compare::{clamp_min, eq, ne, where_};
 use crate::ops::norm::vector_norm;
 use crate::ops::operands::promoted;
 use crate::ops::registry::operation;
-use crate::ops::{cast, sum, unary, view};
+use crate::ops::{batch, cast, sum, unary, view};
 use crate::tensor::Tensor;
 use crate::tensor::layout::{broadcast, wrap_dim};
 use crate::tensor::scalar::Scalar;
@@ -221,6 +221,10 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let Some(bias) = bias else { return crate::ops::contract::matmul(x, &turned) };
     if x.rank() == 2 && weight.rank() == 2 {
         return crate::ops::combined::addmm(bias, x, &turned);
+    }
+    // As in torch, where the rows lie side by side.
+    if weight.rank() == 2 && bias.rank() == 1 && x.is_contiguous() && batch::level([x, weight, bias]).is_none() {
+        return crate::ops::combined::addmm_of_rows(bias, x, &turned);
     }
     if x.rank() == 2 {
         return Err(Error::Rank {

@@ -212,13 +212,26 @@ pub fn reshape(x: &Tensor, shape: &[isize]) -> Result<Tensor> {
         Some(_) => view_as(x, sizes, if x.is_contiguous() { "ViewBackward0" } else { "ReshapeAliasBackward0" }),
         None => {
             let copy = super::copy::clone_contiguous(x)?;
-            let shape = copy.layout().shape.clone();
             // Nobody else has the copy, so that this is no view of it.
-            let y = Tensor::new(copy.storage().clone(), Layout::contiguous(&sizes), copy.dtype(), copy.versioning());
-            link(ViewDerivative { name: "UnsafeViewBackward0", back: Back::Reshape(shape) }, &[&copy], &y)?;
+            let y = seen_as(&copy, &sizes);
+            link_reshaped("UnsafeViewBackward0", &copy, &y)?;
             Ok(y)
         }
     }
+}
+
+/// A new tensor on the memory of a contiguous one, without history: what an operation made on its way, which nobody has.
+pub(super) fn seen_as(x: &Tensor, shape: &[usize]) -> Tensor {
+    Tensor::new(x.storage().clone(), Layout::contiguous(shape), x.dtype(), x.versioning())
+}
+
+/// Records `y` as `x`, which nobody else has, under another shape.
+pub(super) fn link_view(x: &Tensor, y: &Tensor) -> Result<()> {
+    link_reshaped("ViewBackward0", x, y)
+}
+
+fn link_reshaped(name: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
+    link(ViewDerivative { name, back: Back::Reshape(x.layout().shape.clone()) }, &[x], y)
 }
 
 fn view_as(x: &Tensor, shape: Shape, name: &'static str) -> Result<Tensor> {
