@@ -380,3 +380,11 @@ def test_what_a_checkpoint_held_goes_with_its_graph():
         assert seen() is None
     finally:
         gc.enable()
+
+
+def test_states_of_other_devices():
+    states = fg.utils.checkpoint.get_device_states(fg.ones(1), [3])
+    assert states == ([], [])
+    fg.utils.checkpoint.set_device_states(*states)
+    with pytest.raises(RuntimeError, match="only the CPU"):
+        fg.utils.checkpoint.set_device_states([0], [fg.get_rng_state()])

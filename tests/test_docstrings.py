@@ -117,10 +117,10 @@ Tensor.is_contiguous Tensor.is_cpu Tensor.is_meta Tensor.is_pinned Tensor.is_set
 Tensor.is_conj Tensor.is_neg Tensor.is_ipu Tensor.is_maia Tensor.is_mkldnn Tensor.is_mps Tensor.is_mtia Tensor.is_nested
 Tensor.is_quantized Tensor.is_sparse_csr Tensor.is_vulkan Tensor.is_xla Tensor.is_xpu Tensor.long Tensor.name Tensor.real Tensor.short Tensor.where autograd.Function.apply autograd.Function.forward
 autograd.Function.jvp autograd.Function.setup_context autograd.Function.vmap autograd.forward_ad.unpack_dual
-autograd.function.BackwardCFunction.apply autograd.function.BackwardCFunction.mark_dirty
-autograd.function.BackwardCFunction.mark_shared_storage autograd.function.BackwardCFunction.mark_non_differentiable autograd.function.BackwardCFunction.register_hook
-autograd.function.BackwardCFunction.register_prehook autograd.function.BackwardCFunction.save_for_backward
-autograd.function.BackwardCFunction.save_for_forward autograd.function.BackwardCFunction.set_materialize_grads
+autograd.function.BackwardCFunction.apply autograd.Function.mark_dirty
+autograd.Function.mark_shared_storage autograd.Function.mark_non_differentiable autograd.Function.register_hook
+autograd.Function.register_prehook autograd.Function.save_for_backward
+autograd.Function.save_for_forward autograd.Function.set_materialize_grads
 autograd.function.once_differentiable autograd.graph.Node.register_hook autograd.graph.Node.register_prehook autograd.graph.to_svg
 autograd.profiler.EventList.export_chrome_trace autograd.profiler.EventList.key_averages autograd.profiler.EventList.table
 autograd.profiler.FunctionEvent.append_cpu_child autograd.profiler.FunctionEvent.set_cpu_parent autograd.profiler.profile.export_chrome_trace autograd.profiler.profile.key_averages
@@ -128,6 +128,7 @@ autograd.profiler.profile.table func.debug_unwrap func.functional_call func.grad
 profiler.profile.export_chrome_trace profiler.profile.key_averages profiler.tensorboard_trace_handler random.fork_rng
 utils.checkpoint.CheckpointFunction.forward utils.checkpoint.check_backward_validity utils.checkpoint.detach_variable
 typename utils.checkpoint.set_checkpoint_debug_enabled utils.checkpoint.set_checkpoint_early_stop profiler.profile.add_metadata
+func.replace_all_batch_norm_modules_ is_storage utils.checkpoint.get_device_states
 utils.hooks.unserializable_hook utils.hooks.warn_if_has_hooks
 """.split()
 

@@ -146,3 +146,31 @@ def test_trees():
     assert fgf.vmap(lambda b: Box(b.inside.sum()))(Box(fg.ones(2, 3))).inside.tolist() == [3.0, 3.0]
     with pytest.raises(ValueError, match="already registered"):
         _pytree.register_pytree_node(Box, None, None)
+
+
+class _BatchNorm:
+    def __init__(self, tracks=True):
+        self.track_running_stats, self.running_mean, self.running_var, self.num_batches_tracked = tracks, fg.zeros(2), fg.ones(2), fg.tensor(0)
+
+
+class BatchNorm1d(_BatchNorm):
+    pass
+
+
+class InstanceNorm1d:
+    track_running_stats, running_mean = True, 3
+
+
+def test_normalisations_of_batches_lose_their_statistics():
+    class Net:
+        def __init__(self):
+            self.parts = [BatchNorm1d(), BatchNorm1d(tracks=False), InstanceNorm1d()]
+
+        def modules(self):
+            return [self, *self.parts]
+
+    net = Net()
+    assert fgf.replace_all_batch_norm_modules_(net) is net
+    norm, untracked, other = net.parts
+    assert norm.track_running_stats is False and norm.running_mean is norm.running_var is norm.num_batches_tracked is None
+    assert untracked.running_mean is not None and other.track_running_stats and other.running_mean == 3

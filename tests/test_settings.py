@@ -138,6 +138,32 @@ def test_profiles_for_nvidia():
         pass
 
 
+def test_how_exact_products_must_be():
+    assert fg.get_float32_matmul_precision() == "highest"
+    fg.set_float32_matmul_precision("medium")
+    with pytest.warns(UserWarning, match="x is not one of 'highest', 'high', or 'medium'"):
+        fg.set_float32_matmul_precision("x")
+    assert fg.get_float32_matmul_precision() == "medium"
+    fg.set_float32_matmul_precision("highest")
+    with pytest.raises(RuntimeError, match="expects a str, but got int"):
+        fg.set_float32_matmul_precision(1)
+
+
+def test_anomaly_mode_by_its_older_name():
+    fg.set_anomaly_enabled(True, False)
+    assert fg.is_anomaly_enabled() and not fg.is_anomaly_check_nan_enabled()
+    fg.set_anomaly_enabled(False)
+    assert not fg.is_anomaly_enabled()
+    for arguments, name in (((1,), "mode"), ((True, 2), "check_nan")):
+        with pytest.raises(TypeError, match=f"argument '{name}' must be bool, not int"):
+            fg.set_anomaly_enabled(*arguments)
+
+
+def test_what_is_the_memory_of_tensors():
+    x = fg.ones(1)
+    assert fg.is_storage(x.untyped_storage()) and fg.is_storage(fg.TypedStorage(x)) and not fg.is_storage(x) and not fg.is_storage([1])
+
+
 def test_older_names_of_functions():
     assert fg._vmap_internals._vmap(lambda x: x.sum())(fg.ones(2, 3)).tolist() == [3, 3]
     assert functional._as_tuple([1, 2]) == (1, 2) and functional._as_tuple(3) == (3,)
@@ -145,3 +171,70 @@ def test_older_names_of_functions():
     assert functional._as_tuple(x, "inputs", "f") == (False, (x,)) and functional._as_tuple((x,), "inputs", "f") == (True, (x,))
     with pytest.raises(TypeError, match="The inputs given to f must be either a Tensor or a tuple of Tensors"):
         functional._as_tuple([x], "inputs", "f")
+    with pytest.warns(FutureWarning, match="Please use `torch.vmap`"):
+        assert fg._vmap_internals.vmap(fg.sum)(fg.ones(2, 3)).tolist() == [3, 3]
+
+
+def test_maps_that_hand_none_on():
+    x, unused = (fg.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    y = x**2
+
+    def row(v):
+        return fg.autograd.grad(y, (x, unused), v, retain_graph=True, allow_unused=True)
+
+    vmap = fg._vmap_internals._vmap
+    found, none = vmap(row, allow_none_pass_through=True)(fg.eye(2))
+    assert found.tolist() == [[2, 0], [0, 4]] and none is None
+    across, none = vmap(row, 0, (1, 0), allow_none_pass_through=True)(fg.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert across.tolist() == [[2, 6], [8, 16]] and none is None
+    assert vmap(fg.sum, allow_none_pass_through=True)(fg.ones(2, 3)).tolist() == [3, 3]
+    with pytest.raises(ValueError, match="must only return Tensors"):
+        vmap(row)(fg.eye(2))
+
+
+def test_helpers_of_products_with_jacobians():
+    """Which programs take from `autograd.functional`; `torchmin` makes its operators of them."""
+    x, y = fg.tensor([1.0, 2.0], requires_grad=True), fg.tensor([[3.0]])
+    first, second = functional._construct_standard_basis_for((x, y), (2, 1))
+    assert first.tolist() == [[1, 0], [0, 1], [0, 0]] and second.tolist() == [[0], [0], [1]]
+    with pytest.raises(AssertionError):
+        functional._construct_standard_basis_for((), ())
+
+    taken = functional._grad_preprocess((x, y), True, True)
+    assert all(t.requires_grad and t is not given for t, given in zip(taken, (x, y))) and taken[0].grad_fn is not None
+    assert not any(t.requires_grad for t in functional._grad_preprocess((x, y), False, False))
+    (kept,) = functional._grad_postprocess((x * 2,), True)
+    assert kept.requires_grad and not functional._grad_postprocess(((x * 2, x),), False)[0][0].requires_grad
+    nested = ((1, 2), (3, 4))
+    assert [functional._tuple_postprocess(nested, to) for to in (True, False)] == [nested, (1, 2)]
+    assert functional._tuple_postprocess(nested, (True, False)) == (1, 3) and functional._tuple_postprocess(nested, (False, False)) == 1
+
+    z = x * 3
+    assert functional._autograd_grad((z, None, y), (x,), (fg.ones(2),) * 3)[0].tolist() == [3, 3]
+    assert functional._autograd_grad((y,), (x,)) == (None,)
+    z = x * 3
+    (rows,) = functional._autograd_grad((z,), (x,), (fg.eye(2),), is_grads_batched=True)
+    assert rows.tolist() == [[3, 0], [0, 3]]
+
+    functional._validate_v((y,), (y,), False)
+    for arguments, message in (
+        (((x, y), (x,), False), "should contain a single Tensor"), (((x,), (x, y), True), "should be 2 but got 1"),
+        (((y,), (x,), True), "Entry 0 in v has invalid size"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            functional._validate_v(*arguments)
+
+    assert functional._fill_in_zeros((None, y), (x, y), False, False, "back")[0].tolist() == [0, 0]
+    for stage, message in (
+        ("back", "independent of input 0"), ("back_trick", "entry 0 in the grad_outputs"), ("double_back", "The jacobian of"),
+        ("double_back_trick", "entry 0 in the grad_jacobian"), ("x", "Invalid stage argument 'x'"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            functional._fill_in_zeros((None,), (x,), True, False, stage)
+    functional._check_requires_grad((None,), "outputs", False)
+    for kind, message in (
+        ("outputs", "Output 0 of the user"), ("grad_inputs", "The gradient with respect to input 0"), ("jacobian", "twice differentiable"),
+        ("hessian", "thrice differentiable"), ("x", "Invalid input_type"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            functional._check_requires_grad((y,), kind, True)

@@ -87,10 +87,11 @@ _LAZY_NAMES |= {"load": "serialization", "save": "serialization"}
 _SETTINGS = """
 set_default_device get_default_device typename use_deterministic_algorithms are_deterministic_algorithms_enabled
 is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode get_deterministic_debug_mode is_autocast_enabled
-is_autocast_cpu_enabled _assert _assert_async
+is_autocast_cpu_enabled _assert _assert_async set_warn_always is_warn_always_enabled set_float32_matmul_precision
+get_float32_matmul_precision set_anomaly_enabled
 """
 _LAZY_NAMES |= dict.fromkeys(_SETTINGS.split(), "_settings")
-_LAZY_NAMES |= {"TypedStorage": "storage", "UntypedStorage": "storage"}
+_LAZY_NAMES |= {"TypedStorage": "storage", "UntypedStorage": "storage", "is_storage": "storage"}
 
 
 def __getattr__(name: str):

@@ -10,14 +10,14 @@ from . import autograd as autograd, config as config, func as func, linalg as li
 from ._dtypes import finfo as finfo, iinfo as iinfo, is_complex as is_complex, is_floating_point as is_floating_point, set_default_tensor_type as set_default_tensor_type
 from ._functions import allclose as allclose, asarray as asarray, broadcast_shapes as broadcast_shapes, detach as detach, detach_ as detach_, einsum as einsum, embedding_renorm_ as embedding_renorm_, equal as equal, frombuffer as frombuffer, get_device as get_device, is_conj as is_conj, is_inference as is_inference, is_neg as is_neg, is_nonzero as is_nonzero, is_same_size as is_same_size, is_signed as is_signed, is_tensor as is_tensor, isclose as isclose, manual_seed as manual_seed, numel as numel, unravel_index as unravel_index
 from ._sampled import gradient as gradient, histogramdd as histogramdd
-from ._settings import _assert as _assert, _assert_async as _assert_async, are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled, get_default_device as get_default_device, get_deterministic_debug_mode as get_deterministic_debug_mode, is_autocast_cpu_enabled as is_autocast_cpu_enabled, is_autocast_enabled as is_autocast_enabled, is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled, set_default_device as set_default_device, set_deterministic_debug_mode as set_deterministic_debug_mode, typename as typename, use_deterministic_algorithms as use_deterministic_algorithms
+from ._settings import _assert as _assert, _assert_async as _assert_async, are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled, get_default_device as get_default_device, get_deterministic_debug_mode as get_deterministic_debug_mode, get_float32_matmul_precision as get_float32_matmul_precision, is_autocast_cpu_enabled as is_autocast_cpu_enabled, is_autocast_enabled as is_autocast_enabled, is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled, is_warn_always_enabled as is_warn_always_enabled, set_anomaly_enabled as set_anomaly_enabled, set_default_device as set_default_device, set_deterministic_debug_mode as set_deterministic_debug_mode, set_float32_matmul_precision as set_float32_matmul_precision, set_warn_always as set_warn_always, typename as typename, use_deterministic_algorithms as use_deterministic_algorithms
 from ._size import Size as Size
 from ._tensor_str import set_printoptions as set_printoptions
 from .autograd.grad_mode import enable_grad as enable_grad, inference_mode as inference_mode, no_grad as no_grad, set_grad_enabled as set_grad_enabled
 from .func import vmap as vmap
 from .random import get_rng_state as get_rng_state, initial_seed as initial_seed, seed as seed, set_rng_state as set_rng_state
 from .serialization import load as load, save as save
-from .storage import TypedStorage as TypedStorage, UntypedStorage as UntypedStorage
+from .storage import TypedStorage as TypedStorage, UntypedStorage as UntypedStorage, is_storage as is_storage
 from .utils.dlpack import from_dlpack as from_dlpack, to_dlpack as to_dlpack
 
 _bool: TypeAlias = builtins.bool

@@ -9,12 +9,13 @@
 """
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from . import _ferrograd
 from ._dtypes import _LEGACY
 from ._ferrograd import Tensor
 
-__all__ = ["TypedStorage", "UntypedStorage"]
+__all__ = ["TypedStorage", "UntypedStorage", "is_storage"]
 
 #: The class of torch that stands for memory of each element type in files.
 _NAMES = {element: name.removesuffix("Tensor") + "Storage" for name, element in _LEGACY.items()}
@@ -257,3 +258,14 @@ class TypedStorage(_Storage):
     def __repr__(self) -> str:
         of = f"dtype={self.dtype}, device=cpu"
         return f"{self._lines()}[torch.storage.TypedStorage({of}) of size {len(self)}]"
+
+
+def is_storage(obj: object, /) -> TypeGuard[TypedStorage | UntypedStorage]:
+    """True for the memory of tensors.
+
+    >>> import ferrograd
+    >>> x = ferrograd.ones(1)
+    >>> is_storage(x.untyped_storage()), is_storage(x)
+    (True, False)
+    """
+    return type(obj) in (TypedStorage, UntypedStorage)

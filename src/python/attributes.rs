@@ -107,14 +107,6 @@ impl PyTensor {
         false
     }
 
-    /// How many have the tensor: its object, the node that accumulates its gradient, who keeps it as a gradient, its views.
-    ///
-    /// >>> ferrograd.ones(1)._use_count()
-    /// 1
-    fn _use_count(&self) -> usize {
-        self.get().owners()
-    }
-
     /// Bytes an element takes.
     ///
     /// >>> ferrograd.ones(1).itemsize
@@ -324,6 +316,12 @@ fn not_sizes(arguments: &Bound<'_, PyTuple>) -> PyErr {
     let what = wrong
         .map_or_else(String::new, |(n, a)| format!(", but found element of type {} at pos {}", shown_type(&a), n + 1));
     PyTypeError::new_err(format!("new(): argument 'size' must be tuple of ints{what}"))
+}
+
+/// How many have a tensor: its object, the node that accumulates its gradient, who keeps it as a gradient, its views.
+#[pyfunction]
+pub fn _use_count(tensor: &Bound<'_, PyTensor>) -> usize {
+    tensor.get().get().owners()
 }
 
 /// Lets two objects stand for each other's tensors.

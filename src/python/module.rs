@@ -241,6 +241,7 @@ fn add_functions_of_tensors(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(super::dlpack::_to_dlpack, module)?,
         wrap_pyfunction!(super::dlpack::_from_dlpack, module)?,
         wrap_pyfunction!(super::attributes::_legacy, module)?,
+        wrap_pyfunction!(super::attributes::_use_count, module)?,
         wrap_pyfunction!(super::attributes::_swap_tensor_impl, module)?,
         wrap_pyfunction!(super::host::_set_warn_always, module)?,
         wrap_pyfunction!(super::host::_is_warn_always_enabled, module)?,

@@ -12,7 +12,7 @@ from .._ferrograd import _SavedTensor as SavedTensor
 from . import anomaly_mode, forward_ad, function, grad_mode, graph, variable
 from ._grad import backward, grad
 from .anomaly_mode import detect_anomaly, set_detect_anomaly
-from .function import Function
+from .function import Function, NestedIOFunction
 from .grad_mode import (
     enable_grad,
     enforce_grad_layout_policy,
@@ -26,6 +26,7 @@ from .variable import Variable
 
 __all__ = [
     "Function",
+    "NestedIOFunction",
     "SavedTensor",
     "Variable",
     "anomaly_mode",

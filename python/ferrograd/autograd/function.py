@@ -67,6 +67,10 @@ class FunctionCtx(_ferrograd._FunctionNode):
         )
 
 
+#: The name that contexts had before, which old files have.
+_ContextMethodMixin = FunctionCtx
+
+
 class BackwardCFunction(FunctionCtx):
     """The node that a call leaves in the graph, which is its context too.
 
@@ -111,55 +115,27 @@ class BackwardCFunction(FunctionCtx):
 
 
 class FunctionMeta(type):
-    """Gives every function a class of nodes named after it."""
+    """Gives every function a class of nodes named after it.
+
+    >>> class Same(Function):
+    ...     pass
+    >>> type(Same).__name__, Same._backward_cls.__name__
+    ('FunctionMeta', 'SameBackward')
+    """
 
     def __init__(cls, name: str, bases: tuple, attributes: dict) -> None:
         super().__init__(name, bases, attributes)
         cls._backward_cls = type(name + "Backward", (BackwardCFunction,), {"_forward_cls": cls})
-        cls._separate_context = any("setup_context" in c.__dict__ for c in cls.__mro__[:-2])
+        cls._separate_context = bases != (FunctionCtx,) and _is_setup_context_defined(cls.setup_context)
         code = getattr(cls.forward, "__code__", None)
         cls._parameters = code.co_argcount if code else len(_signature(cls).parameters)
 
 
-class Function(metaclass=FunctionMeta):
-    """The base of operations written in Python.
+class _SingleLevelFunction(FunctionCtx, metaclass=FunctionMeta):
+    """What `Function` has beside what transforms need: the methods that the author of one writes."""
 
-    `forward(ctx, *args)` computes the result, without being recorded; `backward(ctx, *grads)` gives the gradient of
-    every argument of forward, or None. In place of `ctx` in forward there may be a `setup_context(ctx, inputs, output)`.
-    Call it by `apply`.
-
-    >>> import ferrograd
-    >>> class Cube(Function):
-    ...     @staticmethod
-    ...     def forward(ctx, x):
-    ...         ctx.save_for_backward(x)
-    ...         return x ** 3
-    ...     @staticmethod
-    ...     def backward(ctx, grad):
-    ...         (x,) = ctx.saved_tensors
-    ...         return 3 * x ** 2 * grad
-    >>> x = ferrograd.tensor([2.0], requires_grad=True)
-    >>> Cube.apply(x).backward()
-    >>> x.grad
-    tensor([12.])
-    """
-
-    generate_vmap_rule = False
     #: Lets go of the kept tensors of a pass once backward has read them; reading them again is a RuntimeError then.
     clear_saved_tensors_on_access = False
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        warnings.warn(
-            f"{type(self).__name__} should not be instantiated: its methods are static; call it by apply()",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-
-    def __call__(self, *args, **kwargs):
-        raise RuntimeError(
-            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd "
-            f"function with static forward method: make forward and backward static, and call {type(self).__name__}.apply()"
-        )
 
     @staticmethod
     def forward(*args, **kwargs):
@@ -240,6 +216,53 @@ class Function(metaclass=FunctionMeta):
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
 
+    #: Another name of backward.
+    vjp = backward
+
+
+def _is_setup_context_defined(fn: Any) -> bool:
+    """Whether a `setup_context` was written for a function, so that its forward has no `ctx`."""
+    return fn is not _SingleLevelFunction.setup_context
+
+
+class Function(_SingleLevelFunction):
+    """The base of operations written in Python.
+
+    `forward(ctx, *args)` computes the result, without being recorded; `backward(ctx, *grads)` gives the gradient of
+    every argument of forward, or None. In place of `ctx` in forward there may be a `setup_context(ctx, inputs, output)`.
+    Call it by `apply`.
+
+    >>> import ferrograd
+    >>> class Cube(Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x ** 3
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 3 * x ** 2 * grad
+    >>> x = ferrograd.tensor([2.0], requires_grad=True)
+    >>> Cube.apply(x).backward()
+    >>> x.grad
+    tensor([12.])
+    """
+
+    generate_vmap_rule = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            f"{type(self).__name__} should not be instantiated: its methods are static; call it by apply()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+    def __call__(self, *args, **kwargs):
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd "
+            f"function with static forward method: make forward and backward static, and call {type(self).__name__}.apply()"
+        )
+
     @staticmethod
     def vmap(info, in_dims, *args):
         """Give `(outputs, out_dims)` of arguments that carry a batch dimension.
@@ -277,10 +300,6 @@ class Function(metaclass=FunctionMeta):
         if kwargs or cls._separate_context and len(args) < cls._parameters:
             args = _positional(cls, args, kwargs)
         return _ferrograd._apply_function(cls, *args)
-
-
-# A `vjp` is another name of backward.
-Function.vjp = Function.backward
 
 
 class InplaceFunction(Function):
@@ -338,7 +357,7 @@ def _positional(cls: type[Function], args: tuple, kwargs: dict) -> tuple:
     bound = _signature(cls).bind(*given, **kwargs)
     bound.apply_defaults()
     if named := [name for name in kwargs if name in bound.kwargs]:
-        raise NotImplementedError(f"{cls.__name__}.apply: no kwarg-only Tensor args, nor others that forward takes so: {named}")
+        raise TypeError(f"forward() got an unexpected keyword argument {named[0]!r}: apply gives arguments by position alone")
     return bound.args if cls._separate_context else bound.args[1:]
 
 
@@ -395,4 +414,12 @@ def once_differentiable(fn):
     return once
 
 
-__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "InplaceFunction", "NestedIOFunction", "once_differentiable"]
+__all__ = [
+    "BackwardCFunction",
+    "Function",
+    "FunctionCtx",
+    "FunctionMeta",
+    "InplaceFunction",
+    "NestedIOFunction",
+    "once_differentiable",
+]

@@ -1,7 +1,5 @@
 """Whether operations are recorded: context managers that are decorators too."""
 
-import functools
-import warnings
 from collections.abc import Callable
 from typing import Any, Self, TypeVar, overload
 
@@ -14,142 +12,24 @@ from .._ferrograd import (
     is_grad_enabled,
     is_inference_mode_enabled,
 )
-
+from ..utils._contextlib import _DecoratorContextManager, _NoParamDecoratorContextManager
 
 #: A decorated function keeps its type.
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class _Mode:
+class _Mode(_DecoratorContextManager):
     """A mode that a `with` block or a decorated function runs in."""
 
     #: What held before.
     prev: bool
 
-    def __enter__(self) -> None:
-        raise NotImplementedError
-
     def __exit__(self, *exception: object) -> None:
         _set_grad_enabled(self.prev)
 
-    def clone(self) -> "_Mode":
-        """Another of the same, as each call of a decorated function needs one.
 
-        >>> isinstance(no_grad().clone(), no_grad)
-        True
-        """
-        return type(self)()
-
-    def __call__(self, function: _F) -> _F:
-        import inspect  # a third of the package's import, for decorators alone
-
-        if inspect.isclass(function):
-            warnings.warn(
-                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
-                "functions or methods: the mode holds while the class is called, and not in its other methods.",
-                FutureWarning,
-                stacklevel=2,
-            )
-        if inspect.isasyncgenfunction(function):
-            return self._around_async_generator(function)
-        if inspect.isgeneratorfunction(function):
-            return self._around_generator(function)
-        if inspect.iscoroutinefunction(function):
-            return self._around_coroutine(function)
-
-        @functools.wraps(function)
-        def wrapped(*args, **kwargs):
-            with self.clone():
-                return function(*args, **kwargs)
-
-        return wrapped
-
-    def _around_coroutine(self, function: Callable[..., Any]) -> Any:
-        """The mode holds while the coroutine runs, not while it waits for others."""
-        driven = self._around_generator(_steps)
-
-        @functools.wraps(function)
-        async def wrapped(*args, **kwargs):
-            return await _Awaitable(driven(function(*args, **kwargs)))
-
-        return wrapped
-
-    def _around_async_generator(self, function: Callable[..., Any]) -> Any:
-        """The mode holds while the generator runs, not while it waits for its caller or for others."""
-
-        @functools.wraps(function)
-        async def wrapped(*args, **kwargs):
-            generator = function(*args, **kwargs)
-            step, value = self._around_coroutine(generator.asend), None
-            while True:
-                try:
-                    produced = await step(value)
-                except StopAsyncIteration:
-                    return
-                try:
-                    value = yield produced
-                    step = self._around_coroutine(generator.asend)
-                except GeneratorExit:
-                    await self._around_coroutine(generator.aclose)()
-                    raise
-                except BaseException as error:
-                    step, value = self._around_coroutine(generator.athrow), error
-
-        return wrapped
-
-    def _around_generator(self, function: Callable[..., Any]) -> Any:
-        """The mode holds while the generator runs, not while it waits for its caller."""
-
-        @functools.wraps(function)
-        def wrapped(*args, **kwargs):
-            generator = function(*args, **kwargs)
-            step, value = generator.send, None
-            while True:
-                try:
-                    with self.clone():
-                        produced = step(value)
-                except StopIteration as stop:
-                    return stop.value
-                try:
-                    value = yield produced
-                    step = generator.send
-                except GeneratorExit:
-                    with self.clone():
-                        generator.close()
-                    raise
-                except BaseException as error:
-                    step, value = generator.throw, error
-
-        return wrapped
-
-
-def _steps(coroutine: Any) -> Any:
-    """A coroutine as a generator of what it waits for."""
-    return (yield from coroutine.__await__())
-
-
-class _Awaitable:
-    """A generator that can be awaited."""
-
-    def __init__(self, generator: Any) -> None:
-        self._generator = generator
-
-    def __await__(self) -> Any:
-        return self._generator
-
-
-class _FixedMode(_Mode):
+class _FixedMode(_NoParamDecoratorContextManager, _Mode):
     _enabled: bool
-
-    @overload
-    def __new__(cls, function: None = None) -> Self: ...
-
-    @overload
-    def __new__(cls, function: _F) -> _F: ...
-
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        mode = super().__new__(cls)
-        return mode if function is None else mode(function)
 
     def __enter__(self) -> None:
         self.prev = _set_grad_enabled(self._enabled)

@@ -12,7 +12,7 @@ tensor([[2., 0.],
 """
 
 from .._ferrograd import Tensor
-from ._call import functional_call, stack_module_state
+from ._call import functional_call, replace_all_batch_norm_modules_, stack_module_state
 from ._grad import grad, grad_and_value, vjp
 from ._jacobian import hessian, jacfwd, jacrev
 from ._jvp import jvp, linearize
@@ -52,6 +52,7 @@ __all__ = [
     "jvp",
     "linearize",
     "rearrange",
+    "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
     "vmap",

@@ -1,4 +1,4 @@
-"""Modules as functions of their parameters: `functional_call`, `stack_module_state`."""
+"""Modules as functions of their parameters: `functional_call`, `stack_module_state`, `replace_all_batch_norm_modules_`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -174,3 +174,25 @@ def _stacked(tensors: list[Tensor], name: str) -> Tensor:
         raise RuntimeError(f"Expected {name} from each model to have the same .requires_grad")
     stacked = _ferrograd.stack(tensors)
     return stacked.detach().requires_grad_() if requires.pop() else stacked
+
+
+def replace_all_batch_norm_modules_(root: Any) -> Any:
+    """Takes their running statistics from all normalisations of batches within a module, which is given back: under `vmap` they
+    could not be written to. `root` is anything with `modules()`; a normalisation of batches has a class named so among its own
+    (`BatchNorm`), and `track_running_stats`.
+
+    >>> class BatchNorm:
+    ...     def __init__(self):
+    ...         self.track_running_stats, self.running_mean = True, 0.5
+    ...     def modules(self):
+    ...         return [self]
+    >>> norm = replace_all_batch_norm_modules_(BatchNorm())
+    >>> norm.track_running_stats, norm.running_mean
+    (False, None)
+    """
+    for module in (root, *root.modules()):
+        is_norm = any("BatchNorm" in kind.__name__ for kind in type(module).__mro__)
+        if is_norm and getattr(module, "track_running_stats", False):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

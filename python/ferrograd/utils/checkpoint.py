@@ -135,6 +135,26 @@ def check_backward_validity(inputs: Iterable[Any]) -> None:
         warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=3)
 
 
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The devices with a random stream of their own that tensors among the arguments are on, and the states of these: none, as
+    all are on the CPU, whose state is `get_rng_state()`.
+
+    >>> import ferrograd
+    >>> get_device_states(ferrograd.ones(1))
+    ([], [])
+    """
+    return [], []
+
+
+def set_device_states(devices: Iterable[int], states: Iterable[Tensor], *, device_type: str | None = None) -> None:
+    """Set the states that `get_device_states` gave. Raises RuntimeError for a device, of which there is none but the CPU.
+
+    >>> set_device_states(*get_device_states())
+    """
+    for device, _ in zip(devices, states):
+        raise RuntimeError(f"set_device_states: there is no device {device!r} with a random stream of its own, only the CPU")
+
+
 @contextlib.contextmanager
 def _random_state(state: Tensor | None) -> Iterator[None]:
     """The stream of random numbers as it was; afterwards as if nothing had been drawn."""
@@ -506,7 +526,9 @@ __all__ = [
     "checkpoint_sequential",
     "create_selective_checkpoint_contexts",
     "detach_variable",
+    "get_device_states",
     "noop_context_fn",
     "set_checkpoint_debug_enabled",
     "set_checkpoint_early_stop",
+    "set_device_states",
 ]

@@ -223,7 +223,8 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         return crate::ops::combined::addmm(bias, x, &turned);
     }
     // As in torch, where the rows lie side by side.
-    if weight.rank() == 2 && bias.rank() == 1 && x.is_contiguous() && batch::level([x, weight, bias]).is_none() {
+    let has_rows = x.rank() > 0 && x.is_contiguous();
+    if has_rows && weight.rank() == 2 && bias.rank() == 1 && batch::level([x, weight, bias]).is_none() {
         return crate::ops::combined::addmm_of_rows(bias, x, &turned);
     }
     if x.rank() == 2 {
