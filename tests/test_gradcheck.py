@@ -6,7 +6,7 @@ import pytest
 
 import ferrograd as fg
 from ferrograd.autograd import Function, gradcheck, gradgradcheck
-from ferrograd.autograd.gradcheck import GradcheckError
+from ferrograd.autograd.gradcheck import GradcheckError, get_analytical_jacobian, get_numerical_jacobian
 
 
 def leaf(*values, dtype=fg.float64):
@@ -271,3 +271,24 @@ def test_passes_that_differ(fast):
     with pytest.raises(RuntimeError, match="Backward is not reentrant"):
         gradcheck(Shaky.apply, x, fast_mode=fast)
     assert gradcheck(Shaky.apply, x, fast_mode=fast, nondet_tol=1e-5)
+
+
+def test_jacobians_by_their_older_names():
+    def f(inputs):
+        return (inputs[0] * 2).sum() * inputs[1]
+
+    x, y = (fg.tensor(v, dtype=fg.float64, requires_grad=True) for v in ([1.0, 2.0], [3.0, 4.0, 5.0]))
+    rows = [[[6, 8, 10]] * 2, [[6, 0, 0], [0, 6, 0], [0, 0, 6]]]
+    numerical, analytical = get_numerical_jacobian, get_analytical_jacobian
+    with pytest.warns(FutureWarning, match="get_numerical_jacobian"):
+        found = numerical(f, (x, y, fg.ones(1)))
+    assert [j.round(decimals=6).tolist() for j in found] == rows
+    with pytest.warns(FutureWarning):
+        (only,) = numerical(f, (x, y), target=y)
+    assert only.round(decimals=6).tolist() == rows[1]
+    with pytest.warns(FutureWarning, match="get_analytical_jacobian"):
+        found, *good = analytical((x, y, fg.ones(1, requires_grad=True)), f((x, y)))
+    assert [j.tolist() for j in found] == [*rows, [[0, 0, 0]]] and good == [True] * 3
+    for call in (lambda: numerical(f, (x, y), grad_out=2.0), lambda: analytical((x,), x * 2, grad_out=2.0)):
+        with pytest.warns(FutureWarning), pytest.raises(ValueError, match="Expected grad_out to be 1.0"):
+            call()

@@ -81,7 +81,7 @@ def gradcheck(
     """
     assert check_forward_ad or check_backward_ad, "Expected at least one of check_forward_ad or check_backward_ad to be True"
     assert check_forward_ad or not check_batched_forward_grad, "Setting check_batched_forward_grad=True requires check_forward_ad to be True"
-    inputs = tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
+    inputs = _all(inputs)
     _check_inputs(inputs)
     check = _Check(Place(func, inputs), eps, atol, rtol, nondet_tol)
     try:
@@ -427,4 +427,68 @@ class _Drawn:
         return (values / length).reshape(t.shape).to(t.dtype)
 
 
-__all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
+def get_numerical_jacobian(
+    fn: Callable, inputs: Tensor | tuple, target: Tensor | tuple | None = None, eps: float = 1e-3, grad_out: float = 1.0
+) -> tuple[Tensor, ...]:
+    """The Jacobians by central differences of the first output of `fn`, which takes a tuple, for each of `inputs` that requires a
+    gradient, or of `target`, which `fn` may reach by another way: one row for each element of the input. A FutureWarning says that
+    torch is about to take the name away.
+
+    Raises ValueError for another `grad_out` than 1.
+
+    >>> import ferrograd
+    >>> warnings.simplefilter("ignore", FutureWarning)
+    >>> x = ferrograd.tensor([1.0, 2.0], dtype=ferrograd.float64, requires_grad=True)
+    >>> get_numerical_jacobian(lambda inputs: inputs[0] * 2, (x,))
+    (tensor([[2.0000, 0.0000],
+            [0.0000, 2.0000]], dtype=torch.float64),)
+    """
+    _old_name("get_numerical_jacobian", grad_out)
+    given, moved = _all(inputs), _all(inputs if target is None else target)
+    place = Place(lambda *_: fn(given), moved)
+    found = _jacobian.by_differences(place, eps)
+    return tuple(of_outputs[0].to(x.dtype) for of_outputs, x in zip(found, place.sources()))
+
+
+def get_analytical_jacobian(
+    inputs: Tensor | tuple, output: Tensor, nondet_tol: float = 0.0, grad_out: float = 1.0
+) -> tuple[tuple[Tensor, ...], bool, bool, bool]:
+    """The Jacobians by backward passes of an output for each of `inputs` that requires a gradient, one row for each element of the
+    input; whether a second pass gives them within `nondet_tol`; and True twice: gradients have the sizes and dtypes of their
+    inputs. A FutureWarning says that torch is about to take the name away.
+
+    Raises ValueError for another `grad_out` than 1, RuntimeError for an output without a history.
+
+    >>> import ferrograd
+    >>> warnings.simplefilter("ignore", FutureWarning)
+    >>> x = ferrograd.tensor([1.0, 2.0], requires_grad=True)
+    >>> get_analytical_jacobian((x,), x * x)
+    ((tensor([[2., 0.],
+            [0., 4.]]),), True, True, True)
+    """
+    _old_name("get_analytical_jacobian", grad_out)
+    sources = [x for x in _all(inputs) if _jacobian.is_wanted(x)]
+
+    def run() -> tuple[Tensor, ...]:
+        columns = [_ferrograd._grad([output], sources, [unit], True, False, True, True) for unit in _jacobian.units(output)]
+        return tuple(
+            _ferrograd.stack([found[n].reshape(-1) for found in columns], 1) if columns else x.new_zeros((x.numel(), 0))
+            for n, x in enumerate(sources)
+        )
+
+    first, second = run(), run()
+    is_same = all(allclose(a, b, rtol=0.0, atol=nondet_tol) for a, b in zip(first, second))
+    return first, is_same, True, True
+
+
+def _old_name(name: str, grad_out: float) -> None:
+    warnings.warn(f"`{name}` was part of PyTorch's private API and will be removed there", FutureWarning, stacklevel=3)
+    if grad_out != 1.0:
+        raise ValueError(f"Expected grad_out to be 1.0. {name} no longer supports values of grad_out != 1.0.")
+
+
+def _all(inputs: Tensor | Sequence) -> tuple:
+    return tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
+
+
+__all__ = ["GradcheckError", "get_analytical_jacobian", "get_numerical_jacobian", "gradcheck", "gradgradcheck"]
