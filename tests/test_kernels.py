@@ -419,6 +419,92 @@ def test_functions_of_float32_that_are_computed_in_float64(name):
     np.testing.assert_array_equal(f(x)[::7].numpy(), singles.numpy())
 
 
+LENGTHS = [*range(1, 42), 63, 64, 65, 100, 127, 128, 129, 200, 255, 256, 257, 300, 511, 513, 1000, 4095, 4097]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "float16", "uint8"])
+def test_rows_of_every_length(dtype):
+    generator = np.random.default_rng(3)
+    for n in LENGTHS:
+        # Side by side, with gaps between the rows, and rows that are columns in memory.
+        whole = (generator.integers(-9, 10, (37, n + 3)) if dtype != "uint8" else generator.integers(0, 9, (37, n + 3))).astype(dtype)
+        for x in (np.ascontiguousarray(whole[:, :n]), whole[:, 1 : n + 1], np.asfortranarray(whole[:, :n])):
+            ours = fg.from_numpy(x.copy(order="K")) if x.flags.c_contiguous or x.flags.f_contiguous else fg.from_numpy(whole)[:, 1 : n + 1]
+            # Sums of whole numbers are exact wherever the order.
+            exact = x.astype(np.float64)
+            np.testing.assert_array_equal(ours.sum(1).numpy().astype(np.float64), exact.sum(1), err_msg=f"{n}")
+            np.testing.assert_array_equal(ours.amax(1).numpy(), x.max(1), err_msg=f"{n}")
+            np.testing.assert_array_equal(ours.amin(1).numpy(), x.min(1), err_msg=f"{n}")
+            np.testing.assert_array_equal(ours.argmax(1).numpy(), x.argmax(1), err_msg=f"{n}")
+            np.testing.assert_array_equal((ours == 0).any(1).numpy(), (x == 0).any(1), err_msg=f"{n}")
+            np.testing.assert_array_equal((ours != 9).all(1).numpy(), (x != 9).all(1), err_msg=f"{n}")
+            np.testing.assert_array_equal(fg.count_nonzero(ours, 1).numpy(), (x != 0).sum(1), err_msg=f"{n}")
+            if dtype == "float64" and n > 1:
+                np.testing.assert_allclose(ours.var(1).numpy(), exact.var(1, ddof=1), rtol=1e-12, atol=1e-12, err_msg=f"{n}")
+                np.testing.assert_allclose(fg.linalg.vector_norm(ours, dim=1).numpy(), np.sqrt((exact**2).sum(1)), rtol=1e-14)
+                peak = exact.max(1)
+                expected = peak + np.log(np.exp(exact - peak[:, None]).sum(1))
+                np.testing.assert_allclose(ours.logsumexp(1).numpy(), expected, rtol=1e-13, err_msg=f"{n}")
+
+
+def test_each_element_of_a_row_counts_once():
+    for n in LENGTHS:
+        for at in {0, n // 2, max(n - 9, 0), max(n - 8, 0), n - 1}:
+            x = np.ones((34, n), "float32")
+            x[:, at] = 3
+            assert fg.from_numpy(x).prod(1).tolist() == [3.0] * 34, (n, at)
+            x[5, at] = np.nan
+            for found in (fg.from_numpy(x).amax(1), fg.from_numpy(x).amin(1), fg.from_numpy(x).sum(1)):
+                assert found.isnan().nonzero().tolist() == [[5]], (n, at)
+    zeros = fg.full((40, 33), -0.0)
+    assert not zeros.sum(1).signbit().any()
+
+
+def test_rows_have_the_same_bits_at_any_number_of_threads():
+    xs = [numbers((3001, n), dtype, seed=n) for n in (5, 9, 33, 100, 300, 1000) for dtype in (fg.float32, fg.float64, fg.float16)]
+    first, *others = at_threads(lambda: [f for x in xs for f in (x.sum(1), x.amax(1), x.mean(1), x.float().var(1))])
+    assert all(other == first for other in others)
+
+
+def test_sums_of_long_rows_are_as_good_as_pairwise():
+    for n in (100, 255, 1000, 4000):
+        x = numbers((200, n), fg.float32, low=0.0, seed=n)
+        exact = x.double().sum(1)
+        # Twenty roundings of half a place at the worst, which a chain of so many elements would exceed.
+        assert ((x.sum(1).double() - exact).abs() / exact).max().item() < 20 * 2**-24
+
+
+def test_rows_beside_rows_and_columns():
+    """One operation on operands that lie in rows of any length: steps from row to row are right where ranges begin amid rows."""
+    generator = np.random.default_rng(5)
+    for shape in ((700, 33), (301, 100), (40, 1000), (3, 171, 65), (7, 5, 40, 32)):
+        x = generator.integers(-9, 10, shape).astype("float32")
+        a, b = x[..., :1].copy(), x.reshape(-1, shape[-1])[0].copy()
+        middle = x[:, :1].copy() if len(shape) > 2 else a
+        X, A, B, M = (fg.from_numpy(v) for v in (x, a, b, middle))
+        for ours, expected in ((X + A, x + a), (A - X, a - x), (X * B, x * b), (B - X, b - x), (A * B, a * b), (X + M, x + middle)):
+            np.testing.assert_array_equal(ours.numpy(), expected)
+        wide = np.concatenate([x, x], -1)
+        np.testing.assert_array_equal((fg.from_numpy(wide)[..., 3 : 3 + shape[-1]] + B).numpy(), wide[..., 3 : 3 + shape[-1]] + b)
+        Y = X.clone()
+        Y += B
+        np.testing.assert_array_equal(Y.numpy(), x + b)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 12, 16, 17, 31])
+def test_short_rows_of_what_is_broadcast_or_turned(n):
+    """Rows too short to be read one by one are gathered, and reduced while they are computed."""
+    a, b, c = numbers((40, 1, n), fg.float32), numbers((1, 30, n), fg.float32, seed=1), numbers((n, 40, 30), fg.float32, seed=2)
+    x, y, z = (t.numpy() for t in (a, b, c))
+    z = z.transpose(1, 2, 0)
+    for ours, theirs in ((a - b, x - y), (a * b[:, ::3].repeat_interleave(3, 1), x * np.repeat(y[:, ::3], 3, 1)), (c.permute(1, 2, 0) + b, z + y), (a.flip(2) + b, x[..., ::-1] + y), (a[:, :, :1] * b, x[..., :1] * y)):
+        np.testing.assert_array_equal(ours.numpy(), theirs)
+    values = ((x - y) ** 2).astype("float64")
+    for dim in ((2,), (0,), (1,), (0, 1), (1, 2)):
+        np.testing.assert_allclose(((a - b) ** 2).sum(dim).numpy(), values.sum(dim), rtol=1e-5)
+        np.testing.assert_array_equal(((a - b) ** 2).amax(dim).numpy(), ((x - y) ** 2).max(dim))
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize(("rows", "columns", "size"), [(70_000, 1, 90), (3000, 64, 50), (3000, 50, 700), (9000, 20, 33), (300, 700, 11)])
 def test_lists_join_tables_in_the_order_of_the_list(rows, columns, size, threads):
@@ -521,87 +607,3 @@ def test_copies_of_rows(inner, dtype):
     assert (x.transpose(1, 2).contiguous().numpy() == wanted).all()
     assert (x.flip(1).transpose(1, 2).reshape(9, -1).numpy() == wanted[:, :, ::-1].reshape(9, -1)).all()
     assert (x[:, ::2, 1:, : inner - 1].contiguous().numpy() == x.numpy()[:, ::2, 1:, : inner - 1]).all()
-LENGTHS = [*range(1, 42), 63, 64, 65, 100, 127, 128, 129, 200, 255, 256, 257, 300, 511, 513, 1000, 4095, 4097]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "float16", "uint8"])
-def test_rows_of_every_length(dtype):
-    generator = np.random.default_rng(3)
-    for n in LENGTHS:
-        # Side by side, with gaps between the rows, and rows that are columns in memory.
-        whole = (generator.integers(-9, 10, (37, n + 3)) if dtype != "uint8" else generator.integers(0, 9, (37, n + 3))).astype(dtype)
-        for x in (np.ascontiguousarray(whole[:, :n]), whole[:, 1 : n + 1], np.asfortranarray(whole[:, :n])):
-            ours = fg.from_numpy(x.copy(order="K")) if x.flags.c_contiguous or x.flags.f_contiguous else fg.from_numpy(whole)[:, 1 : n + 1]
-            # Sums of whole numbers are exact wherever the order.
-            exact = x.astype(np.float64)
-            np.testing.assert_array_equal(ours.sum(1).numpy().astype(np.float64), exact.sum(1), err_msg=f"{n}")
-            np.testing.assert_array_equal(ours.amax(1).numpy(), x.max(1), err_msg=f"{n}")
-            np.testing.assert_array_equal(ours.amin(1).numpy(), x.min(1), err_msg=f"{n}")
-            np.testing.assert_array_equal(ours.argmax(1).numpy(), x.argmax(1), err_msg=f"{n}")
-            np.testing.assert_array_equal((ours == 0).any(1).numpy(), (x == 0).any(1), err_msg=f"{n}")
-            np.testing.assert_array_equal((ours != 9).all(1).numpy(), (x != 9).all(1), err_msg=f"{n}")
-            np.testing.assert_array_equal(fg.count_nonzero(ours, 1).numpy(), (x != 0).sum(1), err_msg=f"{n}")
-            if dtype == "float64" and n > 1:
-                np.testing.assert_allclose(ours.var(1).numpy(), exact.var(1, ddof=1), rtol=1e-12, atol=1e-12, err_msg=f"{n}")
-                np.testing.assert_allclose(fg.linalg.vector_norm(ours, dim=1).numpy(), np.sqrt((exact**2).sum(1)), rtol=1e-14)
-                peak = exact.max(1)
-                expected = peak + np.log(np.exp(exact - peak[:, None]).sum(1))
-                np.testing.assert_allclose(ours.logsumexp(1).numpy(), expected, rtol=1e-13, err_msg=f"{n}")
-
-
-def test_each_element_of_a_row_counts_once():
-    for n in LENGTHS:
-        for at in {0, n // 2, max(n - 9, 0), max(n - 8, 0), n - 1}:
-            x = np.ones((34, n), "float32")
-            x[:, at] = 3
-            assert fg.from_numpy(x).prod(1).tolist() == [3.0] * 34, (n, at)
-            x[5, at] = np.nan
-            for found in (fg.from_numpy(x).amax(1), fg.from_numpy(x).amin(1), fg.from_numpy(x).sum(1)):
-                assert found.isnan().nonzero().tolist() == [[5]], (n, at)
-    zeros = fg.full((40, 33), -0.0)
-    assert not zeros.sum(1).signbit().any()
-
-
-def test_rows_have_the_same_bits_at_any_number_of_threads():
-    xs = [numbers((3001, n), dtype, seed=n) for n in (5, 9, 33, 100, 300, 1000) for dtype in (fg.float32, fg.float64, fg.float16)]
-    first, *others = at_threads(lambda: [f for x in xs for f in (x.sum(1), x.amax(1), x.mean(1), x.float().var(1))])
-    assert all(other == first for other in others)
-
-
-def test_sums_of_long_rows_are_as_good_as_pairwise():
-    for n in (100, 255, 1000, 4000):
-        x = numbers((200, n), fg.float32, low=0.0, seed=n)
-        exact = x.double().sum(1)
-        # Twenty roundings of half a place at the worst, which a chain of so many elements would exceed.
-        assert ((x.sum(1).double() - exact).abs() / exact).max().item() < 20 * 2**-24
-
-
-def test_rows_beside_rows_and_columns():
-    """One operation on operands that lie in rows of any length: steps from row to row are right where ranges begin amid rows."""
-    generator = np.random.default_rng(5)
-    for shape in ((700, 33), (301, 100), (40, 1000), (3, 171, 65), (7, 5, 40, 32)):
-        x = generator.integers(-9, 10, shape).astype("float32")
-        a, b = x[..., :1].copy(), x.reshape(-1, shape[-1])[0].copy()
-        middle = x[:, :1].copy() if len(shape) > 2 else a
-        X, A, B, M = (fg.from_numpy(v) for v in (x, a, b, middle))
-        for ours, expected in ((X + A, x + a), (A - X, a - x), (X * B, x * b), (B - X, b - x), (A * B, a * b), (X + M, x + middle)):
-            np.testing.assert_array_equal(ours.numpy(), expected)
-        wide = np.concatenate([x, x], -1)
-        np.testing.assert_array_equal((fg.from_numpy(wide)[..., 3 : 3 + shape[-1]] + B).numpy(), wide[..., 3 : 3 + shape[-1]] + b)
-        Y = X.clone()
-        Y += B
-        np.testing.assert_array_equal(Y.numpy(), x + b)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 12, 16, 17, 31])
-def test_short_rows_of_what_is_broadcast_or_turned(n):
-    """Rows too short to be read one by one are gathered, and reduced while they are computed."""
-    a, b, c = numbers((40, 1, n), fg.float32), numbers((1, 30, n), fg.float32, seed=1), numbers((n, 40, 30), fg.float32, seed=2)
-    x, y, z = (t.numpy() for t in (a, b, c))
-    z = z.transpose(1, 2, 0)
-    for ours, theirs in ((a - b, x - y), (a * b[:, ::3].repeat_interleave(3, 1), x * np.repeat(y[:, ::3], 3, 1)), (c.permute(1, 2, 0) + b, z + y), (a.flip(2) + b, x[..., ::-1] + y), (a[:, :, :1] * b, x[..., :1] * y)):
-        np.testing.assert_array_equal(ours.numpy(), theirs)
-    values = ((x - y) ** 2).astype("float64")
-    for dim in ((2,), (0,), (1,), (0, 1), (1, 2)):
-        np.testing.assert_allclose(((a - b) ** 2).sum(dim).numpy(), values.sum(dim), rtol=1e-5)
-        np.testing.assert_array_equal(((a - b) ** 2).amax(dim).numpy(), ((x - y) ** 2).max(dim))

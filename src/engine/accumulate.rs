@@ -60,10 +60,7 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
 /// counts as changed all the same.
 #[inline]
 pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
-    let is_free = records_nothing()
-        && sum.is_unique()
-        && sum.is_contiguous()
-        && gradient.batch().is_none();
+    let is_free = records_nothing() && sum.is_unique() && sum.is_contiguous() && gradient.batch().is_none();
     if !is_free {
         return ops::arithmetic::add(&sum, gradient);
     }
@@ -91,9 +88,7 @@ pub fn into_leaf(leaf: &Tensor, gradient: Tensor) -> Result<()> {
     };
     match leaf.grad() {
         None => leaf.store_grad(Some(first(leaf, gradient)?)),
-        Some(sum) if !records_nothing() => {
-            leaf.store_grad(Some(ops::arithmetic::add(&sum, &gradient)?))
-        }
+        Some(sum) if !records_nothing() => leaf.store_grad(Some(ops::arithmetic::add(&sum, &gradient)?)),
         Some(sum) if sum.storage().is_read_only() => return Err(Error::ReadOnly { op: "AccumulateGrad" }),
         Some(sum) => {
             ops::inplace::check_apart("AccumulateGrad", &sum)?;
