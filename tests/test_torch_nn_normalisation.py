@@ -237,12 +237,12 @@ def test_attention_of_many_queries_goes_by_blocks():
     compare(lambda T, q, k, v: module(T).scaled_dot_product_attention(q, k, v, is_causal=True), q, k, v, names=False, second=False, scale=20)
 
 
-@pytest.mark.parametrize("lead", [(3, 8), (8, 1), (5,)])
+@pytest.mark.parametrize("lead", [(3, 8), (8, 1), (5,), (9, 10)])
 def test_attention_of_many_heads_goes_by_parts(lead):
     """With a mask of their own or the same one for all, and heads of different numbers together."""
     q, k, v = (numbers((*lead, length, 4), seed=n).astype("float32") for n, length in enumerate((200, 520, 520)))
     call = lambda T, q, k, v, m: module(T).scaled_dot_product_attention(q, k, v, m)
-    for shape in ((200, 520), (*lead, 1, 520)):
+    for shape in ((200, 520), (*lead, 1, 520), (*lead[:-1], 1, 1, 520)):
         mask = numbers(shape, seed=5).astype("float32")
         compare(call, q, k, v, mask, names=False, second=False, scale=20)
     compare(lambda T, q, k, v: module(T).scaled_dot_product_attention(q, k, v, is_causal=True), q, k, v, names=False, second=False, scale=20)

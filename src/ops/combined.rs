@@ -102,13 +102,25 @@ pub(super) fn addmm_of_rows(x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor
     let count: usize = a.shape()[..a.rank() - 1].iter().product();
     let rows = view::reshape(a, &[count as isize, width as isize])?;
     MATRICES.check(x, &rows, b)?;
-    MATRICES.check_first(x, &[count, b.shape()[1]])?;
+    check_first(MATRICES.op, x, &[count, b.shape()[1]])?;
     // Computed in its last shape, so that what reads it next can be one program with the sum.
     let y = unrecorded(|| add(&contract::matmul(a, b)?, x))?;
     let matrix = view::seen_as(&y, &[count, b.shape()[1]]);
     MATRICES.record(&matrix, x, &rows, b, Scalar::Int(1), Scalar::Int(1))?;
     view::link_view(&matrix, &y)?;
     Ok(y)
+}
+
+/// The first tensor must broadcast to the product.
+///
+/// # Errors
+/// Where it does not.
+pub(super) fn check_first(op: &'static str, x: &Tensor, product: &[usize]) -> Result<()> {
+    if broadcast(op, x.shape(), product)?[..] == *product {
+        return Ok(());
+    }
+    let (expected, given) = (product.to_vec(), x.shape().to_vec());
+    Err(Error::Shape { op, what: "the first tensor must broadcast to the product", expected, given })
 }
 
 impl Kind {
@@ -133,15 +145,6 @@ impl Kind {
         contract::same_dtype(op, a, b)
     }
 
-    /// The first tensor must broadcast to the product.
-    fn check_first(&self, x: &Tensor, product: &[usize]) -> Result<()> {
-        if broadcast(self.op, x.shape(), product)?[..] == *product {
-            return Ok(());
-        }
-        let (expected, given) = (product.to_vec(), x.shape().to_vec());
-        Err(Error::Shape { op: self.op, what: "the first tensor must broadcast to the product", expected, given })
-    }
-
     /// `beta x + alpha (a b)`; without `x` where `beta` is zero.
     fn run(&self, x: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
         self.check(x, a, b)?;
@@ -156,7 +159,7 @@ impl Kind {
         let scaled = |t: Tensor, by: Scalar| if by == Scalar::Int(1) { Ok(t) } else { mul(&t, by) };
         let value = || {
             let product = scaled((self.product)(x, a, b)?, alpha)?;
-            self.check_first(x, product.shape())?;
+            check_first(self.op, x, product.shape())?;
             if beta.as_f64() == 0.0 {
                 Ok(product)
             } else {

@@ -24,7 +24,7 @@ pub struct PyTensor {
     keeper: UnsafeCell<Option<Keeper>>,
 }
 
-// SAFETY: the cells are written only by `replace` and `kept_by`, which hold the interpreter's lock, and references handed out
+// SAFETY: the cells are written only by `replace`, `swap` and `kept_by`, which hold the interpreter's lock, and references handed out
 // by `get` are not kept while Python code runs.
 unsafe impl Sync for PyTensor {}
 
@@ -68,7 +68,7 @@ impl PyTensor {
         let (first, second) = (a.get(), b.get());
         first.get().set_host(b.as_ptr().cast());
         second.get().set_host(a.as_ptr().cast());
-        // SAFETY: as in `replace`; what a cell of one object holds is moved to that of the other.
+        // SAFETY: as in `replace`; what a cell of one object holds is moved to that of the other, which may be the same.
         unsafe {
             std::ptr::swap(first.tensor.get(), second.tensor.get());
             std::ptr::swap(first.keeper.get(), second.keeper.get());

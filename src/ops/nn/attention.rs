@@ -201,7 +201,8 @@ fn cuts(queries: usize, keys: usize) -> impl Iterator<Item = (isize, isize)> {
 /// Weights that are there at once, where examples or heads can go one after another.
 const WEIGHTS: usize = 1 << 19;
 
-/// A leading dimension, counted from the end, along which the work is done in parts, and how many of its indices a part has.
+/// A leading dimension of the weights, counted from the end, along which the work is done in parts, and how many of its indices a
+/// part has.
 #[derive(Clone, Copy)]
 struct Parts {
     dim: isize,
@@ -210,17 +211,17 @@ struct Parts {
 }
 
 impl Parts {
-    /// The longest dimension that queries, keys and values share, where there would be too many weights at once.
-    fn of([q, k, v]: [&Tensor; 3]) -> Option<Parts> {
-        let size = |t: &Tensor, dim: usize| t.rank().checked_sub(dim).map(|d| t.shape()[d]);
-        let is_shared = |&dim: &usize| size(q, dim) == size(k, dim) && size(q, dim) == size(v, dim);
-        let dim = (3..=q.rank()).filter(is_shared).max_by_key(|&dim| size(q, dim))?;
-        let size = size(q, dim)?;
-        let lead = |t: &Tensor| t.shape()[..t.rank() - 2].iter().product::<usize>();
-        let queries = q.shape()[q.rank() - 2].min(block(k.shape()[k.rank() - 2]));
-        let weights = lead(q).max(lead(k)).max(lead(v)) * queries * k.shape()[k.rank() - 2];
+    /// The longest of them, where there would be too many weights at once.
+    fn of(all: [&Tensor; 3]) -> Option<Parts> {
+        let [q, k, _] = all;
+        let size = |dim: usize| all.iter().filter_map(|t| Some(t.shape()[t.rank().checked_sub(dim)?])).max();
+        let rank = all.iter().map(|t| t.rank()).max().unwrap_or(0);
+        let sizes: SmallVec<[usize; 4]> = (3..=rank).map(|dim| size(dim).unwrap_or(1)).collect();
+        let (n, &size) = sizes.iter().enumerate().max_by_key(|&(_, size)| size)?;
+        let (queries, keys) = (q.shape()[q.rank() - 2], k.shape()[k.rank() - 2]);
+        let weights = sizes.iter().product::<usize>() * queries.min(block(keys)) * keys;
         let count = (WEIGHTS * size).checked_div(weights)?.clamp(1, size);
-        (count < size).then_some(Parts { dim: -(dim as isize), size, count })
+        (count < size).then_some(Parts { dim: -(n as isize + 3), size, count })
     }
 
     /// The first indices of the parts and their numbers.
@@ -239,10 +240,11 @@ impl Parts {
 
 fn blocks(q: &Tensor, k: &Tensor, v: &Tensor, masks: Masks) -> Result<Tensor> {
     let Some(parts) = Parts::of([q, k, v]) else { return blocks_of_queries(q, k, v, masks) };
+    // A part of one index may have another dimension that has to be parted.
     let of_part = |at| {
         let given = masks.given.map(|mask| parts.part(mask, at)).transpose()?;
         let masks = Masks { given: given.as_ref(), ..masks };
-        blocks_of_queries(&parts.part(q, at)?, &parts.part(k, at)?, &parts.part(v, at)?, masks)
+        blocks(&parts.part(q, at)?, &parts.part(k, at)?, &parts.part(v, at)?, masks)
     };
     join::cat(&parts.each().map(of_part).collect::<Result<Vec<_>>>()?, parts.dim)
 }
@@ -294,41 +296,42 @@ fn rows_of(mask: &Tensor, at: isize, count: isize) -> Result<Tensor> {
     view::narrow(mask, -2, at, count)
 }
 
-/// The gradients part by part, those of a mask that is the same for several added.
 fn of_attention(call: &Call) -> Result<Gradients> {
     let [q, k, v] = [&call.saved[0], &call.saved[1], &call.saved[2]];
     let masks = Masks { given: call.saved.get(3), is_causal: call.settings.keepdim, scale: call.settings.number };
     let needs = std::array::from_fn(|n| call.needs.get(n) == Some(&true));
-    // Where nothing asks for the weights' gradients the values were not kept.
-    let like = if needs[0] || needs[1] || needs[3] { v } else { &call.g };
-    let found = match Parts::of([q, k, like]) {
-        None => of_part(q, k, v, masks, &call.g, needs)?,
-        Some(parts) => {
-            let mut all: [Vec<Tensor>; 4] = Default::default();
-            let mut of_shared = None;
-            for at in parts.each() {
-                let part = |t: &Tensor| parts.part(t, at);
-                let given = masks.given.map(part).transpose()?;
-                let is_shared = given.as_ref().zip(masks.given).is_some_and(|(part, all)| part.shape() == all.shape());
-                let masks = Masks { given: given.as_ref(), ..masks };
-                let values = if std::ptr::eq(like, v) { part(v)? } else { v.clone() };
-                let found = of_part(&part(q)?, &part(k)?, &values, masks, &part(&call.g)?, needs)?;
-                for (n, found) in found.into_iter().enumerate() {
-                    match found {
-                        Some(found) if n == 3 && is_shared => {
-                            let given = view::signed(masks.given.map_or(&[][..], Tensor::shape));
-                            of_shared = Some(gathered(of_shared, sum::sum_to_size(&found, &given)?)?);
-                        }
-                        Some(found) => all[n].push(found),
-                        None => {}
-                    }
-                }
-            }
-            let [of_q, of_k, of_v, of_mask] = all.map(|all| joined(&all, parts.dim));
-            [of_q?, of_k?, of_v?, of_mask?.or(of_shared)]
-        }
-    };
+    let found = by_parts([q, k, v], masks, &call.g, needs)?;
     Ok(found.into_iter().take(call.needs.len()).collect())
+}
+
+/// The gradients of queries, keys, values and mask part by part. Those of a mask that is the same for several parts are added here,
+/// not by the engine: side by side they would be as many as the weights.
+fn by_parts([q, k, v]: [&Tensor; 3], masks: Masks, g: &Tensor, needs: [bool; 4]) -> Result<[Option<Tensor>; 4]> {
+    // Where nothing asks for the weights' gradients the values were not kept.
+    let has_values = needs[0] || needs[1] || needs[3];
+    let Some(parts) = Parts::of([q, k, if has_values { v } else { g }]) else {
+        return of_part(q, k, v, masks, g, needs);
+    };
+    let mut all: [Vec<Tensor>; 4] = Default::default();
+    let mut of_shared = None;
+    for at in parts.each() {
+        let part = |t: &Tensor| parts.part(t, at);
+        let given = masks.given.map(part).transpose()?;
+        let shared = given.as_ref().filter(|part| masks.given.is_some_and(|all| part.shape() == all.shape()));
+        let values = if has_values { part(v)? } else { v.clone() };
+        let masks = Masks { given: given.as_ref(), ..masks };
+        let found = by_parts([&part(q)?, &part(k)?, &values], masks, &part(g)?, needs)?;
+        for (n, found) in found.into_iter().enumerate() {
+            match (found, shared) {
+                (Some(found), Some(mask)) if n == 3 => {
+                    of_shared = Some(gathered(of_shared, sum::sum_to_size(&found, &view::signed(mask.shape()))?)?);
+                }
+                (found, _) => all[n].extend(found),
+            }
+        }
+    }
+    let [of_q, of_k, of_v, of_mask] = all.map(|all| joined(&all, parts.dim));
+    Ok([of_q?, of_k?, of_v?, of_mask?.or(of_shared)])
 }
 
 /// Tensors one behind the other, if there are any.

@@ -235,7 +235,11 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         });
     }
     crate::ops::contract::same_dtype("linear", x, bias)?;
-    add(&crate::ops::contract::matmul(x, &turned)?, bias)
+    let product = crate::ops::contract::matmul(x, &turned)?;
+    if bias.rank() <= product.rank() {
+        crate::ops::combined::check_first("linear", bias, product.shape())?;
+    }
+    add(&product, bias)
 }
 
 operation! {
