@@ -1,6 +1,7 @@
 """Operations with kernels of their own: the kernels agree with what they are defined by, with the derivatives that are made of
 other operations, and with themselves at any number of threads."""
 
+import contextlib
 import itertools
 import math
 
@@ -31,15 +32,23 @@ def both_ways(f, *inputs, tolerance=1e-12):
         np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
-def at_threads(f):
-    """What a function gives at several numbers of threads, as bytes."""
-    before, found = fg.get_num_threads(), []
+@contextlib.contextmanager
+def threads(count):
+    """So many threads within the block."""
+    before = fg.get_num_threads()
+    fg.set_num_threads(count)
     try:
-        for threads in (1, 2, 5):
-            fg.set_num_threads(threads)
-            found.append([t.detach().contiguous().numpy().tobytes() for t in f()])
+        yield
     finally:
         fg.set_num_threads(before)
+
+
+def at_threads(f):
+    """What a function gives at several numbers of threads, as bytes."""
+    found = []
+    for count in (1, 2, 5):
+        with threads(count):
+            found.append([t.detach().contiguous().numpy().tobytes() for t in f()])
     return found
 
 
@@ -505,12 +514,10 @@ def test_short_rows_of_what_is_broadcast_or_turned(n):
         np.testing.assert_array_equal(((a - b) ** 2).amax(dim).numpy(), ((x - y) ** 2).max(dim))
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize(("rows", "columns", "size"), [(70_000, 1, 90), (3000, 64, 50), (3000, 50, 700), (9000, 20, 33), (300, 700, 11)])
-def test_lists_join_tables_in_the_order_of_the_list(rows, columns, size, threads):
-    before = fg.get_num_threads()
-    fg.set_num_threads(threads)
-    try:
+def test_lists_join_tables_in_the_order_of_the_list(rows, columns, size, count):
+    with threads(count):
         draw = np.random.default_rng(0)
         values = draw.standard_normal((rows, columns)).astype(np.float32)
         places, line = draw.integers(0, size, (rows, columns)), draw.integers(0, size, rows)
@@ -546,8 +553,6 @@ def test_lists_join_tables_in_the_order_of_the_list(rows, columns, size, threads
         with pytest.raises((IndexError, RuntimeError)):
             y.scatter_add_(0, index, x)
         assert (y.numpy() == table).all()
-    finally:
-        fg.set_num_threads(before)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "uint8"])

@@ -103,12 +103,12 @@ def least(a, b):
     return [least(x, y) for x, y in zip(a, b)] if isinstance(a, list) else min(a, b)
 
 
-def measure(modules, what, options):
-    """All modules in turns; the least of the rounds."""
+def measure(script, modules, what, options):
+    """What the worker of a script finds for all modules in turns; the least of the rounds."""
     found = {}
     for _ in range(options.rounds):
         for module in modules:
-            command = [sys.executable, __file__, "--worker", module, what, "--seconds", str(options.seconds)]
+            command = [sys.executable, script, "--worker", module, *what, "--seconds", str(options.seconds)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 raise RuntimeError(f"{module}: {done.stderr.strip()[-500:]}")
@@ -183,7 +183,7 @@ def main():
         json.dump(worker(*options.worker, options.seconds), sys.stdout)
         return
     modules = [m for m in ("ferrograd", "torch") if importlib.util.find_spec(m)]
-    found = {what: measure(modules, what, options) for what in (*CURVES, "threads", "roofline")}
+    found = {what: measure(__file__, modules, [what], options) for what in (*CURVES, "threads", "roofline")}
     options.out.mkdir(parents=True, exist_ok=True)
     found["peaks"] = peaks(options.out)
     (options.out / "curves.json").write_text(json.dumps(found, indent=1))

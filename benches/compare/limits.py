@@ -9,11 +9,10 @@ import argparse
 import importlib
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
-from curves import least, peaks
+from curves import measure, peaks
 from workloads import best_seconds, product
 
 HERE = Path(__file__).resolve().parent
@@ -70,12 +69,8 @@ def main():
         json.dump(worker(options.worker, options.seconds), sys.stdout)
         return
     options.out.mkdir(parents=True, exist_ok=True)
-    found = {}
-    for _ in range(options.rounds):
-        for module in [m for m in ("ferrograd", "torch") if importlib.util.find_spec(m)]:
-            command = [sys.executable, __file__, "--worker", module, "--seconds", str(options.seconds)]
-            once = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
-            found[module] = least(found[module], once) if module in found else once
+    modules = [m for m in ("ferrograd", "torch") if importlib.util.find_spec(m)]
+    found = measure(__file__, modules, [], options)
     *_, of_all = peaks(options.out)
     print(f"a copy: {of_all['bytes'] / 1e9:.1f} GB/s; multiply-adds: {of_all['operations'] / 1e9:.0f} Gflop/s\n")
     print("| workload | at the limit | ferrograd | torch | torch / ferrograd | torch / limit |\n|---|---:|---:|---:|---:|---:|")

@@ -1,8 +1,5 @@
 //! Where the elements are that are not zero.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
-use super::dispatch::{tier, tiered};
 use super::element::Element;
 use super::parallel::{self, Apart};
 use crate::memory::scratch;
@@ -11,30 +8,6 @@ use crate::memory::scratch;
 const BLOCK: usize = 512;
 /// Blocks that a piece of work has.
 const PIECE: usize = 64;
-
-tiered! { fn all_kernel<T: Element>(x: &[T]) -> bool = all_hold::<T>; }
-
-/// True where no element is zero.
-///
-/// # Safety
-/// None of its own: it is called through a pointer to the code for an instruction set, which the processor must have.
-#[inline(always)]
-unsafe fn all_hold<T: Element>(x: &[T]) -> bool {
-    x.iter().fold(true, |all, v| all & v.to_bool())
-}
-
-/// True where some element is zero.
-pub fn has_zero<T: Element>(x: &[T]) -> bool {
-    let all_hold = all_kernel::<T>(tier());
-    let found = AtomicBool::new(false);
-    parallel::for_each_range(x.len(), BLOCK * PIECE, |start, end| {
-        // SAFETY: the tier is this machine's.
-        if !unsafe { all_hold(&x[start..end]) } {
-            found.store(true, Relaxed);
-        }
-    });
-    found.into_inner()
-}
 
 /// How many elements of each piece are not zero.
 pub fn counts<T: Element>(x: &[T]) -> Vec<usize> {
@@ -86,14 +59,6 @@ pub unsafe fn places<T: Element>(x: &[T], shape: &[usize], counts: &[usize], tot
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_zero_is_found_in_any_piece() {
-        let mut x = vec![3i32; 70_000];
-        assert!(!has_zero(&x) && !has_zero::<i32>(&[]));
-        x[69_999] = 0;
-        assert!(has_zero(&x));
-    }
 
     #[test]
     fn places_are_in_row_major_order() {

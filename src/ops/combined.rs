@@ -107,7 +107,7 @@ pub(super) fn addmm_of_rows(x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor
     let y = unrecorded(|| add(&contract::matmul(a, b)?, x))?;
     let matrix = view::seen_as(&y, &[count, b.shape()[1]]);
     MATRICES.record(&matrix, x, &rows, b, Scalar::Int(1), Scalar::Int(1))?;
-    view::link_view(&matrix, &y)?;
+    view::link_reshaped("ViewBackward0", &matrix, &y)?;
     Ok(y)
 }
 

@@ -304,6 +304,15 @@ operation! {
     }
 }
 
+/// Whether no element is zero.
+///
+/// # Errors
+/// For a batched tensor.
+pub(super) fn all_true(op: &'static str, x: &Tensor) -> Result<bool> {
+    x.readable("reading the elements of a Tensor")?;
+    Ok(Plan::new(op, x, &[], false)?.run::<All>(x, None)?.to_vec::<u8>()? == [1])
+}
+
 /// All elements true (the least is) or any (the greatest is); over nothing, true and false.
 fn truths(op: &'static str, x: &Tensor, dims: Option<&[isize]>, keepdim: bool, end: End) -> Result<Tensor> {
     let result = if x.dtype() == DType::U8 { DType::U8 } else { DType::Bool };
@@ -321,4 +330,18 @@ fn truths(op: &'static str, x: &Tensor, dims: Option<&[isize]>, keepdim: bool, e
         End::Least => plan.run::<All>(x, None),
     };
     cast::to(&y?, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zero_is_found_in_any_piece() {
+        let mut x = vec![3i32; 70_000];
+        let all = |x: &[i32]| all_true("remainder", &Tensor::from_slice(x)).unwrap();
+        assert!(all(&x) && all(&[]));
+        x[69_999] = 0;
+        assert!(!all(&x));
+    }
 }

@@ -4,15 +4,13 @@
 use smallvec::SmallVec;
 
 use super::formula::{OPERANDS, Operand, Pointwise, Rule};
-use super::{cast, copy};
+use super::{cast, extremum};
 use crate::error::{Error, Result};
 use crate::kernels::element::{Element, dispatch, number};
-use crate::kernels::nonzero;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType, Promotion};
 use crate::tensor::layout::{self, Layout, Shape, Strides};
 use crate::tensor::scalar::Scalar;
-use crate::tensor::storage::Access;
 
 /// How a result lies in memory, where that is not in row-major order: as torch has it, in the order of the first operand
 /// that has one.
@@ -55,7 +53,7 @@ pub(super) fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> 
         (Rule::Quotient, Some(divisor)) => {
             let has_zero = match divisor {
                 Operand::Number(s) => dispatch!(spec.name, compute, T => !number::<T>(*s).to_bool()),
-                Operand::Tensor(t) => has_zero(spec.name, &cast::to(t, compute)?)?,
+                Operand::Tensor(t) => !extremum::all_true(spec.name, &cast::to(t, compute)?)?,
             };
             if has_zero { Err(Error::IntegerDivisionByZero { op: spec.name }) } else { Ok(()) }
         }
@@ -63,16 +61,6 @@ pub(super) fn refuse(spec: &Pointwise, compute: DType, operands: &[Operand]) -> 
         (Rule::Power, Some(Operand::Number(s))) => s.check_fits(spec.name, compute),
         _ => Ok(()),
     }
-}
-
-/// True where some element is zero.
-fn has_zero(op: &'static str, x: &Tensor) -> Result<bool> {
-    x.readable("reading the elements of a Tensor")?;
-    let x = copy::to_contiguous(x)?;
-    x.settle()?;
-    let _access = Access::lock([(&**x.storage(), false)]);
-    // SAFETY: it is contiguous, of this type, and locked.
-    Ok(dispatch!(op, x.dtype(), T => nonzero::has_zero(unsafe { x.elements::<T>() })))
 }
 
 /// True for floats of 16 bits.

@@ -33,6 +33,22 @@ impl<T: Run> Plan<'_, T> {
         }
     }
 
+    /// The elements of a row from `at` on, and how many such rows there are until their dimension or the range ends: one, where it is
+    /// a part of a row.
+    #[inline]
+    fn rows(&self, at: usize, end: usize) -> (usize, usize) {
+        let (inner, outer) = (self.walk.inner(), self.walk.shape.len().checked_sub(2));
+        let n = (inner - at % inner).min(end - at);
+        let left = outer.map_or(1, |d| self.walk.shape[d] - at / inner % self.walk.shape[d]);
+        (n, if n == inner { left.min((end - at) / inner) } else { 1 })
+    }
+
+    /// The step of an operand from one row to the next.
+    #[inline]
+    fn down(&self, operand: usize) -> isize {
+        self.walk.shape.len().checked_sub(2).map_or(0, |outer| self.walk.strides[operand][outer])
+    }
+
     /// [`Self::each_block`] for whole rows from the beginning of one on, until their dimension or the range ends; gives where. They
     /// go from one to the next by a step.
     #[inline]
@@ -42,12 +58,10 @@ impl<T: Run> Plan<'_, T> {
         (start, end): (usize, usize),
         run: &mut impl FnMut(&mut [*mut T], usize, usize, *mut T),
     ) -> usize {
-        let (inner, outer) = (self.walk.inner(), self.walk.shape.len() - 2);
-        let left = self.walk.shape[outer] - start / inner % self.walk.shape[outer];
-        let stop = start + left.min((end - start) / inner) * inner;
-        let step = |operand: usize| self.walk.strides[operand][outer];
-        let place = |&input: &u8| (usize::from(input), step(self.operand[usize::from(input)]));
-        let (down, steps) = (step(0), self.directs.iter().map(place).collect::<SmallVec<[_; 6]>>());
+        let (inner, count) = self.rows(start, end);
+        let stop = start + count * inner;
+        let place = |&input: &u8| (usize::from(input), self.down(self.operand[usize::from(input)]));
+        let (down, steps) = (self.down(0), self.directs.iter().map(place).collect::<SmallVec<[_; 6]>>());
         let mut target = self.find(slots, start);
         for at in (start..stop).step_by(inner) {
             run(slots, at, at + inner, target);
@@ -65,15 +79,11 @@ impl<T: Run> Plan<'_, T> {
     /// As [`super::run`]; `slots` are the plan's.
     pub(super) unsafe fn rows_of_step(&self, slots: &mut [*mut T], (start, end): (usize, usize)) {
         let [Planned::Apply { run, args, .. }] = self.steps[..] else { return };
-        let (inner, outer) = (self.walk.inner(), self.walk.shape.len().checked_sub(2));
-        let step = |operand: usize| outer.map_or(0, |d| self.walk.strides[operand][d]);
         // What is no input lies in a register, where it stays.
-        let steps = args.map(|slot| self.operand.get(usize::from(slot)).map_or(0, |&operand| step(operand)));
-        let (down, mut at) = (step(0), start);
+        let steps = args.map(|slot| self.operand.get(usize::from(slot)).map_or(0, |&operand| self.down(operand)));
+        let (down, mut at) = (self.down(0), start);
         while at < end {
-            let n = (inner - at % inner).min(end - at);
-            let left = outer.map_or(1, |d| self.walk.shape[d] - at / inner % self.walk.shape[d]);
-            let count = if n == inner { left.min((end - at) / inner) } else { 1 };
+            let (n, count) = self.rows(at, end);
             let mut target = self.find(slots, at);
             let mut places = args.map(|slot| slots[usize::from(slot)]);
             for _ in 0..count {
@@ -98,15 +108,11 @@ impl<T: Run> Plan<'_, T> {
         mut to: *mut T,
         (start, end): (usize, usize),
     ) {
-        let (inner, outer) = (self.walk.inner(), self.walk.shape.len().checked_sub(2));
         let run = rows_mover(T::DTYPE.size());
-        let step = self.walk.inner_stride(operand);
-        let down = outer.map_or(0, |d| self.walk.strides[operand][d]);
+        let (step, down) = (self.walk.inner_stride(operand), self.down(operand));
         let mut at = start;
         while at < end {
-            let n = (inner - at % inner).min(end - at);
-            let left = outer.map_or(1, |d| self.walk.shape[d] - at / inner % self.walk.shape[d]);
-            let count = if n == inner { left.min((end - at) / inner) } else { 1 };
+            let (n, count) = self.rows(at, end);
             // SAFETY: the caller's; the rows lie in the shape.
             unsafe {
                 run(data.offset(self.walk.offset(operand, at)).cast(), step, to.cast(), [down, n as isize], count, n)

@@ -166,6 +166,13 @@ unsafe fn row<R: Reduction>(data: *const R::In, n: usize, centre: R::Out, marks:
     }
 }
 
+/// All lanes in one, by halves.
+#[inline(always)]
+fn folded<R: Reduction>(lanes: &[R::Out; FEW]) -> R::Out {
+    let pair = |l: usize| R::combine(lanes[l], lanes[l + 4]);
+    R::combine(R::combine(pair(0), pair(2)), R::combine(pair(1), pair(3)))
+}
+
 /// Less than [`FEW`] elements, one after another.
 ///
 /// # Safety
@@ -240,9 +247,7 @@ unsafe fn rows_body<R: Reduction>(rows: Rows<R>, count: usize) {
                 *lanes = row::<R>(rows.row(first + r), n, rows.centre(first + r), marks);
             }
             for (r, lanes) in tile[..some].iter().enumerate() {
-                let pair = |l: usize| R::combine(lanes[l], lanes[l + 4]);
-                let found = R::combine(R::combine(pair(0), pair(2)), R::combine(pair(1), pair(3)));
-                rows.write(first + r, found);
+                rows.write(first + r, folded::<R>(lanes));
             }
         }
     }
@@ -261,9 +266,7 @@ unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out)
         if n < FEW {
             return single::<R>(data, n, centre);
         }
-        let mut lanes = row::<R>(data, n, centre, marks());
-        halve!(lanes, FEW, R::combine);
-        lanes[0]
+        folded::<R>(&row::<R>(data, n, centre, marks()))
     }
 }
 

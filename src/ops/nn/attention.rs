@@ -194,8 +194,20 @@ fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Ten
 
 /// The first queries of each block and their number.
 fn cuts(queries: usize, keys: usize) -> impl Iterator<Item = (isize, isize)> {
-    let step = block(keys);
-    (0..queries.max(1)).step_by(step).map(move |at| (at as isize, step.min(queries - at) as isize))
+    steps(queries, block(keys))
+}
+
+/// The first of each `step` of so many, and their number; of none, once none.
+fn steps(size: usize, step: usize) -> impl Iterator<Item = (isize, isize)> {
+    (0..size.max(1)).step_by(step).map(move |at| (at as isize, step.min(size - at) as isize))
+}
+
+/// A part of a tensor along a dimension, counted from the end: all of it where it is the same for each.
+fn part(t: &Tensor, dim: isize, (at, count): (isize, isize)) -> Result<Tensor> {
+    match t.rank().checked_add_signed(dim) {
+        Some(d) if t.shape()[d] != 1 => view::narrow(t, dim, at, count),
+        _ => Ok(t.clone()),
+    }
 }
 
 /// Weights that are there at once, where examples or heads can go one after another.
@@ -226,15 +238,12 @@ impl Parts {
 
     /// The first indices of the parts and their numbers.
     fn each(self) -> impl Iterator<Item = (isize, isize)> {
-        (0..self.size).step_by(self.count).map(move |at| (at as isize, self.count.min(self.size - at) as isize))
+        steps(self.size, self.count)
     }
 
-    /// A part of a tensor: all of it where it is the same for each.
-    fn part(self, t: &Tensor, (at, count): (isize, isize)) -> Result<Tensor> {
-        match t.rank().checked_add_signed(self.dim) {
-            Some(d) if t.rank() >= self.dim.unsigned_abs() && t.shape()[d] != 1 => view::narrow(t, self.dim, at, count),
-            _ => Ok(t.clone()),
-        }
+    /// A part of a tensor.
+    fn part(self, t: &Tensor, range: (isize, isize)) -> Result<Tensor> {
+        part(t, self.dim, range)
     }
 }
 
@@ -271,7 +280,7 @@ fn weights(q: &Tensor, turned: &Tensor, masks: Masks, at: isize) -> Result<Tenso
         allowed = Some(le(&places(0, keys as i64)?, &own)?);
     }
     if let Some(mask) = masks.given {
-        let part = rows_of(mask, at, count)?;
+        let part = part(mask, -2, (at, count))?;
         if mask.dtype() == DType::Bool {
             allowed = Some(part);
         } else {
@@ -286,14 +295,6 @@ fn weights(q: &Tensor, turned: &Tensor, masks: Masks, at: isize) -> Result<Tenso
     let found = softmax(&where_(&allowed, &scores, f64::NEG_INFINITY)?, -1, None)?;
     // Where no key takes part there are no weights, and no gradients.
     where_(&allowed, &found, 0.0)
-}
-
-/// The part of a mask for a block of queries: all of it where it is the same for each.
-fn rows_of(mask: &Tensor, at: isize, count: isize) -> Result<Tensor> {
-    if mask.rank() < 2 || mask.shape()[mask.rank() - 2] == 1 {
-        return Ok(mask.clone());
-    }
-    view::narrow(mask, -2, at, count)
 }
 
 fn of_attention(call: &Call) -> Result<Gradients> {

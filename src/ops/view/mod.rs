@@ -226,11 +226,7 @@ pub(super) fn seen_as(x: &Tensor, shape: &[usize]) -> Tensor {
 }
 
 /// Records `y` as `x`, which nobody else has, under another shape.
-pub(super) fn link_view(x: &Tensor, y: &Tensor) -> Result<()> {
-    link_reshaped("ViewBackward0", x, y)
-}
-
-fn link_reshaped(name: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
+pub(super) fn link_reshaped(name: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
     link(ViewDerivative { name, back: Back::Reshape(x.layout().shape.clone()) }, &[x], y)
 }
 
