@@ -44,6 +44,7 @@ compare: $(VENV)/.built ## Side by side with torch, NumPy and JAX where they are
 	$(PYTHON) benches/compare/run.py
 	$(PYTHON) benches/compare/curves.py
 	$(PYTHON) benches/compare/limits.py
+	$(PYTHON) benches/compare/memory.py
 
 compare-ops: $(VENV)/.built ## Every operation beside torch, where it is installed: prints those that are slower
 	$(PYTHON) benches/compare/ops.py

@@ -339,6 +339,107 @@ def test_memory_is_counted_and_given_back():
     assert after["reserved"] <= kept["reserved"] - size and after["peak"] >= kept["reserved"]
 
 
+#: What a program has at most beside its leaves and upstream gradients, in blocks of the size that it is given.
+FEW_BLOCKS = """
+import sys
+import ferrograd as fg
+
+
+def other_sizes():
+    parts = [fg.empty(rows // 8, 1024) for _ in range(24)]
+    del parts[::2], parts
+    fg.empty(3 * rows // 2, 1024)
+
+
+def shared_weight():
+    h = x[:side]
+    for _ in range(8 * rows // side):
+        h = fg.nn.functional.linear(h, w).relu()
+    h.sum().backward()
+
+
+def product_of_products():
+    (x @ w @ w @ w).backward(g)
+
+
+def softmax_of_what_waits():
+    fg.softmax(x @ w / 3, -1)
+
+
+rows, side = 4096, 1024
+w = fg.full((side, side), 1e-3, requires_grad=True)
+x, g = fg.ones(rows, side, requires_grad=True), fg.ones(rows, side)
+start, block = fg.memory_stats()["used"], 4 * rows * side
+globals()[sys.argv[1]]()
+peak = (fg.memory_stats()["peak"] - start) / block
+assert peak < float(sys.argv[2]), peak
+"""
+
+
+@pytest.mark.parametrize(
+    "program, blocks",
+    [
+        # What was freed in one size serves another.
+        ("other_sizes", 3.1),
+        # Eight blocks of activations are kept, and as many gradients of the weight come, one after another.
+        ("shared_weight", 10),
+        # Three results are there, and the gradient of each takes the place of what was kept; the leaf's is one more.
+        ("product_of_products", 4),
+        # The quotient is never there at once.
+        ("softmax_of_what_waits", 2.5),
+    ],
+)
+def test_memory_is_used_again(program, blocks):
+    run(FEW_BLOCKS, program, str(blocks))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_that_somebody_keeps_are_not_used_up(name, dim, threads):
+    """The derivative of `softmax` writes into the memory of the gradient, where nobody else has it."""
+    before = fg.get_num_threads()
+    fg.set_num_threads(threads)
+    try:
+        x, w = np.random.default_rng(1).normal(size=(2, 200, 150))
+        y = np.exp(x - x.max(dim, keepdims=True))
+        y /= y.sum(dim, keepdims=True)
+        back = {"softmax": lambda g: y * (g - (g * y).sum(dim, keepdims=True)), "log_softmax": lambda g: g - y * g.sum(dim, keepdims=True)}
+        seen = []
+
+        def made():
+            leaf = fg.tensor(x, requires_grad=True)
+            return leaf, getattr(leaf * 1, name)(dim)
+
+        def check(gradient, of_y):
+            np.testing.assert_allclose(of_y.detach().numpy(), w, rtol=1e-12)
+            np.testing.assert_allclose(gradient.numpy(), back[name](w), rtol=1e-9, atol=1e-12)
+
+        leaf, of = made()
+        of.retain_grad()
+        (of * fg.tensor(w)).sum().backward()
+        check(leaf.grad, of.grad)
+        leaf, of = made()
+        of.register_hook(seen.append)
+        (of * fg.tensor(w)).sum().backward()
+        check(leaf.grad, seen[0])
+        leaf, of = made()
+        check(*fg.autograd.grad((of * fg.tensor(w)).sum(), (leaf, of)))
+        leaf, of = made()
+        g = fg.tensor(w)
+        of.backward(g, retain_graph=True)
+        check(leaf.grad, g)
+        of.backward(g)
+        check(leaf.grad / 2, g)
+        leaf, of = made()
+        out = of * 1
+        out.grad_fn.register_hook(lambda inputs, outputs: seen.extend(inputs))
+        out.backward(fg.tensor(w))
+        check(leaf.grad, seen[1])
+    finally:
+        fg.set_num_threads(before)
+
+
 ATTENTION = """
 import sys
 import ferrograd as fg

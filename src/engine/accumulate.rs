@@ -7,8 +7,12 @@ use crate::graph::arena::NodeRef;
 use crate::graph::extras::Extras;
 use crate::graph::mode::{is_grad_enabled, is_layout_enforced, records_nothing};
 use crate::ops;
-use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
+use crate::tensor::{Tensor, pending};
+
+/// Blocks of memory that a sum which waits may keep from being used again: more of them are the gradients and operands of uses
+/// that lie far apart, and a sum that is computed lets them go.
+const HELD: usize = 4;
 
 /// A gradient as output `n` of a node has it: summed over the dimensions that broadcasting added, cast to its dtype.
 #[inline(always)]
@@ -56,11 +60,11 @@ fn sum_to(gradient: Tensor, shape: &[usize], from: &NodeRef, index: usize) -> Re
     if lead == 0 { Ok(summed) } else { ops::view::reshape(&summed, &ops::view::signed(shape)) }
 }
 
-/// The sum of two gradients of one output, into the first where nobody else has it. What waits is not written into, and
-/// counts as changed all the same.
+/// The sum of two gradients of one output, into the first where nobody else has it, in whichever order its elements lie: what
+/// arrives can go then. What waits is not written into, and counts as changed all the same.
 #[inline]
 pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
-    let is_free = records_nothing() && sum.is_unique() && sum.is_contiguous() && gradient.batch().is_none();
+    let is_free = records_nothing() && sum.is_last() && sum.layout().is_dense() && gradient.batch().is_none();
     if !is_free {
         return ops::arithmetic::add(&sum, gradient);
     }
@@ -70,6 +74,9 @@ pub fn add(sum: Tensor, gradient: &Tensor) -> Result<Tensor> {
     }
     let sum = ops::arithmetic::add(&sum, gradient)?;
     sum.storage().bump(sum.versioning());
+    if pending::held(&sum)? > HELD {
+        sum.settle()?;
+    }
     Ok(sum)
 }
 

@@ -18,7 +18,7 @@ impl Derivative for AccumulateGrad {
         "AccumulateGrad"
     }
 
-    fn backward(&self, _call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, _call: &Backward) -> Result<Gradients> {
         Ok(Gradients::new())
     }
 

@@ -19,7 +19,7 @@ impl Derivative for Outdated {
     fn name(&self) -> &'static str {
         self.of
     }
-    fn backward(&self, _call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, _call: &Backward) -> Result<Gradients> {
         Err(match self.mode {
             Some(mode) => Error::StrayView { mode },
             None => Error::OutdatedView { output: self.output, node: self.of },

@@ -191,6 +191,16 @@ impl Saved {
         std::mem::replace(self, freed)
     }
 
+    /// The bytes that go with the value: none where somebody else holds its memory too.
+    pub(crate) fn last_bytes(&self) -> usize {
+        self.as_tensor().filter(|t| t.is_last()).map_or(0, |t| t.storage().bytes())
+    }
+
+    /// Lets the value go, as a pass does that is done with it.
+    pub(crate) fn release(&mut self) {
+        drop(self.take(false));
+    }
+
     /// The value where it is a single element of type `T`, checked to be the one that was saved: `None` for others, and
     /// where something is wrong, which [`Saved::unpack`] then tells.
     #[inline]

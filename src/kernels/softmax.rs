@@ -5,11 +5,14 @@
 use super::dispatch::{tier, tiered};
 use super::gemm::with_room;
 use super::parallel::{self, Apart};
+use super::pointwise::Values;
 use super::reduce::kinds::Exponential;
 use super::transpose::transpose;
 
 /// Elements from which threads share the work.
 const GRAIN: usize = 1 << 13;
+/// Elements that are computed before they are normalised: they stay in the nearest caches.
+const STRETCH: usize = 1 << 12;
 /// Lines side by side that are worked on together.
 const WIDTH: usize = 64;
 /// Partial sums that a line is summed in.
@@ -266,18 +269,56 @@ bodies! {
         |x, g, y| backward_line(x, g, y, n, true), |length, step, n| backward_tile(x, g, y, (length, step, n), true);
 }
 
+/// Lines and tiles of what is asked for.
+fn forward_kernels<T: Exponential>(kind: Kind) -> (Line<T>, Tile<T>) {
+    match kind {
+        Kind::Softmax => (soft_line::<T>(tier()), soft_tile::<T>(tier())),
+        Kind::LogSoftmax => (log_line::<T>(tier()), log_tile::<T>(tier())),
+        Kind::LogSum => (total_of_line::<T>(tier()), total_of_tile::<T>(tier())),
+    }
+}
+
+/// As [`forward_kernels`], of the gradients of [`Kind::LogSoftmax`] and [`Kind::Softmax`].
+fn backward_kernels<T: Exponential>(kind: Kind) -> (Line<T>, Tile<T>) {
+    match kind {
+        Kind::Softmax => (soft_back::<T>(tier()), soft_back_tile::<T>(tier())),
+        _ => (log_back::<T>(tier()), log_back_tile::<T>(tier())),
+    }
+}
+
 /// Writes the softmax of `x`, or what else is asked for, into `y`.
 ///
 /// # Panics
 /// Where the slices are not of the sizes given.
 pub fn forward<T: Exponential>(kind: Kind, x: &[T], y: &mut [T], length: usize, inner: usize) {
     assert!(x.len() * kind.results(length) == y.len() * length);
-    let (line, tile) = match kind {
-        Kind::Softmax => (soft_line::<T>(tier()), soft_tile::<T>(tier())),
-        Kind::LogSoftmax => (log_line::<T>(tier()), log_tile::<T>(tier())),
-        Kind::LogSum => (total_of_line::<T>(tier()), total_of_tile::<T>(tier())),
-    };
-    run(line, tile, (x, None, y), (length, kind.results(length)), inner);
+    let arrays = Arrays { x: x.as_ptr(), g: None, y: y.as_mut_ptr(), elements: x.len() };
+    // SAFETY: the slices have the sizes that were just checked.
+    unsafe { run(forward_kernels(kind), arrays, (length, kind.results(length)), inner) };
+}
+
+/// Writes the softmax of values along lines, or its logarithm, into `y`, each stretch of lines as soon as it is computed.
+///
+/// # Panics
+/// Where `y` is not whole lines.
+///
+/// # Safety
+/// There are as many values as places in `y`, of its type.
+pub(crate) unsafe fn forward_computed<T: Exponential>(kind: Kind, values: &dyn Values, y: &mut [T], length: usize) {
+    assert!(y.len().is_multiple_of(length) && kind != Kind::LogSum);
+    let (target, outer, kernels) = (Apart(y.as_mut_ptr()), y.len() / length, forward_kernels::<T>(kind));
+    let lines = (STRETCH / length).clamp(1, outer);
+    parallel::for_each_range(outer.div_ceil(lines), (GRAIN / (length * lines)).max(1), |start, end| {
+        for first in (start..end).map(|stretch| stretch * lines) {
+            let elements = lines.min(outer - first) * length;
+            // SAFETY: the lines lie in `y`, and stretches are apart; a line is read before it is written.
+            unsafe {
+                let y = target.get().add(first * length);
+                values.write(first * length, y.cast(), elements);
+                parallel::serially(|| run(kernels, Arrays { x: y, g: None, y, elements }, (length, length), 1));
+            }
+        }
+    });
 }
 
 /// Writes the gradient of the input into `dx`, from the result `y` and its gradient `g`; for [`Kind::LogSoftmax`] or
@@ -287,37 +328,59 @@ pub fn forward<T: Exponential>(kind: Kind, x: &[T], y: &mut [T], length: usize, 
 /// As [`forward`].
 pub fn backward<T: Exponential>(kind: Kind, y: &[T], g: &[T], dx: &mut [T], length: usize, inner: usize) {
     assert!(y.len() == dx.len() && g.len() == dx.len() && kind != Kind::LogSum);
-    let (line, tile) = match kind {
-        Kind::Softmax => (soft_back::<T>(tier()), soft_back_tile::<T>(tier())),
-        _ => (log_back::<T>(tier()), log_back_tile::<T>(tier())),
-    };
-    run(line, tile, (y, Some(g), dx), (length, length), inner);
+    let arrays = Arrays { x: y.as_ptr(), g: Some(g.as_ptr()), y: dx.as_mut_ptr(), elements: y.len() };
+    // SAFETY: the slices have the sizes that were just checked.
+    unsafe { run(backward_kernels(kind), arrays, (length, length), inner) };
+}
+
+/// As [`backward`], into the memory of the gradient.
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_in_place<T: Exponential>(kind: Kind, y: &[T], g: &mut [T], length: usize, inner: usize) {
+    assert!(y.len() == g.len() && kind != Kind::LogSum);
+    let arrays = Arrays { x: y.as_ptr(), g: Some(g.as_ptr()), y: g.as_mut_ptr(), elements: y.len() };
+    // SAFETY: the slices have the sizes that were just checked; the kernels read each element before they write it.
+    unsafe { run(backward_kernels(kind), arrays, (length, length), inner) };
+}
+
+/// What kernels read and write: `y` may be `x` or `g`.
+struct Arrays<T> {
+    x: *const T,
+    g: Option<*const T>,
+    y: *mut T,
+    /// Those of `x`, and of `g` if it is there.
+    elements: usize,
 }
 
 /// Runs a kernel on all lines: those of `x` and `g` have `length` elements, and those of `y` as many results.
-fn run<T: Exponential>(
-    line: Line<T>,
-    tile: Tile<T>,
-    (x, g, y): (&[T], Option<&[T]>, &mut [T]),
+///
+/// # Safety
+/// The arrays are there, of these sizes, and nobody else writes to them.
+unsafe fn run<T: Exponential>(
+    (line, tile): (Line<T>, Tile<T>),
+    arrays: Arrays<T>,
     (length, results): (usize, usize),
     inner: usize,
 ) {
-    if y.is_empty() {
+    if arrays.elements == 0 {
         return;
     }
-    let target = Apart(y.as_mut_ptr());
-    let outer = x.len() / (length * inner);
-    // SAFETY: the users of the addresses stay within the slices.
+    let is_given = arrays.g.is_some();
+    let [x, g] = [arrays.x, arrays.g.unwrap_or(arrays.x)].map(|array| Apart(array.cast_mut()));
+    let target = Apart(arrays.y);
+    let outer = arrays.elements / (length * inner);
+    // SAFETY: the users of the addresses stay within the arrays.
     let at = |outer: usize, first: usize| unsafe {
         let (from, to) = (outer * length * inner + first, outer * results * inner + first);
-        (x.as_ptr().add(from), g.map_or(x, |g| g).as_ptr().add(from), target.get().add(to))
+        (x.get().add(from).cast_const(), g.get().add(from).cast_const(), target.get().add(to))
     };
     let grain = |lines: usize| (GRAIN / (length * lines)).max(1);
     if inner == 1 && length <= SHORT {
         return parallel::for_each_range(outer.div_ceil(WIDTH), grain(WIDTH), |start, end| {
             for first in (start..end).map(|piece| piece * WIDTH) {
-                // SAFETY: the lines lie in all slices, and lines are apart.
-                unsafe { turned(tile, at(first, 0), g.is_some(), (length, results), WIDTH.min(outer - first)) };
+                // SAFETY: the lines lie in all arrays, and lines are apart.
+                unsafe { turned(tile, at(first, 0), is_given, (length, results), WIDTH.min(outer - first)) };
             }
         });
     }
@@ -379,6 +442,10 @@ mod tests {
             forward(Kind::Softmax, &x, &mut y, length, inner);
             forward(Kind::LogSoftmax, &x, &mut log, length, inner);
             forward(Kind::LogSum, &x, &mut total, length, inner);
+            let (mut dx, mut g) = (vec![0.0; 600], x.clone());
+            backward(Kind::Softmax, &y, &x, &mut dx, length, inner);
+            backward_in_place(Kind::Softmax, &y, &mut g, length, inner);
+            assert_eq!(dx, g);
             let of_line = |i: usize| i / (length * inner) * inner + i % inner;
             assert!((0..600).all(|i| (x[i] - log[i] - total[of_line(i)]).abs() < 1e-13));
             assert!(y.iter().zip(&log).all(|(y, l)| (y - l.exp()).abs() < 1e-14));

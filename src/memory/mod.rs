@@ -1,13 +1,15 @@
 //! Memory that is given back to be used again: a steady training loop takes nothing from the system.
 
+pub mod account;
 pub mod lock;
 pub mod pool;
 pub(crate) mod reserve;
+mod segments;
 pub mod shared;
 pub(crate) mod slab;
 pub mod spin;
 
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -33,6 +35,21 @@ pub(crate) unsafe fn boxed_or_new<T: Default>(slot: &AtomicPtr<T>) -> &T {
                 &*theirs
             }
         }
+    }
+}
+
+/// Gives pages back to the system, and keeps their addresses; false where that cannot be done.
+///
+/// # Safety
+/// The memory is whole pages of ours, and what they hold is of no use to anybody.
+unsafe fn discard(start: NonNull<u8>, bytes: usize) -> bool {
+    #[cfg(unix)]
+    // SAFETY: as the caller says.
+    return unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 };
+    #[cfg(not(unix))]
+    {
+        let _ = (start, bytes);
+        false
     }
 }
 

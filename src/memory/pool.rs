@@ -1,23 +1,21 @@
-//! Blocks of memory by size class, kept for the next of their size: small ones by each thread, large ones by all.
+//! Blocks of memory: small ones by size class, kept for the next of their size by each thread, and large ones out of segments
+//! ([`super::segments`]).
 //!
-//! Four classes to a doubling waste at most a quarter of a block. What is kept is bounded; [`trim`] gives it back.
+//! Four classes to a doubling waste at most a quarter of a small block. What is kept is bounded; [`trim`] gives it back.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::reserve;
-use super::slab::{self, FreeList, Slab};
+use super::slab::{FreeList, Slab};
 use super::spin::Spin;
+use super::{account, reserve, segments};
 use crate::fork;
 
 /// Alignment of blocks for elements: a cache line, and the widest vector.
 pub const ALIGN: usize = 64;
 /// Alignment of every block.
 pub const LEAST_ALIGN: usize = 16;
-/// A large page, the alignment of blocks from its size on.
-const LARGE_PAGE: usize = 2 << 20;
 
 /// Sizes up to this many bytes are cut out of chunks.
 const TINY: usize = 512;
@@ -27,10 +25,8 @@ const SMALL: usize = 64 << 10;
 const THREAD_BYTES: usize = 256 << 10;
 /// Bytes that a thread takes at once.
 const BATCH: usize = 8 << 10;
-/// Free bytes that all threads together keep.
-const LIMIT: usize = 1 << 30;
 /// Classes of blocks: four to a doubling, from `1 << FIRST`.
-const CLASSES: usize = 4 * (64 - FIRST as usize);
+pub(super) const CLASSES: usize = 4 * (64 - FIRST as usize);
 const SMALL_CLASSES: usize = class_of(SMALL) + 1;
 const TINY_CLASSES: usize = class_of(TINY) + 1;
 const FIRST: u32 = 6;
@@ -57,24 +53,9 @@ pub const fn class_bytes(class: usize) -> usize {
     (1usize << FIRST << doubling) / 4 * (5 + quarter)
 }
 
-/// The alignment that the blocks of a class have.
+/// The alignment that the small blocks of a class have.
 const fn alignment(bytes: usize) -> usize {
-    match bytes {
-        LARGE_PAGE.. => LARGE_PAGE,
-        _ if bytes.is_multiple_of(ALIGN) => ALIGN,
-        _ => LEAST_ALIGN,
-    }
-}
-
-/// Asks the system for large pages: a kernel that runs over many small ones waits for their addresses.
-fn prefer_large_pages(block: NonNull<u8>, bytes: usize) {
-    #[cfg(target_os = "linux")]
-    // SAFETY: the pages are the block's. It is advice: where it is refused, the pages are small.
-    unsafe {
-        libc::madvise(block.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (block, bytes);
+    if bytes.is_multiple_of(ALIGN) { ALIGN } else { LEAST_ALIGN }
 }
 
 /// The lists of a thread. Nothing is dropped here when the thread ends, so the lists can be reached until the very end;
@@ -139,7 +120,7 @@ impl Local {
             while list.len() < count
                 && let Some(block) = shared.pop()
             {
-                KEPT.fetch_sub(class_bytes(class), Relaxed);
+                account::reuse(class_bytes(class));
                 // SAFETY: the block was free and is of this class.
                 unsafe { list.push(block) };
             }
@@ -195,12 +176,8 @@ static TINY_SLABS: [Slab; TINY_CLASSES] = {
     }
     slabs
 };
-/// Free blocks of all threads, by class.
-static SHARED: [Spin<FreeList>; CLASSES] = [const { Spin::new(FreeList::new()) }; CLASSES];
-static KEPT: AtomicUsize = AtomicUsize::new(0);
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
-/// The most bytes that were taken at one time.
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// Free small blocks of all threads, by class.
+static SHARED: [Spin<FreeList>; SMALL_CLASSES] = [const { Spin::new(FreeList::new()) }; SMALL_CLASSES];
 
 fn system_layout(bytes: usize) -> Option<Layout> {
     Layout::from_size_align(bytes, alignment(bytes)).ok()
@@ -215,8 +192,8 @@ pub const fn aligned_class_of(bytes: usize) -> usize {
 /// A block of at least `bytes` bytes, its contents anything; `None` when there is no memory.
 #[inline]
 pub fn allocate(bytes: usize) -> Option<NonNull<u8>> {
-    if bytes > isize::MAX as usize / 2 {
-        return None;
+    if bytes > SMALL {
+        return allocate_large(bytes);
     }
     allocate_class(class_of(bytes))
 }
@@ -238,24 +215,23 @@ pub fn allocate_class(class: usize) -> Option<NonNull<u8>> {
     allocate_shared(class)
 }
 
+#[inline(never)]
+fn allocate_large(bytes: usize) -> Option<NonNull<u8>> {
+    fork::watch();
+    if bytes > isize::MAX as usize / 2 { None } else { segments::allocate(bytes) }
+}
+
 #[cold]
 #[inline(never)]
 fn allocate_shared(class: usize) -> Option<NonNull<u8>> {
+    if class >= SMALL_CLASSES {
+        return allocate_large(class_bytes(class));
+    }
     Guard::watch();
-    if class < SMALL_CLASSES
-        && let Some(block) = LOCAL.with(|local| local.refill(class))
-    {
+    if let Some(block) = LOCAL.with(|local| local.refill(class)) {
         return Some(block);
     }
-    if class < TINY_CLASSES {
-        return None;
-    }
-    let kept = SHARED[class].lock().pop();
-    if let Some(block) = kept {
-        KEPT.fetch_sub(class_bytes(class), Relaxed);
-        return Some(block);
-    }
-    from_system(class_bytes(class))
+    if class < TINY_CLASSES { None } else { from_system(class_bytes(class)) }
 }
 
 fn from_system(bytes: usize) -> Option<NonNull<u8>> {
@@ -266,10 +242,7 @@ fn from_system(bytes: usize) -> Option<NonNull<u8>> {
         trim();
         fresh()
     })?;
-    PEAK.fetch_max(TAKEN.fetch_add(bytes, Relaxed) + bytes, Relaxed);
-    if bytes >= LARGE_PAGE {
-        prefer_large_pages(block, bytes);
-    }
+    account::take(bytes);
     Some(block)
 }
 
@@ -308,12 +281,14 @@ pub unsafe fn free_class(block: NonNull<u8>, class: usize) {
 #[cold]
 #[inline(never)]
 fn free_shared(class: usize, block: NonNull<u8>) {
-    if class < SMALL_CLASSES {
-        Guard::watch();
-        LOCAL.with(|local| local.flush(class, ROOM[class] / 2));
-        if LOCAL.with(|local| local.push(class, block)) {
-            return;
-        }
+    if class >= SMALL_CLASSES {
+        // SAFETY: blocks of these classes came from there, and the caller gives this one up.
+        return unsafe { segments::free(block) };
+    }
+    Guard::watch();
+    LOCAL.with(|local| local.flush(class, ROOM[class] / 2));
+    if LOCAL.with(|local| local.push(class, block)) {
+        return;
     }
     if class < TINY_CLASSES {
         let mut single = FreeList::new();
@@ -327,18 +302,17 @@ fn free_shared(class: usize, block: NonNull<u8>) {
 /// Keeps a block for all threads, or where enough are kept gives it to the system.
 fn give_back(class: usize, block: NonNull<u8>) {
     let bytes = class_bytes(class);
-    if KEPT.fetch_add(bytes, Relaxed) + bytes <= LIMIT {
-        // SAFETY: the block is free and of this class.
-        unsafe { SHARED[class].lock().push(block) };
-    } else {
-        KEPT.fetch_sub(bytes, Relaxed);
-        release(class, block);
+    if account::has_enough() {
+        return release(class, block);
     }
+    account::keep(bytes);
+    // SAFETY: the block is free and of this class.
+    unsafe { SHARED[class].lock().push(block) };
 }
 
 fn release(class: usize, block: NonNull<u8>) {
     let bytes = class_bytes(class);
-    TAKEN.fetch_sub(bytes, Relaxed);
+    account::give(bytes);
     if let Some(layout) = system_layout(bytes) {
         // SAFETY: the block was made by `from_system` with this layout and is free.
         unsafe { dealloc(block.as_ptr(), layout) };
@@ -350,16 +324,18 @@ pub fn trim() {
     for (class, list) in SHARED.iter().enumerate().skip(TINY_CLASSES) {
         let mut blocks = std::mem::replace(&mut *list.lock(), FreeList::new());
         while let Some(block) = blocks.pop() {
-            KEPT.fetch_sub(class_bytes(class), Relaxed);
+            account::reuse(class_bytes(class));
             release(class, block);
         }
     }
+    segments::trim();
 }
 
 /// Takes all locks of this module until [`let_go`].
 pub(crate) fn hold() {
     TINY_SLABS.iter().for_each(Slab::hold);
     SHARED.iter().for_each(Spin::hold);
+    segments::hold();
 }
 
 /// Gives back what [`hold`] took.
@@ -369,27 +345,10 @@ pub(crate) fn hold() {
 pub(crate) unsafe fn let_go() {
     // SAFETY: as the caller says.
     unsafe {
+        segments::let_go();
         SHARED.iter().for_each(|list| list.release());
         TINY_SLABS.iter().for_each(|slab| slab.release());
     }
-}
-
-/// Bytes of the system's memory that the library has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stats {
-    /// All that was taken and not given back.
-    pub reserved: usize,
-    /// What of them is free for every thread.
-    pub free: usize,
-    /// The most that was reserved at one time for blocks, beside the chunks that are there now.
-    pub peak: usize,
-}
-
-/// What memory the library has now.
-pub fn stats() -> Stats {
-    let (chunks, empty) = slab::stats();
-    let reserved = TAKEN.load(Relaxed) + chunks;
-    Stats { reserved, free: KEPT.load(Relaxed) + empty, peak: (PEAK.load(Relaxed) + chunks).max(reserved) }
 }
 
 #[cfg(test)]

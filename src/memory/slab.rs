@@ -5,6 +5,7 @@ use std::alloc::{Layout, alloc};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use super::discard;
 use super::spin::Spin;
 
 /// Bytes of a chunk, and its alignment.
@@ -259,7 +260,7 @@ impl Chunks {
         unsafe {
             (*header).list = null_mut();
             (*header).fresh = 0;
-            if EMPTY.load(Relaxed) < RESIDENT || !discard(chunk_of(header)) {
+            if EMPTY.load(Relaxed) < RESIDENT || !discard(NonNull::new_unchecked(chunk_of(header)), CHUNK) {
                 EMPTY.fetch_add(CHUNK, Relaxed);
                 link(&mut self.empty, header);
             } else {
@@ -268,18 +269,6 @@ impl Chunks {
             }
         }
     }
-}
-
-/// Gives the pages of a free chunk back to the system; false where that cannot be done.
-///
-/// # Safety
-/// Nobody uses the chunk's contents.
-unsafe fn discard(chunk: *mut u8) -> bool {
-    #[cfg(unix)]
-    // SAFETY: the chunk is whole pages of ours; what it held is of no use to anybody.
-    return unsafe { libc::madvise(chunk.cast(), CHUNK, libc::MADV_DONTNEED) == 0 };
-    #[cfg(not(unix))]
-    return false;
 }
 
 /// New chunks as a list; `None` where there is no memory.

@@ -60,7 +60,7 @@ impl Derivative for Cast {
         "ToCopyBackward0"
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let g = call.gradient()?;
         Ok(smallvec![Some(if g.dtype() == self.from { g } else { copied(&g, self.from, Format::Preserve)? })])
     }

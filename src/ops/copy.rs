@@ -162,7 +162,7 @@ impl Derivative for CloneDerivative {
         "CloneBackward0"
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         Ok(smallvec![Some(call.gradient()?)])
     }
 

@@ -367,7 +367,7 @@ impl Derivative for PointwiseDerivative {
         self.spec.stands_for.map(|(name, number)| (name, Setting::number(number))).into_iter().chain(factor).collect()
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         if let Some(found) = self.on_one_element(call) {
             return found;
         }

@@ -1,6 +1,6 @@
 //! Recording of operations whose derivative is a formula of tensors: what it keeps, and the formula.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::names;
 use crate::error::{Error, Result};
@@ -28,6 +28,16 @@ pub(super) struct Call<'a> {
     pub settings: &'a Settings,
     /// Which inputs' gradients are wanted.
     pub needs: &'a [bool],
+}
+
+impl Call<'_> {
+    /// True where the gradient's memory may take a result: nobody but the pass has it, and the pass is done with it.
+    pub fn has_spare_gradient(&self) -> bool {
+        let g = &self.g;
+        let of_pass = self.gradients.iter().flatten().filter(|other| other.is_same(g)).count();
+        let is_alone = g.owners() == 1 + of_pass && g.storage().is_unique() && !g.storage().is_exposed();
+        records_nothing() && is_alone && g.is_contiguous() && !g.is_pending()
+    }
 }
 
 /// True where nobody asks for the derivative of what is made of these tensors, and none stands for many examples: a kernel
@@ -102,20 +112,60 @@ struct Recorded {
     formula: TensorFormula,
 }
 
+/// Bytes of a factor from which it goes before its gradient comes.
+const LARGE: usize = 1 << 18;
+
+impl Recorded {
+    /// The gradients of the inputs that are wanted. Of what `is_spent` nothing is read any more.
+    fn gradients(&self, call: &Backward, needs: &[bool], is_spent: bool) -> Result<Gradients> {
+        let unpack = |(n, saved): (usize, &Saved)| {
+            // The values of a factor whose partner nobody differentiates by are not looked at: the gradient takes their place.
+            let is_idle = self.settings.factors.is_some() && !needs[needs.len() - 1 - n];
+            if (is_idle || saved.is_nothing()) && (is_spent || !saved.is_freed()) {
+                call.gradient()
+            } else {
+                saved.unpack(call.node)
+            }
+        };
+        let saved = self.saved.iter().enumerate().map(unpack).collect::<Result<_>>()?;
+        let (g, gradients) = (call.gradient()?, call.gradients);
+        (self.formula)(&Call { g, gradients, saved, settings: &self.settings, needs })
+    }
+
+    /// True where the gradients of both factors are wanted, and the memory of the first can be that of its gradient.
+    fn has_spare(&self, needs: &[bool]) -> bool {
+        let is_product = self.settings.factors.is_some() && matches!(needs, [.., true, true]);
+        is_product && self.saved[0].last_bytes() >= LARGE && records_nothing()
+    }
+
+    /// The gradient of the second factor, for which alone the first is read, and then the others.
+    fn in_turn(&mut self, call: &Backward) -> Result<Gradients> {
+        let second = call.needs.len() - 1;
+        let mut needs: SmallVec<[bool; 4]> = smallvec![false; second + 1];
+        needs[second] = true;
+        let of_second = self.gradients(call, &needs, false)?.pop().flatten();
+        self.saved[0].release();
+        needs.copy_from_slice(call.needs);
+        needs[second] = false;
+        let mut all = self.gradients(call, &needs, true)?;
+        if let Some(last) = all.last_mut() {
+            *last = of_second;
+        }
+        Ok(all)
+    }
+}
+
 impl Derivative for Recorded {
     fn name(&self) -> &'static str {
         self.name
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
-        let unpack = |(n, saved): (usize, &Saved)| {
-            // The values of a factor whose partner nobody differentiates by are not looked at: the gradient takes their place.
-            let is_idle = self.settings.factors.is_some() && !call.needs[call.needs.len() - 1 - n];
-            if (is_idle || saved.is_nothing()) && !saved.is_freed() { call.gradient() } else { saved.unpack(call.node) }
-        };
-        let saved = self.saved.iter().enumerate().map(unpack).collect::<Result<_>>()?;
-        let (g, gradients) = (call.gradient()?, call.gradients);
-        (self.formula)(&Call { g, gradients, saved, settings: &self.settings, needs: call.needs })
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
+        if self.settings.factors.is_some() {
+            // Products read their factors from memory.
+            call.settle_alone()?;
+        }
+        if self.has_spare(call.needs) { self.in_turn(call) } else { self.gradients(call, call.needs, false) }
     }
 
     fn take(&mut self, keep: bool) -> Self {
@@ -255,7 +305,7 @@ impl<F: Fn(&Backward) -> Result<Gradients> + Clone + Send + Sync + 'static> Deri
     fn name(&self) -> &'static str {
         self.name
     }
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         (self.back)(call)
     }
     fn take(&mut self, _keep: bool) -> Self {
@@ -278,8 +328,8 @@ impl<F: Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static> Derivativ
     fn name(&self) -> &'static str {
         self.name
     }
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
-        Ok(smallvec::smallvec![Some((self.back)(&call.gradient()?)?)])
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
+        Ok(smallvec![Some((self.back)(&call.gradient()?)?)])
     }
     fn take(&mut self, _keep: bool) -> Self {
         self.clone()
@@ -320,7 +370,7 @@ pub(super) fn link_linear(
     y: &Tensor,
     back: impl Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
 ) -> Result<()> {
-    link_simple(name, &[x], y, move |call| Ok(smallvec::smallvec![Some(back(&call.gradient()?)?)]))
+    link_simple(name, &[x], y, move |call| Ok(smallvec![Some(back(&call.gradient()?)?)]))
 }
 
 /// A reduced gradient with its reduced dimensions back, so that it broadcasts over the input.
@@ -344,7 +394,7 @@ impl Derivative for Refusing {
     fn name(&self) -> &'static str {
         self.name
     }
-    fn backward(&self, _call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, _call: &Backward) -> Result<Gradients> {
         Err(Error::NoDerivative { op: self.op })
     }
     fn take(&mut self, _keep: bool) -> Self {

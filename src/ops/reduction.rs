@@ -150,7 +150,7 @@ impl Derivative for Reduction {
         if self.selection.op.starts_with("index") { "IndexReduceBackward0" } else { "ScatterReduceBackward0" }
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let [x, list, y] = &self.saved;
         let found = Found {
             s: &self.selection,
@@ -190,7 +190,7 @@ impl Derivative for Once {
     fn name(&self) -> &'static str {
         "Error"
     }
-    fn backward(&self, _call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, _call: &Backward) -> Result<Gradients> {
         let what = "Double backward is unsupported for a product of several zeros that go to the same position";
         Err(Error::Invalid { op: self.0, what: what.into() })
     }

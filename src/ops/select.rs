@@ -274,7 +274,7 @@ impl Derivative for Selected {
         self.name
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let indices: Indices = self.indices.iter().map(|i| i.unpack(call.node)).collect::<Result<_>>()?;
         let (s, g) = (&*self.selection, call.gradient()?);
         if self.deed == Deed::Take {

@@ -78,7 +78,7 @@ impl Derivative for Repeated {
         "ExpandBackward0"
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let g = call.gradient()?;
         let found = match mode::mapping_level(self.map) {
             Some(level) => batch::wrapped(&view::movedim(&g, self.dim as isize, 0)?, level)?,

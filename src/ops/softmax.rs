@@ -10,12 +10,13 @@ use super::{batch, cast, compare, copy, extremum, sum, unary};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::node::Gradients;
+use crate::kernels::pointwise::Values;
 use crate::kernels::reduce::kinds::Exponentials;
 use crate::kernels::softmax::{self as kernel, Kind};
-use crate::tensor::Tensor;
 use crate::tensor::dtype::{Category, DType};
 use crate::tensor::layout::wrap_dim;
 use crate::tensor::storage::Access;
+use crate::tensor::{Tensor, pending};
 
 operation! {
     /// `log(sum(exp(x)))` over dimensions, computed from the greatest element so that nothing overflows:
@@ -248,12 +249,23 @@ fn normalised(op: &'static str, kind: Kind, x: &Tensor, dim: usize) -> Result<Te
     unrecorded(|| {
         let (length, inner) = sizes(x, dim);
         let wide = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-        let source = copy::to_contiguous(&cast::to(x, wide)?)?;
+        let x_wide = cast::to(x, wide)?;
         let y = Tensor::uninitialized(op, x.shape(), wide)?;
-        // SAFETY: both are contiguous tensors of this type; `y` is new.
-        unsafe { run_forward(kind, &source, &y, length, inner) };
+        if inner > 1 || pending::with_values(&x_wide, |values| of_values(kind, values, &y, length))?.is_none() {
+            let source = copy::to_contiguous(&x_wide)?;
+            // SAFETY: both are contiguous tensors of this type; `y` is new.
+            unsafe { run_forward(kind, &source, &y, length, inner) };
+        }
         cast::to(&y, x.dtype())
     })
+}
+
+/// Runs a kernel on the lines of values that are computed as they are read, float32 or float64, into `y`, which is new.
+fn of_values(kind: Kind, values: &dyn Values, y: &Tensor, length: usize) {
+    wide_float!(y.dtype(), A => {
+        // SAFETY: `y` is a new contiguous tensor of this type, with a place for each value.
+        unsafe { kernel::forward_computed::<A>(kind, values, y.elements_mut(), length) }
+    });
 }
 
 /// The gradient by the kernel, where nobody asks for the gradient's own.
@@ -263,6 +275,16 @@ fn direct(kind: Kind, call: &Call) -> Result<Option<Gradients>> {
         return Ok(None);
     }
     let (length, inner) = sizes(y, call.settings.dims[0] as usize);
+    if call.has_spare_gradient() {
+        let _access = Access::lock([(&**y.storage(), false), (&**g.storage(), true)]);
+        // SAFETY: both are contiguous tensors of this type, and nobody else has the gradient.
+        unsafe {
+            wide_float!(y.dtype(), A => {
+                kernel::backward_in_place(kind, y.elements::<A>(), g.elements_mut(), length, inner);
+            });
+        }
+        return Ok(Some(smallvec![Some(g.clone())]));
+    }
     let g = copy::to_contiguous(g)?;
     let dx = Tensor::uninitialized("softmax", y.shape(), y.dtype())?;
     let _access = Access::lock([(&**y.storage(), false), (&**g.storage(), false)]);

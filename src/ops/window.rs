@@ -159,7 +159,7 @@ impl Derivative for Embed {
     fn name(&self) -> &'static str {
         self.name
     }
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         Ok(smallvec![Some(extract(&call.gradient()?, &self.window)?)])
     }
     fn take(&mut self, _keep: bool) -> Self {
@@ -176,7 +176,7 @@ impl Derivative for Extract {
     fn name(&self) -> &'static str {
         "AsStridedBackward0"
     }
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         Ok(smallvec![Some(embed(&call.gradient()?, &self.window)?)])
     }
     fn take(&mut self, _keep: bool) -> Self {
@@ -246,7 +246,7 @@ impl Derivative for Splice {
     fn name(&self) -> &'static str {
         "CopySlices"
     }
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let g = call.gradient()?;
         match &self.source {
             Source::Operation(operation) => self.applied(operation, &g, call),
@@ -292,7 +292,7 @@ impl Derivative for Overwrite {
     fn name(&self) -> &'static str {
         self.name
     }
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let g = call.gradient()?;
         let before = if call.needs(0) { Some(Tensor::zeros(g.shape(), g.dtype())?) } else { None };
         Ok(smallvec![before, call.needs(1).then_some(g)])

@@ -59,7 +59,7 @@ impl Derivative for PythonFunction {
         self.call.name
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         attached(|py| self.run(py, call))
     }
 

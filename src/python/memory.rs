@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::tensor::PyTensor;
-use crate::memory::pool;
+use crate::memory::{account, pool};
 
 /// Bytes of memory that tensors and graphs take from the system: `reserved`, all that was taken and not given back; `free`, what
 /// of it waits for the next of its size; `used`, the rest: what tensors and graphs hold, and what a thread keeps for its own next
@@ -16,7 +16,7 @@ use crate::memory::pool;
 /// True
 #[pyfunction]
 pub fn memory_stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    let stats = pool::stats();
+    let stats = account::stats();
     let named = PyDict::new(py);
     named.set_item("reserved", stats.reserved)?;
     named.set_item("free", stats.free)?;

@@ -333,11 +333,18 @@ impl Tensor {
     /// The tensor, no longer a view where it is one of a tensor that nobody else has: what an operation made on its way
     /// to a result, or a derivative to a gradient. Nobody else has the view either.
     pub fn without_hidden_base(self) -> Tensor {
-        let hidden = |view: &Shared<ViewOf>| view.is_unique() && view.base.owners() == 1;
-        if !self.0.view.as_ref().is_some_and(hidden) || !self.0.is_unique() {
-            return self;
-        }
-        self.as_view(None)
+        if self.has_hidden_base() && self.0.is_unique() { self.as_view(None) } else { self }
+    }
+
+    /// True of a view of a tensor that nobody else has.
+    fn has_hidden_base(&self) -> bool {
+        self.0.view.as_ref().is_some_and(|view| view.is_unique() && view.base.owners() == 1)
+    }
+
+    /// True where the memory goes with this tensor.
+    pub(crate) fn is_last(&self) -> bool {
+        let storage = &self.0.storage;
+        self.0.is_unique() && storage.count() == 1 + u32::from(self.has_hidden_base()) && !storage.is_exposed()
     }
 
     /// Sizes.

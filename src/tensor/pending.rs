@@ -8,8 +8,8 @@ mod fused;
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use fused::Fused;
 use parking_lot::Mutex;
@@ -76,6 +76,8 @@ pub struct Pending {
     /// The elements, once they are computed.
     block: AtomicPtr<u8>,
     bytes: usize,
+    /// Whose memory the elements lie in, where that is not the value's own.
+    lender: OnceLock<Storage>,
     /// Held while the value is computed.
     running: Spin<()>,
     /// What the value is, until it is computed.
@@ -157,6 +159,7 @@ pub(crate) fn defer(
     let pending = Arc::new(Pending {
         block: AtomicPtr::default(),
         bytes: numel * result.size(),
+        lender: OnceLock::new(),
         running: Spin::new(()),
         formula: Mutex::new(Some(formula.clone())),
         passes: AtomicU8::new(0),
@@ -237,6 +240,24 @@ pub(crate) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&dyn Values) -> 
     })
 }
 
+/// How many blocks of memory a value that waits keeps to be read when it is computed; none of one that does not wait.
+pub(crate) fn held(tensor: &Tensor) -> Result<usize> {
+    let Some(pending) = tensor.storage().pending() else { return Ok(0) };
+    let Some(formula) = pending.formula.lock().clone() else { return Ok(0) };
+    let mut members = vec![(0, formula.clone())];
+    add_waiting(&mut members, &formula.sources, |_| Ok(true))?;
+    let mut found: SmallVec<[&Storage; 8]> = SmallVec::new();
+    for source in members.iter().flat_map(|(_, formula)| &formula.sources) {
+        if let Source::Memory { storage, .. } = source
+            && storage.pending().is_none_or(|p| !p.is_waiting())
+            && !found.iter().any(|known| known.same(storage))
+        {
+            found.push(storage);
+        }
+    }
+    Ok(found.len())
+}
+
 /// The formula of a tensor that waits and is all of its memory, where nobody else holds that: it may be computed for one
 /// reader and kept nowhere, a few times.
 fn unshared(tensor: &Tensor) -> Option<Arc<Formula>> {
@@ -250,7 +271,52 @@ fn unshared(tensor: &Tensor) -> Option<Arc<Formula>> {
     (may && pending.passes.fetch_add(1, Ordering::Relaxed) < PASSES).then_some(formula)
 }
 
+/// Computes a value that nobody but the caller has, if it waits: into the memory of something that it alone reads, if there is
+/// such. Where that ends in its midst, neither is of use any more.
+///
+/// # Errors
+/// As [`Pending::settle`].
+pub(crate) fn settle_within(tensor: &Tensor) -> Result<()> {
+    let Some(pending) = tensor.storage().pending().filter(|p| p.is_waiting()) else { return Ok(()) };
+    let lender = pending.formula.lock().as_ref().and_then(|formula| formula.lender(pending.bytes));
+    let Some((lender, layout, dtype)) = lender else { return pending.settle() };
+    let running = pending.running.lock();
+    let Some(formula) = pending.formula.lock().take() else { return Ok(()) };
+    let target = Tensor::new(lender.clone(), layout, dtype, Versioning::fresh());
+    let done = run_formula_into(&formula, &target, true);
+    if let Ok(true) = done {
+        drop(formula);
+        let elements = lender.as_ptr();
+        pending.lender.get_or_init(|| lender);
+        pending.block.store(elements, Ordering::Release);
+        return Ok(());
+    }
+    *pending.formula.lock() = Some(formula);
+    drop(running);
+    done.and_then(|_| pending.settle())
+}
+
 impl Formula {
+    /// The memory of a source that nothing but the formula holds, where the results fit in its elements' places.
+    fn lender(self: &Arc<Formula>, bytes: usize) -> Option<(Storage, Layout, DType)> {
+        let layout = Layout::contiguous(&self.shape);
+        let fits = |source: &&Source| {
+            let Source::Memory { storage, dtype, offset, strides } = source else { return false };
+            let is_same = |s: &&Source| matches!(s, Source::Memory { storage: other, .. } if other.same(storage));
+            let own = self.sources.iter().filter(is_same).count();
+            *dtype == self.result
+                && *offset == 0
+                && *strides == layout.strides
+                && storage.bytes() == bytes
+                && storage.count() as usize == own
+                && !storage.is_exposed()
+                && storage.pending().is_none_or(|p| !p.is_waiting())
+        };
+        // The formula is that of one value, which nobody computes on the way to another.
+        let Some(Source::Memory { storage, .. }) = self.sources.iter().find(fits) else { return None };
+        (Arc::strong_count(self) == 1 && self.compute == self.result).then(|| (storage.clone(), layout, self.result))
+    }
+
     /// A formula whose sources wait only where they can be part of its program.
     fn new(
         op: &'static str,
@@ -393,7 +459,9 @@ impl Drop for Fresh {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(block) = NonNull::new(*self.block.get_mut()) {
+        if self.lender.get().is_none()
+            && let Some(block) = NonNull::new(*self.block.get_mut())
+        {
             // SAFETY: the block came from `pool::allocate_aligned` with this size, and the last owner is going.
             unsafe { pool::free_aligned(block, self.bytes) };
         }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::graph::arena::NodeRef;
 use crate::graph::cycles::Object;
 use crate::graph::saved::Saved;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, pending};
 
 /// The gradients of an operation's inputs, in the order of its edges. `None`: not asked for, or zero everywhere.
 pub type Gradients = SmallVec<[Option<Tensor>; 2]>;
@@ -36,6 +36,17 @@ impl Backward<'_> {
         }
     }
 
+    /// Computes the gradient of the first output where it waits; what nobody but the pass has, in the memory of what it reads.
+    ///
+    /// # Errors
+    /// Where there is no memory.
+    pub fn settle_alone(&self) -> Result<()> {
+        match self.gradients.first() {
+            Some(Some(g)) if g.is_unique() => pending::settle_within(g),
+            _ => Ok(()),
+        }
+    }
+
     /// True where the gradient of input `n` is wanted.
     #[inline]
     pub fn needs(&self, n: usize) -> bool {
@@ -49,11 +60,11 @@ pub trait Derivative: Clone + Send + Sync + 'static {
     /// torch's name of the node: `TanhBackward0`.
     fn name(&self) -> &'static str;
 
-    /// The gradients of the inputs.
+    /// The gradients of the inputs. Kept values that no other gradient needs may go on the way, where nothing can fail any more.
     ///
     /// # Errors
     /// What its operations raise, and saved values that were freed or changed.
-    fn backward(&self, call: &Backward) -> Result<Gradients>;
+    fn backward(&mut self, call: &Backward) -> Result<Gradients>;
 
     /// A copy to run backward with. Where `keep` is false the saved values move into it, and the node is left freed.
     fn take(&mut self, keep: bool) -> Self;

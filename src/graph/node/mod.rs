@@ -327,7 +327,7 @@ impl Node {
     #[inline]
     unsafe fn run_as<D: Derivative>(&self, keep: bool, call: &Backward) -> Result<Gradients> {
         // SAFETY: as the caller says; nobody else has the payload while it is locked.
-        let derivative = self.locked(|p| unsafe { (*locate::<D>(p)).take(keep) });
+        let mut derivative = self.locked(|p| unsafe { (*locate::<D>(p)).take(keep) });
         let found = derivative.backward(call);
         if found.is_err() && !keep {
             // SAFETY: as above.

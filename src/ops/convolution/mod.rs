@@ -174,7 +174,7 @@ impl Derivative for Convolved {
         self.name
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let g = call.gradient()?;
         let node = match self.name {
             "ConvolutionBackward0" => "ConvolutionBackwardBackward0",

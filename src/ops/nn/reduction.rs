@@ -142,7 +142,7 @@ impl Derivative for Reduced {
         spec.node
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let mut g = call.gradient()?;
         if self.reduction == Reduction::Mean {
             g = div(&g, self.shape.iter().product::<usize>() as f64)?;

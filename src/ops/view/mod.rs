@@ -90,7 +90,7 @@ impl Derivative for ViewDerivative {
         self.name
     }
 
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let g = call.gradient()?;
         let found = match &self.back {
             Back::Reshape(shape) => reshape(&g, &signed(shape))?,

@@ -70,7 +70,7 @@ impl Derivative for Parts {
         self.name
     }
     /// The gradients side by side again, zeros where there is none.
-    fn backward(&self, call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
         let part = |(n, g): (usize, &Option<Tensor>)| match g {
             Some(g) => Ok(g.clone()),
             None => {
