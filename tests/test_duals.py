@@ -159,3 +159,128 @@ def test_views_of_a_part_of_a_dual_with_a_history():
         assert (tangent(fg, d), tangent(fg, last), tangent(fg, w)) == ([0.0, 6.0, 12.0, 6.0], [12.0], None)
         last.zero_()
         assert tangent(fg, d) == [0.0, 6.0, 0.0, 6.0]
+
+
+def put(T, d):
+    y = T.zeros(2)
+    y[:] = d
+    return y
+
+
+#: Functions whose result has memory of its own, and so a tangent of its own.
+COPIES = {
+    "clone": lambda T, d: d.clone(),
+    "copy_": lambda T, d: T.zeros(2).copy_(d),
+    "assignment": put,
+    "add_": lambda T, d: T.zeros(2).add_(d),
+    "sum": lambda T, d: T.zeros(2) + d,
+    "sum with a number": lambda T, d: d + 1,
+    "difference": lambda T, d: d - T.zeros(2),
+    "to": lambda T, d: d.to(T.float32, copy=True),
+    "cat": lambda T, d: T.cat([d]),
+    "stack": lambda T, d: T.stack([d]),
+    "where": lambda T, d: T.where(T.tensor([True, True]), d, d),
+    "broadcast": lambda T, d: d + T.zeros(3, 2),
+    "slice_scatter": lambda T, d: T.slice_scatter(T.zeros(2), d),
+    "a sum over one row": lambda T, d: d[None].sum(0),
+    "repeat": lambda T, d: d.repeat(1),
+    "of a view": lambda T, d: T.zeros(4)[:2].copy_(d),
+}
+#: Functions whose result is the tensor or a view of it.
+VIEWS = {
+    "view": lambda T, d: d.view(2, 1),
+    "alias": lambda T, d: d[:],
+    "expand": lambda T, d: d.expand(3, 2),
+    "contiguous": lambda T, d: d.contiguous(),
+    "reshape": lambda T, d: d.reshape(1, 2),
+}
+
+
+@in_all
+@pytest.mark.parametrize("name", [*COPIES, *VIEWS])
+def test_tangents_share_memory_where_their_primals_do(T, name):
+    with T.autograd.forward_ad.dual_level():
+        d = dual(T, T.tensor([1.0, 2.0]), 10.0, 20.0)
+        y = {**COPIES, **VIEWS}[name](T, d)
+        before = tangent(T, y)
+        T.autograd.forward_ad.unpack_dual(d).tangent.zero_()
+        assert tangent(T, y) == (before if name in COPIES else [0.0] * len(before))
+
+
+@known(([(3, 1), (1, 3), (3, 1), (3, 1)], [False, False, False, False, True, True], [0.0] * 6))
+def test_a_tangent_lies_as_its_primal(T):
+    forward = T.autograd.forward_ad
+    x, column = T.arange(6.0).reshape(2, 3), T.ones(3, 1)
+    t = T.zeros(6)
+    pairs = [
+        (x, T.ones(3, 2).t()),
+        (x.t(), T.ones(3, 2)),
+        (x, T.ones(1, 1).expand(2, 3)),
+        (x[:, :2], T.ones(2, 2)),
+        (x, T.ones(2, 3)),
+        (column.t(), T.ones(1, 3)),
+    ]
+    with forward.dual_level():
+        found = [forward.unpack_dual(forward.make_dual(p, t)).tangent for p, t in pairs]
+        shared = [g.data_ptr() == t.data_ptr() for g, (_, t) in zip(found, pairs)]
+        seen = forward.unpack_dual(forward.make_dual(T.zeros(7)[:6], t)).tangent
+        seen.add_(1)
+        return [g.stride() for g in found[:4]], shared, t.tolist()
+
+
+@known(([7.0, 7.0, 0.0, 0.0], [7.0, 7.0], [14.0, 14.0, 0.0, 0.0], [14.0, 14.0]))
+def test_a_view_that_is_written_into_shares_the_tangent_of_its_base(T):
+    with T.autograd.forward_ad.dual_level():
+        base = T.zeros(4)
+        view = base[:2]
+        view.copy_(dual(T, T.ones(2), 7.0, 7.0))
+        found = tangent(T, base), tangent(T, view)
+        T.autograd.forward_ad.unpack_dual(view).tangent.mul_(2)
+        return *found, tangent(T, base), tangent(T, view)
+
+
+@known((None, None, [4.0], True, False, True, [2.0], 2.0, 2.0, 1.0))
+def test_tangents_that_are_not_carried(T):
+    forward = T.autograd.forward_ad
+    switch, enabled = forward._set_fwd_grad_enabled, forward._is_fwd_grad_enabled
+
+    def f(x):
+        with switch(False):
+            shift = x**2
+        return x**2 - shift
+
+    with forward.dual_level():
+        x = dual(T, T.tensor([2.0]))
+        before = enabled()
+        with switch(False):
+            y, seen, within = x * x, tangent(T, x), enabled()
+            e = dual(T, T.tensor([1.0]), 2.0)
+        found = [tangent(T, y), seen, tangent(T, x * x), before, within, enabled(), tangent(T, e)]
+    x, t = T.tensor(1.0), T.tensor(1.0)
+    with switch(False):
+        value = T.func.jvp(f, (x,), (t,))[1].item()
+    second = T.func.jvp(lambda x: T.func.jvp(f, (x,), (t,))[1], (x,), (t,))[1].item()
+
+    def outer(x):
+        with switch(False):
+            inner = T.func.jvp(lambda y: y * x, (x,), (t,))[1]
+        return inner + x
+
+    return *found, value, second, T.func.jvp(outer, (x,), (t,))[1].item()
+
+
+@in_all
+@pytest.mark.parametrize("name", ["igamma", "igammac", "zeta"])
+def test_no_tangent_where_the_derivative_is_not_known(T, name):
+    f = T.special.zeta if name == "zeta" else getattr(T, name)
+    x = T.tensor([1.5, 2.5])
+    with T.autograd.forward_ad.dual_level():
+        for call in (lambda d: f(d, x), lambda d: f(d, d)):
+            with pytest.raises(NotImplementedError, match=f"Trying to use forward AD with .*{name} that does not support it"):
+                call(dual(T, x))
+
+
+def test_tangents_of_the_other_argument_are_known():
+    x = fg.tensor([1.5, 2.5], dtype=fg.float64, requires_grad=True)
+    for f in (fg.igamma, fg.igammac, fg.special.zeta):
+        assert fg.autograd.gradcheck(lambda x: f(fg.tensor([2.0, 3.0], dtype=fg.float64), x), x, check_forward_ad=True)

@@ -40,7 +40,7 @@ impl Error {
             NotScalar AmbiguousTruth Range RandomState PinMemory Invalid Argument ArgumentType Alpha RoundingMode Overflow
             IndexShapes Stretch IndexedShape MaskShape NoBounds Data EmptyList NothingToJoin NotImplemented OutOfMemory InPlaceLeaf
             InPlaceLeafView InPlaceUnrecordedView InPlaceMultiView InPlaceInference BatchedInPlace BatchedRandom
-            InPlaceCaptured Internal
+            BatchedRandomGradient BatchedSize NoTangent InPlaceCaptured Internal
         }
     }
 
@@ -62,7 +62,9 @@ impl Error {
             | EmptyReduction { .. } => Kind::Index,
             ArgumentType { .. } | Assignment { what: "grad", property: "type", .. } => Kind::Type,
             Argument { .. } | Data { .. } | DualDType { .. } | NothingToJoin { .. } => Kind::Value,
-            NotImplemented { .. } | NoDerivative { .. } | DTypeUnsupported { .. } => Kind::NotImplemented,
+            NotImplemented { .. } | NoDerivative { .. } | NoTangent { .. } | DTypeUnsupported { .. } => {
+                Kind::NotImplemented
+            }
             OutOfMemory { .. } => Kind::Memory,
             _ => Kind::Runtime,
         }

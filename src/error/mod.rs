@@ -331,6 +331,11 @@ pub enum Error {
         "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing with a boolean mask: how many elements it takes depends on the example; where() keeps the shape."
     )]
     BatchedMask,
+    /// A result that has as many elements as the numbers of each example say.
+    #[error(
+        "vmap: We do not support batching operators that can output dynamic shape. Attempted to vmap over {op}: how many elements it gives depends on the numbers of each example; where() keeps the shape"
+    )]
+    BatchedSize { op: &'static str },
     /// A change in place of a tensor that has no room for all examples.
     #[error(
         "vmap: {op}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that has more elements than `self`. This happened due to `other` being vmapped over but `self` not being vmapped over in a vmap. Please try to use out-of-place operators instead of {op}."
@@ -364,6 +369,21 @@ pub enum Error {
         "{op}: vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags on vmap or perform the randomness operation out of vmap"
     )]
     BatchedRandom { op: &'static str },
+    /// Random numbers in a backward pass for a batch of gradients, or beside a batch of tangents.
+    #[error(
+        "{op}: vmap: We do not yet support calling random operations inside of vmap. Please perform random operations outside of vmap as a workaround"
+    )]
+    BatchedRandomGradient { op: &'static str },
+    /// A view that shows what lies outside of one example.
+    #[error(
+        "result = tensor.as_strided({size:?}, {strides:?}, {offset}) can access memory outside of `tensor`. {reach}. This is not supported inside of vmap, please try to rewrite the `as_strided` call as a sequence of PyTorch view operations"
+    )]
+    ExampleBounds { size: Vec<usize>, strides: Vec<isize>, offset: usize, reach: String },
+    /// A gradient by what a map hides the other examples of, which is no tensor of its own.
+    #[error(
+        "grad: input {index} does not require grad: it is a single example of a vmap, whose gradient is that of all. func.grad and func.vjp give each example its own"
+    )]
+    ExampleInput { index: usize },
     /// A change within a transform of what was there before it.
     #[error(
         "During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to call in-place operation ({op}) that would mutate a captured Tensor. This is not supported; please rewrite the function being transformed to explicitly accept the mutated Tensor(s) as inputs."
@@ -374,6 +394,11 @@ pub enum Error {
         "grad: input {index} is the same for all examples of a vmap and the outputs are not: there are as many gradients as examples. func.grad and func.vjp give each example its own"
     )]
     SharedInput { index: usize },
+    /// A tangent where the derivative is not known.
+    #[error(
+        "Trying to use forward AD with {op} that does not support it: its derivative by operand {operand} is not known"
+    )]
+    NoTangent { op: &'static str, operand: usize },
     /// A gradient asked of integers.
     #[error("only Tensors of floating point dtype can require gradients, got {dtype}")]
     GradDType { dtype: DType },

@@ -14,12 +14,23 @@ use super::node::Backward;
 use super::transform;
 use crate::engine::{self, accumulate};
 use crate::error::{Error, Result};
-use crate::ops::{arithmetic, batch, cast, view, window};
+use crate::ops::{arithmetic, batch, cast, copy, inplace, view, window};
 use crate::tensor::Tensor;
 
+/// A level that was entered.
+#[derive(Clone, Copy)]
+pub(super) struct Entered {
+    /// A number that no other level has, ever.
+    number: u64,
+    /// Whether tangents were carried where it was entered.
+    was_enabled: bool,
+    /// False where tangents are not carried: here, or at the entry of a level further in.
+    is_seen: bool,
+}
+
 thread_local! {
-    /// The levels that were entered, the innermost last, each with a number of its own.
-    static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    /// The levels that were entered, the innermost last.
+    static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
 }
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -32,10 +43,27 @@ pub fn is_active() -> bool {
     mode::visible_levels() > 0
 }
 
+/// Has operations carry tangents, or not; gives what it was. Levels that were entered while they did not hide those around them.
+pub fn set_enabled(enabled: bool) -> bool {
+    let before = mode::set_tangents_enabled(enabled);
+    ENTERED.with_borrow_mut(|all| look_again(all));
+    before
+}
+
+fn look_again(entered: &mut [Entered]) {
+    let mut seen = mode::are_tangents_enabled();
+    for level in entered.iter_mut().rev() {
+        level.is_seen = seen;
+        seen &= level.was_enabled;
+    }
+}
+
 /// Enters a level; gives its place, counted from 0.
 pub fn enter_level() -> usize {
+    let enabled = mode::are_tangents_enabled();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let level = ENTERED.with_borrow_mut(|all| {
-        all.push(NEXT.fetch_add(1, Ordering::Relaxed));
+        all.push(Entered { number, was_enabled: enabled, is_seen: enabled });
         all.len() - 1
     });
     mode::set_visible_levels(level + 1);
@@ -53,6 +81,7 @@ pub fn exit_level(level: usize) -> Result<()> {
             return Err(Error::DualLevel { given: level, innermost: all.len() as isize - 1 });
         }
         all.pop();
+        look_again(all);
         Ok(all.len())
     })?;
     mode::set_visible_levels(left);
@@ -71,9 +100,14 @@ pub fn current_level() -> Option<usize> {
     mode::visible_levels().checked_sub(1)
 }
 
+/// A level that operations here belong to.
+fn entered(level: usize) -> Option<Entered> {
+    if level < mode::visible_levels() { ENTERED.with_borrow(|all| all.get(level).copied()) } else { None }
+}
+
 /// The number of a level that is seen.
 fn number(level: usize) -> Option<u64> {
-    if level < mode::visible_levels() { ENTERED.with_borrow(|all| all.get(level).copied()) } else { None }
+    entered(level).filter(|level| level.is_seen).map(|level| level.number)
 }
 
 /// Runs a closure that sees only the levels outside of `level`.
@@ -94,12 +128,12 @@ pub(crate) fn unrecorded<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The levels of a thread, for another that works for it.
-pub(super) fn snapshot() -> Option<Vec<u64>> {
+pub(super) fn snapshot() -> Option<Vec<Entered>> {
     is_active().then(|| ENTERED.with_borrow(Vec::clone))
 }
 
 /// Takes over the levels of another thread; gives those before.
-pub(super) fn restore(entered: Vec<u64>) -> Vec<u64> {
+pub(super) fn restore(entered: Vec<Entered>) -> Vec<Entered> {
     ENTERED.replace(entered)
 }
 
@@ -155,9 +189,7 @@ impl Tensor {
 /// # Errors
 /// For tensors that cannot have derivatives, and tangents of another shape or dtype.
 pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tensor> {
-    if number(level).is_none() {
-        return Err(Error::NoDualLevel);
-    }
+    let Some(entered) = entered(level) else { return Err(Error::NoDualLevel) };
     if !primal.dtype().is_floating_point() {
         return Err(Error::DualDType { what: "primal", dtype: primal.dtype() });
     }
@@ -175,7 +207,13 @@ pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: usize) -> Result<Tens
     }
     // A view, as changes of the dual are changes of the primal with their history; the tangents are the dual's alone.
     let dual = view::alias(primal)?.with_own_tangents();
-    bottom(&dual).set_tangent(level, Some(batch::peeled(tangent, &batch::levels(primal))?));
+    let bottom = bottom(&dual);
+    // Also where tangents are not carried now.
+    let tangent = match (primal.batch(), tangent.batch()) {
+        (None, None) => laid_beside(primal, tangent)?,
+        _ => batch::peeled(tangent, &batch::levels(primal))?,
+    };
+    bottom.meta_or_new().set_tangent(entered.number, bottom.version(), Some(tangent));
     Ok(dual)
 }
 
@@ -241,7 +279,7 @@ pub(crate) fn through(node: &NodeRef, inputs: &[&Tensor], outputs: &[&Tensor]) -
         let tangents: SmallVec<[Option<Tensor>; 2]> = inputs.iter().map(|x| x.tangent(level)).collect::<Result<_>>()?;
         for (n, y) in outputs.iter().enumerate().filter(|(_, y)| y.dtype().is_floating_point()) {
             let found = outside(level, || product(node, inputs, &tangents, outputs.len(), n, y))?;
-            carry(node, n, y, level, found);
+            carry(node, n, y, level, own(found, inputs.iter().copied(), y, level)?);
         }
     }
     Ok(())
@@ -257,6 +295,36 @@ pub(crate) fn carry(node: &NodeRef, output: usize, y: &Tensor, level: usize, tan
         }
     }
     y.set_tangent(level, Some(tangent));
+}
+
+/// A tangent for a result: a copy where it is that of an operand whose memory the result does not share.
+pub(crate) fn own<'a>(
+    tangent: Tensor,
+    operands: impl IntoIterator<Item = &'a Tensor>,
+    y: &Tensor,
+    level: usize,
+) -> Result<Tensor> {
+    for x in operands.into_iter().filter(|x| !x.storage().same(y.storage())) {
+        if x.tangent(level)?.is_some_and(|t| t.storage().same(tangent.storage())) {
+            return outside(level, || copy::clone(&tangent));
+        }
+    }
+    Ok(tangent)
+}
+
+/// A tangent as it lies beside its primal: a copy in the primal's layout where it has another, or memory of another size.
+fn laid_beside(primal: &Tensor, tangent: &Tensor) -> Result<Tensor> {
+    let (own, given) = (primal.layout(), tangent.layout());
+    let is_same = |d: usize| own.shape[d] == 1 || own.strides[d] == given.strides[d];
+    let lies_so = own.offset == given.offset
+        && primal.storage().bytes() == tangent.storage().bytes()
+        && (0..own.rank()).all(is_same);
+    if lies_so || own.numel() == 0 || !own.is_non_overlapping() {
+        return Ok(tangent.clone());
+    }
+    let memory = Tensor::zeros(&[own.end()], primal.dtype())?;
+    let y = Tensor::new(memory.storage().clone(), own.clone(), primal.dtype(), memory.versioning());
+    inplace::copy_(&y, tangent)
 }
 
 /// `J t` for output `n` of a node.

@@ -15,6 +15,7 @@ const ONE_THREAD: u64 = 8;
 const MAPPING: u64 = 16;
 const GUARDED: u64 = 32;
 const ANY_LAYOUT: u64 = 64;
+const NO_TANGENTS: u64 = 128;
 /// Where the number of the levels of forward mode that are seen begins.
 const LEVELS: u32 = 32;
 
@@ -23,6 +24,8 @@ const LEVELS: u32 = 32;
 pub enum Randomness {
     /// None: asking for them is an error.
     Error,
+    /// None either: the examples are gradients of one pass, or tangents.
+    Unsupported,
     /// All the same.
     Same,
     /// Each their own.
@@ -249,6 +252,16 @@ pub(super) fn set_visible_levels(count: usize) -> usize {
     (before >> LEVELS) as usize
 }
 
+/// Has operations carry tangents, or not; gives what it was.
+pub(super) fn set_tangents_enabled(enabled: bool) -> bool {
+    !set(NO_TANGENTS, !enabled)
+}
+
+/// True where operations carry the tangents of levels that are seen.
+pub fn are_tangents_enabled() -> bool {
+    !has(NO_TANGENTS)
+}
+
 /// Notes that a level of forward mode begins.
 pub(super) fn enter_dual() {
     MAPPINGS.with_borrow_mut(|all| all.last_mut().into_iter().for_each(|m| m.duals += 1));
@@ -341,7 +354,7 @@ pub struct Snapshot {
     transforms: u32,
     hidden: u32,
     hidden_within: (u32, u32),
-    levels: Option<Vec<u64>>,
+    levels: Option<Vec<forward::Entered>>,
 }
 
 impl Snapshot {

@@ -189,6 +189,8 @@ pub trait Formula: 'static {
     const STEPS: Option<&'static str> = None;
     /// What takes the place of the derivative under `create_graph`.
     const REPLAY: Option<Replay> = None;
+    /// Which operands the derivative is not known by: their gradients are NaN, their tangents an error.
+    const UNKNOWN: u8 = 0;
     /// `y`; operands beyond the arity are anything.
     fn forward<L: Real>(x: [L; OPERANDS]) -> L;
     /// The gradient of operand `n`.
@@ -306,6 +308,8 @@ pub struct Pointwise {
     pub(super) steps: Option<&'static str>,
     /// What takes the place of the derivatives under `create_graph`.
     pub(super) replay: Option<Replay>,
+    /// Which operands the derivative is not known by.
+    pub(super) unknown: u8,
     /// From where tests draw.
     pub domain: [Domain; OPERANDS],
     record: fn() -> Traces,
@@ -402,6 +406,7 @@ impl Pointwise {
             row_major: F::ROW_MAJOR,
             steps: F::STEPS,
             replay: F::REPLAY,
+            unknown: F::UNKNOWN,
             domain: F::DOMAIN,
             record: trace::<F>,
             traces: OnceLock::new(),

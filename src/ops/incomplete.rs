@@ -26,6 +26,7 @@ macro_rules! incomplete {
         impl Formula for $T {
             const ARITY: usize = 2;
             const FORMS: &'static [Form] = &[Form::new(0b01, $node, 0b10), Form::new(0b10, $node, 0b01)];
+            const UNKNOWN: u8 = 0b01;
             #[inline(always)]
             fn forward<L: Real>([a, x, ..]: [L; OPERANDS]) -> L {
                 a.$name(x)

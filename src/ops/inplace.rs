@@ -322,7 +322,7 @@ fn changed(target: &Tensor, value: &Tensor, origin: Origin, write: impl FnOnce()
     let recorded =
         is_grad_enabled() && target.dtype().is_floating_point() && (value.requires_grad() || target.requires_grad());
     let written = if recorded { Some(history(target, value, origin)?) } else { None };
-    let tangents = if forward::is_active() { tangents(target, value)? } else { Vec::new() };
+    let tangents = if forward::is_active() { tangents(target, value, origin)? } else { Vec::new() };
     counted(target, write)?;
     for (level, holder, tangent) in tangents {
         holder.set_tangent(level, tangent);
@@ -336,12 +336,17 @@ fn changed(target: &Tensor, value: &Tensor, origin: Origin, write: impl FnOnce()
 
 /// What becomes of the tangents where `value` is written into `target`: the level, the tensor that holds the tangent (for
 /// a view also that whose tangents it shows), and the tangent.
-fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Option<Tensor>)>> {
+fn tangents(target: &Tensor, value: &Tensor, origin: Origin) -> Result<Vec<(usize, Tensor, Option<Tensor>)>> {
     let base = target.view_of().and_then(|view| view.of_tangents()).map(Tensor::as_laid_out);
     let base = base.as_ref();
     let mut all = Vec::new();
     for level in forward::levels([target, value].into_iter().chain(base)) {
         let new = value.tangent(level)?.map(|t| forward::spread(&t, target)).transpose()?;
+        // The result of an operation is nobody's beside the target.
+        let new = match origin {
+            Origin::Tensor(_) => new.map(|t| forward::own(t, [value], target, level)).transpose()?,
+            Origin::Target | Origin::Number(_) => new,
+        };
         if let Some(base) = base {
             let seen = window::Window::new(base.layout(), target.layout());
             let around = base.tangent(level)?;
@@ -356,9 +361,15 @@ fn tangents(target: &Tensor, value: &Tensor) -> Result<Vec<(usize, Tensor, Optio
                 (Some(a), Some(b)) => Some(super::arithmetic::add(&a, &b)?),
                 (a, b) => a.or(b),
             };
+            let part = match &whole {
+                Some(whole) if whole.is_contiguous() && base.is_contiguous() => Some(window::extract(whole, &seen)?),
+                _ => new,
+            };
             all.push((level, base.clone(), whole));
+            all.push((level, target.clone(), part));
+        } else {
+            all.push((level, target.clone(), new));
         }
-        all.push((level, target.clone(), new));
     }
     Ok(all)
 }

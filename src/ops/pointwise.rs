@@ -63,6 +63,9 @@ fn carry_tangents(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) ->
         let mut tangent = None;
         for (n, operand) in operands.iter().enumerate() {
             let Some(t) = operand.tensor().map(|x| x.tangent(level)).transpose()?.flatten() else { continue };
+            if spec.unknown >> n & 1 == 1 {
+                return Err(Error::NoTangent { op: spec.name, operand: n });
+            }
             tangent = Some(forward::outside(level, || {
                 let t = forward::spread(&t, y)?;
                 let mut sources = [Operand::Tensor(&t); SOURCES];
@@ -72,6 +75,7 @@ fn carry_tangents(spec: &'static Pointwise, operands: &[Operand], y: &Tensor) ->
             })?);
         }
         if let Some(tangent) = tangent {
+            let tangent = forward::own(tangent, operands.iter().filter_map(|o| o.tensor()), y, level)?;
             match y.grad_fn() {
                 Some(edge) => forward::carry(&edge.node, 0, y, level, tangent),
                 None => y.set_tangent(level, Some(tangent)),

@@ -185,6 +185,7 @@ impl Formula for Zeta {
     const ARITY: usize = 2;
     const FORMS: &'static [Form] =
         &[Form::new(0b01, "SpecialZetaBackward1", 0b10), Form::new(0b10, "SpecialZetaBackward2", 0b01)];
+    const UNKNOWN: u8 = 0b01;
     #[inline(always)]
     fn forward<L: Real>([x, q, ..]: [L; OPERANDS]) -> L {
         x.zeta(q)

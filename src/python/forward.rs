@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::arguments::take_tensor;
 use super::convert::ok;
 use super::tensor::wrap;
-use crate::graph::forward;
+use crate::graph::{forward, mode};
 
 /// The innermost level, or the one that was named; one that does not exist is far beyond all.
 fn level(given: Option<isize>) -> usize {
@@ -38,6 +38,18 @@ pub fn _exit_dual_level(level: Option<isize>) -> PyResult<()> {
 #[pyfunction]
 pub fn _current_dual_level() -> isize {
     forward::current_level().map_or(-1, |l| l as isize)
+}
+
+/// Has operations carry tangents, or not; gives what it was.
+#[pyfunction]
+pub fn _set_fwd_grad_enabled(enabled: bool) -> bool {
+    forward::set_enabled(enabled)
+}
+
+/// Whether operations carry tangents.
+#[pyfunction]
+pub fn _is_fwd_grad_enabled() -> bool {
+    mode::are_tangents_enabled()
 }
 
 /// A view of `tensor` that carries `tangent`.

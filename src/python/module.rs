@@ -314,6 +314,8 @@ fn add_functions_of_transforms(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(forward::_enter_dual_level, module)?,
         wrap_pyfunction!(forward::_exit_dual_level, module)?,
         wrap_pyfunction!(forward::_current_dual_level, module)?,
+        wrap_pyfunction!(forward::_set_fwd_grad_enabled, module)?,
+        wrap_pyfunction!(forward::_is_fwd_grad_enabled, module)?,
         wrap_pyfunction!(forward::_make_dual, module)?,
         wrap_pyfunction!(forward::_unpack_dual, module)?,
     ] {

@@ -11,8 +11,8 @@
 from typing import NamedTuple
 
 from .. import _ferrograd
-from .._ferrograd import Tensor, _enter_dual_level, _exit_dual_level
-from .grad_mode import _Mode
+from .._ferrograd import Tensor, _enter_dual_level, _exit_dual_level, _is_fwd_grad_enabled
+from .grad_mode import _Mode, _Setting
 
 
 class UnpackedDualTensor(NamedTuple):
@@ -85,6 +85,21 @@ class dual_level(_Mode):
 
     def __exit__(self, *exception: object) -> None:
         exit_dual_level(level=self._level)
+
+
+class _set_fwd_grad_enabled(_Setting):
+    """Operations carry tangents or not, at once and, in a `with` block, until its end.
+
+    >>> import ferrograd
+    >>> with dual_level():
+    ...     x = make_dual(ferrograd.tensor([3.0]), ferrograd.tensor([1.0]))
+    ...     with _set_fwd_grad_enabled(False):
+    ...         y = x * x
+    ...     unpack_dual(x * x - y).tangent
+    tensor([6.])
+    """
+
+    _set = staticmethod(_ferrograd._set_fwd_grad_enabled)
 
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]

@@ -44,6 +44,8 @@ def _jvp(func: Callable, primals: tuple, tangents: Any, argnums: Argnums | None,
     _check_tensors(given, "tangents")
     given = _ferrograd._counted(given)
     level = _ferrograd._enter_dual_level()
+    # Also within code whose tangents are not those of anybody around.
+    enabled = _ferrograd._set_fwd_grad_enabled(True)
     _ferrograd._guard((primals, tangents))
     try:
         duals = [_ferrograd._make_dual(p, t, level) for p, t in zip(flat, given)]
@@ -58,6 +60,7 @@ def _jvp(func: Callable, primals: tuple, tangents: Any, argnums: Argnums | None,
     finally:
         _ferrograd._unguard()
         _ferrograd._exit_dual_level(level)
+        _ferrograd._set_fwd_grad_enabled(enabled)
     value, tangent = (out_spec.unflatten(part) for part in zip(*parts))
     return (value, tangent, aux) if has_aux else (value, tangent)
 
