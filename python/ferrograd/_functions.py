@@ -301,7 +301,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
     """
     _tensor("equal", "input", 1, input)
     _tensor("equal", "other", 2, other)
-    return input.shape == other.shape and bool((input == other).all())
+    return input.shape == other.shape and _truth("equal", (input == other).all())
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
@@ -348,7 +348,14 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
     >>> allclose(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([1.0, 2.0 + 1e-6]))
     True
     """
-    return bool(_close("allclose", input, other, rtol, atol, equal_nan).all())
+    return _truth("allclose", _close("allclose", input, other, rtol, atol, equal_nan).all())
+
+
+def _truth(name: str, answer: Tensor) -> bool:
+    """The one answer of the function of a name."""
+    if _ferrograd._batch_level(answer):
+        raise RuntimeError(f"vmap over {name} isn't supported: it gives one answer, and every example has its own")
+    return bool(answer)
 
 
 def einsum(*args) -> Tensor:

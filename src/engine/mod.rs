@@ -375,7 +375,9 @@ pub fn grad(
     gradients: &[Option<Tensor>],
     options: Options,
 ) -> Result<Vec<Option<Tensor>>> {
-    let pass = Pass::new(&places(outputs), gradients, Some(&places(inputs)), options)?;
+    let (outputs, inputs) = (places(outputs), places(inputs));
+    check_shared(&outputs, &inputs)?;
+    let pass = Pass::new(&outputs, gradients, Some(&inputs), options)?;
     check_used(pass.run()?, options)
 }
 
@@ -401,11 +403,16 @@ pub fn transform(
     Ok(pass)
 }
 
-/// An error where an input is the same for all examples of a map of which the outputs have different ones.
+/// An error where an input is the same for all examples of a map of which the outputs have different ones, or what a map was
+/// given, as a place in the graph that all its examples share.
 ///
 /// # Errors
-/// [`Error::SharedInput`].
+/// [`Error::SharedInput`] and [`Error::ExampleInput`].
 pub fn check_shared(outputs: &[Place], inputs: &[Place]) -> Result<()> {
+    let is_argument = |input: &Place| matches!(input, Place::Tensor(t) if batch::is_argument(t));
+    if let Some(index) = inputs.iter().position(is_argument) {
+        return Err(Error::ExampleInput { index });
+    }
     let own = |level: u32, input: &Place| input.levels().iter().any(|l| l.0 == level);
     for (level, _) in outputs.iter().flat_map(Place::levels).filter(|l| !mode::is_differentiated(l.0)) {
         if let Some(index) = inputs.iter().position(|input| !own(level, input)) {

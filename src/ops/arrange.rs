@@ -324,6 +324,9 @@ const INTERLEAVE: &str = "repeat_interleave";
 /// Indices, each as often as its count says.
 fn repeated_indices(counts: &Tensor, size: usize, output_size: Option<isize>) -> Result<Tensor> {
     let op = INTERLEAVE;
+    if let Some(y) = batch::each(counts, |counts| repeated_indices(counts, size, output_size)) {
+        return y;
+    }
     if !matches!(counts.dtype(), DType::I32 | DType::I64) {
         return Err(Error::NotImplemented {
             op,

@@ -5,10 +5,12 @@
 //! Batches nest: each `vmap` has a level, and the value behind a batched tensor may be batched at a lower one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
 use super::formula::Operand;
+use super::random::separate_maps;
 use super::{join, shared, view};
 use crate::error::{Error, Result};
 use crate::graph::forward;
@@ -71,7 +73,7 @@ pub fn vmap(f: impl FnOnce(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> R
     }
     let level = mode::enter_mapping(size, Randomness::Error);
     let _exit = Exit;
-    let examples: Vec<Tensor> = inputs.iter().map(|t| wrapped(t, level)).collect::<Result<_>>()?;
+    let examples: Vec<Tensor> = inputs.iter().map(|t| argument(t, level, 0)).collect::<Result<_>>()?;
     unwrapped(&f(&examples)?, level, size)
 }
 
@@ -96,6 +98,39 @@ pub(crate) fn wrapped(t: &Tensor, level: u32) -> Result<Tensor> {
         }
         _ => Ok(Tensor::batched(t, level)),
     }
+}
+
+/// A tensor with a dimension elsewhere; where a batch around lay stays known.
+///
+/// # Errors
+/// For a dimension out of range.
+pub(crate) fn lay(t: &Tensor, from: isize, to: isize) -> Result<Tensor> {
+    if from == to {
+        return Ok(t.clone());
+    }
+    let y = view::movedim(t, from, to)?;
+    y.lie_as(t);
+    Ok(y)
+}
+
+/// As [`wrapped`], for what a map is given: `dim` is where the examples lay.
+///
+/// # Errors
+/// Where there is no memory.
+pub(crate) fn argument(t: &Tensor, level: u32, dim: usize) -> Result<Tensor> {
+    let example = wrapped(t, level)?;
+    if let Some(batch) = example.batch() {
+        batch.is_argument.store(true, Ordering::Relaxed);
+        if batch.level == level {
+            batch.place.store(dim, Ordering::Relaxed);
+        }
+    }
+    Ok(example)
+}
+
+/// True for what a map was given.
+pub(crate) fn is_argument(t: &Tensor) -> bool {
+    t.batch().is_some_and(|batch| batch.is_argument.load(Ordering::Relaxed))
 }
 
 /// The levels that a tensor is batched at, the innermost first, each with its number of examples.
@@ -153,6 +188,27 @@ pub(super) fn each(x: &Tensor, run: impl Fn(&Tensor) -> Result<Tensor>) -> Optio
         let all: Vec<Tensor> = examples.map(|n| run(&view::select(value, 0, n)?)).collect::<Result<_>>()?;
         join::stack(&all, 0)
     })
+}
+
+/// As [`each`], for functions of several tensors.
+pub(super) fn each_of(tensors: &[&Tensor], run: impl Fn(&[&Tensor]) -> Result<Tensor>) -> Option<Result<Tensor>> {
+    let level = level(tensors.iter().copied())?;
+    let size = size(level, tensors.iter().copied());
+    let one = |n: isize| {
+        let example = |t: &&Tensor| view::select(&unwrapped(t, level, size)?, 0, n);
+        let examples: SmallVec<[Tensor; 2]> = tensors.iter().map(example).collect::<Result<_>>()?;
+        run(&examples.iter().collect::<SmallVec<[&Tensor; 2]>>())
+    };
+    let all = (0..size as isize).map(one).collect::<Result<Vec<Tensor>>>();
+    Some(all.and_then(|all| Ok(Tensor::batched(&join::stack(&all, 0)?, level))))
+}
+
+/// Refuses an example where the numbers say how many elements the result has.
+///
+/// # Errors
+/// For a batched tensor.
+pub(super) fn check_sized(op: &'static str, x: &Tensor) -> Result<()> {
+    if x.batch().is_some() { Err(Error::BatchedSize { op }) } else { Ok(()) }
 }
 
 /// The rule of reductions: their dimensions move by one, and none means all but the batch.
@@ -363,12 +419,7 @@ pub(super) fn random(
     shape: &[usize],
     run: impl FnOnce(&[usize]) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let maps = mode::mappings();
-    if maps.iter().any(|(_, m)| m.randomness == Randomness::Error) {
-        return Err(Error::BatchedRandom { op });
-    }
-    let different = maps.into_iter().filter(|(_, m)| m.randomness == Randomness::Different);
-    let levels: SmallVec<[(u32, usize); 2]> = different.map(|(level, m)| (level, m.size)).rev().collect();
+    let levels = separate_maps(op)?;
     let full: SmallVec<[usize; 6]> = levels.iter().rev().map(|l| l.1).chain(shape.iter().copied()).collect();
     dressed(&run(&full)?, &levels)
 }

@@ -119,6 +119,10 @@ fn clone_in(x: &Tensor, format: Option<Format>) -> Result<Tensor> {
     if format == Format::Contiguous {
         return clone_contiguous(x);
     }
+    if matches!(format, Format::ChannelsLast(_)) && x.batch().is_some() {
+        let what = "NYI: Tensor.clone(memory_format) inside vmap is only supported with memory_format torch.preserve_format or torch.contiguous_format (got ChannelsLast)";
+        return Err(Error::Invalid { op: "clone", what: what.into() });
+    }
     if let Some(y) = batch::unary(x, |x| clone_in(x, Some(format))) {
         return y;
     }

@@ -1,5 +1,7 @@
 //! Where numbers fall: counts, histograms, and places among boundaries.
 
+use smallvec::SmallVec;
+
 use super::formula::Operand;
 use super::reduce::wide;
 use super::registry::operation;
@@ -36,7 +38,10 @@ operation! {
 /// For other than a vector of integers that are not negative, and weights of another length.
 pub fn bincount(x: &Tensor, weights: Option<&Tensor>, least: isize) -> Result<Tensor> {
     const OP: &str = "bincount";
-    x.readable("counting the elements of a Tensor: how many counts there are depends on their values")?;
+    let tensors: SmallVec<[&Tensor; 2]> = std::iter::once(x).chain(weights).collect();
+    if let Some(y) = batch::each_of(&tensors, |t| bincount(t[0], t.get(1).copied(), least)) {
+        return y;
+    }
     if x.dtype().category() != Category::Integer {
         return Err(Error::NotImplemented { op: OP, what: format!("{}: it takes integers only; this", x.dtype()) });
     }

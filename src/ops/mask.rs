@@ -186,7 +186,7 @@ pub(super) fn marked(mask: &Tensor) -> Result<Tensor> {
 
 /// The indices of the elements that are not zero, under a shape of as many elements: one row for each dimension.
 fn found(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    x.readable("finding the elements that are not zero: how many there are depends on their values")?;
+    batch::check_sized("nonzero", x)?;
     let x = copy::to_contiguous(x)?;
     let _access = Access::lock([(&**x.storage(), false)]);
     dispatch!("nonzero", x.dtype(), T => {
@@ -259,7 +259,11 @@ operation! {
     /// >>> ferrograd.argwhere(ferrograd.tensor([0, 3, 4]))
     /// tensor([[1],
     ///         [2]])
-    function Noted(Any -> Index), ["argwhere(Tensor self)"], |_, a| Ok(nonzero_matrix(a.tensor(0)?)?.into())
+    function Noted(Any -> Index), ["argwhere(Tensor self)"], |_, a| Ok(argwhere(a.tensor(0)?)?.into())
+}
+
+fn argwhere(x: &Tensor) -> Result<Tensor> {
+    batch::each(x, argwhere).unwrap_or_else(|| nonzero_matrix(x))
 }
 
 operation! {

@@ -57,8 +57,12 @@ pub(super) fn each_in_memory(
 /// Where a map was not told whether they have.
 pub(super) fn separate_maps(op: &'static str) -> Result<SmallVec<[(u32, usize); 2]>> {
     let maps = mode::mappings();
-    if maps.iter().any(|(_, m)| m.randomness == Randomness::Error) {
-        return Err(Error::BatchedRandom { op });
+    for (_, map) in &maps {
+        match map.randomness {
+            Randomness::Error => return Err(Error::BatchedRandom { op }),
+            Randomness::Unsupported => return Err(Error::BatchedRandomGradient { op }),
+            Randomness::Same | Randomness::Different => {}
+        }
     }
     let separate = maps.into_iter().filter(|(_, m)| m.randomness == Randomness::Different);
     Ok(separate.map(|(level, m)| (level, m.size)).rev().collect())

@@ -2,7 +2,7 @@
 
 use super::recorded::record_refusal;
 use super::registry::{Output, operation};
-use super::{copy, view};
+use super::{batch, copy, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::kernels::element::{Element, dispatch};
@@ -53,7 +53,7 @@ fn unique(
     sorted: bool,
     [with_inverse, with_counts]: [bool; 2],
 ) -> Result<Output> {
-    x.readable("finding the different elements of a Tensor: how many there are depends on their values")?;
+    batch::check_sized(op, x)?;
     if let Some(dim) = dim.filter(|_| x.rank() == 0) {
         return Err(Error::NoDimensions { op, dim });
     }

@@ -7,11 +7,9 @@ use pyo3::prelude::*;
 
 use super::convert::ok;
 use super::tensor::{PyTensor, wrap};
-use crate::error::Result;
 use crate::graph::mode::{self, Randomness};
 use crate::ops::{batch, view};
 use crate::random::{self, Stream};
-use crate::tensor::Tensor;
 use crate::tensor::layout::wrap_dim;
 
 /// Begins a map over `size` examples; gives its level.
@@ -19,6 +17,7 @@ use crate::tensor::layout::wrap_dim;
 pub fn _vmap_enter(size: usize, randomness: &str) -> PyResult<u32> {
     let randomness = match randomness {
         "error" => Randomness::Error,
+        "unsupported" => Randomness::Unsupported,
         "same" => Randomness::Same,
         "different" => Randomness::Different,
         other => {
@@ -36,32 +35,18 @@ pub fn _vmap_exit() {
     mode::exit_mapping();
 }
 
-/// A tensor with a dimension elsewhere; where a batch around lay stays known.
-fn moved(t: &Tensor, from: isize, to: isize) -> Result<Tensor> {
-    if from == to {
-        return Ok(t.clone());
-    }
-    let y = view::movedim(t, from, to)?;
-    y.lie_as(t);
-    Ok(y)
-}
-
 /// The examples along the first dimension laid along another.
 #[pyfunction]
 pub fn _lay_examples(py: Python<'_>, examples: &Bound<'_, PyTensor>, dim: isize) -> PyResult<Py<PyAny>> {
-    wrap(py, ok(moved(examples.get().get(), 0, dim))?)
+    wrap(py, ok(batch::lay(examples.get().get(), 0, dim))?)
 }
 
 /// The tensor as a single example of the map of a level: `dim` is hidden.
 #[pyfunction]
 pub fn _add_batch_dim(py: Python<'_>, tensor: &Bound<'_, PyTensor>, dim: isize, level: u32) -> PyResult<Py<PyAny>> {
     let t = tensor.get().get();
-    let dim = ok(wrap_dim("vmap", dim, t.rank()))? as isize;
-    let example = ok(batch::wrapped(&ok(moved(t, dim, 0))?, level))?;
-    if let Some(batch) = example.batch().filter(|b| b.level == level) {
-        batch.place.store(dim as usize, Ordering::Relaxed);
-    }
-    wrap(py, example)
+    let dim = ok(wrap_dim("vmap", dim, t.rank()))?;
+    wrap(py, ok(batch::argument(&ok(batch::lay(t, dim as isize, 0))?, level, dim))?)
 }
 
 /// The dimension that the examples of a tensor lay along at a level when they were hidden: the first one for those that
@@ -125,7 +110,7 @@ pub fn _batch_level(tensor: &Bound<'_, PyTensor>) -> u32 {
 pub fn _map_info(level: u32) -> Option<(usize, &'static str)> {
     let (_, map) = mode::mappings().into_iter().find(|m| m.0 == level)?;
     let randomness = match map.randomness {
-        Randomness::Error => "error",
+        Randomness::Error | Randomness::Unsupported => "error",
         Randomness::Same => "same",
         Randomness::Different => "different",
     };

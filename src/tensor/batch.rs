@@ -1,7 +1,7 @@
 //! Tensors that show a single example of a batch.
 
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use super::layout::Layout;
 use super::{Inner, Tensor};
@@ -15,6 +15,8 @@ pub struct Batch {
     pub value: Tensor,
     /// Where the batch was among the dimensions before it was hidden, for functions that say how they are mapped.
     pub(crate) place: AtomicUsize,
+    /// Whether a map was given it: its place in the graph is that of the caller's tensor, which others may use too.
+    pub(crate) is_argument: AtomicBool,
 }
 
 impl Tensor {
@@ -23,6 +25,7 @@ impl Tensor {
         let full = value.layout();
         let layout = Layout { shape: full.shape[1..].into(), strides: full.strides[1..].into(), offset: full.offset };
         let v = &value.0;
+        let (place, is_argument) = (AtomicUsize::new(0), AtomicBool::new(false));
         Tensor(Shared::new(Inner {
             storage: v.storage.clone(),
             contiguous: layout.is_contiguous(),
@@ -31,7 +34,7 @@ impl Tensor {
             versioning: v.versioning,
             made_at: 0,
             view: None,
-            batch: Some(Shared::new(Batch { level, value: value.clone(), place: AtomicUsize::new(0) })),
+            batch: Some(Shared::new(Batch { level, value: value.clone(), place, is_argument })),
             meta: AtomicPtr::new(null_mut()),
             host: AtomicPtr::new(null_mut()),
         }))

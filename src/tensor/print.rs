@@ -1,15 +1,19 @@
 //! The text of a tensor, torch's to the character: one number format for all elements, columns aligned, the middle of
 //! large tensors left out.
 
+use std::sync::atomic::Ordering;
+
 use parking_lot::RwLock;
 
 use super::Tensor;
+use super::batch::Batch;
 use super::dtype::DType;
 use super::read::Reader;
 use super::scalar::Scalar;
 use crate::error::{Error, Result};
 use crate::graph::forward;
 use crate::memory::{ask, grow};
+use crate::ops::batch::lay;
 
 /// How tensors are printed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -247,8 +251,7 @@ pub fn check_depth(op: &'static str, tensor: &Tensor) -> Result<()> {
 /// Where there is no memory for it.
 pub fn repr(tensor: &Tensor) -> Result<String> {
     if let Some(batch) = tensor.batch() {
-        let value = repr(&batch.value)?.replace('\n', "\n    ");
-        return Ok(format!("BatchedTensor(lvl={}, bdim=0, value=\n    {value}\n)", batch.level));
+        return repr_of_example(batch);
     }
     let options = options();
     let default = super::default_dtype();
@@ -283,6 +286,15 @@ pub fn repr(tensor: &Tensor) -> Result<String> {
         suffixes.push(format!("tangent={}", forward::outside(level, || repr(&tangent))?));
     }
     with_suffixes(body, &suffixes, options.linewidth)
+}
+
+/// The text of an example: the tensor that its map was given, or what an operation gave for all examples.
+fn repr_of_example(batch: &Batch) -> Result<String> {
+    let place = batch.place.load(Ordering::Relaxed);
+    let value = repr(&lay(&batch.value, 0, place as isize)?)?;
+    let indented: String =
+        value.lines().map(|l| if l.is_empty() { "\n".into() } else { format!("\n    {l}") }).collect();
+    Ok(format!("BatchedTensor(lvl={}, bdim={place}, value={indented}\n)", batch.level))
 }
 
 fn elements(tensor: &Tensor, options: Options) -> Result<String> {

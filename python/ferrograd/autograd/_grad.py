@@ -152,7 +152,7 @@ def _batched_grad(outputs: list, inputs: list, gradients: list, *options: bool) 
     if all(g is None for g in gradients) and any(isinstance(y, Tensor) and y.numel() != 1 for y in outputs):
         return _ferrograd._grad(outputs, inputs, gradients, *options)
     size = _batch_size(outputs, gradients)
-    level = _ferrograd._vmap_enter(size, "same")
+    level = _ferrograd._vmap_enter(size, "unsupported")
     try:
         batched = [None if g is None else _ferrograd._add_batch_dim(g, 0, level) for g in gradients]
         found = _ferrograd._grad(outputs, inputs, batched, *options)

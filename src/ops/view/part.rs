@@ -291,6 +291,7 @@ fn as_strided_named(
     name: &'static str,
 ) -> Result<Tensor> {
     let rule = |value: &Tensor| {
+        check_example(x, &asked_layout("as_strided", x, size, stride, offset)?)?;
         let (mut size, mut stride) = (size.to_vec(), stride.to_vec());
         size.insert(0, value.shape()[0] as isize);
         stride.insert(0, value.strides()[0]);
@@ -311,6 +312,35 @@ fn as_strided_named(
     })
 }
 
+/// An error where a layout reaches what a single example does not: it would be the memory of others.
+fn check_example(x: &Tensor, asked: &Layout) -> Result<()> {
+    let (first, last, own) = (asked.offset, reach(asked), x.layout());
+    let beyond = match last {
+        _ if asked.numel() == 0 => return Ok(()),
+        Some(last) if own.numel() > 0 && own.offset <= first && last < own.end() => return Ok(()),
+        _ if own.numel() == 0 => {
+            "`tensor` has no storage but the passed-in (size, stride, storage_offset) imply a result with some storage"
+                .into()
+        }
+        _ => {
+            let end = last.map_or(usize::MAX, |last| last + 1);
+            format!(
+                "`result` can access some memory in range [{first}, {end}], but `tensor` can only access some memory in range [{}, {}]",
+                own.offset,
+                own.end()
+            )
+        }
+    };
+    let (size, strides) = (asked.shape.to_vec(), asked.strides.to_vec());
+    Err(Error::ExampleBounds { size, strides, offset: first, reach: beyond })
+}
+
+/// The last element that a layout without negative strides reaches; `None` where that is beyond all memory.
+fn reach(layout: &Layout) -> Option<usize> {
+    let mut dims = layout.shape.iter().zip(&layout.strides);
+    dims.try_fold(layout.offset, |end, (&n, &s)| end.checked_add((n.max(1) - 1).checked_mul(s as usize)?))
+}
+
 /// A layout on a tensor's memory, checked to lie in it.
 pub(in crate::ops) fn strided_layout(
     op: &'static str,
@@ -319,8 +349,25 @@ pub(in crate::ops) fn strided_layout(
     stride: &[isize],
     offset: Option<isize>,
 ) -> Result<Layout> {
+    let layout = asked_layout(op, x, size, stride, offset)?;
+    let len = x.storage().bytes() / x.dtype().size();
+    if layout.numel() > 0 && reach(&layout).is_none_or(|last| last >= len) {
+        let (size, strides, offset) = (layout.shape.to_vec(), stride.to_vec(), layout.offset);
+        return Err(Error::StorageBounds { op, size, strides, offset, len });
+    }
+    Ok(layout)
+}
+
+/// A layout as sizes, strides and an offset ask for it, wherever it lies.
+fn asked_layout(
+    op: &'static str,
+    x: &Tensor,
+    size: &[isize],
+    stride: &[isize],
+    offset: Option<isize>,
+) -> Result<Layout> {
     if size.len() != stride.len() {
-        let what = format!("mismatch in length of strides and shape: got sizes {size:?} and strides {stride:?}");
+        let what = format!("size and stride must have the same length, got {size:?} and {stride:?}");
         return Err(Error::Invalid { op, what });
     }
     if stride.iter().any(|&s| s < 0) {
@@ -334,16 +381,5 @@ pub(in crate::ops) fn strided_layout(
         return Err(Error::Invalid { op, what: format!("invalid storage offset {}", offset.unwrap_or(0)) });
     };
     checked_numel(op, &shape, x.dtype().size())?;
-    let layout = Layout { shape, strides: stride.into(), offset };
-    let len = x.storage().bytes() / x.dtype().size();
-    let span = layout
-        .shape
-        .iter()
-        .zip(stride)
-        .try_fold(offset, |end, (&n, &s)| end.checked_add((n.max(1) - 1).checked_mul(s as usize)?));
-    if layout.numel() > 0 && span.is_none_or(|last| last >= len) {
-        let (size, strides) = (layout.shape.to_vec(), stride.to_vec());
-        return Err(Error::StorageBounds { op, size, strides, offset, len });
-    }
-    Ok(layout)
+    Ok(Layout { shape, strides: stride.into(), offset })
 }
