@@ -161,6 +161,20 @@ class InstanceNorm1d:
     track_running_stats, running_mean = True, 3
 
 
+def test_containers_are_nodes_until_taken_back():
+    class Box:
+        def __init__(self, value):
+            self.value = value
+
+    _pytree.register_pytree_node(Box, lambda box: ([box.value], None), lambda children, _: Box(*children))
+    assert fg.vmap(lambda box: box.value * 2)(Box(fg.ones(2))).tolist() == [2.0, 2.0]
+    _pytree._deregister_pytree_node(Box)
+    with pytest.raises(ValueError, match="the input is of type"):
+        fg.vmap(lambda box: box.value * 2)(Box(fg.ones(2)))
+    with pytest.raises(KeyError):
+        _pytree._deregister_pytree_node(Box)
+
+
 def test_normalisations_of_batches_lose_their_statistics():
     class Net:
         def __init__(self):

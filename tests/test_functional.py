@@ -190,6 +190,15 @@ def test_strict():
                 same(call(fg, None), expected)
 
 
+def test_strict_hessians_of_what_has_no_second_derivative():
+    message = "While computing the hessian, found that the jacobian of the user-provided function with respect to input {} is"
+    linear = lambda a: (3 * a).sum()
+    unused = lambda a: a.detach().requires_grad_().clone().sum()
+    for f in (linear, unused):
+        fail_alike(lambda T, F: library(T).hessian(f, T.ones(3), strict=True), message=message.format(0))
+    fail_alike(lambda T, F: library(T).hessian(lambda a, b: (a**2).sum(), (T.ones(2), T.ones(2)), strict=True), message=message.format(1))
+
+
 MISUSE = {
     "no tensor": lambda lib, T: lib.jacobian(lambda x: x, 1.0),
     "a list": lambda lib, T: lib.vjp(lambda x: x, [T.ones(2)], T.ones(2)),

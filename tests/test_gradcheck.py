@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+from known import in_all
 
 import ferrograd as fg
 from ferrograd.autograd import Function, gradcheck, gradgradcheck
@@ -155,6 +156,31 @@ def test_batches_of_gradients_and_tangents():
     forward = function(lambda ctx, g: g * 2, jvp=reads)
     with pytest.raises(GradcheckError, match="While computing batched forward gradients, got: vmap"):
         gradcheck(forward, leaf(1.0, 2.0), check_forward_ad=True, check_batched_forward_grad=True)
+
+
+@in_all
+@pytest.mark.parametrize("count", [1, 2])
+def test_inputs_without_a_tangent(T, count):
+    """Each is tried with a tangent of zeros and with none, beside the others that have one."""
+    calls = []
+
+    class Same(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, *xs):
+            return tuple(x.clone() for x in xs)
+
+        @staticmethod
+        def jvp(ctx, *tangents):
+            calls.append([t.abs().sum().item() > 0 for t in tangents])
+            return tangents
+
+    xs = [T.ones(1, dtype=T.float64, requires_grad=True) for _ in range(count)]
+    options = dict(check_forward_ad=True, check_backward_ad=False, check_batched_grad=False)
+    assert T.autograd.gradcheck(Same.apply, xs, check_undefined_grad=False, **options)
+    plain, calls[:] = list(calls), []
+    assert T.autograd.gradcheck(Same.apply, xs, check_undefined_grad=True, **options)
+    one, other = [False, True], [True, False]
+    assert calls[len(plain) :] == ([[False]] if count == 1 else [one, one, other, other])
 
 
 def test_what_is_refused():

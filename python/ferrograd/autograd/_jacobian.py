@@ -84,22 +84,24 @@ def pulled(place: Place, output: int, gradient: Tensor) -> list[Tensor]:
     return found
 
 
-def pushed(place: Place, source: int, tangent: Tensor, missing: tuple[int, ...] = ()) -> list[Tensor]:
-    """The tangents of the differentiable results for one of an input, by forward mode.
+def pushed(place: Place, source: int, tangent: Tensor) -> list[Tensor]:
+    """The tangents of the differentiable results for one of an input, by forward mode; those of the other inputs are zeros."""
+    zeros = {i: _ferrograd.zeros_like(x) for i, x in zip(place.wanted, place.sources())}
+    pairs = pushed_along(place, zeros | {source: tangent})
+    return [_ferrograd.zeros_like(y) if t is None else t for y, t in pairs]
 
-    The other inputs have tangents of zeros, or none where they are `missing`.
-    """
+
+def pushed_along(place: Place, tangents: dict[int, Tensor]) -> list[tuple[Tensor, Tensor | None]]:
+    """The differentiable results with their tangents, by forward mode; inputs that are not among those by number have none."""
     with forward_ad.dual_level():
         inputs = list(place.inputs)
         for i in place.wanted:
-            (primal,) = _ferrograd._fresh([inputs[i].detach()])
-            if i == source:
-                inputs[i] = forward_ad.make_dual(primal, tangent)
-            else:
-                inputs[i] = primal if i in missing else forward_ad.make_dual(primal, _ferrograd.zeros_like(primal))
+            (inputs[i],) = _ferrograd._fresh([inputs[i].detach()])
+            if i in tangents:
+                inputs[i] = forward_ad.make_dual(inputs[i], tangents[i])
         results = [y for y in tensors(place.function(*inputs)) if y.requires_grad]
         pairs = [forward_ad.unpack_dual(y) for y in results]
-        return [_ferrograd.zeros_like(y) if t is None else t.detach() for y, t in pairs]
+        return [(y, None if t is None else t.detach()) for y, t in pairs]
 
 
 def by_differences(place: Place, eps: float, chosen: Callable[[Tensor], bool] = is_wanted) -> list[list[Jacobian]]:

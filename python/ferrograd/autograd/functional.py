@@ -182,8 +182,9 @@ def hessian(
             leaves = tuple(_ferrograd._fresh(list(xs)))
             y = _one_element(func(*leaves), "hessian", strict)
             found = _autograd_grad((y,), leaves, None, True)
-            _check_requires_grad(found, "jacobian", strict)
-        return tuple(_ferrograd.zeros_like(x) if g is None else g for x, g in zip(leaves, found))
+            gradients = tuple(_ferrograd.zeros_like(x) if g is None else g for x, g in zip(leaves, found))
+            _check_requires_grad(gradients, "jacobian", strict)
+        return gradients
 
     found = jacobian(gradient, given, create_graph, strict, vectorize, outer_jacobian_strategy)
     return found if inputs_tuple else found[0][0]

@@ -62,6 +62,18 @@ def register_pytree_node(
     SUPPORTED_NODES[cls] = NodeDef(cls, flatten_fn, unflatten_fn)
 
 
+def _deregister_pytree_node(cls: type) -> None:
+    """Takes back what `register_pytree_node` said of a class: its objects are leaves again. KeyError for one that is no node.
+
+    >>> class Pair: ...
+    >>> register_pytree_node(Pair, lambda pair: ([], None), lambda children, _: Pair())
+    >>> _deregister_pytree_node(Pair)
+    >>> len(tree_leaves(Pair()))
+    1
+    """
+    del SUPPORTED_NODES[cls]
+
+
 def _node(tree: Any) -> NodeDef | None:
     """How a tree's outermost container is taken apart; None for leaves."""
     cls = type(tree)
