@@ -354,7 +354,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
 def _truth(name: str, answer: Tensor) -> bool:
     """The one answer of the function of a name."""
     if _ferrograd._batch_level(answer):
-        raise RuntimeError(f"vmap over {name} isn't supported: it gives one answer, and every example has its own")
+        raise RuntimeError(f"Batching rule not implemented for {name}: it gives one answer, and every example has its own")
     return bool(answer)
 
 
