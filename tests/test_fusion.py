@@ -1,6 +1,7 @@
 """Element-wise operations that wait: nothing but their speed may tell them from operations that do not."""
 
 import doctest
+import operator
 import threading
 
 import numpy as np
@@ -329,3 +330,28 @@ def test_numbers_of_rows(shape, dtype):
         getattr(target, name)(fg.from_numpy(column))
         expected = {"add_": x + column, "sub_": x - column, "mul_": x * column}[name]
         assert np.array_equal(target.numpy(), expected)
+
+
+STEPS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
+@pytest.mark.parametrize("inner", STEPS)
+@pytest.mark.parametrize("outer", STEPS)
+def test_numbers_of_rows_in_steps_that_are_joined(inner, outer):
+    """One operand of two steps is a number for each row, or for all; the result goes to new memory or to that of an operand."""
+    inner, outer = STEPS[inner], STEPS[outer]
+    generator = np.random.default_rng(4)
+    arrays = [generator.standard_normal((301, 203)).astype("float32") for _ in range(3)]
+    number = [generator.standard_normal((301, 1)).astype("float32"), np.float32(0.7)]
+    for place in range(3):
+        for one in number:
+            x, y, z = (one if n == place else array for n, array in enumerate(arrays))
+            for form in (lambda f, g, x, y, z: g(f(x, y), z), lambda f, g, x, y, z: g(x, f(y, z))):
+                expected = form(inner, outer, x, y, z)
+                ours = [fg.from_numpy(v.copy()) if isinstance(v, np.ndarray) else float(v) for v in (x, y, z)]
+                np.testing.assert_array_equal(form(inner, outer, *ours).numpy(), expected)
+                for n, target in enumerate(ours):
+                    if isinstance(target, fg.Tensor) and target.shape == (301, 203):
+                        copies = [v.clone() if isinstance(v, fg.Tensor) else v for v in ours]
+                        copies[n].copy_(form(inner, outer, *copies))
+                        np.testing.assert_array_equal(copies[n].numpy(), expected)

@@ -431,7 +431,7 @@ def test_functions_of_float32_that_are_computed_in_float64(name):
 LENGTHS = [*range(1, 42), 63, 64, 65, 100, 127, 128, 129, 200, 255, 256, 257, 300, 511, 513, 1000, 4095, 4097]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "float16", "uint8"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "int16", "int8", "float16", "uint8"])
 def test_rows_of_every_length(dtype):
     generator = np.random.default_rng(3)
     for n in LENGTHS:

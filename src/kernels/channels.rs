@@ -14,7 +14,7 @@ const GRAIN: usize = 1 << 13;
 /// # Safety
 /// `x` has `n` readable elements, and `y` `n` writable ones.
 #[inline(always)]
-unsafe fn scale_piece<T: Accumulator>(x: *const T, y: *mut T, n: usize, [centre, factor, term]: [T; 3]) {
+pub(super) unsafe fn scale_piece<T: Accumulator>(x: *const T, y: *mut T, n: usize, [centre, factor, term]: [T; 3]) {
     for i in 0..n {
         // SAFETY: the caller gives `n` elements of both.
         unsafe { *y.add(i) = (*x.add(i)).minus(centre).times(factor).plus(term) };

@@ -1,7 +1,11 @@
 //! Strided elements from one place to another, converted from one dtype to another on the way.
 
+#[cfg(target_arch = "x86_64")]
+use super::dispatch::Tier;
 use super::dispatch::{tier, tiered};
 use super::element::{Element, convert, dispatch};
+#[cfg(target_arch = "x86_64")]
+use super::half;
 use crate::error::Result;
 use crate::tensor::dtype::DType;
 
@@ -14,15 +18,52 @@ pub type Converter = unsafe fn(from: *const u8, from_step: isize, to: *mut u8, t
 /// For dtypes without kernels.
 pub fn converter(op: &'static str, from: DType, to: DType) -> Result<Converter> {
     if from == to {
-        return Ok(match from.size() {
-            1 => movement::<u8>(tier()),
-            2 => movement::<u16>(tier()),
-            4 => movement::<u32>(tier()),
-            8 => movement::<u64>(tier()),
-            _ => movement::<u128>(tier()),
-        });
+        return Ok(mover(from.size()));
+    }
+    #[cfg(target_arch = "x86_64")]
+    match (from, to) {
+        (DType::F16, DType::F32) if tier() != Tier::Baseline => return Ok(widening),
+        (DType::F32, DType::F16) if tier() != Tier::Baseline => return Ok(narrowing),
+        _ => {}
     }
     Ok(dispatch!(op, from, S => dispatch!(op, to, D => conversion::<S, D>(tier()))))
+}
+
+/// What copies elements of so many bytes.
+pub fn mover(size: usize) -> Converter {
+    match size {
+        1 => movement::<u8>(tier()),
+        2 => movement::<u16>(tier()),
+        4 => movement::<u32>(tier()),
+        8 => movement::<u64>(tier()),
+        _ => movement::<u128>(tier()),
+    }
+}
+
+/// # Safety
+/// The processor has the instructions of [`Tier::Avx2`]; as [`strided`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn widening(from: *const u8, from_step: isize, to: *mut u8, to_step: isize, n: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        match (from_step, to_step) {
+            (1, 1) => half::widen(from.cast(), to.cast(), n),
+            _ => strided::<half::F16, f32>(from, from_step, to, to_step, n),
+        }
+    }
+}
+
+/// # Safety
+/// As [`widening`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn narrowing(from: *const u8, from_step: isize, to: *mut u8, to_step: isize, n: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        match (from_step, to_step) {
+            (1, 1) => half::narrow(from.cast(), to.cast(), n),
+            _ => strided::<f32, half::F16>(from, from_step, to, to_step, n),
+        }
+    }
 }
 
 tiered! { fn conversion<S: Element, D: Element>(from: *const u8, from_step: isize, to: *mut u8, to_step: isize, n: usize) = strided::<S, D>; }
@@ -103,6 +144,10 @@ tiered! { fn rows_movement<T: Copy>(from: *const u8, step: isize, to: *mut u8, p
 
 /// Bytes of a row that one step copies, as vectors.
 const STEP: usize = 64;
+/// Those of shorter rows.
+const HALF_STEP: usize = STEP / 2;
+/// Elements that one step fills.
+const FEW: usize = 8;
 
 /// # Safety
 /// There are the rows to read and to write, which do not overlap.
@@ -121,7 +166,14 @@ unsafe fn rows_moved<T: Copy>(from: *const u8, step: isize, to: *mut u8, pitches
                 },)*
                 _ => for (from, to) in (0..rows).map(row) {
                     // SAFETY: as above.
-                    unsafe { if step == 1 { by_steps::<T>(from, to, n) } else { moved::<T>(from, step, to, 1, n) } };
+                    unsafe {
+                        match (step, n * size_of::<T>()) {
+                            (1, bytes @ STEP..) => by_steps::<STEP>(from, to, bytes),
+                            (1, bytes @ HALF_STEP..) => by_steps::<HALF_STEP>(from, to, bytes),
+                            (0, _) if n >= FEW => filled::<T, FEW>(*from.cast(), to.cast(), n),
+                            _ => moved::<T>(from, step, to, 1, n),
+                        }
+                    };
                 },
             }
         };
@@ -143,20 +195,37 @@ unsafe fn of_length<T: Copy, const N: usize>(from: *const T, step: isize, to: *m
     }
 }
 
+/// Copies bytes in steps of `STEP`, of which the last two may share some.
+///
 /// # Safety
-/// There are `n` elements side by side to read and to write, which do not overlap.
+/// There are so many bytes, at least `STEP`, to read and to write, which do not overlap.
 #[inline(always)]
-unsafe fn by_steps<T: Copy>(from: *const u8, to: *mut u8, n: usize) {
-    let (bytes, mut at) = (n * size_of::<T>(), 0);
-    // SAFETY: the caller vouches for the elements.
+unsafe fn by_steps<const STEP: usize>(from: *const u8, to: *mut u8, bytes: usize) {
+    // SAFETY: the caller vouches for the bytes.
     unsafe {
-        while at + STEP <= bytes {
-            to.add(at).cast::<[u8; STEP]>().write(from.add(at).cast::<[u8; STEP]>().read());
+        let step = |at: usize| to.add(at).cast::<[u8; STEP]>().write(from.add(at).cast::<[u8; STEP]>().read());
+        let mut at = 0;
+        while at + STEP < bytes {
+            step(at);
             at += STEP;
         }
-        // A loop over what is left would be made into vectors, which take the registers of the one above.
-        if at < bytes {
-            std::ptr::copy_nonoverlapping(from.add(at), to.add(at), bytes - at);
+        step(bytes - STEP);
+    }
+}
+
+/// Writes one element to places side by side, as [`by_steps`] copies.
+///
+/// # Safety
+/// There is room for `n` elements, at least `COUNT`.
+#[inline(always)]
+unsafe fn filled<T: Copy, const COUNT: usize>(value: T, to: *mut T, n: usize) {
+    // SAFETY: the caller vouches for the elements.
+    unsafe {
+        let mut at = 0;
+        while at + COUNT < n {
+            to.add(at).cast::<[T; COUNT]>().write_unaligned([value; COUNT]);
+            at += COUNT;
         }
+        to.add(n - COUNT).cast::<[T; COUNT]>().write_unaligned([value; COUNT]);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 pub enum Tier {
     /// What every machine of the architecture has: on aarch64 that includes NEON.
     Baseline,
-    /// AVX2 with fused multiply-add.
+    /// AVX2 with fused multiply-add and conversions of half precision.
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
@@ -31,7 +31,10 @@ pub fn tier() -> Tier {
 /// The widest tier up to the one that is wanted.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn widest(wanted: Tier) -> Tier {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2");
+    let avx2 = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("f16c");
     let avx512 = avx2
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")

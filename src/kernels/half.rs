@@ -1,7 +1,13 @@
 //! The 16-bit floating-point types. They are stored, not computed with: programs convert them to float32 block by block
-//! and round once. Conversions are bit operations and selects only, so that they become vectors.
+//! and round once. Conversions are bit operations and selects only, so that they become vectors; those of half precision have
+//! instructions of their own where there is AVX2.
 
 use std::cmp::Ordering;
+
+#[cfg(target_arch = "x86_64")]
+mod by_eight;
+#[cfg(target_arch = "x86_64")]
+pub(super) use by_eight::{narrow, widen};
 
 /// IEEE half precision: 1 bit of sign, 5 of exponent, 10 of fraction.
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,6 +112,30 @@ mod tests {
             assert!(back.0 == bits || expected.is_nan() && back.to_f32().is_nan(), "{bits:#x}");
             let wide = BF16(bits).to_f32();
             assert!(BF16::from_f32(wide).0 == bits || wide.is_nan() && BF16::from_f32(wide).to_f32().is_nan());
+        }
+    }
+
+    #[test]
+    fn instructions_convert_as_bit_operations_do() {
+        use crate::kernels::convert::converter;
+        use crate::tensor::dtype::DType::{F16 as Half, F32};
+        // A length that leaves a rest.
+        let halves: Vec<u16> = (0..=u16::MAX).chain(0..3).collect();
+        let (mut wide, mut back) = (vec![0f32; halves.len()], vec![0u16; halves.len()]);
+        let (to_wide, to_half) = (converter("", Half, F32).unwrap(), converter("", F32, Half).unwrap());
+        // SAFETY: all have as many elements.
+        unsafe { to_wide(halves.as_ptr().cast(), 1, wide.as_mut_ptr().cast(), 1, halves.len()) };
+        // Halfway to the next, below and beyond.
+        for step in [0i32, 0xfff, 0x1000, 0x1001] {
+            let near: Vec<f32> = wide.iter().map(|x| f32::from_bits(x.to_bits().wrapping_add_signed(step))).collect();
+            // SAFETY: as above.
+            unsafe { to_half(near.as_ptr().cast(), 1, back.as_mut_ptr().cast(), 1, near.len()) };
+            for (i, (&x, &half)) in near.iter().zip(&back).enumerate() {
+                let same = half == F16::from_f32(x).0 || x.is_nan() && F16(half).to_f32().is_nan();
+                assert!(same, "{x:e} {half:#x}");
+                let expected = F16(halves[i]).to_f32();
+                assert!(wide[i].to_bits() == expected.to_bits() || wide[i].is_nan() && expected.is_nan());
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::dispatch::{Tier, tiered};
 use super::element::Compute;
 use super::expr::OpCode;
 use super::function::{Function, functions};
-use super::joins::{Join, Way, join_loop};
+use super::joins::{Join, Way, join_by_number, join_loop};
 use super::lane::{Lane, Real};
 use super::sines::{RealCompute, both_loop, incomplete_loop, sine_loop};
 use super::whole::Whole;
@@ -270,6 +270,9 @@ pub(super) fn loop_by_number<T: Compute>(op: OpCode, tier: Tier) -> Option<Loop<
         OpCode::Eq => numbers_loop::<T, Eq, 1>(tier),
         OpCode::Lt => numbers_loop::<T, Lt, 1>(tier),
         OpCode::Le => numbers_loop::<T, Le, 1>(tier),
+        OpCode::BitAnd => numbers_loop::<T, BitAnd, 1>(tier),
+        OpCode::BitOr => numbers_loop::<T, BitOr, 1>(tier),
+        OpCode::BitXor => numbers_loop::<T, BitXor, 1>(tier),
         _ => return None,
     })
 }
@@ -329,15 +332,23 @@ pub trait Run: Compute {
     const JOINS: bool;
     /// The loop of steps that are joined, or `None` where the type does not have it.
     fn joined(join: Join, tier: Tier) -> Option<Loop<Self>>;
-    /// The loop of a step that is done so and reads so many arguments, of which those behind the first `arrays` are numbers:
-    /// loops that know no better read them from blocks.
-    fn way(op: OpCode, way: &Way, arity: usize, arrays: usize, tier: Tier) -> Option<Loop<Self>> {
-        match way {
+    /// The same where the third argument is a number, and no other.
+    fn joined_by_number(join: Join, tier: Tier) -> Option<Loop<Self>>;
+    /// The loop of a step that is done so and reads so many arguments, of which those behind the first `arrays` are numbers, and
+    /// whether it reads these once: loops that know no better read them from blocks.
+    fn way(op: OpCode, way: &Way, arity: usize, arrays: usize, tier: Tier) -> Option<(Loop<Self>, bool)> {
+        let by_number = match way {
             Way::Joined(Join::Whole(whole), ..) => Self::whole(*whole, arrays, tier),
+            Way::Joined(join, ..) if arrays == 2 && arity == 3 => Self::joined_by_number(*join, tier),
+            Way::Joined(..) => None,
+            _ if arrays < arity => loop_by_number(op, tier),
+            _ => None,
+        };
+        let any = || match way {
             Way::Joined(join, ..) => Self::joined(*join, tier),
-            _ if arrays < arity => loop_by_number(op, tier).or_else(|| Self::instruction(op, tier)),
             _ => Self::instruction(op, tier),
-        }
+        };
+        by_number.map(|run| (run, true)).or_else(|| any().map(|run| (run, arrays == arity)))
     }
     /// The loop of a formula whose operands behind the first `arrays` are numbers, or `None` where the type does not have it.
     fn whole(whole: Whole, arrays: usize, tier: Tier) -> Option<Loop<Self>>;
@@ -354,6 +365,9 @@ macro_rules! reals {
             const JOINS: bool = true;
             fn joined(join: Join, tier: Tier) -> Option<Loop<Self>> {
                 join_loop(join, tier)
+            }
+            fn joined_by_number(join: Join, tier: Tier) -> Option<Loop<Self>> {
+                join_by_number(join, tier)
             }
             fn whole(whole: Whole, arrays: usize, tier: Tier) -> Option<Loop<Self>> {
                 whole.$t.get(arrays - 1).map(|run| run(tier))
@@ -377,6 +391,9 @@ macro_rules! integers {
             }
             const JOINS: bool = false;
             fn joined(_join: Join, _tier: Tier) -> Option<Loop<Self>> {
+                None
+            }
+            fn joined_by_number(_join: Join, _tier: Tier) -> Option<Loop<Self>> {
                 None
             }
             fn whole(_whole: Whole, _arrays: usize, _tier: Tier) -> Option<Loop<Self>> {

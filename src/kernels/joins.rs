@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::dispatch::Tier;
 use super::element::Compute;
 use super::expr::{OpCode, Program};
-use super::instructions::{self as steps, Loop, Step, step_loop};
+use super::instructions::{self as steps, Loop, Step, numbers_loop, step_loop};
 use super::lane::Lane;
 use super::whole::{self, Whole};
 
@@ -137,6 +137,35 @@ impl<L: Lane, F: Step<L>> Step<L> for Choice<F> {
     fn eval(a: L, b: L, c: L, d: L) -> L {
         steps::Select::eval(F::eval(a, b, b, b), c, d, d)
     }
+}
+
+/// The arguments of steps that are joined, in an order in which one that is a number comes last where that makes no difference.
+pub(super) fn number_last(join: Join, args: &mut [u16], is_number: impl Fn(u16) -> bool) {
+    if let (Join::Second { inner: OpCode::Add | OpCode::Mul, .. }, [_, b, c]) = (join, args)
+        && is_number(*b)
+        && !is_number(*c)
+    {
+        std::mem::swap(b, c);
+    }
+}
+
+/// The loop of two steps of arithmetic of which the third argument is a number, where they have one of their own.
+pub(super) fn join_by_number<T: Compute>(join: Join, tier: Tier) -> Option<Loop<T>> {
+    let (is_first, inner, outer) = match join {
+        Join::First { inner, outer } => (true, inner, outer),
+        Join::Second { inner, outer } => (false, inner, outer),
+        _ => return None,
+    };
+    macro_rules! loops {
+        ($($inner:ident $outer:ident),*) => {
+            match (inner, outer, is_first) {
+                $((OpCode::$inner, OpCode::$outer, true) => numbers_loop::<T, First<steps::$inner, steps::$outer>, 2>(tier),
+                (OpCode::$inner, OpCode::$outer, false) => numbers_loop::<T, Second<steps::$inner, steps::$outer>, 2>(tier),)*
+                _ => return None,
+            }
+        };
+    }
+    Some(loops!(Add Add, Add Sub, Add Mul, Sub Add, Sub Sub, Sub Mul, Mul Add, Mul Sub, Mul Mul))
 }
 
 /// The loop of steps that are joined.

@@ -129,10 +129,10 @@ pub fn mix<T: Float + Element>(matrix: &Matrix, x: &[T], y: &mut [T], inner: usi
     let entries = |row: usize| matrix.starts[row]..matrix.starts[row + 1];
     if inner == 1 && !y.is_empty() {
         let kernel = lines::<T>(tier());
-        return each_row(1, rows, y, |outer, _, line| {
-            let x = &x[outer * columns..(outer + 1) * columns];
-            // SAFETY: places are below the number of columns.
-            unsafe { kernel(matrix, &weights, x, line) };
+        return parallel::for_each_slice(y, (GRAIN / rows + 1) * rows, |start, piece| {
+            let first = start / rows * columns;
+            // SAFETY: `x` has `columns` elements for every `rows` of `y`.
+            unsafe { kernel(matrix, &weights, &x[first..first + piece.len() / rows * columns], piece) };
         });
     }
     let kernel = add::<T>(tier());
@@ -167,20 +167,44 @@ pub fn mix_bytes(matrix: &Matrix, x: &[u8], y: &mut [u8], inner: usize) {
 }
 
 tiered! {
-    fn lines<T: Float>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) = line::<T>;
+    fn lines<T: Float>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) = all_lines::<T>;
+}
+
+/// Lines that are mixed together: a sum waits for the term before, but not for those of other lines.
+const MANY: usize = 8;
+
+/// # Safety
+/// `x` has as many elements for each column of the matrix as `y` for each row.
+#[inline(always)]
+unsafe fn all_lines<T: Float>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) {
+    let (rows, columns) = (matrix.rows(), matrix.columns);
+    let whole = y.len() / rows / MANY * MANY;
+    let (many, single) = y.split_at_mut(whole * rows);
+    for (n, y) in many.chunks_exact_mut(MANY * rows).enumerate() {
+        // SAFETY: the caller's.
+        unsafe { some_lines::<T, MANY>(matrix, weights, &x[n * MANY * columns..], y) };
+    }
+    for (n, y) in single.chunks_exact_mut(rows).enumerate() {
+        // SAFETY: the caller's.
+        unsafe { some_lines::<T, 1>(matrix, weights, &x[(whole + n) * columns..], y) };
+    }
 }
 
 /// # Safety
-/// None of its own: it is called through a pointer to the code for an instruction set, which the processor must have.
+/// `x` has `N` lines of as many elements as the matrix has columns, and `y` of as many as it has rows.
 #[inline(always)]
-unsafe fn line<T: Float>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) {
-    for (row, to) in y.iter_mut().enumerate() {
-        let mut sum = T::ZERO;
+unsafe fn some_lines<T: Float, const N: usize>(matrix: &Matrix, weights: &[T], x: &[T], y: &mut [T]) {
+    let (rows, columns) = (matrix.rows(), matrix.columns);
+    for row in 0..rows {
+        let mut sums = [T::ZERO; N];
         for entry in matrix.starts[row]..matrix.starts[row + 1] {
-            let (weight, x) = (weights[entry], x[matrix.places[entry]]);
-            sum = x.mul_add(weight, sum);
+            let (weight, place) = (weights[entry], matrix.places[entry]);
+            for (n, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: places are below the number of columns, and the caller's lines.
+                *sum = unsafe { x.get_unchecked(n * columns + place) }.mul_add(weight, *sum);
+            }
         }
-        *to = sum;
+        (0..N).for_each(|n| y[n * rows + row] = sums[n]);
     }
 }
 
@@ -189,7 +213,7 @@ tiered! {
 }
 
 /// # Safety
-/// None of its own: as [`line`].
+/// None of its own: it is called through a pointer to the code for an instruction set, which the processor must have.
 #[inline(always)]
 unsafe fn added<T: Float>(weight: T, x: &[T], y: &mut [T], is_first: bool) {
     if is_first {

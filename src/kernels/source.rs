@@ -1,13 +1,12 @@
 //! Strided elements of any dtype, read in blocks of the type that a kernel computes in.
 
-use super::dispatch::{tier, tiered};
-use super::element::{Element, convert, dispatch};
+use std::marker::PhantomData;
+
+use super::convert::{Converter, converter, mover};
+use super::element::Element;
 use super::pointwise::Values;
 use crate::error::Result;
 use crate::tensor::dtype::DType;
-
-/// Converts `n` elements, so many steps apart.
-type Load<T> = unsafe fn(*const u8, isize, *mut T, usize);
 
 /// Memory that a kernel reads as elements of type `T`, or what is computed as it is read.
 #[derive(Clone, Copy)]
@@ -15,8 +14,9 @@ pub struct Source<'a, T> {
     data: *const u8,
     size: isize,
     direct: bool,
-    load: Load<T>,
+    load: Converter,
     values: Option<&'a dyn Values>,
+    of: PhantomData<T>,
 }
 
 // SAFETY: whoever reads through a source vouches for its memory, which threads read together.
@@ -30,8 +30,8 @@ impl<'a, T: Element> Source<'a, T> {
     /// # Errors
     /// For dtypes without kernels.
     pub fn new(op: &'static str, data: *const u8, dtype: DType) -> Result<Self> {
-        let load = dispatch!(op, dtype, S => load::<S, T>(tier()));
-        Ok(Source { data, size: dtype.size() as isize, direct: dtype == T::DTYPE, load, values: None })
+        let load = converter(op, dtype, T::DTYPE)?;
+        Ok(Source { data, size: dtype.size() as isize, direct: dtype == T::DTYPE, load, values: None, of: PhantomData })
     }
 
     /// Elements of this type that are computed when they are read, always some side by side.
@@ -42,8 +42,9 @@ impl<'a, T: Element> Source<'a, T> {
             data: std::ptr::null(),
             size: size_of::<T>() as isize,
             direct: false,
-            load: load::<T, T>(tier()),
+            load: mover(size_of::<T>()),
             values,
+            of: PhantomData,
         }
     }
 
@@ -68,7 +69,7 @@ impl<'a, T: Element> Source<'a, T> {
         unsafe {
             match self.values {
                 Some(values) => values.write(offset as usize, to.cast(), n),
-                None => (self.load)(self.data.wrapping_offset(offset * self.size), step, to, n),
+                None => (self.load)(self.data.wrapping_offset(offset * self.size), step, to.cast(), 1, n),
             }
         }
     }
@@ -85,25 +86,5 @@ impl<'a, T: Element> Source<'a, T> {
         // SAFETY: the caller's.
         unsafe { self.fill(offset, step, buffer, n) };
         buffer
-    }
-}
-
-tiered! { fn load<S: Element, T: Element>(from: *const u8, step: isize, to: *mut T, n: usize) = stretch::<S, T>; }
-
-/// # Safety
-/// At `from` there are `n` readable elements of `S`, `step` elements apart, and at `to` room for `n` elements.
-#[inline(always)]
-unsafe fn stretch<S: Element, T: Element>(from: *const u8, step: isize, to: *mut T, n: usize) {
-    let from = from.cast::<S>();
-    // SAFETY: the caller's.
-    unsafe {
-        match step {
-            1 => (0..n).for_each(|i| *to.add(i) = convert(*from.add(i))),
-            0 => {
-                let value = if n > 0 { convert(*from) } else { T::default() };
-                (0..n).for_each(|i| *to.add(i) = value);
-            }
-            _ => (0..n).for_each(|i| *to.add(i) = convert(*from.offset(i as isize * step))),
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Rows less their mean, over their deviation, and the derivative of that: a row stays in the cache from the first to the
 //! last of its passes.
 
+use super::channels::scale_piece;
 use super::dispatch::{tier, tiered};
 use super::parallel::{self, Apart};
 use super::reduce::kinds::Accumulator;
@@ -38,13 +39,47 @@ unsafe fn moments<T: Accumulator>(x: *const T, n: usize) -> (f64, f64) {
     }
 }
 
-/// What the places of a row are scaled and shifted by.
-#[derive(Clone, Copy, Default)]
+/// What rows are scaled and shifted by.
+#[derive(Clone, Copy)]
 pub struct Affine<'a, T> {
     /// The factors.
     pub weight: Option<&'a [T]>,
     /// The terms.
     pub bias: Option<&'a [T]>,
+    /// Elements side by side that share them, of a row some whole stretches: those of the next row go on where the last ended, and
+    /// begin anew behind the last. `None` where every place of a row has its own.
+    pub stretch: Option<usize>,
+}
+
+impl<T> Default for Affine<'_, T> {
+    fn default() -> Self {
+        Affine { weight: None, bias: None, stretch: None }
+    }
+}
+
+impl<T: Copy> Affine<'_, T> {
+    /// How many factors or terms there are for rows of `n` elements, unless for any multiple of what a row takes.
+    fn fits(&self, n: usize) -> bool {
+        let mut all = [self.weight, self.bias].into_iter().flatten();
+        match self.stretch {
+            None => all.all(|each| each.len() == n),
+            Some(length) => {
+                let of_row = n / length.max(1);
+                length > 0
+                    && n.is_multiple_of(length)
+                    && all.all(|each| !each.is_empty() && each.len().is_multiple_of(of_row))
+            }
+        }
+    }
+
+    /// Those of a row of `n` elements.
+    fn of_row(self, row: usize, n: usize) -> Self {
+        let Some(length) = self.stretch else { return self };
+        let of_row = n / length;
+        let part = |all: &'_ [T]| row * of_row % all.len();
+        let cut = |all: Option<_>| all.map(|all: &[T]| &all[part(all)..part(all) + of_row]);
+        Affine { weight: cut(self.weight), bias: cut(self.bias), ..self }
+    }
 }
 
 /// Writes a row's `(x - m) r`, scaled and shifted, and `r`, `m` and the variance.
@@ -68,6 +103,15 @@ unsafe fn forward_row<T: Accumulator>(
         let inverse = T::from_f64(1.0 / root.to_f64());
         let centre = T::from_f64(mean);
         let value = |i: usize| (*x.add(i)).minus(centre).times(inverse);
+        if let Some(length) = affine.stretch {
+            for (part, start) in (0..n).step_by(length).enumerate() {
+                let factor = affine.weight.map_or(inverse, |w| inverse.times(w[part]));
+                let term = affine.bias.map_or(T::ZERO, |b| b[part]);
+                scale_piece(x.add(start), y.add(start), length, [centre, factor, term]);
+            }
+            *found = (inverse, mean, variance);
+            return;
+        }
         match (affine.weight.map(<[T]>::as_ptr), affine.bias.map(<[T]>::as_ptr)) {
             (None, None) => (0..n).for_each(|i| *y.add(i) = value(i)),
             (Some(w), None) => (0..n).for_each(|i| *y.add(i) = value(i).times(*w.add(i))),
@@ -131,7 +175,7 @@ pub fn forward<T: Accumulator>(x: &[T], y: &mut [T], n: usize, eps: f64, affine:
     let Moments { inverse, mean, variance } = found;
     let rows = inverse.len();
     assert!(n > 0 && x.len() == rows * n && y.len() == x.len() && mean.len() == rows && variance.len() == rows);
-    assert!([affine.weight, affine.bias].iter().flatten().all(|each| each.len() == n));
+    assert!(affine.fits(n));
     let row = forward_of::<T>(tier());
     let (y, inverse) = (Apart(y.as_mut_ptr()), Apart(inverse.as_mut_ptr()));
     let (mean, variance) = (Apart(mean.as_mut_ptr()), Apart(variance.as_mut_ptr()));
@@ -140,7 +184,7 @@ pub fn forward<T: Accumulator>(x: &[T], y: &mut [T], n: usize, eps: f64, affine:
             let mut found = (T::ZERO, 0.0, 0.0);
             // SAFETY: row `i` lies in all slices, and rows are apart.
             unsafe {
-                row(x.as_ptr().add(i * n), y.get().add(i * n), n, eps, affine, &mut found);
+                row(x.as_ptr().add(i * n), y.get().add(i * n), n, eps, affine.of_row(i, n), &mut found);
                 *inverse.get().add(i) = found.0;
                 *mean.get().add(i) = found.1;
                 *variance.get().add(i) = found.2;
@@ -256,7 +300,25 @@ mod tests {
         forward(&x, &mut y, 9, 1.0, Affine::default(), found);
         assert_eq!((y, inverse, mean, variance), ([0.0; 9], [1.0], [0.1], [0.0]));
         let found = Moments { inverse: &mut inverse, mean: &mut mean, variance: &mut variance };
-        forward(&x, &mut y, 9, 1.0, Affine { weight: Some(&[2.0; 9]), bias: Some(&[3.0; 9]) }, found);
+        forward(&x, &mut y, 9, 1.0, Affine { weight: Some(&[2.0; 9]), bias: Some(&[3.0; 9]), stretch: None }, found);
         assert_eq!(y, [3.0; 9]);
+    }
+
+    #[test]
+    fn stretches_of_rows_share_factors_and_terms() {
+        let x: Vec<f64> = (0..24).map(|i| f64::from((i * 7) % 11)).collect();
+        let (mut y, mut plain) = ([0.0; 24], [0.0; 24]);
+        let run = |y: &mut [f64], affine| {
+            let (mut inverse, mut mean, mut variance) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+            let found = Moments { inverse: &mut inverse, mean: &mut mean, variance: &mut variance };
+            forward(&x, y, 6, 1e-5, affine, found);
+        };
+        // Two groups of two channels, of three elements each.
+        let (weight, bias) = ([1.0, 2.0, 4.0, 8.0], [0.5, 0.25, 0.0, -1.0]);
+        run(&mut plain, Affine::default());
+        run(&mut y, Affine { weight: Some(&weight), bias: Some(&bias), stretch: Some(3) });
+        for (i, (y, plain)) in y.iter().zip(plain).enumerate() {
+            assert_eq!(*y, plain * weight[i / 3 % 4] + bias[i / 3 % 4]);
+        }
     }
 }

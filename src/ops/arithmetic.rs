@@ -26,9 +26,11 @@ operation! {
         |_, a| scaled::with_alpha(Add::spec(), scaled::ScaledAdd::spec(), a)
 }
 impl Binary for Add {
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a + b
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         [g, g]
     }
@@ -44,9 +46,11 @@ operation! {
         |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)
 }
 impl Binary for Sub {
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a - b
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         [g, -g]
     }
@@ -62,9 +66,11 @@ operation! {
         |_, a| scaled::with_alpha(Sub::spec(), scaled::ScaledSub::spec(), a)
 }
 impl Binary for Subtract {
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         <Sub as Binary>::forward(a, b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, y: L) -> [L; 2] {
         <Sub as Binary>::derivative(g, a, b, y)
     }
@@ -83,9 +89,11 @@ operation! {
 impl Binary for Rsub {
     const IN_PLACE: bool = false;
     const FORMS: &'static [Form] = &[Form::new(0b10, "RsubBackward1", 0b01)];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         b - a
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         [-g, g]
     }
@@ -101,9 +109,11 @@ operation! {
 }
 impl Binary for Mul {
     const EXACT: u8 = 0b10;
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a * b
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         [g * b, g * a]
     }
@@ -123,9 +133,11 @@ operation! {
 impl Binary for Div {
     const EXACT: u8 = 0b10;
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a / b
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         [g / b, -g * ((a / b) / b)]
     }
@@ -160,9 +172,11 @@ impl Binary for FloorDivide {
     const EXACT: u8 = 0b10;
     const FORMS: &'static [Form] = &[Form::new(0b10, NOT_IMPLEMENTED, 0b01), Form::new(0b01, NOT_IMPLEMENTED, 0b10)];
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a.floor_divide(b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(_g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         [zero, zero]
@@ -182,9 +196,11 @@ impl Binary for Remainder {
     const FORMS: &'static [Form] =
         &[Form::new(0b10, "RemainderBackward0", 0b01), Form::new(0b01, NOT_IMPLEMENTED, 0b10)];
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a.remainder(b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         [g, -g * a.floor_divide(b)]
     }
@@ -349,9 +365,11 @@ operation! {
 }
 impl Unary for Square {
     const REPLAY: Option<Replay> = Some(|_, sources| by_power(sources, 2.0));
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x * x
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * (x + x)
     }
@@ -365,9 +383,11 @@ operation! {
     unary Neg, neg, "NegBackward0", Rule::Signed, ["neg(Tensor self)"; also "negative"]
 }
 impl Unary for Neg {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         -x
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
         -g
     }
@@ -383,9 +403,11 @@ operation! {
 }
 impl Binary for Maximum {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a.maximum(b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         share(g, a, b)
     }
@@ -401,9 +423,11 @@ operation! {
 }
 impl Binary for Minimum {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a.minimum(b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         share(g, b, a)
     }

@@ -44,9 +44,11 @@ operation! {
     unary I0, i0, "I0Backward0", Rule::Float, ["i0(Tensor self)"; also "special.i0"]
 }
 impl Unary for I0 {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         unscaled(x, x.i0e())
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * unscaled(x, x.i1e())
     }
@@ -60,9 +62,11 @@ operation! {
     unary I0e, i0e, "SpecialI0EBackward0", Rule::Float, ["special.i0e(Tensor input)"]
 }
 impl Unary for I0e {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.i0e()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, y: L) -> L {
         g * (x.i1e() - signed(x, y))
     }
@@ -77,9 +81,11 @@ operation! {
     unary I1, i1, "SpecialI1Backward0", Rule::Float, ["special.i1(Tensor input)"]
 }
 impl Unary for I1 {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         unscaled(x, x.i1e())
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, y: L) -> L {
         g * (unscaled(x, x.i0e()) - over_argument(x, y, false))
     }
@@ -93,9 +99,11 @@ operation! {
     unary I1e, i1e, "SpecialI1EBackward0", Rule::Float, ["special.i1e(Tensor input)"]
 }
 impl Unary for I1e {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.i1e()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, y: L) -> L {
         g * (x.i0e() - signed(x, y) - over_argument(x, y, true))
     }

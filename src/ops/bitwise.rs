@@ -13,9 +13,11 @@ use crate::tensor::dtype::DType;
 macro_rules! integers {
     ($($T:ident $method:ident)*) => {$(
         impl Binary for $T {
+            #[inline(always)]
             fn forward<L: Real>(a: L, b: L) -> L {
                 a.$method(b)
             }
+            #[inline(always)]
             fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
                 [g, g]
             }
@@ -89,10 +91,12 @@ operation! {
     binary Lcm, lcm, "NotDifferentiable", Rule::Integer, ["lcm(Tensor self, Tensor other)"]
 }
 impl Binary for Lcm {
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         let (zero, divisor) = (L::constant(0.0), a.gcd(b));
         L::select(divisor.eq(zero), zero, (a / divisor * b).abs())
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         [g, g]
     }

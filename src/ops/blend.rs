@@ -78,9 +78,11 @@ operation! {
         |_, a| with_value(Addcmul::spec(), ScaledProduct::spec(), a)
 }
 impl Ternary for Addcmul {
+    #[inline(always)]
     fn forward<L: Real>(x: L, a: L, b: L) -> L {
         a.mul_add(b, x)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, a: L, b: L, _y: L) -> [L; 3] {
         [g, g * b, g * a]
     }
@@ -105,9 +107,11 @@ operation! {
 }
 impl Ternary for Addcdiv {
     const DOMAIN: [Domain; 3] = [Domain::ALL, Domain::ALL, Domain::NONZERO];
+    #[inline(always)]
     fn forward<L: Real>(x: L, a: L, b: L) -> L {
         x + a / b
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, a: L, b: L, _y: L) -> [L; 3] {
         [g, g / b, -g * ((a / b) / b)]
     }
@@ -141,11 +145,13 @@ impl Ternary for Lerp {
         (0, Operand::Number(weight)) => arithmetic::mul_within(sources[0], 1.0 - weight.as_f64()).map(Some),
         _ => Ok(None),
     });
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L, weight: L) -> L {
         let one = L::constant(1.0);
         let near_a = weight.abs().lt(L::constant(0.5));
         L::select(near_a, weight.mul_add(b - a, a), (a - b).mul_add(one - weight, b))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, weight: L, _y: L) -> [L; 3] {
         [g * (L::constant(1.0) - weight), g * weight, g * (b - a)]
     }
@@ -159,12 +165,14 @@ operation! {
     binary Ldexp, ldexp, "LdexpBackward0", Rule::Float, ["ldexp(Tensor self, Tensor other)"]
 }
 impl Binary for Ldexp {
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         // Beyond these bounds every power is zero or infinite.
         let b = b.maximum(L::constant(-4400.0)).minimum(L::constant(4400.0));
         let half = (b * L::constant(0.5)).trunc();
         a * half.exp2() * (b - half).exp2()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _a: L, b: L, y: L) -> [L; 2] {
         [g * b.exp2(), g * (y * L::constant(std::f64::consts::LN_2))]
     }

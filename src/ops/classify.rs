@@ -28,9 +28,11 @@ macro_rules! question {
     ($T:ident: |$x:ident| $mask:expr) => {
         impl Unary for $T {
             const IN_PLACE: bool = false;
+            #[inline(always)]
             fn forward<L: Real>($x: L) -> L {
                 L::from_mask($mask)
             }
+            #[inline(always)]
             fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
                 g
             }
@@ -132,9 +134,11 @@ operation! {
 }
 impl Binary for Copysign {
     const FORMS: &'static [Form] = &[Form::new(0b10, "CopysignBackward1", 0b01)];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a.copysign(b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, _b: L, y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         [g * L::select(a.eq(zero), zero, y / a), zero]
@@ -149,9 +153,11 @@ operation! {
     binary Nextafter, nextafter, "NextafterBackward0", Rule::Real, ["nextafter(Tensor self, Tensor other)"]
 }
 impl Binary for Nextafter {
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a.nextafter(b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         [L::select(a.eq(b), zero, g), zero]
@@ -175,10 +181,12 @@ operation! {
     }
 }
 impl Binary for Heaviside {
+    #[inline(always)]
     fn forward<L: Real>(x: L, values: L) -> L {
         let (zero, one) = (L::constant(0.0), L::constant(1.0));
         L::select(x.eq(zero), values, L::select(x.lt(zero) | x.is_nan(), zero, one))
     }
+    #[inline(always)]
     fn derivative<L: Real>(_g: L, _x: L, _values: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         [zero, zero]
@@ -195,9 +203,11 @@ operation! {
 }
 impl Binary for Fmax {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         L::select(a.ge(b) | b.is_nan(), a, b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let (zero, first) = (L::constant(0.0), a.ge(b) | b.is_nan());
         [L::select(!first, zero, g), L::select(first, zero, g)]
@@ -214,9 +224,11 @@ operation! {
 }
 impl Binary for Fmin {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         L::select(a.le(b) | b.is_nan(), a, b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let (zero, first) = (L::constant(0.0), a.le(b) | b.is_nan());
         [L::select(!first, zero, g), L::select(first, zero, g)]

@@ -14,9 +14,11 @@ macro_rules! comparison {
     ($T:ident, $method:ident, $node:literal) => {
         impl Binary for $T {
             const FORMS: &'static [Form] = &[Form::new(0b10, $node, 0b01)];
+            #[inline(always)]
             fn forward<L: Real>(a: L, b: L) -> L {
                 L::from_mask(a.$method(b))
             }
+            #[inline(always)]
             fn derivative<L: Real>(_g: L, _a: L, _b: L, _y: L) -> [L; 2] {
                 [L::constant(0.0); 2]
             }
@@ -92,9 +94,11 @@ operation! {
     binary LogicalAnd, logical_and, "NotDifferentiable", Rule::Logical, ["logical_and(Tensor self, Tensor other)"]
 }
 impl Binary for LogicalAnd {
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         L::from_mask(truth(a) & truth(b))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         [g, g]
     }
@@ -108,9 +112,11 @@ operation! {
     binary LogicalOr, logical_or, "NotDifferentiable", Rule::Logical, ["logical_or(Tensor self, Tensor other)"]
 }
 impl Binary for LogicalOr {
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         L::from_mask(truth(a) | truth(b))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         [g, g]
     }
@@ -124,9 +130,11 @@ operation! {
     binary LogicalXor, logical_xor, "NotDifferentiable", Rule::Logical, ["logical_xor(Tensor self, Tensor other)"]
 }
 impl Binary for LogicalXor {
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         L::from_mask((truth(a) | truth(b)) & !(truth(a) & truth(b)))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _a: L, _b: L, _y: L) -> [L; 2] {
         [g, g]
     }
@@ -140,9 +148,11 @@ operation! {
     unary LogicalNot, logical_not, "NotDifferentiable", Rule::Logical, ["logical_not(Tensor self)"]
 }
 impl Unary for LogicalNot {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         L::from_mask(!truth(x))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
         g
     }
@@ -157,9 +167,11 @@ operation! {
 }
 impl Unary for IsNan {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         L::from_mask(x.is_nan())
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
         g
     }
@@ -194,9 +206,11 @@ impl Ternary for Where {
         Form::new(0b010, "WhereBackward0", 0b110),
         Form::new(0b100, "WhereBackward0", 0b110),
     ];
+    #[inline(always)]
     fn forward<L: Real>(condition: L, a: L, b: L) -> L {
         L::select(truth(condition), a, b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, condition: L, _a: L, _b: L, _y: L) -> [L; 3] {
         let zero = L::constant(0.0);
         [zero, L::select(truth(condition), g, zero), L::select(condition.eq(zero), g, zero)]
@@ -214,9 +228,11 @@ operation! {
 }
 impl Binary for ClampMin {
     const FORMS: &'static [Form] = &[Form::new(0b10, "ClampMinBackward0", 0b01)];
+    #[inline(always)]
     fn forward<L: Real>(x: L, low: L) -> L {
         x.maximum(low)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, low: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         [L::select(x.ge(low), g, zero), L::select(x.lt(low), g, zero)]
@@ -234,9 +250,11 @@ operation! {
 }
 impl Binary for ClampMax {
     const FORMS: &'static [Form] = &[Form::new(0b10, "ClampMaxBackward0", 0b01)];
+    #[inline(always)]
     fn forward<L: Real>(x: L, high: L) -> L {
         x.minimum(high)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, high: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         [L::select(x.le(high), g, zero), L::select(x.gt(high), g, zero)]

@@ -14,9 +14,11 @@ operation! {
     unary Exp2, exp2, "Exp2Backward0", Rule::Float, ["exp2(Tensor self)"; also "special.exp2"]
 }
 impl Unary for Exp2 {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.exp2()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         g * y * L::constant(std::f64::consts::LN_2)
     }
@@ -31,9 +33,11 @@ operation! {
 }
 impl Unary for Log2 {
     const DOMAIN: Domain = Domain::POSITIVE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.log2()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g / (x * L::constant(std::f64::consts::LN_2))
     }
@@ -48,9 +52,11 @@ operation! {
 }
 impl Unary for Log10 {
     const DOMAIN: Domain = Domain::POSITIVE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.log10()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g / (x * L::constant(std::f64::consts::LN_10))
     }
@@ -65,9 +71,11 @@ operation! {
 }
 impl Unary for Rsqrt {
     const DOMAIN: Domain = Domain::POSITIVE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         L::constant(1.0) / x.sqrt()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         L::constant(-0.5) * g * (y * y * y)
     }
@@ -90,9 +98,11 @@ operation! {
 }
 impl Binary for LogAddExp {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         above_larger(a, b, (-(a - b).abs()).exp().log1p())
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let one = L::constant(1.0);
         [g / (one + (b - a).exp()), g / (one + (a - b).exp())]
@@ -109,10 +119,12 @@ operation! {
 }
 impl Binary for LogAddExp2 {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         let more = (-(a - b).abs()).exp2().log1p() * L::constant(std::f64::consts::LOG2_E);
         above_larger(a, b, more)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let one = L::constant(1.0);
         [g / (one + (b - a).exp2()), g / (one + (a - b).exp2())]
@@ -139,10 +151,12 @@ operation! {
 impl Binary for Xlogy {
     const FORMS: &'static [Form] = &[Form::new(0b01, "XlogyBackward1", 0b10), Form::new(0b10, "XlogyBackward2", 0b01)];
     const DOMAIN: [Domain; 2] = [Domain::NONZERO, Domain::POSITIVE];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         let zero = L::constant(0.0);
         L::select(b.is_nan(), b, L::select(a.eq(zero), zero, a * b.log()))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         [L::select(is_nothing(g, a, b, zero), zero, g * b.log()), g * (a / b)]
@@ -162,10 +176,12 @@ impl Binary for Xlog1py {
     const FORMS: &'static [Form] =
         &[Form::new(0b01, "SpecialXlog1PyBackward1", 0b10), Form::new(0b10, "SpecialXlog1PyBackward2", 0b01)];
     const DOMAIN: [Domain; 2] = [Domain::NONZERO, Domain::POSITIVE];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         let zero = L::constant(0.0);
         L::select(b.is_nan(), b, L::select(a.eq(zero), zero, a * b.log1p()))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let (zero, one) = (L::constant(0.0), L::constant(1.0));
         [L::select(is_nothing(g, a, b, -one), zero, g * b.log1p()), g * (a / (b + one))]
@@ -181,11 +197,13 @@ operation! {
 }
 impl Unary for Entr {
     const DOMAIN: Domain = Domain::POSITIVE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         let zero = L::constant(0.0);
         let below = L::select(x.lt(zero), L::constant(f64::NEG_INFINITY), x);
         L::select(x.gt(zero), -x * x.log(), L::select(x.eq(zero), zero, below))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * (L::constant(-1.0) - x.log())
     }
@@ -206,9 +224,11 @@ operation! {
 }
 impl Unary for Logit {
     const DOMAIN: Domain = Domain { low: 0.1, high: 0.7 };
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         (x / (L::constant(1.0) - x)).log()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         let (zero, one) = (L::constant(0.0), L::constant(1.0));
         L::select(x.lt(zero) | x.gt(one), L::constant(f64::NAN), g / (x * (one - x)).abs())

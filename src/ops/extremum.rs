@@ -3,7 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::recorded::{Call, Keep, Settings, record, record_all, restored};
-use super::reduce::{Plan, wide};
+use super::reduce::{Plan, compared};
 use super::registry::{Output, operation};
 use super::{arithmetic, batch, cast, compare, copy, index, mask, sum, view};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ fn refuse_nothing(op: &'static str, x: &Tensor, plan: &Plan, all: bool) -> Resul
 
 /// The extreme elements, without history.
 fn values(plan: &Plan, x: &Tensor, end: End) -> Result<Tensor> {
-    let y = wide!(x.dtype(), A => match end {
+    let y = compared!(x.dtype(), A => match end {
         End::Greatest => plan.run::<Greatest<A, A>>(x, None),
         End::Least => plan.run::<Least<A, A>>(x, None),
     })?;
@@ -41,7 +41,7 @@ fn values(plan: &Plan, x: &Tensor, end: End) -> Result<Tensor> {
 
 /// The places of extreme elements, and the elements where these are asked for, without history.
 fn places(plan: &Plan, x: &Tensor, end: End, values: bool) -> Result<(Option<Tensor>, Tensor)> {
-    let (found, places) = wide!(x.dtype(), A => match end {
+    let (found, places) = compared!(x.dtype(), A => match end {
         End::Greatest => plan.extremes::<A, Greatest<A, A>>(x, values),
         End::Least => plan.extremes::<A, Least<A, A>>(x, values),
     })?;

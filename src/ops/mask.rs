@@ -44,9 +44,11 @@ impl Ternary for MaskedFill {
     // The mask has no edge.
     const FORMS: &'static [Form] =
         &[Form::new(0b000, "MaskedFillBackward1", 0b101), Form::new(0b100, "MaskedFillBackward0", 0b001)];
+    #[inline(always)]
     fn forward<L: Real>(x: L, mask: L, value: L) -> L {
         L::select(mask.ne(L::constant(0.0)), value, x)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, mask: L, _value: L, _y: L) -> [L; 3] {
         let (zero, marked) = (L::constant(0.0), mask.ne(L::constant(0.0)));
         [L::select(marked, zero, g), zero, L::select(marked, g, zero)]

@@ -14,10 +14,12 @@ operation! {
 }
 impl Unary for Angle {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         let turned = L::select(x.lt(L::constant(0.0)), L::constant(std::f64::consts::PI), L::constant(0.0));
         L::select(x.is_nan(), x, turned)
     }
+    #[inline(always)]
     fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
         L::constant(0.0)
     }

@@ -38,6 +38,23 @@ macro_rules! wide {
 }
 pub(super) use wide;
 
+/// As [`wide`], for what makes no greater numbers of those of a dtype: integers as they are, truth values as bytes.
+macro_rules! compared {
+    (@arms $dtype:expr, $A:ident => $body:expr; $($variant:ident: $t:ty),*) => {
+        match $dtype {
+            $($crate::tensor::dtype::DType::$variant => {
+                type $A = $t;
+                $body
+            })*
+            dtype => $crate::ops::reduce::wide!(dtype, $A => $body),
+        }
+    };
+    ($dtype:expr, $A:ident => $body:expr) => {
+        $crate::ops::reduce::compared!(@arms $dtype, $A => $body; I32: i32, I16: i16, I8: i8, U8: u8, Bool: u8)
+    };
+}
+pub(super) use compared;
+
 /// As [`wide`], for floats alone: float64 for its own numbers, float32 for all others.
 macro_rules! wide_float {
     ($dtype:expr, $A:ident => $body:expr) => {

@@ -17,9 +17,11 @@ operation! {
     unary Ceil, ceil, "CeilBackward0", Rule::Number, ["ceil(Tensor self)"]
 }
 impl Unary for Ceil {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         -(-x).floor()
     }
+    #[inline(always)]
     fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
         L::constant(0.0)
     }
@@ -38,9 +40,11 @@ operation! {
         |signature, a| if signature == 0 { Ok((Round::spec(), smallvec![a.operand(0)?])) } else { to_decimals(a) }
 }
 impl Unary for Round {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.round()
     }
+    #[inline(always)]
     fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
         L::constant(0.0)
     }
@@ -95,9 +99,11 @@ operation! {
     unary Frac, frac, "FracBackward0", Rule::Real, ["frac(Tensor self)"]
 }
 impl Unary for Frac {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x - x.trunc()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
         g
     }
@@ -114,9 +120,11 @@ operation! {
 impl Binary for Fmod {
     const FORMS: &'static [Form] = &[Form::new(0b10, "FmodBackward0", 0b01)];
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a.fmod(b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         [g, -g * (a / b).trunc()]
     }

@@ -27,9 +27,11 @@ operation! {
     unary Erf, erf, "ErfBackward0", Rule::Float, ["erf(Tensor self)"; also "special.erf"]
 }
 impl Unary for Erf {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.erf()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         L::constant(SLOPE) * (-(x * x)).exp() * g
     }
@@ -43,9 +45,11 @@ operation! {
     unary Erfc, erfc, "ErfcBackward0", Rule::Float, ["erfc(Tensor self)"; also "special.erfc"]
 }
 impl Unary for Erfc {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.erfc()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         L::constant(-SLOPE) * (-(x * x)).exp() * g
     }
@@ -59,9 +63,11 @@ operation! {
     unary Erfcx, erfcx, "SpecialErfcxBackward0", Rule::Float, ["special.erfcx(Tensor input)"]
 }
 impl Unary for Erfcx {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.erfcx()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, y: L) -> L {
         g * (L::constant(2.0) * x * y - L::constant(SLOPE))
     }
@@ -76,9 +82,11 @@ operation! {
     unary Ndtr, ndtr, "MulBackward1", Rule::Float, ["special.ndtr(Tensor input)"]
 }
 impl Unary for Ndtr {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         L::constant(0.5) * (x * L::constant(-FRAC_1_SQRT_2)).erfc()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         L::constant(SLOPE * FRAC_1_SQRT_2 / 2.0) * (x * x * L::constant(-0.5)).exp() * g
     }
@@ -93,11 +101,13 @@ operation! {
     unary LogNdtr, log_ndtr, "SpecialLogNdtrBackward0", Rule::Float, ["special.log_ndtr(Tensor input)"]
 }
 impl Unary for LogNdtr {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         let (half, z) = (L::constant(0.5), x * L::constant(FRAC_1_SQRT_2));
         let above = (z.erfc() * -half).log1p();
         L::select(x.lt(L::constant(-1.0)), ((-z).erfcx() * half).log() - z * z, above)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * (L::constant(SLOPE * FRAC_1_SQRT_2) / (x * L::constant(-FRAC_1_SQRT_2)).erfcx())
     }
@@ -113,9 +123,11 @@ operation! {
 }
 impl Unary for Erfinv {
     const DOMAIN: Domain = INSIDE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.erfinv()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         L::constant(1.0 / SLOPE) * (y * y).exp() * g
     }
@@ -130,9 +142,11 @@ operation! {
 }
 impl Unary for Lgamma {
     const DOMAIN: Domain = Domain::POSITIVE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.lgamma()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * x.digamma()
     }
@@ -148,9 +162,11 @@ operation! {
 }
 impl Unary for Digamma {
     const DOMAIN: Domain = Domain::POSITIVE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.digamma()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * L::constant(2.0).zeta(x)
     }

@@ -22,9 +22,11 @@ operation! {
 }
 impl Unary for Tan {
     const DOMAIN: Domain = INSIDE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.tan()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         g * (L::constant(1.0) + y * y)
     }
@@ -39,9 +41,11 @@ operation! {
 }
 impl Unary for Asin {
     const DOMAIN: Domain = INSIDE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.asin()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * inverse_root(L::constant(1.0) - x * x)
     }
@@ -56,9 +60,11 @@ operation! {
 }
 impl Unary for Acos {
     const DOMAIN: Domain = INSIDE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.acos()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * -inverse_root(L::constant(1.0) - x * x)
     }
@@ -72,9 +78,11 @@ operation! {
     unary Atan, atan, "AtanBackward0", Rule::Float, ["atan(Tensor self)"; also "arctan"]
 }
 impl Unary for Atan {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.atan()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g / (x * x + L::constant(1.0))
     }
@@ -90,9 +98,11 @@ operation! {
 }
 impl Binary for Atan2 {
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a.atan2(b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, _y: L) -> [L; 2] {
         let (zero, square) = (L::constant(0.0), a * a + b * b);
         let inverse = L::select(square.eq(zero), zero, L::constant(1.0) / square);
@@ -108,9 +118,11 @@ operation! {
     unary Sinh, sinh, "SinhBackward0", Rule::Float, ["sinh(Tensor self)"]
 }
 impl Unary for Sinh {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.sinh()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * x.cosh()
     }
@@ -124,9 +136,11 @@ operation! {
     unary Cosh, cosh, "CoshBackward0", Rule::Float, ["cosh(Tensor self)"]
 }
 impl Unary for Cosh {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.cosh()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * x.sinh()
     }
@@ -140,9 +154,11 @@ operation! {
     unary Asinh, asinh, "AsinhBackward0", Rule::Float, ["asinh(Tensor self)"; also "arcsinh"]
 }
 impl Unary for Asinh {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.asinh()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * inverse_root(x * x + L::constant(1.0))
     }
@@ -157,9 +173,11 @@ operation! {
 }
 impl Unary for Acosh {
     const DOMAIN: Domain = Domain { low: 1.5, high: 4.0 };
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.acosh()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * inverse_root(x * x - L::constant(1.0))
     }
@@ -174,9 +192,11 @@ operation! {
 }
 impl Unary for Atanh {
     const DOMAIN: Domain = INSIDE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.atanh()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g / (L::constant(1.0) - x * x)
     }
@@ -192,10 +212,12 @@ operation! {
 }
 impl Unary for Sinc {
     const DOMAIN: Domain = Domain::NONZERO;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         let angle = x * L::constant(std::f64::consts::PI);
         L::select(x.eq(L::constant(0.0)), L::constant(1.0), angle.sin() / angle)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         let zero = L::constant(0.0);
         let angle = x * L::constant(std::f64::consts::PI);
@@ -212,9 +234,11 @@ operation! {
     unary Deg2Rad, deg2rad, "Deg2RadBackward0", Rule::Float, ["deg2rad(Tensor self)"]
 }
 impl Unary for Deg2Rad {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x * L::constant(std::f64::consts::PI / 180.0)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
         g * L::constant(std::f64::consts::PI / 180.0)
     }
@@ -228,9 +252,11 @@ operation! {
     unary Rad2Deg, rad2deg, "Rad2DegBackward0", Rule::Float, ["rad2deg(Tensor self)"]
 }
 impl Unary for Rad2Deg {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x * L::constant(180.0 / std::f64::consts::PI)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, _y: L) -> L {
         g * L::constant(180.0 / std::f64::consts::PI)
     }
@@ -246,9 +272,11 @@ operation! {
 }
 impl Binary for Hypot {
     const DOMAIN: [Domain; 2] = [Domain::NONZERO; 2];
+    #[inline(always)]
     fn forward<L: Real>(a: L, b: L) -> L {
         a.hypot(b)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, a: L, b: L, y: L) -> [L; 2] {
         [g * a / y, g * b / y]
     }

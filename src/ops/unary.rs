@@ -16,9 +16,11 @@ operation! {
 }
 impl Unary for Abs {
     const STEPS: Option<&'static str> = Some("MulBackward0");
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.abs()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * sign(x)
     }
@@ -32,9 +34,11 @@ operation! {
     unary Sign, sign_of, "SignBackward0", Rule::Promote, ["sign(Tensor self)"]
 }
 impl Unary for Sign {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         sign(x)
     }
+    #[inline(always)]
     fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
         L::constant(0.0)
     }
@@ -48,9 +52,11 @@ operation! {
     unary Sgn, sgn, "SgnBackward0", Rule::Promote, ["sgn(Tensor self)"]
 }
 impl Unary for Sgn {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         sign(x)
     }
+    #[inline(always)]
     fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
         L::constant(0.0)
     }
@@ -71,9 +77,11 @@ operation! {
     unary Exp, exp, "ExpBackward0", Rule::Float, ["exp(Tensor self)"]
 }
 impl Unary for Exp {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.exp()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         g * y
     }
@@ -87,9 +95,11 @@ operation! {
     unary Expm1, expm1, "Expm1Backward0", Rule::Float, ["expm1(Tensor self)"; also "special.expm1"]
 }
 impl Unary for Expm1 {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.expm1()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         g * (y + L::constant(1.0))
     }
@@ -104,9 +114,11 @@ operation! {
 }
 impl Unary for Log {
     const DOMAIN: Domain = Domain::POSITIVE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.log()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g / x
     }
@@ -121,9 +133,11 @@ operation! {
 }
 impl Unary for Log1p {
     const DOMAIN: Domain = Domain::POSITIVE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.log1p()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g / (x + L::constant(1.0))
     }
@@ -138,9 +152,11 @@ operation! {
 }
 impl Unary for Sqrt {
     const DOMAIN: Domain = Domain::POSITIVE;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.sqrt()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         g / (L::constant(2.0) * y)
     }
@@ -155,9 +171,11 @@ operation! {
 }
 impl Unary for Reciprocal {
     const DOMAIN: Domain = Domain::NONZERO;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         L::constant(1.0) / x
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         -g * (y * y)
     }
@@ -171,9 +189,11 @@ operation! {
     unary Sin, sin, "SinBackward0", Rule::Float, ["sin(Tensor self)"]
 }
 impl Unary for Sin {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.sin()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * x.cos()
     }
@@ -187,9 +207,11 @@ operation! {
     unary Cos, cos, "CosBackward0", Rule::Float, ["cos(Tensor self)"]
 }
 impl Unary for Cos {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.cos()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * -x.sin()
     }
@@ -204,9 +226,11 @@ operation! {
 }
 impl Unary for Tanh {
     const REPLAY: Option<Replay> = Some(|_, sources| TanhGradient::of(sources));
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.tanh()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         g * (L::constant(1.0) - y * y)
     }
@@ -221,9 +245,11 @@ operation! {
 }
 impl Unary for Sigmoid {
     const REPLAY: Option<Replay> = Some(|_, sources| SigmoidGradient::of(sources));
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.sigmoid()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         g * (y * (L::constant(1.0) - y))
     }
@@ -269,9 +295,11 @@ operation! {
 }
 impl Unary for Relu {
     const STEPS: Option<&'static str> = Some("ThresholdBackwardBackward0");
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.maximum(L::constant(0.0))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
         L::select(y.le(L::constant(0.0)), L::constant(0.0), g)
     }
@@ -285,9 +313,11 @@ operation! {
     unary Floor, floor, "FloorBackward0", Rule::Number, ["floor(Tensor self)"]
 }
 impl Unary for Floor {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.floor()
     }
+    #[inline(always)]
     fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
         L::constant(0.0)
     }
@@ -301,9 +331,11 @@ operation! {
     unary Trunc, trunc, "TruncBackward0", Rule::Number, ["trunc(Tensor self)"; also "fix"]
 }
 impl Unary for Trunc {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.trunc()
     }
+    #[inline(always)]
     fn derivative<L: Real>(_g: L, _x: L, _y: L) -> L {
         L::constant(0.0)
     }

@@ -7,7 +7,7 @@ use super::tensor::PyTensor;
 use crate::memory::{account, pool};
 
 /// Bytes of memory that tensors and graphs take from the system: `reserved`, all that was taken and not given back; `free`, what
-/// of it waits for the next of its size; `used`, the rest: what tensors and graphs hold, and what a thread keeps for its own next
+/// of it waits for the next; `used`, the rest: what tensors and graphs hold, and what a thread keeps for its own next
 /// ones; `peak`, the most that was reserved at one time. Memory of NumPy's arrays is NumPy's.
 ///
 /// >>> before = ferrograd.memory_stats()["used"]

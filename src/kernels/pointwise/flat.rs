@@ -64,8 +64,7 @@ pub(super) unsafe fn run<T: Run>(
                     _ => ([a, b, c, 0], op.arity()),
                 };
                 let arrays = arrays(&args[..arity], |a| matches!(values[usize::from(a)], Value::Number(_)));
-                let run = T::way(op, way, arity, arrays, tier());
-                let Some(run) = run else { return false };
+                let Some((run, _)) = T::way(op, way, arity, arrays, tier()) else { return false };
                 Value::Computed(run, args, arity)
             }
         };

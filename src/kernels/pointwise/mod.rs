@@ -142,6 +142,8 @@ struct Plan<'a, T: Run> {
     directs: SmallVec<[u8; 6]>,
     /// Those of them that are one number in each row, which their readers take from its first place.
     numbers: SmallVec<[u8; 2]>,
+    /// True where a step reads a number from a block of it.
+    reads_blocks: bool,
     /// True where the last step's result goes straight to the only output.
     is_direct: bool,
     /// True where the result goes around the caches.
@@ -295,6 +297,7 @@ impl<'a, T: Run> Plan<'a, T> {
             outputs: SmallVec::new(),
             directs: SmallVec::new(),
             numbers: SmallVec::new(),
+            reads_blocks: false,
             is_direct: false,
             streams: false,
             by_rows: false,
@@ -417,9 +420,10 @@ impl<'a, T: Run> Plan<'a, T> {
         }
     }
 
-    /// True for one step from memory to memory, which blocks would only interrupt.
+    /// True for one step from memory and numbers to memory, which blocks would only interrupt.
     fn needs_no_registers(&self) -> bool {
-        self.steps.len() == 1 && self.registers == 1 && self.is_direct && !self.streams
+        let holds_numbers = self.registers == 1 + self.splats.len() && !self.reads_blocks;
+        self.steps.len() == 1 && holds_numbers && self.is_direct && !self.streams
     }
 
     /// Runs the program on elements `start..end`, at most one block where it needs registers. Where the only output is written in

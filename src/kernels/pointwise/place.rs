@@ -8,8 +8,8 @@ use crate::kernels::dispatch::{Tier, tier};
 use crate::kernels::element::{convert, dispatch, number};
 use crate::kernels::expr::{Instruction, OpCode, Program};
 use crate::kernels::function::Function;
-use crate::kernels::instructions::{Loop, Run, arrays, loop_by_number};
-use crate::kernels::joins::{Way, ways};
+use crate::kernels::instructions::{Run, arrays, loop_by_number};
+use crate::kernels::joins::{Join, Way, number_last, ways};
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 
@@ -127,12 +127,22 @@ impl<'a, T: Run> Plan<'a, T> {
             return true;
         }
         let op = program.steps[j].op;
-        let fits = match *read {
-            [a, b] if is_value(b) => self.is_array(program, a),
-            [a, b] if is_value(a) => commutes(op) && self.is_array(program, b),
+        let is_other = |a: u16| !is_value(a) && self.is_array(program, a);
+        match (ways[j], read) {
+            (Way::Alone, &[a, b]) => {
+                let fits = is_other(a) && is_value(b) || commutes(op) && is_value(a) && is_other(b);
+                fits && loop_by_number::<T>(op, tier).is_some()
+            }
+            (Way::Joined(Join::Whole(_), ..), [others @ .., last]) => {
+                is_value(*last) && others.iter().all(|&a| is_other(a))
+            }
+            (Way::Joined(join, ..), &[a, ..]) if read.len() == 3 && is_other(a) => {
+                let mut args = SmallVec::<[u16; 4]>::from_slice(read);
+                number_last(join, &mut args, is_value);
+                is_other(args[1]) && is_value(args[2]) && T::joined_by_number(join, tier).is_some()
+            }
             _ => false,
-        };
-        fits && ways[j] == Way::Alone && loop_by_number::<T>(op, tier).is_some()
+        }
     }
 
     /// The place of an array, which is loaded where it cannot be read as it is.
@@ -177,14 +187,18 @@ impl<'a, T: Run> Plan<'a, T> {
         if commutes(code) && matches!(ways[i], Way::Alone) && is_number(own[0]) && !is_number(own[1]) {
             own.swap(0, 1);
         }
+        if let Way::Joined(join, ..) = ways[i] {
+            number_last(join, &mut own, is_number);
+        }
         let read = &own[..];
         let arrays = arrays(read, is_number);
         let run = T::way(code, &ways[i], read.len(), arrays, tier);
-        let run: Loop<T> = run.ok_or(Error::DTypeUnsupported {
+        let (run, reads_once) = run.ok_or(Error::DTypeUnsupported {
             op,
             dtype: T::DTYPE,
             hint: "the operation needs floating-point numbers",
         })?;
+        self.reads_blocks |= !reads_once || read[..arrays].iter().any(|&a| is_number(a));
         let to = self.register(placing);
         // Arguments that the loop does not read are those that it may.
         let mut args = [to; 4];

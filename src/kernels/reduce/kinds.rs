@@ -6,7 +6,7 @@ use crate::kernels::element::{Element, Truth, convert};
 use crate::kernels::lane::Real;
 use crate::kernels::vector::Vector;
 
-/// A type that sums and products are computed in.
+/// A type that reductions are computed in: sums and products in the wide ones, extremes in all.
 pub trait Accumulator: Element {
     /// What a sum starts from.
     const ZERO: Self;
@@ -53,6 +53,10 @@ accumulators! {
     f32: f32::NEG_INFINITY, f32::INFINITY, |a, b| a + b, |a, b| a - b, |a, b| a * b, f32::abs, f32::is_nan;
     f64: f64::NEG_INFINITY, f64::INFINITY, |a, b| a + b, |a, b| a - b, |a, b| a * b, f64::abs, f64::is_nan;
     i64: i64::MIN, i64::MAX, i64::wrapping_add, i64::wrapping_sub, i64::wrapping_mul, i64::wrapping_abs, |_| false;
+    i32: i32::MIN, i32::MAX, i32::wrapping_add, i32::wrapping_sub, i32::wrapping_mul, i32::wrapping_abs, |_| false;
+    i16: i16::MIN, i16::MAX, i16::wrapping_add, i16::wrapping_sub, i16::wrapping_mul, i16::wrapping_abs, |_| false;
+    i8: i8::MIN, i8::MAX, i8::wrapping_add, i8::wrapping_sub, i8::wrapping_mul, i8::wrapping_abs, |_| false;
+    u8: u8::MIN, u8::MAX, u8::wrapping_add, u8::wrapping_sub, u8::wrapping_mul, |x| x, |_| false;
 }
 
 /// A reduction.

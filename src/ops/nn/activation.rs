@@ -30,9 +30,11 @@ operation! {
     unary Silu, silu, "SiluBackward0", Rule::Real, ["nn.silu(Tensor self, bool inplace=False)"]
 }
 impl Unary for Silu {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x * x.sigmoid()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         let (one, s) = (L::constant(1.0), x.sigmoid());
         g * (s * (one + x * (one - s)))
@@ -53,9 +55,11 @@ operation! {
     unary Mish, mish, "MishBackward0", Rule::Real, ["nn.mish(Tensor self, bool inplace=False)"]
 }
 impl Unary for Mish {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x * log_of_one_and_exp(x).tanh()
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         let t = log_of_one_and_exp(x).tanh();
         g * (t + x * x.sigmoid() * (L::constant(1.0) - t * t))
@@ -82,9 +86,11 @@ impl GeluByTanh {
 }
 impl crate::ops::formula::Formula for GeluByTanh {
     const ARITY: usize = 1;
+    #[inline(always)]
     fn forward<L: Real>([x, ..]: [L; crate::ops::formula::OPERANDS]) -> L {
         L::constant(0.5) * x * (L::constant(1.0) + Self::parts(x).0)
     }
+    #[inline(always)]
     fn derivative<L: Real>(_n: usize, g: L, [x, ..]: [L; crate::ops::formula::OPERANDS], _y: L) -> L {
         let (t, inner) = Self::parts(x);
         let (half, one) = (L::constant(0.5), L::constant(1.0));
@@ -111,10 +117,12 @@ operation! {
 }
 impl Unary for Gelu {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         let half = L::constant(0.5);
         x * half * (L::constant(1.0) + (x * L::constant(std::f64::consts::FRAC_1_SQRT_2)).erf())
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         let half = L::constant(0.5);
         let below = half * (L::constant(1.0) + (x * L::constant(std::f64::consts::FRAC_1_SQRT_2)).erf());
@@ -137,10 +145,12 @@ impl Ternary for Softplus {
     const DOMAIN: [Domain; 3] = [Domain::ALL, Domain::NONZERO, Domain::POSITIVE];
     const FORMS: &'static [Form] = &[Form::new(0b110, "SoftplusBackward0", 0b001)];
     const EXACT: u8 = 0b110;
+    #[inline(always)]
     fn forward<L: Real>(x: L, beta: L, threshold: L) -> L {
         let scaled = x * beta;
         L::select(scaled.gt(threshold), x, log_of_one_and_exp(scaled) / beta)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, beta: L, threshold: L, _y: L) -> [L; 3] {
         let scaled = x * beta;
         let (above, s) = (scaled.gt(threshold), scaled.sigmoid());
@@ -159,9 +169,11 @@ operation! {
 }
 impl Unary for LogSigmoid {
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x.minimum(L::constant(0.0)) - log_of_one_and_exp(-x.abs())
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         g * (-x).sigmoid()
     }
@@ -206,9 +218,11 @@ operation! {
 impl Binary for Elu {
     const FORMS: &'static [Form] = &[Form::new(0b10, "EluBackward0", 0b01)];
     const EXACT: u8 = 0b10;
+    #[inline(always)]
     fn forward<L: Real>(x: L, alpha: L) -> L {
         L::select(x.lt(L::constant(0.0)), x.expm1() * alpha, x)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, alpha: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         let above = x.gt(zero);
@@ -235,9 +249,11 @@ impl Binary for Celu {
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::NONZERO];
     const FORMS: &'static [Form] = &[Form::new(0b10, "CeluBackward0", 0b01)];
     const EXACT: u8 = 0b10;
+    #[inline(always)]
     fn forward<L: Real>(x: L, alpha: L) -> L {
         L::select(x.lt(L::constant(0.0)), (x / alpha).expm1() * alpha, x)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, alpha: L, _y: L) -> [L; 2] {
         let (zero, ratio) = (L::constant(0.0), x / alpha);
         let (above, slope) = (x.gt(zero), ratio.exp());
@@ -258,10 +274,12 @@ operation! {
     unary Selu, selu, "EluBackward0", Rule::Real, ["nn.selu(Tensor self, bool inplace=False)"; also "package.selu"]
 }
 impl Unary for Selu {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         let below = x.expm1() * L::constant(SELU_ALPHA * SELU_SCALE);
         L::select(x.lt(L::constant(0.0)), below, x * L::constant(SELU_SCALE))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         let below = L::constant(SELU_ALPHA * SELU_SCALE) * x.exp();
         g * L::select(x.gt(L::constant(0.0)), L::constant(SELU_SCALE), below)

@@ -3,7 +3,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::standard::{Standardized, again, by_rows, of_value, ordered, row_length, standardized};
+use super::standard::{Affine, Standardized, again, by_rows, of_value, ordered, row_length, standardized};
 use crate::error::Result;
 use crate::graph::forward::unrecorded;
 use crate::graph::node::{Gradients, Setting};
@@ -160,14 +160,22 @@ impl Norm<'_> {
         Ok(Normalized { value, inverse, mean: cast::to(&mean, wide.dtype())?, moments: Some([mean, variance]) })
     }
 
+    /// The elements of a channel, where whole channels are normalised together.
+    fn stretch(&self, x: &Tensor) -> Option<usize> {
+        let length = x.shape().get(2..)?.iter().product();
+        let takes = self.by_channel && self.given.is_none() && self.dims[0] != 0 && length >= Pieces::SHORTEST;
+        takes.then_some(length)
+    }
+
     /// The values, without history.
     fn computed(&self, x: &Tensor) -> Result<Normalized> {
         let wide = self.grouped(x)?;
         let plan = Plan::new("normalisation", &wide, &self.dims, true)?;
-        let affine = [self.weight, self.bias];
+        let affine = Affine { weight: self.weight, bias: self.bias, stretch: self.stretch(x) };
         let fits = |t: &Tensor| t.dtype() == wide.dtype() && t.is_contiguous();
-        if !self.by_channel
-            && affine.iter().flatten().all(|t| fits(t))
+        let is_of_rows = !self.by_channel || affine.stretch.is_some();
+        if is_of_rows
+            && self.weight.into_iter().chain(self.bias).all(fits)
             && let Some(Standardized { value, inverse, mean, variance, .. }) = by_rows(&plan, &wide, self.eps, affine)?
         {
             let value = cast::to(&view::reshape(&value, &view::signed(x.shape()))?, x.dtype())?;

@@ -58,9 +58,11 @@ impl Ternary for Hardtanh {
     const DOMAIN: [Domain; 3] = [Domain::ALL, Domain { low: -2.0, high: -0.5 }, Domain { low: 0.5, high: 2.0 }];
     const FORMS: &'static [Form] = &[Form::new(0b110, "HardtanhBackward0", 0b001)];
     const EXACT: u8 = 0b110;
+    #[inline(always)]
     fn forward<L: Real>(x: L, low: L, high: L) -> L {
         x.maximum(low).minimum(high)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, low: L, high: L, _y: L) -> [L; 3] {
         let zero = L::constant(0.0);
         [
@@ -106,9 +108,11 @@ impl Binary for LeakyRelu {
     const STEPS: Option<&'static str> = Some("LeakyReluBackwardBackward0");
     const FORMS: &'static [Form] = &[Form::new(0b10, "LeakyReluBackward0", 0b01)];
     const EXACT: u8 = 0b10;
+    #[inline(always)]
     fn forward<L: Real>(x: L, slope: L) -> L {
         L::select(x.gt(L::constant(0.0)), x, x * slope)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, slope: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         let above = x.gt(zero);
@@ -128,9 +132,11 @@ impl crate::ops::formula::Formula for MeanSlope {
     const ARITY: usize = 2;
     const FORMS: &'static [Form] = &[Form::new(0b10, "RreluWithNoiseBackward0", 0b01)];
     const EXACT: u8 = 0b10;
+    #[inline(always)]
     fn forward<L: Real>([x, slope, ..]: [L; OPERANDS]) -> L {
         <LeakyRelu as Binary>::forward(x, slope)
     }
+    #[inline(always)]
     fn derivative<L: Real>(n: usize, g: L, [x, slope, ..]: [L; OPERANDS], y: L) -> L {
         <LeakyRelu as Binary>::derivative(g, x, slope, y)[n.min(1)]
     }
@@ -146,9 +152,11 @@ operation! {
 impl Binary for PreluKernel {
     const STEPS: Option<&'static str> = Some("PreluKernelBackwardBackward0");
     const IN_PLACE: bool = false;
+    #[inline(always)]
     fn forward<L: Real>(x: L, slope: L) -> L {
         LeakyRelu::forward(x, slope)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, slope: L, y: L) -> [L; 2] {
         LeakyRelu::derivative(g, x, slope, y)
     }
@@ -212,9 +220,11 @@ impl Ternary for Threshold {
     const STEPS: Option<&'static str> = Some("ThresholdBackwardBackward0");
     const FORMS: &'static [Form] = &[Form::new(0b110, "ThresholdBackward0", 0b001)];
     const EXACT: u8 = 0b110;
+    #[inline(always)]
     fn forward<L: Real>(x: L, threshold: L, value: L) -> L {
         L::select(x.le(threshold), value, x)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, threshold: L, _value: L, _y: L) -> [L; 3] {
         let (zero, below) = (L::constant(0.0), x.le(threshold));
         [L::select(below, zero, g), zero, L::select(below, g, zero)]
@@ -234,9 +244,11 @@ impl Binary for Hardshrink {
     const IN_PLACE: bool = false;
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::POSITIVE];
     const FORMS: &'static [Form] = &[Form::new(0b10, "HardshrinkBackward0", 0b01)];
+    #[inline(always)]
     fn forward<L: Real>(x: L, bound: L) -> L {
         L::select(x.ge(-bound) & x.le(bound), L::constant(0.0), x)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, bound: L, _y: L) -> [L; 2] {
         let zero = L::constant(0.0);
         [L::select(x.lt(-bound) | x.gt(bound), g, zero), zero]
@@ -265,11 +277,13 @@ impl Binary for Softshrink {
     const DOMAIN: [Domain; 2] = [Domain::ALL, Domain::POSITIVE];
     const FORMS: &'static [Form] = &[Form::new(0b10, "SoftshrinkBackward0", 0b01)];
     const EXACT: u8 = 0b10;
+    #[inline(always)]
     fn forward<L: Real>(x: L, bound: L) -> L {
         // What is neither above nor below is nothing, or no number.
         let nothing = x * L::constant(0.0);
         L::select(x.gt(bound), x - bound, L::select(x.lt(-bound), x + bound, nothing))
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, bound: L, _y: L) -> [L; 2] {
         let (zero, above, below) = (L::constant(0.0), x.gt(bound), x.lt(-bound));
         [L::select(above | below, g, zero), L::select(above, -g, L::select(below, g, zero))]
@@ -291,9 +305,11 @@ operation! {
         ["nn.hardsigmoid(Tensor self, bool inplace=False)"]
 }
 impl Unary for Hardsigmoid {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         ramp(x) / L::constant(6.0)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         let three = L::constant(3.0);
         L::select(x.gt(-three) & x.lt(three), g / L::constant(6.0), L::constant(0.0))
@@ -309,9 +325,11 @@ operation! {
     unary Hardswish, hardswish, "HardswishBackward0", Rule::Real, ["nn.hardswish(Tensor self, bool inplace=False)"]
 }
 impl Unary for Hardswish {
+    #[inline(always)]
     fn forward<L: Real>(x: L) -> L {
         x * ramp(x) / L::constant(6.0)
     }
+    #[inline(always)]
     fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
         let three = L::constant(3.0);
         let slope = g * (x / three + L::constant(0.5));

@@ -37,7 +37,7 @@ pub(super) fn standardized(node: &'static str, x: &Tensor, dims: &[isize], eps: 
     }
     let plan = Plan::new("normalisation", x, dims, true)?;
     let found = unrecorded(|| {
-        if let Some(found) = by_rows(&plan, x, eps, [None, None])? {
+        if let Some(found) = by_rows(&plan, x, eps, Affine::default())? {
             return Ok(found);
         }
         let [variance, mean] = moments(&plan, x, 0.0)?;
@@ -109,8 +109,14 @@ pub(super) fn row_length(x: &Tensor, dims: &[isize]) -> Option<usize> {
     (fits && matches!(x.dtype(), DType::F32 | DType::F64)).then_some(n)
 }
 
-/// Factors and terms for the elements of a row.
-pub(super) type Affine<'a> = [Option<&'a Tensor>; 2];
+/// Factors and terms for the elements of rows.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Affine<'a> {
+    pub weight: Option<&'a Tensor>,
+    pub bias: Option<&'a Tensor>,
+    /// As the kernel has it.
+    pub stretch: Option<usize>,
+}
 
 /// The elements less their mean over their deviation, scaled and shifted, and the inverse of that, where they lie in rows.
 pub(super) fn by_rows(plan: &Plan, x: &Tensor, eps: f64, affine: Affine) -> Result<Option<Standardized>> {
@@ -124,19 +130,20 @@ pub(super) fn by_rows(plan: &Plan, x: &Tensor, eps: f64, affine: Affine) -> Resu
 /// Runs the kernel on rows of `n` elements.
 ///
 /// # Safety
-/// `x` is contiguous and of type `T`, and so are factors and terms, of `n` elements.
+/// `x` is contiguous and of type `T`, and so are factors and terms.
 unsafe fn rows_of<T: Accumulator>(plan: &Plan, x: &Tensor, n: usize, eps: f64, affine: Affine) -> Result<Standardized> {
     let new = |shape: &[usize], dtype| Tensor::uninitialized("normalisation", shape, dtype);
     let (value, inverse) = (new(x.shape(), T::DTYPE)?, new(&plan.kept(), T::DTYPE)?);
     let (mean, variance) = (new(&plan.kept(), DType::F64)?, new(&plan.kept(), DType::F64)?);
-    let read = std::iter::once(x).chain(affine.into_iter().flatten());
+    let read = std::iter::once(x).chain(affine.weight).chain(affine.bias);
     let _access = Access::lock(read.map(|t| (&**t.storage(), false)));
     // SAFETY: the caller's for what is read; the others are new, and have a number for each element or row.
     unsafe {
         let (mean, variance) = (mean.elements_mut(), variance.elements_mut());
         let found = kernel::Moments { inverse: inverse.elements_mut(), mean, variance };
-        let [weight, bias] = affine.map(|t| t.map(|t| t.elements()));
-        kernel::forward::<T>(x.elements(), value.elements_mut(), n, eps, kernel::Affine { weight, bias }, found);
+        let [weight, bias] = [affine.weight, affine.bias].map(|t| t.map(|t| t.elements()));
+        let affine = kernel::Affine { weight, bias, stretch: affine.stretch };
+        kernel::forward::<T>(x.elements(), value.elements_mut(), n, eps, affine, found);
     }
     Ok(Standardized { value, inverse, mean, variance })
 }

@@ -1,6 +1,5 @@
-//! The error function: near zero a polynomial, further out by way of its complement.
+//! The error function: polynomials near zero and further out, its complement by way of its exponent.
 
-use super::exponential::power_of_two_of;
 use super::wide::{Wide, exp2, log2, wide};
 use super::{V, all};
 use crate::kernels::lane::{Lane, Real};
@@ -10,27 +9,36 @@ use crate::kernels::vector::Vector;
 /// `erf(x)/x - 1` in `x^2 - 1/2`, for `|x| <= 1`; the error of `erf` is below `2^-28` of it (minimax).
 const NEAR: [f64; 7] = [-0.03453126, -0.2810722, 0.07941004, -0.018283349, 0.0034798132, -0.0005653506, 7.9585036e-05];
 
-/// `log2(erfc x)` in `x - 1`, for `1 <= x <= 4`; the error of `erf` is below `2^-26.9` of it (minimax).
-const FAR: [f64; 9] = [
-    -2.6684167,
-    -3.8072195,
-    -1.2164668,
-    -0.05909829,
-    0.011658198,
-    0.0018303863,
-    -0.0037132709,
-    0.0017498124,
-    -0.0002972338,
+/// Where [`FAR`] has its centre: there the error function is nearly a float32.
+const CENTRE: f32 = 2.50885439;
+
+/// `erf x` in `x - CENTRE`, for `1 <= x <= 4`; the error is below `2^-30.5` (minimax).
+const FAR: [f64; 16] = [
+    0.999611914,
+    0.00208378327,
+    -0.00522790244,
+    0.00804956723,
+    -0.00835504197,
+    0.0059688976,
+    -0.00276336307,
+    0.000562121044,
+    0.000238960172,
+    -0.000246199954,
+    8.16856918e-05,
+    6.11092446e-06,
+    -1.52853336e-05,
+    3.56650867e-06,
+    8.39737595e-07,
+    -3.50601738e-07,
 ];
 
-/// Error function: beyond 1 it is `1 - 2^p`, with a polynomial `p`.
+/// Error function: a polynomial near zero, and another beyond 1.
 #[inline(always)]
 pub fn erf<const N: usize>(x: V<N>) -> V<N> {
     // Beyond 4 the result is 1.
     let a = at_most(x.abs(), 4.0);
     let near = a.mul_add(polynomial(a.mul_add(a, all(-0.5)), &NEAR), a);
-    let (scale, p) = power_of_two_of(polynomial(a - all(1.0), &FAR));
-    let far = (-scale).mul_add(p, all(1.0));
+    let far = polynomial(a - all(CENTRE), &FAR);
     Vector::blend(a.lt(all(1.0)), near, far).zip(x, f32::copysign)
 }
 

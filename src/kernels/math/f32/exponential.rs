@@ -87,52 +87,37 @@ pub fn tanh<const N: usize>(x: V<N>) -> V<N> {
     Vector::blend(a.lt(all(TANH_TURN)), near, far).zip(x, f32::copysign)
 }
 
-/// `1 / (1 + e^-x)`: with `z = e^-|x|`, `1 / (1 + z)` on the right and `z / (1 + z)` on the left, each with one step of
-/// correction.
+/// `1 / (1 + e^-x)`, with one step of correction: with `e^-x = 2^n (1 + e)`, where `n = h + k` of halves that stay in range,
+/// it is `2^-h / (2^-h + 2^k + 2^k e)`.
 #[inline(always)]
 pub fn sigmoid<const N: usize>(x: V<N>) -> V<N> {
-    let left = x.lt(all(0.0));
-    let (biased, _, high, low) = reduced::<N, 254>(at_least(-x.abs(), -104.0));
-    let r = high + low;
-    let e = (r * r).mul_add(polynomial(r, &SERIES), low) + high;
-    // z = 2^n (p + p_low)
-    let (p, p_low) = fast_two_sum(all(1.0), e);
-    let (a, b) = two_powers(biased);
-    let scale = a * b;
-    let d = p.mul_add(scale, all(1.0));
-    let d_low = p_low.mul_add(scale, p.mul_add(scale, all(1.0) - d));
-    let one = all(1.0);
-    let (top, top_low) = (Vector::blend(left, p, one), Vector::blend(left, p_low, all(0.0)));
-    let inverse = one / d;
-    let q = top * inverse;
-    let left_over = (-q).mul_add(d_low, (-q).mul_add(d, top)) + top_low;
-    let y = left_over.mul_add(inverse, q);
-    y * Vector::blend(left, a, one) * Vector::blend(left, b, one)
+    let (biased, n, high, _) = reduced::<N, 254>(at_most(at_least(-x, -104.0), 104.0));
+    let r = (-n).mul_add(all(LN2_LOW), high);
+    let e = (r * r).mul_add(polynomial(r, &SERIES), r);
+    let half = biased.map(|n| n >> 1);
+    let (a, b) =
+        (power_of_two(half.map(|h| 254u32.wrapping_sub(h))), power_of_two(biased.zip(half, u32::wrapping_sub)));
+    // Exact where both matter but for a bit, which the second line finds.
+    let sum = a + b;
+    let sum_low = a - (sum - b);
+    let d = b.mul_add(e, sum);
+    let d_low = b.mul_add(e, sum - d) + sum_low;
+    let inverse = all(1.0) / d;
+    let left_over = (-inverse).mul_add(d_low, (-inverse).mul_add(d, all(1.0)));
+    left_over.mul_add(inverse, inverse) * a
 }
 
 /// `(2^r - 1) / r` for `|r| <= 1/2`; the error of `2^r` is below `2^-28` of it (minimax).
 const OF_TWO: [f64; 6] = [std::f64::consts::LN_2, 0.24022648, 0.05550359, 0.009618492, 0.0013391299, 0.00015332625];
 
-/// `2^x` as bits whose low part is `n + BIAS`, and `2^r`, where `x = n + r`.
-#[inline(always)]
-fn two_to<const N: usize, const BIAS: u32>(x: V<N>) -> (Vector<u32, N>, V<N>) {
-    let rounder = all(ROUNDER + BIAS as f32);
-    let shifted = x + rounder;
-    let r = x - (shifted - rounder);
-    (shifted.map(f32::to_bits), r.mul_add(polynomial(r, &OF_TWO), all(1.0)))
-}
-
-/// `2^x`
+/// `2^x`: `2^r` from a polynomial, times `2^n`, where `x = n + r`.
 #[inline(always)]
 pub fn exp2<const N: usize>(x: V<N>) -> V<N> {
-    let (biased, p) = two_to::<N, 254>(at_most(at_least(x, -151.0), 129.0));
-    let (a, b) = two_powers(biased);
+    let x = at_most(at_least(x, -151.0), 129.0);
+    let rounder = all(ROUNDER + 254.0);
+    let shifted = x + rounder;
+    let r = x - (shifted - rounder);
+    let p = r.mul_add(polynomial(r, &OF_TWO), all(1.0));
+    let (a, b) = two_powers(shifted.map(f32::to_bits));
     p * a * b
-}
-
-/// `2^x` as a power of two and a factor near 1, for `-126 <= x <= 127`.
-#[inline(always)]
-pub(super) fn power_of_two_of<const N: usize>(x: V<N>) -> (V<N>, V<N>) {
-    let (biased, p) = two_to::<N, 127>(x);
-    (power_of_two(biased), p)
 }
