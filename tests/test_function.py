@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import pytest
+from known import in_all
 
 import ferrograd as fg
 from ferrograd.autograd import Function, gradcheck, gradgradcheck
@@ -81,6 +82,87 @@ def test_a_freed_graph_and_saved_tensors():
         node.saved_tensors
     with pytest.raises(RuntimeError, match="second time"):
         y.backward()
+
+
+@in_all
+def test_a_context_outlives_its_graph(T):
+    contexts = []
+
+    class Kept(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x, None)
+            contexts.append(ctx)
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            assert ctx.saved_tensors == (x, None)
+            return grad
+
+    x = T.ones(1, requires_grad=True)
+    for retain in (True, False):
+        Kept.apply(x).backward(retain_graph=retain)
+    Kept.apply(x)
+    kept, freed, never = contexts
+    assert kept.saved_tensors[0] is x and never.saved_tensors[1] is None
+    with pytest.raises(RuntimeError, match="second time .*saved tensors after they have already been freed"):
+        freed.saved_tensors
+    with T.no_grad():
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        never.saved_tensors
+
+
+def test_an_output_that_a_context_kept_goes_with_its_graph():
+    class Kept(Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(y)
+            contexts.append(ctx)
+            return y
+
+    contexts = []
+    y = Kept.apply(leaf(0.0))
+    assert contexts[0].saved_tensors[0].tolist() == [1.0]
+    del y
+    gc.collect()
+    with pytest.raises(RuntimeError, match="already been freed"):
+        contexts[0].saved_tensors
+
+
+def test_a_circle_through_what_a_context_kept_is_collected():
+    class Kept(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            ctx.witness = witness
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad
+
+    class Witness:
+        pass
+
+    witness = Witness()
+    gone = weakref.ref(witness)
+    x = leaf(1.0)
+    y = x * 2
+    z = Kept.apply(y)
+    z.grad_fn.circle = z
+    y.register_hook(lambda grad, z=z: grad)
+    del witness, x, y, z
+    gc.collect()
+    assert gone() is None
+
+
+@in_all
+def test_a_function_that_was_not_applied(T):
+    function = type("Same", (T.autograd.Function,), {})()
+    assert function.needs_input_grad is None and function.saved_tensors == ()
 
 
 def test_a_saved_tensor_changed_in_place():

@@ -3,14 +3,13 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use smallvec::SmallVec;
 
 use super::convert::ok;
-use super::derivative::{Call, PythonFunction, SOMETHING, interned};
+use super::derivative::{Call, PythonFunction, SOMETHING, Values, interned};
 use super::function::PyContext;
 use super::tensor::{PyTensor, wrap};
 use crate::graph::cycles;
@@ -400,7 +399,9 @@ impl<'py> Finishing<'_, 'py> {
                 .collect(),
             materialize,
         };
-        let derivative = PythonFunction { call: Arc::new(call), saved: Mutex::new(self.saved(py, outputs)?) };
+        let saved = Values::new(self.saved(py, outputs)?);
+        self.context.get().state.lock().values = Some(saved.clone());
+        let derivative = PythonFunction { call: Arc::new(call), saved };
         let looks: Vec<(&[usize], DType)> =
             looks.iter().map(|look| look.as_ref().map_or((&[][..], DType::F32), |(s, d)| (&s[..], *d))).collect();
         ok(NodeRef::keeping(derivative, edges, &looks))

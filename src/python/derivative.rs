@@ -13,7 +13,7 @@ use super::convert::ok;
 use super::function::PyContext;
 use super::hooks::attached;
 use super::tensor::{PyTensor, wrap};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::cycles::{Holder, Object};
 use crate::graph::node::{Backward, Derivative};
 use crate::graph::saved::Saved;
@@ -42,15 +42,30 @@ impl Holder for Call {
     }
 }
 
+/// What forward asked to keep. The node and the context hold it, so that a context which outlives the graph still has it.
+pub struct Values(pub Mutex<SmallVec<[Saved; 2]>>);
+
+impl Values {
+    pub fn new(all: impl IntoIterator<Item = Saved>) -> Arc<Values> {
+        Arc::new(Values(Mutex::new(all.into_iter().collect())))
+    }
+}
+
+impl Holder for Values {
+    fn links(&self, to: &mut Vec<Object>) {
+        self.0.lock().iter().for_each(|saved| saved.links(to));
+    }
+}
+
 /// The derivative that a class of Python defines.
 pub struct PythonFunction {
     pub call: Arc<Call>,
-    pub saved: Mutex<SmallVec<[Saved; 2]>>,
+    pub saved: Arc<Values>,
 }
 
 impl Clone for PythonFunction {
     fn clone(&self) -> Self {
-        PythonFunction { call: self.call.clone(), saved: Mutex::new(self.saved.lock().clone()) }
+        PythonFunction { call: self.call.clone(), saved: Values::new(self.saved.0.lock().iter().cloned()) }
     }
 }
 
@@ -66,17 +81,16 @@ impl Derivative for PythonFunction {
     fn take(&mut self, keep: bool) -> Self {
         PythonFunction {
             call: self.call.clone(),
-            saved: Mutex::new(self.saved.get_mut().iter_mut().map(|s| s.take(keep)).collect()),
+            saved: Values::new(self.saved.0.lock().iter_mut().map(|s| s.take(keep))),
         }
     }
 
     fn visit(&mut self, f: &mut dyn FnMut(&mut Saved)) {
-        self.saved.get_mut().iter_mut().for_each(f);
+        self.saved.0.lock().iter_mut().for_each(f);
     }
 
     fn links(&mut self, to: &mut Vec<Object>) {
-        to.push(Object::Holder(self.call.clone()));
-        self.visit(&mut |saved| saved.links(to));
+        to.extend([Object::Holder(self.call.clone()), Object::Holder(self.saved.clone())]);
     }
 
     const CALLS_HOST: bool = true;
@@ -87,7 +101,9 @@ impl PythonFunction {
     fn run(&self, py: Python<'_>, call: &Backward) -> PyResult<Gradients> {
         let context = self.call.context.bind(py).cast::<PyContext>()?.get();
         let reads_once = context.state.lock().reads_once;
-        let own = if reads_once { std::mem::take(&mut *self.saved.lock()) } else { self.saved.lock().clone() };
+        let mut saved = self.saved.0.lock();
+        let own = if reads_once { std::mem::take(&mut *saved) } else { saved.clone() };
+        drop(saved);
         let kept = own.into_iter().map(|s| (s.source != NOTHING).then_some(s)).collect();
         {
             let mut state = context.state.lock();
@@ -146,6 +162,22 @@ impl PythonFunction {
             }
         }
         Ok(gradients)
+    }
+}
+
+/// Stands for a node that is gone: it has its name, and no derivative.
+#[derive(Clone)]
+pub struct Gone(pub &'static str);
+
+impl Derivative for Gone {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+    fn backward(&self, _call: &Backward) -> Result<Gradients> {
+        Err(Error::GraphFreed { node: self.0 })
+    }
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
     }
 }
 

@@ -3,20 +3,22 @@
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
 
 use super::convert::ok;
-use super::derivative::{Call, NOTHING};
+use super::derivative::{Call, Gone, NOTHING, Values, interned};
 use super::hooks::{PyHandle, metadata, register_hook, register_prehook};
 use super::node;
 use super::saved::PySaved;
 use super::tensor::wrap;
 use crate::graph::cycles::Object;
+use crate::graph::node::Edges;
 use crate::graph::saved::Saved;
 use crate::graph::{NodeId, NodeRef};
+use crate::tensor::dtype::DType;
 
 /// The context that forward and backward of one call share, and the node of the call as Python sees it.
 #[pyclass(name = "_FunctionNode", module = "ferrograd._ferrograd", subclass, frozen, weakref)]
@@ -43,6 +45,8 @@ pub(super) struct State {
     pub read_once: bool,
     /// The kept values of the backward passes that are running, the innermost last.
     pub running: Vec<(NodeRef, Vec<Kept>)>,
+    /// What forward asked to keep, once it has ended.
+    pub values: Option<Arc<Values>>,
     /// The node and what it holds, from when Python was given this object as the node: who has it has the graph.
     pub held: Option<(NodeRef, Arc<Call>)>,
 }
@@ -51,13 +55,23 @@ pub(super) struct State {
 type Kept = Option<Saved>;
 
 impl PyContext {
-    fn kept(&self) -> PyResult<Option<(NodeRef, Vec<Kept>)>> {
+    /// The kept values and their node, once forward has ended.
+    fn kept(&self, name: impl FnOnce() -> PyResult<&'static str>) -> PyResult<Option<(NodeRef, Vec<Kept>)>> {
         if let Some(last) = self.state.lock().running.last() {
             return Ok(Some(last.clone()));
         }
-        let Some(node) = self.node.get().and_then(|id| id.upgrade()) else { return Ok(None) };
-        let saved = node.saved().into_iter().map(|s| (s.source != NOTHING).then_some(s)).collect();
-        Ok(Some((node, saved)))
+        let Some(values) = self.state.lock().values.clone() else { return Ok(None) };
+        let listed = |all: &[Saved]| all.iter().map(|s| (s.source != NOTHING).then(|| s.clone())).collect();
+        if let Some(node) = self.node.get().and_then(|id| id.upgrade()) {
+            let saved = listed(&node.saved());
+            return Ok(Some((node, saved)));
+        }
+        let (name, saved): (_, Vec<Kept>) = (name()?, listed(&values.0.lock()));
+        // An output has its shape from the node.
+        if saved.iter().flatten().any(|s| s.as_output().is_some()) {
+            return ok(Err(crate::Error::GraphFreed { node: name }));
+        }
+        Ok(Some((NodeRef::new(Gone(name), Edges::new(), &[], DType::F32), saved)))
     }
 
     /// Lets go of the kept values, as far as they are this pass's.
@@ -72,15 +86,16 @@ impl PyContext {
     /// Adds the node and what it holds, where this object keeps them.
     pub fn links(&self, to: &mut Vec<Object>) {
         let Some(state) = self.state.try_lock() else { return };
+        to.extend(state.values.clone().map(|values| Object::Holder(values)));
         if let Some((node, call)) = &state.held {
             to.push(Object::Node(node.clone()));
             to.push(Object::Holder(call.clone()));
         }
     }
 
-    /// Lets go of the node.
+    /// Lets go of the node and of what was kept.
     pub fn clear(&self) {
-        let held = self.state.try_lock().and_then(|mut state| state.held.take());
+        let held = self.state.try_lock().map(|mut state| (state.held.take(), state.values.take()));
         drop(held);
     }
 
@@ -111,6 +126,7 @@ impl PyContext {
             reads_once: false,
             read_once: false,
             running: Vec::new(),
+            values: None,
             held: None,
         };
         PyContext { state: Mutex::new(state), node: OnceLock::new() }
@@ -208,7 +224,7 @@ impl PyContext {
         Ok(())
     }
 
-    /// For every argument of forward, whether its gradient is wanted.
+    /// For every argument of forward, whether its gradient is wanted; None outside of `apply()`.
     ///
     /// >>> class Product(ferrograd.autograd.Function):
     /// ...     @staticmethod
@@ -218,10 +234,8 @@ impl PyContext {
     /// >>> _ = Product.apply(ferrograd.ones(1, requires_grad=True), ferrograd.ones(1))
     /// (True, False)
     #[getter]
-    fn needs_input_grad(&self, py: Python<'_>) -> PyResult<Py<PyTuple>> {
-        let state = self.state.lock();
-        let missing = || PyAttributeError::new_err("needs_input_grad is known within apply() only");
-        state.needs_input_grad.as_ref().map(|t| t.clone_ref(py)).ok_or_else(missing)
+    fn needs_input_grad(&self, py: Python<'_>) -> Option<Py<PyTuple>> {
+        self.state.lock().needs_input_grad.as_ref().map(|t| t.clone_ref(py))
     }
 
     #[setter]
@@ -257,7 +271,7 @@ impl PyContext {
                 "saved_tensors can only be accessed once when clear_saved_tensors_on_access=True is set on the autograd.Function: access it once, or set clear_saved_tensors_on_access=False",
             ));
         }
-        let Some((node, kept)) = this.kept()? else {
+        let Some((node, kept)) = this.kept(|| Ok(interned(Self::name(slf)?)))? else {
             return Ok(shown(&this.state.lock().to_save));
         };
         let unpacked = kept.iter().map(|saved| match saved {

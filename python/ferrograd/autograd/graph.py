@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .. import _ferrograd
 from .._ferrograd import RemovableHandle, Tensor
-from .function import BackwardCFunction
+from .function import BackwardCFunction, FunctionCtx
 from .grad_mode import _Mode
 
 
@@ -113,7 +113,7 @@ def _input_metadata(self: Node) -> list[InputMetadata]:
 
 
 _ferrograd.Node._input_metadata = property(_input_metadata)
-BackwardCFunction._input_metadata = property(_input_metadata)
+FunctionCtx._input_metadata = property(_input_metadata)
 
 
 class GradientEdge(NamedTuple):
