@@ -1,5 +1,6 @@
 """Where gradients are gathered and how they add up, in both libraries: the same values, or an error of the same class."""
 
+import numpy as np
 import pytest
 from test_torch_graph import leaf, same
 
@@ -249,11 +250,70 @@ def in_any_layout(T, how):
     return [(p.grad, p.grad.stride()) for p in leaves]
 
 
+def from_a_function(T, result, *, keep=False, size=(2,)):
+    """Whether a leaf takes over the memory of what a custom function gave, which is looked at, and its gradient."""
+    addresses, kept = [], []
+
+    class Given(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, grad):
+            found = result(T, grad)
+            addresses.append(found.data_ptr())
+            kept.extend([found] * keep)
+            return found
+
+    x = T.ones(size, dtype=T.float64, requires_grad=True)
+    Given.apply(x).backward(T.ones(size, dtype=T.float64) * 2)
+    return x.grad.data_ptr() == addresses[0], x.grad
+
+
+def from_numpy(T, grad):
+    return T.from_numpy(np.array([5.0, 6.0]))
+
+
+def to_both(T):
+    """Of two leaves with one gradient, one takes it over."""
+    addresses = []
+
+    class Both(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            return a + b
+
+        @staticmethod
+        def backward(ctx, grad):
+            addresses.append(grad.data_ptr())
+            return grad, grad
+
+    a, b = leaf(T), leaf(T)
+    (Both.apply(a, b) * 2).sum().backward()
+    return sorted(t.grad.data_ptr() == addresses[0] for t in (a, b)), a.grad, b.grad
+
+
+def looked_at_by_a_hook(T):
+    addresses = []
+    x = leaf(T)
+    x.register_hook(lambda g: addresses.append(g.data_ptr()))
+    (x * 2).backward(T.ones(2, dtype=T.float64))
+    return x.grad.data_ptr() == addresses[0], x.grad
+
+
 def ones(*shape, dtype="float32"):
     return lambda T: T.ones(*shape, dtype=getattr(T, dtype))
 
 
 PROGRAMS = {
+    "a new tensor of a function": lambda T: from_a_function(T, lambda T, g: g * 3),
+    "the gradient itself": lambda T: from_a_function(T, lambda T, g: g),
+    "a tensor that is kept": lambda T: from_a_function(T, lambda T, g: g * 3, keep=True),
+    "an array": lambda T: from_a_function(T, from_numpy),
+    "an expanded tensor": lambda T: from_a_function(T, lambda T, g: T.ones(1, dtype=T.float64).expand(2)),
+    "one gradient of two leaves": to_both,
+    "a gradient that a hook looked at": looked_at_by_a_hook,
     "three passes": passes,
     "three passes with graphs": lambda T: passes(T, create_graph=True),
     "three passes onto a gradient given": lambda T: passes(T, given=T.full((2,), 5.0, dtype=T.float64)),

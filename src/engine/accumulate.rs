@@ -111,7 +111,9 @@ fn first(leaf: &Tensor, gradient: Tensor) -> Result<Tensor> {
     let is_laid_out = gradient.strides() == leaf.strides();
     let is_taken = is_laid_out && gradient.owners() == 1;
     let fits = is_laid_out || !is_layout_enforced() && gradient.layout().is_non_overlapping();
-    if gradient.batch().is_some() || !recorded && fits && gradient.is_unique() {
+    // An address that somebody has asked for is no reason to copy, as in torch.
+    let is_free = gradient.is_sole() && !gradient.storage().is_read_only();
+    if gradient.batch().is_some() || !recorded && fits && is_free {
         return Ok(gradient);
     }
     // The leaf may have been given data of another shape since: the gradient is spread over it where its order is another.

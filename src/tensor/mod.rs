@@ -470,7 +470,13 @@ impl Tensor {
     /// True where nobody else holds this tensor or its memory, here or outside: its elements may be used up.
     #[inline]
     pub(crate) fn is_unique(&self) -> bool {
-        self.0.is_unique() && self.0.storage.is_unique() && !self.0.storage.is_exposed()
+        self.is_sole() && !self.0.storage.is_exposed()
+    }
+
+    /// True where no other tensor shares this one or its memory; somebody outside may still know its address.
+    #[inline]
+    pub(crate) fn is_sole(&self) -> bool {
+        self.0.is_unique() && self.0.storage.is_unique()
     }
 
     /// The autograd state, where nobody else holds this tensor or its state.
