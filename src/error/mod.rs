@@ -256,7 +256,7 @@ pub enum Error {
     InPlaceLeafView { op: &'static str },
     /// In place on a view that was made while gradients were not recorded.
     #[error(
-        "{op}: A view was created in {mode} mode and is being modified inplace with grad mode enabled. Make the view where gradients are recorded, or write where they are not. (Of a view that came out of a custom Function: This view was created inside a custom Function, which does not tell how the view and its base depend on each other.)"
+        "{op}: A view was created in {mode} mode and is being modified inplace with grad mode enabled. Make the view where gradients are recorded, or write where they are not. (Of a view that came out of a custom Function: This view was created inside a custom Function, which does not tell how the view and its base depend on each other; clone() it.)"
     )]
     InPlaceUnrecordedView { op: &'static str, mode: &'static str },
     /// In place on one of several outputs of one operation.

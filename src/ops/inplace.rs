@@ -225,9 +225,9 @@ fn unwritable(op: &'static str, target: &Tensor, view: &ViewOf) -> Error {
             let origin = match view.bond {
                 _ if several => SEVERAL,
                 // The view behind it was made so, and asks for gradients itself.
-                Bond::Inference if !edge.node.calls_host() => WITHIN_INFERENCE,
-                Bond::Apart if !edge.node.calls_host() => WITHIN_NO_GRAD,
-                _ => FUNCTION,
+                _ if is_made_by_function(&edge.node) => FUNCTION,
+                Bond::Inference => WITHIN_INFERENCE,
+                _ => WITHIN_NO_GRAD,
             };
             Error::InPlaceMultiView { op, output: edge.output as usize, node: edge.node.name(), origin }
         }
@@ -239,6 +239,17 @@ fn unwritable(op: &'static str, target: &Tensor, view: &ViewOf) -> Error {
             Error::InPlaceUnrecordedView { op, mode }
         }
     }
+}
+
+/// True where a custom function made the view that has this node, or the view that it is a view of.
+fn is_made_by_function(node: &NodeRef) -> bool {
+    let mut node = node.clone();
+    while !node.is_host_function() {
+        let [Some(behind)] = node.edges() else { return false };
+        let behind = behind.node.clone();
+        node = behind;
+    }
+    true
 }
 
 /// As [`check_history`], where what will be written has a history: a base that shares the memory must be told.

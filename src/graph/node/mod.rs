@@ -485,7 +485,13 @@ impl Node {
     /// True where running the node may call functions of the host language.
     #[inline]
     pub fn calls_host(&self) -> bool {
-        self.functions.calls_host || self.extras().is_some()
+        self.is_host_function() || self.extras().is_some()
+    }
+
+    /// True where the derivative is a function of the host language.
+    #[inline]
+    pub fn is_host_function(&self) -> bool {
+        self.functions.calls_host
     }
 
     /// True where the derivative only says what is to be computed.

@@ -8,7 +8,7 @@ use crate::graph::mode::is_grad_enabled;
 use crate::graph::node::{Backward, Derivative, Gradients, Node, Setting};
 use crate::memory::{filled, reserved};
 use crate::ops::join;
-use crate::ops::recorded::{is_linked, link_all};
+use crate::ops::recorded::link_all;
 use crate::ops::registry::{Arguments, Output, operation};
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Layout, wrap_dim, wrap_existing_dim};
@@ -36,12 +36,9 @@ impl Parts {
             let parts = Parts { dim: self.dim + 1, ..self }.of(&batch.value, sizes)?;
             return Ok(parts.iter().map(|part| Tensor::batched(part, batch.level)).collect());
         }
-        // One of several views that a node made has no history of its own to rewrite.
-        let bond = match is_linked(&[x], x) {
-            _ if !is_grad_enabled() => Bond::unrecorded(),
-            true => Bond::Follows,
-            false => Bond::Both,
-        };
+        // One of several views that a node made has no history of its own to rewrite; nor, as in torch, has one that would have
+        // a node beside others if the base required a gradient.
+        let bond = if is_grad_enabled() { Bond::Follows } else { Bond::unrecorded() };
         let mut start = 0;
         let part = |size: usize| {
             let layout = x.layout().slice(self.dim, start, size, 1);
