@@ -184,6 +184,16 @@ GRADIENTS = {
 }
 
 
+@pytest.mark.parametrize("name", ["sum", "mean"])
+def test_the_gradient_of_all_elements_is_expanded_at_once(name):
+    def program(T):
+        x, start = leaf(T, 3, 3), T.ones((), requires_grad=True)
+        (found,) = T.autograd.grad(getattr(x, name)(), x, start, create_graph=True)
+        return graph(found.grad_fn)
+
+    assert program(fg) == program(torch)
+
+
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_with_a_history_have_the_nodes_of_torch(name):
     def program(T):

@@ -70,7 +70,10 @@ fn summed(x: &Tensor, dims: &[isize], keepdim: bool, dtype: Option<DType>, name:
 
 /// The gradient of a result, for all elements that went into it.
 fn expanded(call: &Call) -> Result<Tensor> {
-    view::expand(&restored(&call.g, call.settings)?, &view::signed(&call.settings.shape))
+    let sizes = view::signed(&call.settings.shape);
+    // The sum of all elements has no dimensions, and expands to any.
+    let is_single = call.settings.whole && !call.settings.keepdim;
+    if is_single { view::expand(&call.g, &sizes) } else { view::expand(&restored(&call.g, call.settings)?, &sizes) }
 }
 
 operation! {
