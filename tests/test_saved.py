@@ -205,6 +205,43 @@ SETTINGS = {
         kernel_size=(1, 2), stride=(), padding=(0, 1), dilation=(1, 1), ceil_mode=True
     ),
     "T.nn.functional.nll_loss(m, T.tensor([0, 2]), ignore_index=1, reduction='sum')": dict(reduction=2, ignore_index=1),
+    "m**2.0": dict(exponent=2.0),
+    "m**True": dict(exponent=True),
+    "2.0**m": dict(self=2.0),
+    "m.clamp(min=0.0)": dict(min=0.0, max=None),
+    "m.clamp(0, 1.0)": dict(min=0, max=1.0),
+    "m.clamp(max=1)": dict(min=None, max=1),
+    "T.add(m, m, alpha=2.0)": dict(alpha=2.0),
+    "T.rsub(m, m, alpha=2)": dict(alpha=2),
+    "T.addcmul(m, m, m, value=2.0)": dict(value=2.0),
+    "T.addmm(m[0], T.ones(4, 2), m, alpha=2.0)": dict(alpha=2.0, beta=1),
+    "T.nn.functional.elu(m, 2.0)": dict(alpha=2.0),
+    "T.nn.functional.celu(m)": dict(alpha=1.0),
+    "T.nn.functional.softplus(m, 1.0)": dict(beta=1.0, threshold=20),
+    "T.nn.functional.hardtanh(m)": dict(min_val=-1.0, max_val=1.0),
+    "T.nn.functional.leaky_relu(m, 1.0)": dict(negative_slope=1.0),
+    "T.nn.functional.huber_loss(m, m, delta=2)": dict(delta=2.0),
+    "T.nn.functional.smooth_l1_loss(m, m)": dict(beta=1.0),
+    "T.nn.functional.threshold(m, 1.0, 2)": dict(threshold=1.0),
+    "T.nn.functional.threshold(m, False, False)": dict(threshold=False),
+    "T.lerp(m, m, 1.0)": dict(weight=1.0),
+    "T.logit(m, 1.0)": dict(eps=1.0),
+    "T.logit(m)": dict(eps=None),
+    "T.div(m, 2.0, rounding_mode='trunc')": dict(rounding_mode="trunc"),
+    "T.div(m, m, rounding_mode='floor')": dict(rounding_mode="floor"),
+    "T.div(m, 2.0, rounding_mode=None)": dict(rounding_mode=None),
+    "m.norm(2.0)": dict(ord=2.0),
+    "T.dist(m, m, 1)": dict(p=1),
+    "T.nn.functional.nll_loss(m, T.tensor([0, 2]))": dict(weight=None),
+    "T.nn.functional.interpolate(m[None], 4, mode='linear')": dict(
+        output_size=(4,), align_corners=False, scales=None, self_sym_sizes=(1, 2, 3)
+    ),
+    "T.nn.functional.interpolate(m[None, None], scale_factor=(2, 1.5), mode='nearest')": dict(
+        output_size=(4, 4), scales_h=2.0, scales_w=1.5, self_sym_sizes=(1, 1, 2, 3)
+    ),
+    "T.nn.functional.unfold(m[None, None], (1, 2), padding=(0, 1))": dict(
+        kernel_size=(1, 2), dilation=(1, 1), padding=(0, 1), stride=(1, 1), self_sym_argsize_minus_1=3, self_sym_argsize_minus_2=2
+    ),
     "T.nn.functional.embedding(T.tensor([0]), m, padding_idx=1)": dict(
         padding_idx=1, scale_grad_by_freq=False, weight_sym_argsize_0=2
     ),
@@ -237,6 +274,26 @@ def test_settings(call):
     except ImportError:
         return
     assert shown(torch) == SETTINGS[call]
+
+
+@in_all
+def test_the_loss_of_classes_keeps_what_it_was_given(T):
+    scores, weight = T.zeros(3, 5, requires_grad=True), T.arange(5.0)
+    target = T.tensor([1, 0, 4])
+    loss = T.nn.functional.nll_loss(scores, target, weight, ignore_index=0)
+    assert loss.grad_fn._saved_target is target and loss.grad_fn._saved_weight is weight
+    loss.backward()
+    assert scores.grad.sum(0).tolist() == pytest.approx([0, -0.2, 0, 0, -0.8])
+    with pytest.raises(RuntimeError, match="after they have already been freed"):
+        loss.grad_fn._saved_weight
+
+
+@in_all
+def test_what_no_gradient_needs_is_not_shown(T):
+    x = T.ones(2, requires_grad=True)
+    node = T.lerp(x, x * 2, 1.0).grad_fn
+    assert not hasattr(node, "_saved_self") and not hasattr(node, "_saved_end")
+    assert [float(y.grad_fn._saved_other) for y in (x * 2.0, x / 2)] == [2.0, 2.0]
 
 
 def test_settings_stay_when_the_values_are_gone():

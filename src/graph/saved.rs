@@ -19,6 +19,7 @@ use crate::ops::cast;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::{Layout, Shape};
+use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{Buffer, Storage, Versioning};
 
 /// A value kept for backward, or the place of one that is not needed or no longer there.
@@ -26,6 +27,7 @@ use crate::tensor::storage::{Buffer, Storage, Versioning};
 pub struct Saved {
     /// A pointer or the bits of a number, as `kind` tells.
     held: u64,
+    /// The version that the value had; of a number what it was given as: [`FLOAT`], [`INTEGER`] or [`TRUTH`].
     version: u32,
     /// Which output of the node the value is, plus one; 0 for other values.
     output: u16,
@@ -49,6 +51,10 @@ enum Kind {
     /// None any more: a pass freed it.
     Freed,
 }
+
+const FLOAT: u32 = 0;
+const INTEGER: u32 = 1;
+const TRUTH: u32 = 2;
 
 /// Outputs of up to this many bytes are kept by their memory alone.
 const SMALL_OUTPUT: usize = 1024;
@@ -89,14 +95,29 @@ impl Saved {
 
     /// A number.
     #[inline]
-    pub const fn number(number: f64) -> Self {
-        Saved::new(Kind::Number, number.to_bits(), 0, 0)
+    pub fn number(number: Scalar) -> Self {
+        let given_as = match number {
+            Scalar::Float(_) => FLOAT,
+            Scalar::Int(_) | Scalar::Unsigned(_) => INTEGER,
+            Scalar::Bool(_) => TRUTH,
+        };
+        Saved::new(Kind::Number, number.as_f64().to_bits(), given_as, 0)
     }
 
     /// The number, where it is one.
     #[inline]
     pub fn as_number(&self) -> Option<f64> {
         if self.kind == Kind::Number { Some(f64::from_bits(self.held)) } else { None }
+    }
+
+    /// The number as it was given, where it is one.
+    pub fn as_scalar(&self) -> Option<Scalar> {
+        let number = self.as_number()?;
+        Some(match self.version {
+            INTEGER => Scalar::Int(number as i64),
+            TRUTH => Scalar::Bool(number != 0.0),
+            _ => Scalar::Float(number),
+        })
     }
 
     /// True where no value is or was here.

@@ -8,6 +8,7 @@ use super::formula::{
 use super::registry::operation;
 use super::{pointwise, scaled, unary};
 use crate::error::Result;
+use crate::graph::node::Setting;
 use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -128,7 +129,12 @@ operation! {
     /// >>> ferrograd.div(ferrograd.tensor([1, 2]), 2)
     /// tensor([0.5000, 1.0000])
     binary Div, div, "DivBackward0", Rule::Float,
-        ["div(Tensor self, Operand other, *, str? rounding_mode=None)", "div(Number self, Operand other, *, str? rounding_mode=None)"; also "divide"], |_, a| scaled::rounded(a)
+        [
+            "div(Tensor self, Operand other)", "div(Number self, Operand other)",
+            "div(Tensor self, Operand other, *, str? rounding_mode)", "div(Number self, Operand other, *, str? rounding_mode)";
+            also "divide"
+        ],
+        |form, a| if form < 2 { pointwise::arguments(Div::spec(), a) } else { scaled::rounded(a) }
 }
 impl Binary for Div {
     const EXACT: u8 = 0b10;
@@ -262,7 +268,6 @@ macro_rules! cheap_powers {
             struct $name;
             impl Formula for $name {
                 const ARITY: usize = 1;
-                const STANDS_FOR: Option<(&'static str, f64)> = Some(("exponent", $exponent));
                 const REPLAY: Option<Replay> =
                     if $exponent == 0.0 { None } else { Some(|_, sources| by_power(sources, $exponent)) };
                 #[inline(always)]
@@ -279,14 +284,22 @@ macro_rules! cheap_powers {
 
         /// The cheaper operation for an exponent that has one. Roots are none of powers in float16, as in torch: the power of
         /// minus infinity is infinite, and that of a negative zero has no sign.
-        fn cheap_power(exponent: f64, dtype: DType) -> Option<&'static Pointwise> {
-            if dtype == DType::F16 && exponent.abs() == 0.5 {
+        fn cheap_power(exponent: Scalar, dtype: DType) -> Option<&'static Pointwise> {
+            let number = exponent.as_f64();
+            if dtype == DType::F16 && number.abs() == 0.5 || matches!(exponent, Scalar::Bool(_)) {
                 return None;
             }
             $(
-                if exponent == $exponent {
-                    static SPEC: Pointwise = Pointwise::new::<$name>("pow", "PowBackward0", Rule::Number);
-                    return Some(&SPEC);
+                if number == $exponent {
+                    const fn telling(tells: &'static [(&'static str, Setting)]) -> Pointwise {
+                        Pointwise::new::<$name>("pow", "PowBackward0", Rule::Number).telling(tells)
+                    }
+                    // The node shows the exponent as it was given.
+                    static OF_FLOAT: Pointwise = telling(&OF_FLOAT_TELLS);
+                    static OF_FLOAT_TELLS: [(&str, Setting); 1] = [("exponent", Setting::Float($exponent))];
+                    static OF_INTEGER: Pointwise = telling(&OF_INTEGER_TELLS);
+                    static OF_INTEGER_TELLS: [(&str, Setting); 1] = [("exponent", Setting::Int($exponent as i64))];
+                    return Some(if matches!(exponent, Scalar::Float(_)) { &OF_FLOAT } else { &OF_INTEGER });
                 }
             )*
             None

@@ -1,12 +1,13 @@
 //! The same elements in another order or several times, as copies.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::recorded::{link_arranged, link_linear};
 use super::registry::operation;
 use super::{batch, copy, rows, sum, view};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
+use crate::graph::node::Setting;
 use crate::memory::reserved;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -40,9 +41,9 @@ pub fn flip(x: &Tensor, dims: &[isize]) -> Result<Tensor> {
         layout.strides[d] = -layout.strides[d];
     }
     let y = copy::clone_as(&x.alias(layout, false), x)?;
-    let numbers = || smallvec![("dims", flipped.iter().copied().collect())];
+    let told = || vec![("dims", Setting::ints(&flipped))];
     let back = flipped.clone();
-    link_arranged("FlipBackward0", x, &y, numbers, move |g| flip(g, &back))?;
+    link_arranged("FlipBackward0", x, &y, told, move |g| flip(g, &back))?;
     Ok(y)
 }
 
@@ -130,9 +131,9 @@ pub fn roll(x: &Tensor, shifts: &[isize], dims: &[isize]) -> Result<Tensor> {
         dims => rolled(x, &shifts, dims),
     })?
     .detach();
-    let numbers = || smallvec![("shifts", shifts.iter().copied().collect()), ("dims", dims.iter().copied().collect())];
+    let told = || vec![("shifts", Setting::ints(&shifts)), ("dims", Setting::ints(&dims))];
     let (shifted, along) = (shifts.clone(), dims.clone());
-    link_arranged("RollBackward0", x, &y, numbers, move |g| {
+    link_arranged("RollBackward0", x, &y, told, move |g| {
         let back: SmallVec<[isize; 4]> = shifted.iter().map(|s| s.wrapping_neg()).collect();
         roll(g, &back, &along)
     })?;
@@ -283,8 +284,8 @@ pub fn repeat(x: &Tensor, repeats: &[isize]) -> Result<Tensor> {
         }
         parts.extend((d >= lead).then(|| own(d)));
     }
-    let numbers = || smallvec![("repeats", repeats.into()), ("self_sym_sizes", view::signed(x.shape()))];
-    link_arranged("RepeatBackward0", x, &y, numbers, move |g| match &sums[..] {
+    let told = || vec![("repeats", Setting::ints(repeats)), ("self_sym_sizes", Setting::ints(x.shape()))];
+    link_arranged("RepeatBackward0", x, &y, told, move |g| match &sums[..] {
         [] => Ok(g.clone()),
         repeated => sum::sum(&view::reshape(g, &view::signed(&parts))?, repeated, false, None),
     })?;

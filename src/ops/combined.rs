@@ -182,7 +182,8 @@ impl Kind {
         let settings = || {
             let all = contract::of_factors(a, b);
             let factors = all.factors.map(|factors| Factors { beta: beta.as_f64(), ..factors });
-            let all = Settings { number: alpha.as_f64(), factors, ..all };
+            let told = Box::new([("alpha", alpha.into()), ("beta", beta.into())]);
+            let all = Settings { number: alpha.as_f64(), factors, told, ..all };
             match self.op {
                 // The sizes that the sum over the batch takes away, and the last one.
                 "addbmm" => Settings { shape: smallvec![a.shape()[0], a.shape()[1], b.shape()[2]], ..all },

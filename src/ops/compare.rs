@@ -5,6 +5,7 @@ use smallvec::smallvec;
 use super::formula::{Binary, Form, Formula, OPERANDS, Operand, Pointwise, Rule, Ternary, Unary};
 use super::registry::operation;
 use crate::error::{Error, Result};
+use crate::graph::node::Setting;
 use crate::kernels::lane::Real;
 use crate::tensor::Tensor;
 use crate::tensor::scalar::Scalar;
@@ -262,16 +263,18 @@ impl Binary for ClampMax {
 }
 
 /// `min(max(x, low), high)` with both bounds, or with one: the other operand is then a number that the formula does not
-/// read. torch has one node for bounds that are numbers and one for tensors, whichever bounds there are.
+/// read, and the node says that there is no such bound. torch has one node for bounds that are numbers and one for tensors,
+/// whichever bounds there are.
 macro_rules! clamps {
-    ($($(#[doc = $doc:literal])* $T:ident: |$x:ident, $low:ident, $high:ident| $forward:expr, $passes:expr;)*) => {$(
+    ($($(#[doc = $doc:literal])* $T:ident [$($none:literal)?]: |$x:ident, $low:ident, $high:ident| $forward:expr, $passes:expr;)*) => {$(
         $(#[doc = $doc])*
         pub struct $T;
 
         impl $T {
             /// What the engine knows of the operation.
             pub fn spec() -> &'static Pointwise {
-                static SPEC: Pointwise = Pointwise::new::<$T>("clamp", "ClampBackward0", Rule::Bounds);
+                static SPEC: Pointwise = Pointwise::new::<$T>("clamp", "ClampBackward0", Rule::Bounds)
+                    .telling(&[$(($none, Setting::Nothing))?]);
                 &SPEC
             }
         }
@@ -297,12 +300,12 @@ macro_rules! clamps {
 
 clamps! {
     /// Bounds on both sides: `y = min(max(x, low), high)`.
-    Clamp: |x, low, high| x.maximum(low).minimum(high),
+    Clamp []: |x, low, high| x.maximum(low).minimum(high),
         [x.ge(low) & x.le(high), x.lt(low) & low.lt(high), x.gt(high) | high.lt(low)];
     /// A lower bound: `y = max(x, low)`.
-    ClampLow: |x, low, high| x.maximum(low), [x.ge(low), x.lt(low), x.lt(x)];
+    ClampLow ["max"]: |x, low, high| x.maximum(low), [x.ge(low), x.lt(low), x.lt(x)];
     /// An upper bound: `y = min(x, high)`.
-    ClampHigh: |x, low, high| x.minimum(high), [x.le(high), x.lt(x), x.gt(high)];
+    ClampHigh ["min"]: |x, low, high| x.minimum(high), [x.le(high), x.lt(x), x.gt(high)];
 }
 
 operation! {

@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use super::formula::{Binary, Domain, Form, Formula, OPERANDS, Pointwise, Rule, Unary};
 use super::registry::operation;
+use crate::graph::node::Setting;
 use crate::kernels::lane::Real;
 
 operation! {
@@ -218,7 +219,11 @@ operation! {
     unary Logit, logit, "LogitBackward0", Rule::Float, ["logit(Tensor self, Number? eps=None)"; also "special.logit"], |_, a| {
         match a.maybe_number(1)? {
             Some(eps) if eps.as_f64() >= 0.0 => Ok((BoundedLogit::spec(), smallvec![a.operand(0)?, eps.as_f64().into()])),
-            _ => Ok((Logit::spec(), smallvec![a.operand(0)?])),
+            _ => {
+                static UNBOUNDED: Pointwise =
+                    Pointwise::new::<Logit>("logit", "LogitBackward0", Rule::Float).telling(&[("eps", Setting::Nothing)]);
+                Ok((&UNBOUNDED, smallvec![a.operand(0)?]))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use crate::error::Result;
+use crate::graph::node::Setting;
 use crate::kernels::element::Element;
 use crate::kernels::expr::{Expr, Program};
 use crate::kernels::lane::Real;
@@ -73,7 +74,7 @@ impl Form {
 pub const NOT_IMPLEMENTED: &str = "NotImplemented";
 
 /// Another operation that gives the same for a certain number as the second operand of a tensor of a dtype, at less cost.
-pub type Special = fn(f64, DType) -> Option<&'static Pointwise>;
+pub type Special = fn(Scalar, DType) -> Option<&'static Pointwise>;
 
 /// What takes the place of the program of a derivative under `create_graph`, where the graph that torch leaves behind is not
 /// the formula's: the derivative of an operand, made by operations on tensors from gradient, operands and result.
@@ -178,8 +179,6 @@ pub trait Formula: 'static {
     const FORMS: &'static [Form] = &[];
     /// The cheaper operations for certain numbers.
     const SPECIAL: Option<Special> = None;
-    /// The number that this is the cheaper operation for, by its name.
-    const STANDS_FOR: Option<(&'static str, f64)> = None;
     /// Which operands, where they are single numbers, are taken as they are beside tensors of 16-bit floats.
     const EXACT: u8 = 0;
     /// Whether the result lies in row-major order, in whichever the operands do.
@@ -294,8 +293,8 @@ pub struct Pointwise {
     pub forms: &'static [Form],
     /// The cheaper operations for certain numbers.
     pub special: Option<Special>,
-    /// The number that this is the cheaper operation for, by its name.
-    pub stands_for: Option<(&'static str, f64)>,
+    /// The settings of a call that are the operation's own, which its node shows.
+    pub tells: &'static [(&'static str, Setting)],
     /// What it does with dtypes.
     pub rule: Rule,
     /// How many operands it has.
@@ -399,7 +398,7 @@ impl Pointwise {
             node,
             forms: F::FORMS,
             special: F::SPECIAL,
-            stands_for: F::STANDS_FOR,
+            tells: &[],
             rule,
             arity: F::ARITY,
             exact: F::EXACT,
@@ -415,6 +414,12 @@ impl Pointwise {
             derivatives_f32: derivatives_f32::<F>(),
             derivatives_f64: derivatives_f64::<F>(),
         }
+    }
+
+    /// The operation, whose node shows these settings.
+    pub(super) const fn telling(mut self, tells: &'static [(&'static str, Setting)]) -> Pointwise {
+        self.tells = tells;
+        self
     }
 
     /// The formula's programs, recorded when first needed.

@@ -21,6 +21,7 @@ fn operation(node: &str) -> Option<&'static Operation> {
         "ScaledDotProductFlashAttentionForCpu" => "ScaledDotProductAttention",
         "GridSampler2D" | "GridSampler3D" => "GridSample",
         "PreluKernel" => "Prelu",
+        "NllLoss2D" => "NllLoss",
         head => head,
     };
     let mut name = String::new();
@@ -97,32 +98,23 @@ fn of_all(node: &str, keepdim: bool) -> Vec<(&'static str, Setting)> {
     vec![("dim", dim), ("keepdim", Setting::Bool(keepdim))]
 }
 
-/// The sizes and strides of the factors of a product, and the numbers that it and what it is added to are scaled by.
+/// The sizes and strides of the factors of a product.
 /// `has_gradient` tells of an input whether its gradient is wanted: else torch keeps no strides of it.
 pub(super) fn of_factors(
     node: &str,
     settings: &Settings,
     has_gradient: impl Fn(usize) -> bool,
 ) -> Vec<(&'static str, Setting)> {
-    let Some(factors) = settings.factors else { return Vec::new() };
-    let scales = || vec![("alpha", Setting::number(settings.number)), ("beta", Setting::number(factors.beta))];
-    let size = |n: usize| Setting::Int(settings.shape[n] as i64);
-    let (mut all, names, first) = match node {
-        "MmBackward0" => {
-            (Vec::new(), [["self_sym_sizes", "self_sym_strides"], ["mat2_sym_sizes", "mat2_sym_strides"]], 0)
-        }
-        "AddmmBackward0" => {
-            (scales(), [["mat1_sym_sizes", "mat1_sym_strides"], ["mat2_sym_sizes", "mat2_sym_strides"]], 1)
-        }
+    let (names, first) = match node {
+        "MmBackward0" => ([["self_sym_sizes", "self_sym_strides"], ["mat2_sym_sizes", "mat2_sym_strides"]], 0),
+        "AddmmBackward0" => ([["mat1_sym_sizes", "mat1_sym_strides"], ["mat2_sym_sizes", "mat2_sym_strides"]], 1),
         "AddbmmBackward0" => {
             let names = ["batch1_sym_argsize_0", "batch1_sym_argsize_1", "batch2_sym_argsize_2"];
-            let mut all = scales();
-            all.extend(names.into_iter().zip(0..3).map(|(name, n)| (name, size(n))));
-            return all;
+            return names.into_iter().zip(&settings.shape).map(|(name, &n)| (name, Setting::Int(n as i64))).collect();
         }
-        "BaddbmmBackward0" | "AddmvBackward0" | "AddrBackward0" => return scales(),
         _ => return Vec::new(),
     };
+    let mut all = Vec::new();
     for (n, [sizes, strides]) in names.into_iter().enumerate() {
         let part = 2 * n..2 * n + 2;
         let known =
@@ -145,7 +137,8 @@ pub(super) fn settings(node: &str, settings: &Settings, keeps_input: bool) -> Ve
             ("int", "dim", &[dim]) if !settings.whole => Setting::Int(dim as i64),
             ("bool", "keepdim", _) if !settings.whole && !is_whole(node) => Setting::Bool(settings.keepdim),
             (_, "p", _) => Setting::Float(settings.number),
-            (_, "ord" | "correction", _) => Setting::number(settings.number),
+            (_, "correction", _) if settings.number.fract() == 0.0 => Setting::Int(settings.number as i64),
+            (_, "correction", _) => Setting::Float(settings.number),
             ("Tensor", "self", _) if !keeps_input && !settings.shape.is_empty() && settings.factors.is_none() => {
                 if operation.name == "mean" {
                     all.push(("self_sym_numel", Setting::Int(settings.shape.iter().product::<usize>() as i64)));

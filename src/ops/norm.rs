@@ -15,19 +15,20 @@ use crate::kernels::reduce::kinds::{Count, GreatestMagnitude, LeastMagnitude, Ma
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
 use crate::tensor::layout::wrap_dim;
+use crate::tensor::scalar::Scalar;
 
 const OP: &str = "linalg.vector_norm";
 
 /// An order as a call gives it: a number or a word.
 enum Order<'a> {
-    Number(f64),
+    Number(Scalar),
     Word(&'a str),
 }
 
 fn order<'a>(a: &'a Arguments, n: usize) -> Result<Option<Order<'a>>> {
     Ok(match a.values.get(n) {
         Some(Value::Text(word)) => Some(Order::Word(word)),
-        _ => a.maybe_number(n)?.map(|p| Order::Number(p.as_f64())),
+        _ => a.maybe_number(n)?.map(Order::Number),
     })
 }
 
@@ -43,7 +44,7 @@ operation! {
     /// >>> ferrograd.linalg.vector_norm(ferrograd.tensor([3.0, -4.0]))
     /// tensor(5.)
     function Reduced(Floats -> Kept), ["linalg.vector_norm(Tensor input, Number ord=2, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)"], |_, a| {
-        Ok(vector_norm(a.tensor(0)?, a.float(1)?, a.ints(2)?, a.bool(3)?, a.dtype(4)?)?.into())
+        Ok(vector_norm(a.tensor(0)?, a.number(1)?, a.ints(2)?, a.bool(3)?, a.dtype(4)?)?.into())
     }
 }
 
@@ -51,7 +52,15 @@ operation! {
 ///
 /// # Errors
 /// For integers, dimensions out of range or named twice, and over nothing where that has no norm.
-pub fn vector_norm(x: &Tensor, p: f64, dims: &[isize], keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+pub fn vector_norm(
+    x: &Tensor,
+    order: impl Into<Scalar>,
+    dims: &[isize],
+    keepdim: bool,
+    dtype: Option<DType>,
+) -> Result<Tensor> {
+    let order = order.into();
+    let p = order.as_f64();
     if !x.dtype().is_floating_point() {
         let rule = "expected a floating point or complex tensor as input";
         return Err(Error::DTypeInvalid { op: OP, dtype: x.dtype(), rule });
@@ -60,9 +69,10 @@ pub fn vector_norm(x: &Tensor, p: f64, dims: &[isize], keepdim: bool, dtype: Opt
         if !dtype.is_floating_point() || dtype.promote(x.dtype()) != dtype {
             return refused(OP, format!("the dtype {dtype} cannot hold norms of {} without narrowing", x.dtype()));
         }
-        return vector_norm(&cast::to(x, dtype)?, p, dims, keepdim, None);
+        return vector_norm(&cast::to(x, dtype)?, order, dims, keepdim, None);
     }
-    if let Some(y) = batch::reduced(OP, x, dims, keepdim, |x, dims, keepdim| vector_norm(x, p, dims, keepdim, None)) {
+    let rule = |x: &Tensor, dims: &[isize], keepdim| vector_norm(x, order, dims, keepdim, None);
+    if let Some(y) = batch::reduced(OP, x, dims, keepdim, rule) {
         return y;
     }
     let plan = Plan::new(OP, x, dims, keepdim)?;
@@ -78,7 +88,7 @@ pub fn vector_norm(x: &Tensor, p: f64, dims: &[isize], keepdim: bool, dtype: Opt
         &y,
         &[x],
         &keep,
-        || plan.settings(p),
+        || Settings { told: Box::new([("ord", order.into())]), ..plan.settings(p) },
         |call| {
             // How many elements are not zero does not change with them.
             let counts = call.settings.number == 0.0;
@@ -174,11 +184,11 @@ fn matrix_norm(x: &Tensor, order: &Order, dims: &[isize], keepdim: bool, dtype: 
         return refused(OP, format!("dims must be different, got {dims:?}"));
     }
     let p = match order {
-        Order::Word("fro") => return vector_norm(x, 2.0, dims, keepdim, dtype),
-        Order::Number(p) if p.abs() == 1.0 || p.is_infinite() => *p,
+        Order::Word("fro") => return vector_norm(x, 2, dims, keepdim, dtype),
+        Order::Number(p) if p.as_f64().abs() == 1.0 || p.as_f64().is_infinite() => p.as_f64(),
         Order::Word("nuc") => return by_singular_values(OP, "'nuc'"),
-        Order::Number(2.0) => return by_singular_values(OP, "2"),
-        Order::Number(-2.0) => return by_singular_values(OP, "-2"),
+        Order::Number(p) if p.as_f64() == 2.0 => return by_singular_values(OP, "2"),
+        Order::Number(p) if p.as_f64() == -2.0 => return by_singular_values(OP, "-2"),
         Order::Word(word) => return refused(OP, format!("Order {word} not supported.")),
         Order::Number(p) => return refused(OP, format!("Order {p} not supported.")),
     };
@@ -218,7 +228,7 @@ fn norm(
         return refused(OP, format!("If dim is specified, it must be of length 1 or 2. Got {dims:?}"));
     }
     let dims = dims.filter(|d| !d.is_empty());
-    let Some(order) = order else { return vector_norm(x, 2.0, dims.unwrap_or_default(), keepdim, dtype) };
+    let Some(order) = order else { return vector_norm(x, 2, dims.unwrap_or_default(), keepdim, dtype) };
     let count = dims.map_or(x.rank(), <[isize]>::len);
     if dims.is_none() && !matches!(count, 1 | 2) {
         let what = format!("If dim is not specified but ord is, the input must be 1D or 2D. Got {count}D.");
@@ -239,9 +249,9 @@ operation! {
     function Reduced(Floats -> Kept), ["norm(Tensor self, Order? p='fro', int[]? dim=None, bool keepdim=False, DType? dtype=None)"], |_, a| {
         let (x, dims) = (a.tensor(0)?, a.ints(2)?);
         Ok(match order(a, 1)? {
-            None => vector_norm(x, 2.0, dims, a.bool(3)?, a.dtype(4)?)?,
+            None => vector_norm(x, 2, dims, a.bool(3)?, a.dtype(4)?)?,
             Some(Order::Number(p)) => vector_norm(x, p, dims, a.bool(3)?, a.dtype(4)?)?,
-            Some(Order::Word("fro")) if dims.len() <= 2 => vector_norm(x, 2.0, dims, a.bool(3)?, a.dtype(4)?)?,
+            Some(Order::Word("fro")) if dims.len() <= 2 => vector_norm(x, 2, dims, a.bool(3)?, a.dtype(4)?)?,
             Some(word) => {
                 let all: SmallVec<[isize; 4]> = if dims.is_empty() { (0..x.rank() as isize).collect() } else { dims.into() };
                 matrix_norm(x, &word, &all, a.bool(3)?, a.dtype(4)?)?
@@ -258,7 +268,7 @@ operation! {
     /// >>> ferrograd.dist(ferrograd.tensor([1.0, 1.0]), ferrograd.tensor([4.0, 5.0]))
     /// tensor(5.)
     function Noted(Floats -> Promoted), ["dist(Tensor self, Tensor other, Number p=2)"], |_, a| {
-        Ok(dist(a.tensor(0)?, a.tensor(1)?, a.float(2)?)?.into())
+        Ok(dist(a.tensor(0)?, a.tensor(1)?, a.number(2)?)?.into())
     }
 }
 
@@ -266,7 +276,8 @@ operation! {
 ///
 /// # Errors
 /// For integers and shapes that do not broadcast.
-pub fn dist(x: &Tensor, other: &Tensor, p: f64) -> Result<Tensor> {
+pub fn dist(x: &Tensor, other: &Tensor, order: impl Into<Scalar>) -> Result<Tensor> {
+    let p = order.into();
     let apart = unrecorded(|| sub(x, other))?;
     if let Some(batch) = apart.batch() {
         // The difference has history of its own then: the batch hides that from here.
@@ -275,7 +286,7 @@ pub fn dist(x: &Tensor, other: &Tensor, p: f64) -> Result<Tensor> {
     }
     let y = unrecorded(|| vector_norm(&apart, p, &[], false, None))?;
     let dims = (0..apart.rank() as isize).collect();
-    let settings = || Settings { number: p, dims, ..Settings::default() };
+    let settings = || Settings { number: p.as_f64(), dims, told: Box::new([("p", p.into())]), ..Settings::default() };
     let keep = [Keep::Input(x), Keep::Input(other), Keep::Output];
     record("DistBackward0", &y, &[x, other], &keep, settings, |call| {
         let apart = sub(&call.saved[0], &call.saved[1])?;

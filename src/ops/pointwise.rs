@@ -108,9 +108,7 @@ fn batched(spec: &'static Pointwise, operands: &[Operand]) -> Result<Tensor> {
 #[inline]
 fn special(spec: &Pointwise, operands: &[Operand]) -> Option<&'static Pointwise> {
     match operands {
-        [Operand::Tensor(x), Operand::Number(n)] if x.dtype().is_floating_point() => {
-            spec.special?(n.as_f64(), x.dtype())
-        }
+        [Operand::Tensor(x), Operand::Number(n)] if x.dtype().is_floating_point() => spec.special?(*n, x.dtype()),
         _ => None,
     }
 }
@@ -305,7 +303,7 @@ impl PointwiseDerivative {
         for (n, operand) in operands.iter().enumerate().filter(|(n, _)| kept & 1 << n != 0) {
             match operand {
                 Operand::Tensor(t) => keep(Saved::input(t), n),
-                Operand::Number(s) => keep(Saved::number(s.as_f64()), n),
+                Operand::Number(s) => keep(Saved::number(*s), n),
             }
         }
         if kept & 1 << RESULT != 0 {
@@ -357,7 +355,9 @@ impl Derivative for PointwiseDerivative {
         let label = |n| if n == RESULT { Label::Result(0) } else { Label::Operand(n) };
         let here = |n: usize| self.saved.iter().find(|s| usize::from(s.source) == n);
         let row = |n| (label(n), here(n).cloned().unwrap_or(Saved::nothing()));
-        let read = self.spec.traces().uses.iter().fold(0, |bits, uses| bits | uses);
+        let edges = self.spec.form(self.form).edges;
+        let uses = self.spec.traces().uses.iter().enumerate().filter(|(n, _)| edges & 1 << n != 0);
+        let read = uses.fold(0, |bits, (_, uses)| bits | uses);
         let mut all: Vec<_> = (0..=RESULT).filter(|n| read & 1 << n != 0).map(row).collect();
         // Numbers are none of the values that hooks may take.
         all.sort_by_key(|(_, saved)| saved.as_number().is_some() || saved.is_nothing());
@@ -366,9 +366,14 @@ impl Derivative for PointwiseDerivative {
 
     fn settings(&self, _node: &Node) -> Vec<(&'static str, Setting)> {
         // A sum or a difference without a factor has the factor one.
-        let factor = ["AddBackward0", "SubBackward0"].contains(&self.name()) && self.spec.arity == 2;
-        let factor = factor.then_some(("alpha", Setting::Int(1)));
-        self.spec.stands_for.map(|(name, number)| (name, Setting::number(number))).into_iter().chain(factor).collect()
+        let factor = match (self.name(), self.spec.arity) {
+            ("AddBackward0" | "SubBackward0" | "RsubBackward0" | "RsubBackward1", 2) => {
+                Some(("alpha", Setting::Int(1)))
+            }
+            ("AddcmulBackward0" | "AddcdivBackward0", 3) => Some(("value", Setting::Int(1))),
+            _ => None,
+        };
+        self.spec.tells.iter().cloned().chain(factor).collect()
     }
 
     fn backward(&mut self, call: &Backward) -> Result<Gradients> {

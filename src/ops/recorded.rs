@@ -96,6 +96,8 @@ pub(super) type TensorFormula = fn(&Call) -> Result<Gradients>;
 pub(super) enum Keep<'a> {
     /// An input, with its history.
     Input(&'a Tensor),
+    /// The operand of this place, which is no input: it has no gradient.
+    Beside(u8, &'a Tensor),
     /// Nothing of the input of this place: no gradient needs it.
     Nothing(u8),
     /// The result.
@@ -245,6 +247,11 @@ pub(super) fn record_all(
                 };
                 saved
             }
+            Keep::Beside(n, x) => {
+                let mut saved = Saved::input(x);
+                saved.source = *n;
+                saved
+            }
             Keep::Nothing(n) => {
                 let mut saved = Saved::nothing();
                 saved.source = *n;
@@ -313,16 +320,16 @@ impl<F: Fn(&Backward) -> Result<Gradients> + Clone + Send + Sync + 'static> Deri
     }
 }
 
-/// The derivative of a function that is linear in its one input and has integers for settings.
+/// The derivative of a function that is linear in its one input and has settings.
 #[derive(Clone)]
 struct Arranged<F> {
     name: &'static str,
-    numbers: Numbers,
+    told: Told,
     back: F,
 }
 
-/// Integers of a call, with the names that its node has for them.
-pub(super) type Numbers = SmallVec<[(&'static str, SmallVec<[isize; 4]>); 2]>;
+/// Settings of a call, with the names that its node has for them.
+pub(super) type Told = Vec<(&'static str, Setting)>;
 
 impl<F: Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static> Derivative for Arranged<F> {
     fn name(&self) -> &'static str {
@@ -335,22 +342,22 @@ impl<F: Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static> Derivativ
         self.clone()
     }
     fn settings(&self, _node: &Node) -> Vec<(&'static str, Setting)> {
-        self.numbers.iter().map(|(name, numbers)| (*name, Setting::ints(numbers))).collect()
+        self.told.clone()
     }
 }
 
-/// As [`link_linear`], for a function whose settings are integers: the node shows them.
+/// As [`link_linear`], for a function with settings: the node shows them.
 pub(super) fn link_arranged(
     name: &'static str,
     x: &Tensor,
     y: &Tensor,
-    numbers: impl FnOnce() -> Numbers,
+    told: impl FnOnce() -> Told,
     back: impl Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
 ) -> Result<()> {
     if !is_linked(&[x], y) {
         return Ok(());
     }
-    link(Arranged { name, numbers: numbers(), back }, &[x], y)
+    link(Arranged { name, told: told(), back }, &[x], y)
 }
 
 /// As [`link`], for a derivative that is a function of the call and keeps no tensor.

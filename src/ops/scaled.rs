@@ -9,18 +9,20 @@ use super::operands::promoted;
 use super::pointwise::Chosen;
 use super::registry::Arguments;
 use crate::error::{Error, Result};
+use crate::graph::node::Setting;
 use crate::kernels::lane::Real;
 use crate::tensor::dtype::Category;
 use crate::tensor::scalar::Scalar;
 
 macro_rules! formulas {
-    ($($(#[doc = $doc:literal])* $T:ident $arity:literal $name:literal $rule:ident $exact:literal [$($form:expr),*]:
+    ($($(#[doc = $doc:literal])* $T:ident $arity:literal $name:literal $rule:ident $exact:literal [$($form:expr),*] [$($mode:literal)?]:
         |$a:ident, $b:ident, $alpha:ident| $forward:expr, |$g:ident| $derivative:expr;)*) => {$(
         $(#[doc = $doc])*
         pub(super) struct $T;
         impl $T {
             pub fn spec() -> &'static Pointwise {
-                static SPEC: Pointwise = Pointwise::new::<$T>($name, "", Rule::$rule);
+                static SPEC: Pointwise = Pointwise::new::<$T>($name, "", Rule::$rule)
+                    .telling(&[$(("rounding_mode", Setting::Text($mode)))?]);
                 &SPEC
             }
         }
@@ -45,19 +47,19 @@ macro_rules! formulas {
 
 formulas! {
     /// `a + alpha b`
-    ScaledAdd 3 "add" Promote 0 [Form::new(0b100, "AddBackward0", 0b011), Form::new(0b110, "AddBackward0", 0b011)]:
+    ScaledAdd 3 "add" Promote 0 [Form::new(0b100, "AddBackward0", 0b011), Form::new(0b110, "AddBackward0", 0b011)] []:
         |a, b, alpha| alpha.mul_add(b, a), |g| [g, g * alpha];
     /// `a - alpha b`
-    ScaledSub 3 "sub" Subtract 0 [Form::new(0b100, "SubBackward0", 0b011), Form::new(0b110, "SubBackward0", 0b011)]:
+    ScaledSub 3 "sub" Subtract 0 [Form::new(0b100, "SubBackward0", 0b011), Form::new(0b110, "SubBackward0", 0b011)] []:
         |a, b, alpha| (-alpha).mul_add(b, a), |g| [g, -g * alpha];
     /// `b - alpha a`
-    ScaledRsub 3 "rsub" Subtract 0 [Form::new(0b100, "RsubBackward0", 0b011), Form::new(0b110, "RsubBackward1", 0b001)]:
+    ScaledRsub 3 "rsub" Subtract 0 [Form::new(0b100, "RsubBackward0", 0b011), Form::new(0b110, "RsubBackward1", 0b001)] []:
         |a, b, alpha| (-alpha).mul_add(a, b), |g| [-g * alpha, g];
     /// `a / b` rounded towards negative infinity, with a zero gradient.
-    FloorQuotient 2 "div" Quotient 0b10 [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11), Form::new(0b01, "DivBackward2", 0b11)]:
+    FloorQuotient 2 "div" Quotient 0b10 [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11), Form::new(0b01, "DivBackward2", 0b11)] ["floor"]:
         |a, b, alpha| a.floor_divide(b), |g| [L::constant(0.0), L::constant(0.0)];
     /// `a / b` rounded towards zero, with a zero gradient.
-    CutQuotient 2 "div" Quotient 0b10 [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11), Form::new(0b01, "DivBackward2", 0b11)]:
+    CutQuotient 2 "div" Quotient 0b10 [Form::new(0b00, "DivBackward2", 0b11), Form::new(0b10, "DivBackward2", 0b11), Form::new(0b01, "DivBackward2", 0b11)] ["trunc"]:
         |a, b, alpha| (a / b).trunc(), |g| [L::constant(0.0), L::constant(0.0)];
 }
 
@@ -91,10 +93,12 @@ pub(super) fn with_alpha<'a>(
     Ok((scaled, smallvec![x, y, alpha.into()]))
 }
 
-/// The operation of a call `div(self, other, rounding_mode)`.
+/// The operation of a call `div(self, other, rounding_mode)`; that `rounding_mode` was given as None tells the node.
 pub(super) fn rounded<'a>(a: &'a Arguments) -> Result<Chosen<'a>> {
+    static UNROUNDED: Pointwise =
+        Pointwise::new::<Div>("div", "DivBackward2", Rule::Float).telling(&[("rounding_mode", Setting::Nothing)]);
     let spec = match a.text(2)? {
-        None => Div::spec(),
+        None => &UNROUNDED,
         Some("floor") => FloorQuotient::spec(),
         Some("trunc") => CutQuotient::spec(),
         Some(other) => return Err(Error::RoundingMode { op: a.op, given: other.into() }),

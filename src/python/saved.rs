@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyTuple};
 
-use super::convert::{ok, to_python};
+use super::convert::{ok, text, to_python};
 use super::modes::PythonHooks;
 use super::tensor::{PyTensor, wrap};
 use crate::graph::NodeRef;
@@ -117,9 +117,8 @@ pub fn _saved_values(tensor: &Bound<'_, PyTensor>) -> Vec<PySaved> {
 
 /// A kept value as Python has it: a tensor, a number, or None where there is none.
 fn shown(py: Python<'_>, node: &NodeRef, saved: &Saved) -> PyResult<Py<PyAny>> {
-    match saved.as_number() {
-        Some(number) if number.fract() == 0.0 && number.abs() < 1e15 => to_python(py, Scalar::Int(number as i64)),
-        Some(number) => to_python(py, Scalar::Float(number)),
+    match saved.as_scalar() {
+        Some(number) => to_python(py, number),
         None if saved.is_nothing() => Ok(py.None()),
         None => wrap(py, ok(saved.unpack_with_history(node))?),
     }
@@ -151,6 +150,7 @@ fn value(py: Python<'_>, setting: &Setting) -> PyResult<Py<PyAny>> {
         Setting::Bool(holds) => Ok(PyBool::new(py, *holds).to_owned().into_any().unbind()),
         Setting::Int(n) => to_python(py, Scalar::Int(*n)),
         Setting::Float(n) => to_python(py, Scalar::Float(*n)),
+        Setting::Text(word) => text(py, word),
         Setting::Ints(all) => Ok(PyTuple::new(py, all)?.into_any().unbind()),
         Setting::Nothing | Setting::Places(_) => Ok(py.None()),
     }

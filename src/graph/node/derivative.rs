@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::graph::arena::NodeRef;
 use crate::graph::cycles::Object;
 use crate::graph::saved::Saved;
+use crate::tensor::scalar::Scalar;
 use crate::tensor::{Tensor, pending};
 
 /// The gradients of an operation's inputs, in the order of its edges. `None`: not asked for, or zero everywhere.
@@ -125,18 +126,26 @@ pub enum Setting {
     Int(i64),
     /// A number.
     Float(f64),
+    /// The name of a way to do something.
+    Text(&'static str),
     /// Sizes or dimensions.
     Ints(Vec<i64>),
     /// For each dimension that has an index, which of the tensors that are kept it is.
     Places(Vec<Option<usize>>),
 }
 
-impl Setting {
-    /// A number: an integer where it is one.
-    pub fn number(n: f64) -> Setting {
-        if n.fract() == 0.0 && n.abs() < 1e15 { Setting::Int(n as i64) } else { Setting::Float(n) }
+impl From<Scalar> for Setting {
+    /// A number as it was given.
+    fn from(number: Scalar) -> Setting {
+        match number {
+            Scalar::Bool(holds) => Setting::Bool(holds),
+            Scalar::Float(x) => Setting::Float(x),
+            whole => Setting::Int(whole.as_i64()),
+        }
     }
+}
 
+impl Setting {
     /// Sizes or dimensions.
     pub fn ints<T: Copy + TryInto<i64>>(all: &[T]) -> Setting {
         Setting::Ints(all.iter().filter_map(|&n| n.try_into().ok()).collect())

@@ -79,7 +79,7 @@ pub fn nll_loss(
     if !matches!(target.dtype(), DType::I64 | DType::U8) {
         return invalid(OP, format!("expected scalar type int64 for the target but found {}", target.dtype()));
     }
-    let chosen = Chosen::new(x, &cast::to(target, DType::I64)?, weight, ignored)?;
+    let chosen = Chosen::of(x, target, weight, ignored)?;
     if batch::level([x, target].into_iter().chain(weight)).is_some() {
         return chosen.value(x, reduction);
     }
@@ -91,15 +91,15 @@ pub fn nll_loss(
     };
     // Where all is ignored the gradient is zero, whatever the mean.
     let number = if chosen.ignored == chosen.index.numel() { 0.0 } else { -1.0 / scale };
-    let settings = || Settings {
-        shape: x.layout().shape.clone(),
-        dims: smallvec![dim as isize],
-        number,
-        told: Box::new([("ignore_index", Setting::Int(ignored as i64)), ("reduction", Setting::Int(reduction as i64))]),
-        ..Settings::default()
+    let settings = || {
+        let mut told =
+            vec![("ignore_index", Setting::Int(ignored as i64)), ("reduction", Setting::Int(reduction as i64))];
+        told.extend(weight.is_none().then_some(("weight", Setting::Nothing)));
+        let dims = smallvec![dim as isize, ignored, chosen.ignored as isize];
+        Settings { shape: x.layout().shape.clone(), dims, number, told: told.into(), ..Settings::default() }
     };
-    let mut keep: SmallVec<[Keep; 2]> = smallvec![Keep::Input(&chosen.index)];
-    keep.extend(chosen.weights.iter().map(Keep::Input));
+    let mut keep: SmallVec<[Keep; 2]> = smallvec![Keep::Beside(1, target)];
+    keep.extend(weight.map(|w| Keep::Beside(2, w)));
     let name = if x.rank() > 2 { "NllLoss2DBackward0" } else { "NllLossBackward0" };
     record(name, &y, &[x], &keep, settings, of_nll)?;
     Ok(y)
@@ -139,9 +139,23 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn new(x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignored: isize) -> Result<Chosen> {
-        let dim = classes(x);
-        let found = if target.batch().is_some() { 1 } else { check_classes(target, x.shape()[dim], ignored as i64)? };
+    /// # Errors
+    /// For classes that there are not.
+    fn of(x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignored: isize) -> Result<Chosen> {
+        let (dim, target) = (classes(x), cast::to(target, DType::I64)?);
+        let found = if target.batch().is_some() { 1 } else { check_classes(&target, x.shape()[dim], ignored as i64)? };
+        Chosen::new(dim as isize, x.dtype(), &target, weight, ignored, found)
+    }
+
+    /// Of classes that there are, of which `found` are ignored.
+    fn new(
+        dim: isize,
+        dtype: DType,
+        target: &Tensor,
+        weight: Option<&Tensor>,
+        ignored: isize,
+        found: usize,
+    ) -> Result<Chosen> {
         unrecorded(|| {
             let counted = if found > 0 { Some(ne(target, ignored as i64)?) } else { None };
             let index = match &counted {
@@ -154,10 +168,10 @@ impl Chosen {
             };
             let weights = match (weight.map(each).transpose()?, &counted) {
                 (Some(weights), Some(counted)) => Some(where_(counted, &weights, 0.0)?),
-                (None, Some(counted)) => Some(cast::to(counted, x.dtype())?),
+                (None, Some(counted)) => Some(cast::to(counted, dtype)?),
                 (weights, None) => weights,
             };
-            Ok(Chosen { dim: dim as isize, index, weights, counted, ignored: found })
+            Ok(Chosen { dim, index, weights, counted, ignored: found })
         })
     }
 
@@ -197,14 +211,17 @@ fn check_classes(target: &Tensor, count: usize, ignored: i64) -> Result<usize> {
 
 /// `dx` is the gradient, times what the element counts, at the class that was picked, and zero elsewhere.
 fn of_nll(call: &Call) -> Result<Gradients> {
-    let (s, index) = (call.settings, &call.saved[0]);
+    let (s, dtype) = (call.settings, call.g.dtype());
+    let (dim, ignored, found) = (s.dims[0], s.dims[1], s.dims[2] as usize);
+    let target = cast::to(&call.saved[0], DType::I64)?;
+    let chosen = Chosen::new(dim, dtype, &target, call.saved.get(1), ignored, found)?;
     let mut g = mul(&call.g, s.number)?;
-    if let Some(weights) = call.saved.get(1) {
+    if let Some(weights) = &chosen.weights {
         g = mul(&g, weights)?;
     }
-    let g = view::expand(&g, &view::signed(index.shape()))?;
-    let (g, index) = (view::unsqueeze(&g, s.dims[0])?, view::unsqueeze(index, s.dims[0])?);
-    Ok(smallvec![Some(index::scatter_zeros(&s.shape, s.dims[0], &index, &g)?)])
+    let g = view::expand(&g, &view::signed(target.shape()))?;
+    let (g, index) = (view::unsqueeze(&g, dim)?, view::unsqueeze(&chosen.index, dim)?);
+    Ok(smallvec![Some(index::scatter_zeros(&s.shape, dim, &index, &g)?)])
 }
 
 operation! {
@@ -337,7 +354,7 @@ fn smoothed(
     if reduction != Reduction::Mean {
         return reduction.apply(&losses);
     }
-    let chosen = Chosen::new(logs, &cast::to(target, DType::I64)?, weight, ignored)?;
+    let chosen = Chosen::of(logs, target, weight, ignored)?;
     let total = match &chosen.weights {
         Some(weights) => sum::sum(weights, &[], false, None)?,
         None => return reduction.apply(&losses),

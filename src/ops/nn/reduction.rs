@@ -191,7 +191,7 @@ impl Derivative for Reduced {
     fn labelled(&self) -> Vec<(Label, Saved)> {
         let label = |(n, kept): (usize, &Kept)| match kept {
             Kept::Tensor(saved) => (Label::Operand(n), saved.clone()),
-            Kept::Number(number) => (Label::Operand(n), Saved::number(number.as_f64())),
+            Kept::Number(number) => (Label::Operand(n), Saved::number(*number)),
         };
         let mut all: Vec<_> = self.kept.iter().enumerate().map(label).collect();
         // Numbers are none of the values that hooks may take.

@@ -193,7 +193,12 @@ pub(in crate::ops) fn mean_of_channels(op: &'static str, x: &Tensor, size: usize
     let (channels, before) = (x.shape()[1], size / 2);
     let near = |c: usize| c.saturating_sub(before)..(c + size - before).min(channels);
     let matrix = Matrix::new(channels, (0..channels).map(|c| near(c).map(|at| (at, 1.0))));
-    let map = Map { parts: vec![(x.rank() - 1, matrix)], before: None, after: Some(Divisor::All(size as i64)) };
+    let map = Map {
+        parts: vec![(x.rank() - 1, matrix)],
+        before: None,
+        after: Some(Divisor::All(size as i64)),
+        ..Map::default()
+    };
     apply(op, ["AvgPool3DBackward0", "AvgPool3DBackwardBackward0"], &Arc::new(map), x)
 }
 

@@ -3,9 +3,10 @@
 use super::{check_room, each, listed};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
+use crate::graph::node::Setting;
 use crate::kernels::element::dispatch;
 use crate::kernels::fold::{self as kernel, Side, Sides};
-use crate::ops::recorded::link_linear;
+use crate::ops::recorded::{Told, link_arranged};
 use crate::ops::reduce::wide_float;
 use crate::ops::registry::{Arguments, operation};
 use crate::ops::{batch, cast, copy};
@@ -69,6 +70,17 @@ impl Columns {
         })
     }
 
+    /// What the nodes of both ways show.
+    fn told(&self) -> Told {
+        let pairs = [
+            ("kernel_size", self.kernel),
+            ("dilation", self.dilation),
+            ("padding", self.padding),
+            ("stride", self.stride),
+        ];
+        pairs.map(|(name, pair)| (name, Setting::ints(&pair))).into()
+    }
+
     fn elements(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
@@ -96,7 +108,12 @@ fn columns(x: &Tensor, c: &Columns) -> Result<Tensor> {
         Ok(y)
     })?;
     let back = c.clone();
-    link_linear("Im2ColBackward0", x, &y, move |g| images(g, &back))?;
+    let told = || {
+        let size = |n: usize| Setting::Int(c.size[n] as i64);
+        let sizes = [("self_sym_argsize_minus_2", size(0)), ("self_sym_argsize_minus_1", size(1))];
+        c.told().into_iter().chain(sizes).collect()
+    };
+    link_arranged("Im2ColBackward0", x, &y, told, move |g| images(g, &back))?;
     Ok(y)
 }
 
@@ -122,7 +139,7 @@ fn images(x: &Tensor, c: &Columns) -> Result<Tensor> {
         cast::to(&y, x.dtype())
     })?;
     let back = c.clone();
-    link_linear("Col2ImBackward0", x, &y, move |g| columns(g, &back))?;
+    link_arranged("Col2ImBackward0", x, &y, || c.told(), move |g| columns(g, &back))?;
     Ok(y)
 }
 

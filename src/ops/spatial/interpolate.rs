@@ -7,7 +7,9 @@ use smallvec::SmallVec;
 use super::average::adaptive_mean;
 use super::map::{Map, apply};
 use crate::error::{Error, Result};
+use crate::graph::node::Setting;
 use crate::kernels::mix::Matrix;
+use crate::ops::recorded::Told;
 use crate::ops::registry::{Arguments, operation};
 use crate::tensor::Tensor;
 use crate::tensor::dtype::DType;
@@ -269,7 +271,7 @@ fn interpolate(a: &Arguments, wanted: &Wanted) -> Result<Tensor> {
         return adaptive_mean(op, x, &sizes);
     }
     super::check_room(op, &sizes.iter().map(|&s| s as usize).collect::<SmallVec<[usize; 3]>>())?;
-    let mut map = Map::default();
+    let mut map = Map { told: told(mode, x, wanted.corners, &sizes, &factors), ..Map::default() };
     let bytes = x.dtype() == DType::U8 && matches!(mode, Mode::Linear | Mode::Cubic);
     for d in 0..spatial {
         let resize = Resize {
@@ -283,6 +285,19 @@ fn interpolate(a: &Arguments, wanted: &Wanted) -> Result<Tensor> {
         map.parts.push((spatial - d, resize.matrix(mode, wanted.antialias)));
     }
     apply(op, mode.nodes(spatial, wanted.antialias), &Arc::new(map), x)
+}
+
+/// What the node shows of a call.
+fn told(mode: Mode, x: &Tensor, corners: Option<bool>, sizes: &[isize], factors: &[Option<f64>]) -> Told {
+    let names =
+        if sizes.len() == 1 { &["scales"][..] } else { &["scales_d", "scales_h", "scales_w"][3 - sizes.len()..] };
+    let scale = |factor: &Option<f64>| factor.map_or(Setting::Nothing, Setting::Float);
+    let mut all = vec![("output_size", Setting::ints(sizes)), ("self_sym_sizes", Setting::ints(x.shape()))];
+    all.extend(names.iter().copied().zip(factors.iter().map(scale)));
+    if matches!(mode, Mode::Linear | Mode::Cubic) {
+        all.push(("align_corners", Setting::Bool(corners == Some(true))));
+    }
+    all
 }
 
 fn flag(a: &Arguments, n: usize) -> Result<Option<bool>> {

@@ -9,7 +9,7 @@ use crate::graph::forward::unrecorded;
 use crate::kernels::element::{Element, dispatch};
 use crate::kernels::gemm::Float;
 use crate::kernels::mix::{self, Matrix};
-use crate::ops::recorded::link_linear;
+use crate::ops::recorded::{Told, link_arranged};
 use crate::ops::reduce::wide_float;
 use crate::ops::{arithmetic, batch, cast, copy};
 use crate::tensor::Tensor;
@@ -26,6 +26,8 @@ pub(super) struct Map {
     pub before: Option<Divisor>,
     /// What the results are divided by.
     pub after: Option<Divisor>,
+    /// The settings of the call, which its node shows.
+    pub told: Told,
 }
 
 /// What elements are divided by.
@@ -43,6 +45,7 @@ impl Map {
             parts: self.parts.iter().map(|(d, m)| (*d, m.transposed())).collect(),
             before: self.after.clone(),
             after: self.before.clone(),
+            told: Told::new(),
         }
     }
 
@@ -151,7 +154,8 @@ pub(super) fn apply(op: &'static str, names: [&'static str; 2], map: &Arc<Map>, 
         DType::U8 if !map.picks() => map.bytes(op, x),
         _ => map.numbers(op, x),
     })?;
-    let map = map.clone();
-    link_linear(names[0], x, &y, move |g| apply(op, [names[1], names[0]], &Arc::new(map.transposed()), g))?;
+    let told = || map.told.clone();
+    let back = map.clone();
+    link_arranged(names[0], x, &y, told, move |g| apply(op, [names[1], names[0]], &Arc::new(back.transposed()), g))?;
     Ok(y)
 }

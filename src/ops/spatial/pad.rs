@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::check_room;
 use super::map::{Map, apply};
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
+use crate::graph::node::Setting;
 use crate::kernels::mix::Matrix;
 use crate::ops::copy::Format;
 use crate::ops::recorded::link_arranged;
@@ -124,8 +125,8 @@ pub fn constant(x: &Tensor, pads: &[isize], value: Scalar) -> Result<Tensor> {
         Ok(y)
     })?;
     let back: SmallVec<[isize; 6]> = pads.iter().map(|p| -p).collect();
-    let numbers = || smallvec![("pad", pads.into())];
-    link_arranged("ConstantPadNdBackward0", x, &y, numbers, move |g| constant(g, &back, Scalar::Int(0)))?;
+    let told = || vec![("pad", Setting::ints(pads))];
+    link_arranged("ConstantPadNdBackward0", x, &y, told, move |g| constant(g, &back, Scalar::Int(0)))?;
     Ok(y)
 }
 

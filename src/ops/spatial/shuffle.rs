@@ -4,7 +4,8 @@ use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
-use crate::ops::recorded::link_linear;
+use crate::graph::node::Setting;
+use crate::ops::recorded::{link_arranged, link_linear};
 use crate::ops::registry::operation;
 use crate::ops::{batch, copy, view};
 use crate::tensor::Tensor;
@@ -34,7 +35,8 @@ fn to_space(x: &Tensor, r: usize) -> Result<Tensor> {
         let y = view::movedims(&view::reshape(x, &sizes)?, &[-4, -3], &[-3, -1])?;
         copied(&y, lead, [c / (r * r), h * r, w * r])
     })?;
-    link_linear("PixelShuffleBackward0", x, &y, move |g| to_channels(g, r))?;
+    let told = || vec![("upscale_factor", Setting::Int(r as i64))];
+    link_arranged("PixelShuffleBackward0", x, &y, told, move |g| to_channels(g, r))?;
     Ok(y)
 }
 
@@ -50,7 +52,8 @@ fn to_channels(x: &Tensor, r: usize) -> Result<Tensor> {
         let y = view::movedims(&view::reshape(x, &sizes)?, &[-3, -1], &[-4, -3])?;
         copied(&y, lead, [c * r * r, h / r, w / r])
     })?;
-    link_linear("PixelUnshuffleBackward0", x, &y, move |g| to_space(g, r))?;
+    let told = || vec![("downscale_factor", Setting::Int(r as i64))];
+    link_arranged("PixelUnshuffleBackward0", x, &y, told, move |g| to_space(g, r))?;
     Ok(y)
 }
 
