@@ -36,9 +36,10 @@ def test_operations_and_derivatives_with_shapes_and_bytes():
     rows = [(e.name, e.input_shapes, e.cpu_memory_usage) for e in p.function_events]
     assert rows == [
         ("mine", [], 164), ("aten::mul", [[4, 5]], 80), ("aten::sin", [[4, 5]], 80), ("aten::sum", [[4, 5]], 4),
-        ("SumBackward0", [[]], 0), ("SinBackward0", [[4, 5]], 80), ("MulBackward0", [[4, 5]], 80), ("AccumulateGrad", [], 0),
+        ("SumBackward0", [[]], 0), ("SinBackward0", [[4, 5]], 80), ("MulBackward0", [[4, 5]], 80), ("torch::autograd::AccumulateGrad", [], 0),
     ]
     mine, mul = p.function_events[:2]
+    assert [e.fwd_thread for e in p.function_events] == [0] * 4 + [mul.thread] * 3 + [0]
     assert mul.cpu_parent is mine and [e.name for e in mine.cpu_children] == ["aten::mul", "aten::sin", "aten::sum"]
     assert mine.time_range.start <= mul.time_range.start <= mul.time_range.end <= mine.time_range.end
     assert mine.self_cpu_time_total == pytest.approx(mine.cpu_time_total - sum(e.cpu_time_total for e in mine.cpu_children))

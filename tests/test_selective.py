@@ -338,3 +338,41 @@ def test_every_operation_of_the_table_has_an_object():
     for name in dir(aten):
         packet = getattr(aten, name)
         assert packet.default.name().startswith("aten::") and callable(packet.default._function)
+
+
+def test_operations_that_occur_nowhere_are_equal_to_none_that_does():
+    for name in ("silu_backward", "convolution_backward", "_scaled_dot_product_flash_attention"):
+        op = getattr(aten, name).default
+        assert op is getattr(aten, name).default and op not in (aten.silu.default, aten.convolution.default)
+        with pytest.raises(NotImplementedError, match=name):
+            op(fg.ones(2))
+    for name in ("nothing_backward", "nothing"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(aten, name)
+    x = fg.ones(2, 3)
+    assert (aten.sym_size.int(x, 1), aten.size(x), aten.sym_stride.int(x, 0)) == (3, (2, 3), 3)
+    assert aten.detach.default(x.requires_grad_()).requires_grad is False
+
+
+def test_a_kept_result_has_the_node_that_it_had_and_goes_with_it():
+    class Token:
+        pass
+
+    names, tokens = [], []
+
+    def function(x):
+        y = x.cos().exp()
+        names.append(y.grad_fn.name())
+        y.grad_fn.metadata["token"] = token = Token()
+        tokens.append(weakref.ref(token))
+        return y.sin()
+
+    (x,) = leaves((3,))
+    gc.disable()
+    try:
+        y = checkpoint(function, x, use_reentrant=False, context_fn=contexts(lambda *args: CheckpointPolicy.MUST_SAVE))
+        y.sum().backward(retain_graph=True)
+        del y
+        assert names == ["ExpBackward0"] * 2 and [token() for token in tokens] == [None, None]
+    finally:
+        gc.enable()

@@ -71,3 +71,17 @@ def test_what_a_derivative_keeps_may_not_change_its_layout(T, change):
     eval(f"x.{change}", {"x": x})
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.backward()
+
+
+@in_all
+def test_changes_that_do_not_count(T):
+    x = T.ones(2, requires_grad=True)
+    a, b = x * 2, T.zeros(2)
+    y = a * a
+    with T.autograd._unsafe_preserve_version_counter((a, b)):
+        b.add_(1)
+        with T.no_grad():
+            a.mul_(10)
+    assert (a._version, b._version) == (0, 0)
+    y.sum().backward()
+    assert x.grad.tolist() == [80.0, 80.0]

@@ -131,10 +131,40 @@ def _attention(
     return found, scores.logsumexp(-1)
 
 
+def _never(name: str) -> OpOverload:
+    """An operation that torch has and that occurs nowhere here: it is equal to none that does."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(f"aten.{name}: torch has such an operation; here nothing calls it, and it cannot be called")
+
+    return OpOverload(name, refuse)
+
+
+#: What torch has for attention on other devices.
+_ELSEWHERE = {
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_flash_attention",
+}
+
+
+def _is_elsewhere(name: str) -> bool:
+    """True for operations of torch that are derivatives of others, which are none here, or for other devices."""
+    head, tail = name.removesuffix("_backward"), name.endswith("_backward")
+    return name in _ELSEWHERE or tail and (head in _operations() or head in _ELSEWHERE)
+
+
 def _below_autograd() -> dict[str, Callable]:
     """Operations that torch has under names of their own below autograd, and what they take there."""
     return {
         "index": _index,
+        "detach": _ferrograd.Tensor.detach,
+        "size": _ferrograd.Tensor.size,
+        "stride": _ferrograd.Tensor.stride,
+        "sym_size": _ferrograd.Tensor.size,
+        "sym_stride": _ferrograd.Tensor.stride,
+        "sym_numel": _ferrograd.Tensor.numel,
+        "sym_storage_offset": _ferrograd.Tensor.storage_offset,
         "_softmax": _softmax(_ferrograd.softmax),
         "_log_softmax": _softmax(_ferrograd.log_softmax),
         "_scaled_dot_product_flash_attention_for_cpu": _attention,
@@ -165,6 +195,8 @@ class _Namespace:
 
     def __getattr__(self, name: str) -> OpOverloadPacket:
         operation = _operations().get(name)
+        if operation is None and _is_elsewhere(name):
+            operation = _operations().setdefault(name, _never(name))
         if operation is None:
             raise AttributeError(f"'_OpNamespace' 'aten' object has no attribute '{name}'")
         return operation.overloadpacket

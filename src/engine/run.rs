@@ -378,7 +378,7 @@ impl Run {
         let mut kept = if first || node.extras().is_none() { None } else { gradient.clone() };
         // A leaf that was frozen since gathers nothing; its hooks run.
         if let Some(gradient) = gradient.filter(|_| leaf.requires_grad()) {
-            profiler::part("AccumulateGrad", || accumulate::into_leaf(leaf, gradient))?;
+            profiler::part("torch::autograd::AccumulateGrad", || accumulate::into_leaf(leaf, gradient))?;
             if first && node.extras().is_some() {
                 kept = leaf.grad().map(|g| g.detach());
             }

@@ -269,13 +269,17 @@ fn add_functions_of_graphs(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(autograd::_grad, module)?,
         wrap_pyfunction!(saved::_saved_values, module)?,
         wrap_pyfunction!(watch::_set_watch, module)?,
+        wrap_pyfunction!(watch::_node_name, module)?,
+        wrap_pyfunction!(watch::_given, module)?,
         wrap_pyfunction!(hooks::_tensor_hooks, module)?,
         wrap_pyfunction!(profiler::_profiler_start, module)?,
         wrap_pyfunction!(profiler::_profiler_stop, module)?,
+        wrap_pyfunction!(profiler::_profiler_enabled, module)?,
         wrap_pyfunction!(profiler::_profiler_now, module)?,
         wrap_pyfunction!(profiler::_profiler_mark, module)?,
         wrap_pyfunction!(node::_node_outputs, module)?,
         wrap_pyfunction!(node::_node_keeps, module)?,
+        wrap_pyfunction!(node::_set_version, module)?,
     ] {
         module.add_function(function)?;
     }

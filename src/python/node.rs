@@ -219,6 +219,14 @@ pub fn _node_outputs(py: Python<'_>, node: &Bound<'_, PyAny>) -> PyResult<Vec<(V
     (0..node.output_count()).map(look).collect()
 }
 
+/// Lets the count of a tensor's changes be this, whatever was changed: what was kept of it counts as unchanged where the
+/// count was the same.
+#[pyfunction]
+pub fn _set_version(tensor: &Bound<'_, PyTensor>, version: u32) {
+    let t = tensor.get().get();
+    t.storage().add_changes(t.versioning(), version.wrapping_sub(t.changes()));
+}
+
 /// Of every value that a node keeps: its shape, its dtype, its bytes and the address of its memory; None where hooks took
 /// the values.
 #[pyfunction]

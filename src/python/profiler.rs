@@ -37,6 +37,12 @@ pub fn _profiler_stop(py: Python<'_>, since: u64, with_lines: bool) -> PyResult<
     profiler::stop(since, with_lines).into_iter().map(shown).collect()
 }
 
+/// True while there is a record.
+#[pyfunction]
+pub fn _profiler_enabled() -> bool {
+    profiler::is_on()
+}
+
 /// The time of the record, in nanoseconds.
 #[pyfunction]
 pub fn _profiler_now() -> u64 {

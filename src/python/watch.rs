@@ -7,8 +7,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::convert::to_python;
+use super::derivative::{Gone, interned};
 use super::error::host_error;
 use super::tensor::{PyTensor, wrap};
+use crate::graph::NodeRef;
+use crate::graph::node::{Edge, Edges};
 use crate::ops::Operation;
 use crate::ops::formula::Operand;
 use crate::ops::registry::Home;
@@ -111,6 +114,21 @@ pub fn operator(
         };
         asked().map_err(|error: PyErr| host_error(py, error))
     })
+}
+
+/// The name of the node behind a tensor.
+#[pyfunction]
+pub fn _node_name(tensor: &Bound<'_, PyTensor>) -> Option<&'static str> {
+    tensor.get().get().grad_fn().map(|edge| edge.node.name())
+}
+
+/// A kept result in the place of what is not computed again, with a node of a name: that of the node that it had.
+#[pyfunction]
+pub fn _given(py: Python<'_>, value: &Bound<'_, PyTensor>, node: String) -> PyResult<Py<PyAny>> {
+    let given = value.get().get().detach();
+    let node = NodeRef::new(Gone(interned(node)), Edges::new(), given.shape(), given.dtype());
+    given.set_history(Edge { node, output: 0 });
+    wrap(py, given)
 }
 
 /// Tells the watch that a backward pass begins.

@@ -312,13 +312,19 @@ impl Buffer {
         }
     }
 
+    /// Adds to a counter; what wraps takes changes back.
+    #[inline]
+    pub fn add_changes(&self, counter: Versioning, changes: u32) {
+        match self.versions.get(self.counter(counter)) {
+            Some(count) => count.fetch_add(changes, Relaxed),
+            None => self.part_versions(counter, changes),
+        };
+    }
+
     /// Counts a change in place.
     #[inline]
     pub fn bump(&self, counter: Versioning) {
-        match self.versions.get(self.counter(counter)) {
-            Some(count) => count.fetch_add(1, Relaxed),
-            None => self.part_versions(counter, 1),
-        };
+        self.add_changes(counter, 1);
         if anomaly::is_enabled() {
             anomaly::note_change(self.as_ptr() as usize);
         }

@@ -14,6 +14,7 @@ from ._grad import backward, grad
 from .anomaly_mode import detect_anomaly, set_detect_anomaly
 from .function import Function, NestedIOFunction
 from .grad_mode import (
+    _unsafe_preserve_version_counter,
     enable_grad,
     enforce_grad_layout_policy,
     inference_mode,
@@ -59,6 +60,16 @@ def is_multithreading_enabled() -> bool:
     False
     """
     return _ferrograd._is_multithreading_enabled()
+
+
+def _profiler_enabled() -> bool:
+    """Whether a profiler records.
+
+    >>> with profiler.profile():
+    ...     _profiler_enabled()
+    True
+    """
+    return _ferrograd._profiler_enabled()
 
 
 def __getattr__(name: str):

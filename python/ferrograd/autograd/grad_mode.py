@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any, Self, TypeVar, overload
 
 from .._ferrograd import (
+    Tensor,
     _restore_inference_mode,
     _set_grad_enabled,
     _set_inference_mode,
     _set_layout_enforced,
     _set_multithreading_enabled,
+    _set_version,
     is_grad_enabled,
     is_inference_mode_enabled,
 )
@@ -200,6 +202,31 @@ class enforce_grad_layout_policy(_Setting):
     def __call__(self, function: _F) -> _F:
         self._set(self.prev)
         return super().__call__(function)
+
+
+class _unsafe_preserve_version_counter(_Mode):
+    """Changes of these tensors in place within the block do not count: what was kept of them counts as unchanged, and
+    gradients that need it are those of other values.
+
+    >>> import ferrograd
+    >>> x = ferrograd.ones(1)
+    >>> with _unsafe_preserve_version_counter(x):
+    ...     _ = x.add_(1)
+    >>> x._version
+    0
+    """
+
+    def __init__(self, tensors: "Tensor | tuple[Tensor, ...]") -> None:
+        self.tensors = (tensors,) if isinstance(tensors, Tensor) else tensors
+        assert isinstance(self.tensors, tuple)
+        self.prev_versions = tuple(t._version for t in self.tensors)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        for tensor, version in zip(self.tensors, self.prev_versions):
+            _set_version(tensor, version)
 
 
 __all__ = [

@@ -61,6 +61,7 @@ def _events(rows: list[tuple], since: int, options: "profile") -> EventList:
             thread,
             (start - since) / 1e3,
             (end - since) / 1e3,
+            fwd_thread=0,
             input_shapes=[list(shape) for shape, _ in inputs] if options.record_shapes else [],
             input_dtypes=[dtype for _, dtype in inputs] if options.record_shapes else [],
             stack=_frames(lines),

@@ -152,7 +152,7 @@ class FunctionEvent(_Times):
     """Something that ran once. Times are in microseconds; those that start with `self` are without the events within.
     `stack` is the lines of the program that ran it, the innermost first; `flops` the additions and multiplications of
     floating-point numbers that a product, a convolution, `add` or `mul` makes. `scope` is 1 for derivatives, and
-    `fwd_thread` the thread of the operation that they are of.
+    `fwd_thread` the thread of the operation that they are of, which is 0 of all others.
 
     >>> import ferrograd
     >>> with ferrograd.autograd.profiler.profile() as p:

@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import _ferrograd, ops
 from .._ferrograd import Tensor
-from ..autograd import Function
 from ..random import get_rng_state, set_rng_state
 from ._pytree import tree_leaves, tree_map
 
@@ -55,18 +54,6 @@ class SelectiveCheckpointContext:
     def __init__(self, *, is_recompute: bool, op_output: Any = None) -> None:
         self.is_recompute = is_recompute
         self.op_output = op_output
-
-
-class _Given(Function):
-    """A kept result in the place of what is not computed again: it has a history, as the result had."""
-
-    @staticmethod
-    def forward(ctx, anchor, value):
-        return value.detach()
-
-    @staticmethod
-    def backward(ctx, grad):
-        raise AssertionError("the second run of a checkpoint is not differentiated where results are kept")
 
 
 _BELOW = {
@@ -136,7 +123,7 @@ class _Entry:
 
     def __init__(self, result: Any, arguments: list, packed: list[Tensor], state: Tensor | None) -> None:
         results = [y for y in tree_leaves(result) if isinstance(y, Tensor)]
-        self.needs = [y.requires_grad for y in results]
+        self.nodes = [_ferrograd._node_name(y) for y in results]
         self.result = tree_map(lambda y: y.detach() if isinstance(y, Tensor) else y, result)
         self.versions = [y._version for y in results]
         self.state = state
@@ -151,11 +138,12 @@ class _Entry:
             current.pack(value if n is None else arguments[n])
         if self.state is not None:
             set_rng_state(self.state)
-        needs = iter(self.needs)
-        anchor = _ferrograd.empty((0,), requires_grad=True)
+        nodes = iter(self.nodes)
 
         def again(y: Any) -> Any:
-            return _Given.apply(anchor, y) if isinstance(y, Tensor) and next(needs) else y
+            node = next(nodes) if isinstance(y, Tensor) else None
+            # It has a history, as the result had.
+            return _ferrograd._given(y, node) if node else y
 
         return tree_map(again, self.result)
 
