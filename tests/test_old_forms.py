@@ -91,6 +91,15 @@ def test_other_forms_are_refused(T, text):
         evaluated(T, text)
 
 
+@in_all
+def test_volatile_is_no_more(T):
+    x = T.ones(1)
+    with pytest.warns(UserWarning, match="volatile was removed"):
+        assert x.volatile is False
+    with pytest.warns(UserWarning, match="no_grad"):
+        x.volatile = True
+
+
 @pytest.fixture
 def warns_always():
     fg.set_warn_always(True)

@@ -51,6 +51,14 @@ def test_nothing_is_cast_by_itself():
         fg.is_autocast_enabled("nothing")
     with pytest.raises(TypeError):
         fg.is_autocast_enabled(3)
+    with fg.autocast("cpu", enabled=False):
+        assert fg.mm(fg.ones(1, 1), fg.ones(1, 1)).dtype == fg.float32
+    assert fg.autocast is fg.amp.autocast and fg.autocast("cpu", fg.bfloat16, enabled=False)(lambda: 3)() == 3
+    with pytest.raises(NotImplementedError, match="autocast.*enabled=False"):
+        fg.autocast("cpu")
+    for wrong, kind in ((3, ValueError), ("nothing", RuntimeError)):
+        with pytest.raises(kind):
+            fg.autocast(wrong, enabled=False)
 
 
 NAMES = ["3", "[]", "'s'", "int", "x.ones(1)", "x.ones(1, dtype=x.int8)", "OSError", "None", "len", "test_the_default_device"]

@@ -79,10 +79,10 @@ from math import e, inf, nan, pi  # noqa: F401
 newaxis = None
 
 _LAZY_MODULES = {
-    "_vmap_internals", "func", "masked", "nn", "ops", "profiler", "random", "return_types", "serialization", "signal", "storage", "testing", "types",
+    "_vmap_internals", "amp", "func", "masked", "nn", "ops", "profiler", "random", "return_types", "serialization", "signal", "storage", "testing", "types",
 }  # fmt: skip
 _LAZY_NAMES = {name: "random" for name in ("get_rng_state", "initial_seed", "seed", "set_rng_state")}
-_LAZY_NAMES["vmap"] = "func"
+_LAZY_NAMES |= {"vmap": "func", "autocast": "amp"}
 _LAZY_NAMES |= {"load": "serialization", "save": "serialization"}
 _SETTINGS = """
 set_default_device get_default_device typename use_deterministic_algorithms are_deterministic_algorithms_enabled

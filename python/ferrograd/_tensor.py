@@ -1,5 +1,6 @@
 """Methods of Tensor that are written in terms of others."""
 
+import warnings
 import weakref
 
 from . import _ferrograd, _functions
@@ -441,6 +442,23 @@ def _get_name(self: Tensor) -> None:
     return None
 
 
+def _get_volatile(self: Tensor) -> bool:
+    """False, with a UserWarning: `no_grad` took its place. Raises nothing.
+
+    >>> import ferrograd, warnings
+    >>> warnings.simplefilter("ignore")
+    >>> ferrograd.ones(1).volatile
+    False
+    """
+    warnings.warn("volatile was removed (Variable.volatile is always False)", stacklevel=2)
+    return False
+
+
+def _set_volatile(self: Tensor, value: object) -> None:
+    message = "volatile was removed and now has no effect. Use `with torch.no_grad():` instead."
+    warnings.warn(message, stacklevel=2)
+
+
 def _get_real(self: Tensor) -> Tensor:
     """The tensor itself: its numbers are real.
 
@@ -512,6 +530,7 @@ Tensor.is_meta = property(_get_is_meta)
 for _name, _what in _NEVER.items():
     setattr(Tensor, _name, _never(_name, _what))
 Tensor.name = property(_get_name)
+Tensor.volatile = property(_get_volatile, _set_volatile)
 Tensor.real = property(_get_real, _set_real)
 Tensor.imag = property(_get_imag)
 
