@@ -173,7 +173,7 @@ impl Derivative for Gone {
     fn name(&self) -> &'static str {
         self.0
     }
-    fn backward(&self, _call: &Backward) -> Result<Gradients> {
+    fn backward(&mut self, _call: &Backward) -> Result<Gradients> {
         Err(Error::GraphFreed { node: self.0 })
     }
     fn take(&mut self, _keep: bool) -> Self {
