@@ -1,6 +1,5 @@
 """Where gradients are gathered and how they add up, in both libraries: the same values, or an error of the same class."""
 
-import numpy as np
 import pytest
 from test_torch_graph import leaf, same
 
@@ -271,10 +270,6 @@ def from_a_function(T, result, *, keep=False, size=(2,)):
     return x.grad.data_ptr() == addresses[0], x.grad
 
 
-def from_numpy(T, grad):
-    return T.from_numpy(np.array([5.0, 6.0]))
-
-
 def to_both(T):
     """Of two leaves with one gradient, one takes it over."""
     addresses = []
@@ -310,7 +305,6 @@ PROGRAMS = {
     "a new tensor of a function": lambda T: from_a_function(T, lambda T, g: g * 3),
     "the gradient itself": lambda T: from_a_function(T, lambda T, g: g),
     "a tensor that is kept": lambda T: from_a_function(T, lambda T, g: g * 3, keep=True),
-    "an array": lambda T: from_a_function(T, from_numpy),
     "an expanded tensor": lambda T: from_a_function(T, lambda T, g: T.ones(1, dtype=T.float64).expand(2)),
     "one gradient of two leaves": to_both,
     "a gradient that a hook looked at": looked_at_by_a_hook,

@@ -111,8 +111,8 @@ fn first(leaf: &Tensor, gradient: Tensor) -> Result<Tensor> {
     let is_laid_out = gradient.strides() == leaf.strides();
     let is_taken = is_laid_out && gradient.owners() == 1;
     let fits = is_laid_out || !is_layout_enforced() && gradient.layout().is_non_overlapping();
-    // An address that somebody has asked for is no reason to copy, as in torch.
-    let is_free = gradient.is_sole() && !gradient.storage().is_read_only();
+    // An address that somebody has asked for is no reason to copy, as in torch; memory of an array is.
+    let is_free = gradient.is_sole() && !gradient.storage().is_external();
     if gradient.batch().is_some() || !recorded && fits && is_free {
         return Ok(gradient);
     }

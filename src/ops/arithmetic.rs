@@ -130,11 +130,12 @@ operation! {
     /// tensor([0.5000, 1.0000])
     binary Div, div, "DivBackward0", Rule::Float,
         [
-            "div(Tensor self, Operand other)", "div(Number self, Operand other)",
-            "div(Tensor self, Operand other, *, str? rounding_mode)", "div(Number self, Operand other, *, str? rounding_mode)";
+            "div(Tensor self, Operand other)", "div(Tensor self, Operand other, *, str? rounding_mode)",
+            "div(Number self, Operand other)", "div(Number self, Operand other, *, str? rounding_mode)";
             also "divide"
         ],
-        |form, a| if form < 2 { pointwise::arguments(Div::spec(), a) } else { scaled::rounded(a) }
+        // The form in place has the first two.
+        |form, a| if form % 2 == 0 { pointwise::arguments(Div::spec(), a) } else { scaled::rounded(a) }
 }
 impl Binary for Div {
     const EXACT: u8 = 0b10;

@@ -282,6 +282,7 @@ pub(crate) fn settle_within(tensor: &Tensor) -> Result<()> {
     let Some((lender, layout, dtype)) = lender else { return pending.settle() };
     let running = pending.running.lock();
     let Some(formula) = pending.formula.lock().take() else { return Ok(()) };
+    lender.forget_readers();
     let target = Tensor::new(lender.clone(), layout, dtype, Versioning::fresh());
     let done = run_formula_into(&formula, &target, true);
     if let Ok(true) = done {

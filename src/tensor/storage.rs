@@ -174,6 +174,13 @@ impl Buffer {
         list.push(Arc::downgrade(reader));
     }
 
+    /// Forgets who reads the memory: for the only reader, that will write it itself.
+    pub(super) fn forget_readers(&self) {
+        if let Some(rest) = self.rest() {
+            rest.readers.lock().clear();
+        }
+    }
+
     #[inline]
     fn rest(&self) -> Option<&Rest> {
         // SAFETY: once set, the rest stays until the buffer drops.
@@ -262,6 +269,12 @@ impl Buffer {
     #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// True where the memory belongs to somebody outside.
+    #[inline]
+    pub fn is_external(&self) -> bool {
+        matches!(self.owner(), Some(Owner::External { .. }))
     }
 
     /// True where writing is refused.
