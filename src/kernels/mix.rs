@@ -197,8 +197,8 @@ unsafe fn some_lines<T: Float, const N: usize>(matrix: &Matrix, weights: &[T], x
     let (rows, columns) = (matrix.rows(), matrix.columns);
     for row in 0..rows {
         let mut sums = [T::ZERO; N];
-        for entry in matrix.starts[row]..matrix.starts[row + 1] {
-            let (weight, place) = (weights[entry], matrix.places[entry]);
+        let entries = matrix.starts[row]..matrix.starts[row + 1];
+        for (&weight, &place) in weights[entries.clone()].iter().zip(&matrix.places[entries]) {
             for (n, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: places are below the number of columns, and the caller's lines.
                 *sum = unsafe { x.get_unchecked(n * columns + place) }.mul_add(weight, *sum);

@@ -10,7 +10,7 @@ use crate::kernels::vector::Vector;
 const NEAR: [f64; 7] = [-0.03453126, -0.2810722, 0.07941004, -0.018283349, 0.0034798132, -0.0005653506, 7.9585036e-05];
 
 /// Where [`FAR`] has its centre: there the error function is nearly a float32.
-const CENTRE: f32 = 2.50885439;
+const CENTRE: f32 = 2.508_854_4;
 
 /// `erf x` in `x - CENTRE`, for `1 <= x <= 4`; the error is below `2^-30.5` (minimax).
 const FAR: [f64; 16] = [
