@@ -131,6 +131,10 @@ def enough(seen, examples):
     assert examples < 6 or len(set(moved)) >= 2, moved
 
 
+#: Operations that have no tangents by their first operand, which is an error, as in torch.
+WITHOUT_TANGENTS = {"zeta"}
+
+
 @pytest.mark.parametrize("name", WITH_DERIVATIVE)
 def test_derivatives_are_those_of_differences(name):
     """Of backward and forward mode, and of a batch of gradients."""
@@ -140,7 +144,8 @@ def test_derivatives_are_those_of_differences(name):
     @given(data=st.data())
     def run(data):
         function, leaves, gradient = differentiable(name, data)
-        assert fg.autograd.gradcheck(function, leaves, check_forward_ad=True, check_batched_grad=True)
+        forward = name not in WITHOUT_TANGENTS
+        assert fg.autograd.gradcheck(function, leaves, check_forward_ad=forward, check_batched_grad=True)
         seen.append((shapes(leaves), gradient))
 
     run()
