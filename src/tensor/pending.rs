@@ -195,7 +195,8 @@ pub(crate) fn run_into(
 /// Where what must be computed first fails.
 pub(crate) fn write_into(target: &Tensor, value: &Tensor) -> Result<bool> {
     let fits = value.dtype() == target.dtype() && value.shape() == target.shape();
-    match unshared(value).filter(|_| fits) {
+    // A formula may be that of the same elements in another order of dimensions, of which some have one index.
+    match unshared(value).filter(|formula| fits && formula.shape[..] == *target.shape()) {
         Some(formula) => run_formula_into(&formula, target, false),
         None => Ok(false),
     }
