@@ -241,6 +241,19 @@ def test_reductions_of_views_of_what_waits():
         assert view(x * 2 + 1).sum(0).shape == expected.sum(0).shape
 
 
+@pytest.mark.parametrize("order", [(0, 2, 1), (1, 0, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_what_waits_in_another_order_is_joined_in_its_own(order):
+    """Halves of one index along the last dimension lie row by row in other orders too."""
+    x = fg.arange(8.0, dtype=fg.float64).reshape(2, 2, 2).permute(order).requires_grad_()
+    weights = fg.linspace(1, 2, 4, dtype=fg.float64).reshape(2, 2, 1)
+    a, b = x.detach().numpy()[..., :1], x.detach().numpy()[..., 1:]
+    (fg.nn.functional.glu(x) * weights).sum().backward()
+    s = 1 / (1 + np.exp(-b))
+    expected = np.concatenate([s, a * s * (1 - s)], -1) * weights.numpy()
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-12)
+    np.testing.assert_array_equal(fg.cat([x * 2, x * 3], 1).detach(), np.concatenate([x.detach() * 2, x.detach() * 3], 1))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 def test_results_beyond_the_caches_have_the_bits_of_small_ones(dtype):
     """Large results go around the caches: to memory of any alignment, but for those that replace what they were made of."""

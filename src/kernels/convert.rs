@@ -29,15 +29,22 @@ pub fn converter(op: &'static str, from: DType, to: DType) -> Result<Converter> 
     Ok(dispatch!(op, from, S => dispatch!(op, to, D => conversion::<S, D>(tier()))))
 }
 
+/// The code for elements of so many bytes, which are moved as they are.
+macro_rules! by_size {
+    ($size:expr, $kernel:ident) => {
+        match $size {
+            1 => $kernel::<u8>(tier()),
+            2 => $kernel::<u16>(tier()),
+            4 => $kernel::<u32>(tier()),
+            8 => $kernel::<u64>(tier()),
+            _ => $kernel::<u128>(tier()),
+        }
+    };
+}
+
 /// What copies elements of so many bytes.
 pub fn mover(size: usize) -> Converter {
-    match size {
-        1 => movement::<u8>(tier()),
-        2 => movement::<u16>(tier()),
-        4 => movement::<u32>(tier()),
-        8 => movement::<u64>(tier()),
-        _ => movement::<u128>(tier()),
-    }
+    by_size!(size, movement)
 }
 
 /// # Safety
@@ -131,13 +138,7 @@ pub type RowsMover = unsafe fn(from: *const u8, step: isize, to: *mut u8, pitche
 
 /// What copies rows of elements of so many bytes.
 pub fn rows_mover(size: usize) -> RowsMover {
-    match size {
-        1 => rows_movement::<u8>(tier()),
-        2 => rows_movement::<u16>(tier()),
-        4 => rows_movement::<u32>(tier()),
-        8 => rows_movement::<u64>(tier()),
-        _ => rows_movement::<u128>(tier()),
-    }
+    by_size!(size, rows_movement)
 }
 
 tiered! { fn rows_movement<T: Copy>(from: *const u8, step: isize, to: *mut u8, pitches: [isize; 2], rows: usize, n: usize) = rows_moved::<T>; }

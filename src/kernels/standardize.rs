@@ -109,14 +109,13 @@ unsafe fn forward_row<T: Accumulator>(
                 let term = affine.bias.map_or(T::ZERO, |b| b[part]);
                 scale_piece(x.add(start), y.add(start), length, [centre, factor, term]);
             }
-            *found = (inverse, mean, variance);
-            return;
-        }
-        match (affine.weight.map(<[T]>::as_ptr), affine.bias.map(<[T]>::as_ptr)) {
-            (None, None) => (0..n).for_each(|i| *y.add(i) = value(i)),
-            (Some(w), None) => (0..n).for_each(|i| *y.add(i) = value(i).times(*w.add(i))),
-            (None, Some(b)) => (0..n).for_each(|i| *y.add(i) = value(i).plus(*b.add(i))),
-            (Some(w), Some(b)) => (0..n).for_each(|i| *y.add(i) = value(i).times(*w.add(i)).plus(*b.add(i))),
+        } else {
+            match (affine.weight.map(<[T]>::as_ptr), affine.bias.map(<[T]>::as_ptr)) {
+                (None, None) => (0..n).for_each(|i| *y.add(i) = value(i)),
+                (Some(w), None) => (0..n).for_each(|i| *y.add(i) = value(i).times(*w.add(i))),
+                (None, Some(b)) => (0..n).for_each(|i| *y.add(i) = value(i).plus(*b.add(i))),
+                (Some(w), Some(b)) => (0..n).for_each(|i| *y.add(i) = value(i).times(*w.add(i)).plus(*b.add(i))),
+            }
         }
         *found = (inverse, mean, variance);
     }

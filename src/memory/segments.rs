@@ -250,12 +250,12 @@ impl Segments {
         Some(unsafe { self.all[segment].start.add(at * GRANULE) })
     }
 
-    /// Joins a range that is in use with its free neighbours; the segment's number and the first granule.
-    fn join(&mut self, address: usize, resident: usize) -> (usize, usize) {
+    /// Takes back a range that is in use, and joins it with its free neighbours; the segment's number and the first granule.
+    fn give(&mut self, address: usize) -> (usize, usize) {
         let (segment, mut at) = self.place(address);
         let mut granules = self.all[segment].tags[at].granules;
-        let mut resident = resident.min(granules);
-        let after = at + granules;
+        account::keep(granules * GRANULE);
+        let (mut resident, after) = (granules, at + granules);
         if self.all[segment].tags.get(after).is_some_and(|t| t.free) {
             let right = self.unlink(segment, after);
             (granules, resident) = (granules + right.granules, resident + right.resident);
@@ -328,10 +328,7 @@ fn grow(granules: usize) -> Option<NonNull<u8>> {
 /// `block` came from [`allocate`], and nobody uses it any more.
 pub(super) unsafe fn free(block: NonNull<u8>) {
     let mut segments = SEGMENTS.lock();
-    let address = block.addr().get();
-    let granules = segments.tag(address).granules;
-    account::keep(granules * GRANULE);
-    let (segment, at) = segments.join(address, granules);
+    let (segment, at) = segments.give(block.addr().get());
     let gone = if account::has_enough() { segments.part_with(segment, at) } else { None };
     drop(segments);
     drop(gone);
@@ -426,17 +423,15 @@ mod tests {
                 // SAFETY: the block is ours until it is given back.
                 let ends = unsafe { [block.read(), block.add(granules * GRANULE - 1).read()] };
                 assert_eq!(ends, [mark; 2], "somebody else had the block");
-                account::keep(granules * GRANULE);
-                segments.join(block.addr().get(), granules);
+                segments.give(block.addr().get());
                 used -= granules;
             }
             if turn % 50 == 0 {
                 check(&mut segments, used);
             }
         }
-        for (block, granules, _) in held {
-            account::keep(granules * GRANULE);
-            segments.join(block.addr().get(), granules);
+        for (block, ..) in held {
+            segments.give(block.addr().get());
         }
         check(&mut segments, 0);
         let mut given = 0;
@@ -453,21 +448,18 @@ mod tests {
         assert!(segments.add(Segment::ask(100, 0).unwrap()));
         let [first, second, third] = [30, 40, 58].map(|granules| segments.cut(granules).unwrap());
         assert!(segments.cut(1).is_none());
-        for (block, granules) in [(first, 30), (second, 40)] {
-            account::keep(granules * GRANULE);
-            segments.join(block.addr().get(), granules);
+        for block in [first, second] {
+            segments.give(block.addr().get());
         }
         assert_eq!(segments.cut(70), Some(first));
-        account::keep(70 * GRANULE);
-        segments.join(first.addr().get(), 70);
+        segments.give(first.addr().get());
         // Of what is free as a whole or in part, the pages go, and the addresses of the part stay.
         let spare = segments.spare_from(0).unwrap();
         let gone = segments.part_with(spare.0, spare.1);
         assert!(gone.is_none() && segments.spare_from(0).is_none() == cfg!(unix));
         assert_eq!(segments.cut(70), Some(first));
-        for (block, granules) in [(first, 70), (third, 58)] {
-            account::keep(granules * GRANULE);
-            segments.join(block.addr().get(), granules);
+        for block in [first, third] {
+            segments.give(block.addr().get());
         }
         let spare = segments.spare_from(0).unwrap();
         assert!(segments.part_with(spare.0, spare.1).is_some());

@@ -183,21 +183,17 @@ pub(super) fn unary(x: &Tensor, run: impl FnOnce(&Tensor) -> Result<Tensor>) -> 
 
 /// The rule of operations that take one example after another.
 pub(super) fn each(x: &Tensor, run: impl Fn(&Tensor) -> Result<Tensor>) -> Option<Result<Tensor>> {
-    unary(x, |value| {
-        let examples = 0..value.shape()[0] as isize;
-        let all: Vec<Tensor> = examples.map(|n| run(&view::select(value, 0, n)?)).collect::<Result<_>>()?;
-        join::stack(&all, 0)
-    })
+    each_of(&[x], |examples| run(&examples[0]))
 }
 
 /// As [`each`], for functions of several tensors.
-pub(super) fn each_of(tensors: &[&Tensor], run: impl Fn(&[&Tensor]) -> Result<Tensor>) -> Option<Result<Tensor>> {
+pub(super) fn each_of(tensors: &[&Tensor], run: impl Fn(&[Tensor]) -> Result<Tensor>) -> Option<Result<Tensor>> {
     let level = level(tensors.iter().copied())?;
     let size = size(level, tensors.iter().copied());
     let one = |n: isize| {
         let example = |t: &&Tensor| view::select(&unwrapped(t, level, size)?, 0, n);
         let examples: SmallVec<[Tensor; 2]> = tensors.iter().map(example).collect::<Result<_>>()?;
-        run(&examples.iter().collect::<SmallVec<[&Tensor; 2]>>())
+        run(&examples)
     };
     let all = (0..size as isize).map(one).collect::<Result<Vec<Tensor>>>();
     Some(all.and_then(|all| Ok(Tensor::batched(&join::stack(&all, 0)?, level))))

@@ -39,7 +39,7 @@ operation! {
 pub fn bincount(x: &Tensor, weights: Option<&Tensor>, least: isize) -> Result<Tensor> {
     const OP: &str = "bincount";
     let tensors: SmallVec<[&Tensor; 2]> = std::iter::once(x).chain(weights).collect();
-    if let Some(y) = batch::each_of(&tensors, |t| bincount(t[0], t.get(1).copied(), least)) {
+    if let Some(y) = batch::each_of(&tensors, |t| bincount(&t[0], t.get(1), least)) {
         return y;
     }
     if x.dtype().category() != Category::Integer {

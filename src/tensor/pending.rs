@@ -250,7 +250,7 @@ pub(crate) fn held(tensor: &Tensor) -> Result<usize> {
     let mut found: SmallVec<[&Storage; 8]> = SmallVec::new();
     for source in members.iter().flat_map(|(_, formula)| &formula.sources) {
         if let Source::Memory { storage, .. } = source
-            && storage.pending().is_none_or(|p| !p.is_waiting())
+            && !storage.is_waiting()
             && !found.iter().any(|known| known.same(storage))
         {
             found.push(storage);
@@ -312,7 +312,7 @@ impl Formula {
                 && storage.bytes() == bytes
                 && storage.count() as usize == own
                 && !storage.is_exposed()
-                && storage.pending().is_none_or(|p| !p.is_waiting())
+                && !storage.is_waiting()
         };
         // The formula is that of one value, which nobody computes on the way to another.
         let Some(Source::Memory { storage, .. }) = self.sources.iter().find(fits) else { return None };
@@ -473,7 +473,7 @@ impl Drop for Pending {
 impl Tensor {
     /// True as long as the elements are not computed.
     pub fn is_pending(&self) -> bool {
-        self.storage().pending().is_some_and(Pending::is_waiting)
+        self.storage().is_waiting()
     }
 
     /// Computes the elements where they wait to be.

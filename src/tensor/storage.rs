@@ -154,9 +154,15 @@ impl Buffer {
         }
     }
 
+    /// True as long as the elements are not computed.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.pending().is_some_and(Pending::is_waiting)
+    }
+
     /// True where somebody outside can write to the memory.
     pub(crate) fn is_exposed(&self) -> bool {
-        matches!(self.owner(), Some(Owner::External { .. })) || self.rest().is_some_and(|r| r.exposed.load(Relaxed))
+        self.is_external() || self.rest().is_some_and(|r| r.exposed.load(Relaxed))
     }
 
     /// Notes that somebody outside can write to the memory from now on.
