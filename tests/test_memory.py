@@ -358,6 +358,13 @@ def shared_weight():
     h.sum().backward()
 
 
+def shared_weight_side_by_side():
+    h, k = x[:side], x[side : 2 * side]
+    for _ in range(4 * rows // side):
+        h, k = (fg.nn.functional.linear(part, w).relu() for part in (h, k))
+    (h + k).sum().backward()
+
+
 def product_of_products():
     (x @ w @ w @ w).backward(g)
 
@@ -383,6 +390,8 @@ assert peak < float(sys.argv[2]), peak
         ("other_sizes", 3.5),
         # Eight blocks of activations are kept, and as many gradients of the weight come, one after another.
         ("shared_weight", 10),
+        # The same on several threads.
+        ("shared_weight_side_by_side", 10),
         # Three results are there, and the gradient of each takes the place of what was kept; the leaf's is one more.
         ("product_of_products", 4),
         # The quotient is never there at once.

@@ -53,8 +53,11 @@ struct Run {
     keep: bool,
     /// Whether the pass leaves nodes of its own.
     recorded: bool,
-    /// In waves, what has arrived at every output with the place of its sender: summed in the order of the plan.
+    /// In waves, what has arrived at every output with the place of its sender, the last first: summed in the order of the plan.
     late: Vec<Vec<(u32, Tensor)>>,
+    /// In waves, which places of the order have sent, and how many have from the first without a gap.
+    sent: Vec<bool>,
+    passed: usize,
     /// In waves, the steps that became ready.
     ready: Vec<u32>,
     captured: Vec<Option<Tensor>>,
@@ -69,7 +72,17 @@ impl Run {
         let mut wanted = listed(captures.len(), places);
         wanted.sort_unstable();
         let captured = scratch(None, captures.len());
-        Run { plan, keep, recorded: false, late: Vec::new(), ready: Vec::new(), captured, wanted }
+        Run {
+            plan,
+            keep,
+            recorded: false,
+            late: Vec::new(),
+            sent: Vec::new(),
+            passed: 0,
+            ready: Vec::new(),
+            captured,
+            wanted,
+        }
     }
 
     /// What a pass starts from and leads to nothing wanted does not run, but its tensors' hooks do, as torch's, and the outputs
@@ -129,6 +142,9 @@ impl Run {
         let mut places = scratch(0u32, self.plan.steps.len());
         self.plan.order.iter().enumerate().for_each(|(place, &s)| places[s as usize] = place as u32 + 1);
         self.late = listed(self.plan.sums.len(), self.plan.sums.iter().map(|_| Vec::new()));
+        // What never runs has nothing to send.
+        let is_idle = |&s: &u32| !self.plan.steps[s as usize].needed;
+        self.sent = listed(self.plan.order.len(), self.plan.order.iter().map(is_idle));
         let starts = self.plan.roots.iter().copied().filter(|&r| self.plan.steps[r as usize].waiting == 0);
         let mut ready: Vec<u32> = listed(self.plan.roots.len(), starts);
         let mut patience = Patience::default();
@@ -157,6 +173,10 @@ impl Run {
         for (at, (&step, found)) in ready.iter().zip(found).enumerate() {
             let mut next = if number(at) == 0 { 0 } else { arena::number_of(number(at), 1) };
             arena::numbered(&mut next, || self.send(step, places[step as usize], found?))?;
+            // What a recorded pass adds has its numbers where the sum is needed.
+            if !self.recorded {
+                self.pass(places[step as usize])?;
+            }
         }
         Ok(())
     }
@@ -221,12 +241,32 @@ impl Run {
 
     /// Adds what arrived at a step's outputs in waves, in the order of its senders.
     fn settle(&mut self, outputs: Range<usize>) -> Result<()> {
-        for at in outputs {
-            let Some(late) = self.late.get_mut(at) else { break };
-            let mut arrived = std::mem::take(late);
-            arrived.sort_by_key(|&(place, _)| place);
-            for (_, gradient) in arrived {
-                self.add(at, gradient)?;
+        outputs.into_iter().try_for_each(|at| self.fold(at, u32::MAX))
+    }
+
+    /// Adds what arrived at an output from senders up to a place, in their order.
+    fn fold(&mut self, at: usize, last: u32) -> Result<()> {
+        while let Some((_, gradient)) = self.late[at].pop_if(|&mut (place, _)| place <= last) {
+            self.add(at, gradient)?;
+        }
+        Ok(())
+    }
+
+    /// Notes in waves that a place of the order has sent. What nothing can come before any more is added: a weight that many
+    /// steps share has one gradient at a time, not those of all of them.
+    fn pass(&mut self, place: u32) -> Result<()> {
+        self.sent[place as usize - 1] = true;
+        while self.sent.get(self.passed) == Some(&true) {
+            let step = &self.plan.steps[self.plan.order[self.passed] as usize];
+            self.passed += 1;
+            let first = step.first_edge as usize;
+            // SAFETY: the pass holds the node.
+            let node = unsafe { step.lent() };
+            for (index, edge) in node.edges().iter().enumerate() {
+                if let Some(edge) = edge.as_ref().filter(|_| self.plan.needs[first + index]) {
+                    let target = &self.plan.steps[self.plan.targets[first + index] as usize];
+                    self.fold((target.first_output + edge.output) as usize, self.passed as u32)?;
+                }
             }
         }
         Ok(())
@@ -313,10 +353,14 @@ impl Run {
     #[inline(always)]
     fn deliver(&mut self, target: u32, output: u32, place: u32, gradient: Option<Tensor>) -> Result<()> {
         let at = (self.plan.steps[target as usize].first_output + output) as usize;
-        match gradient {
-            Some(gradient) if !self.late.is_empty() => memory::push(&mut self.late[at], (place, gradient)),
-            Some(gradient) => self.add(at, gradient)?,
-            None => {}
+        match (gradient, self.late.get_mut(at)) {
+            (Some(gradient), Some(late)) => {
+                let before = late.partition_point(|&(other, _)| other > place);
+                memory::push(late, (place, gradient));
+                late[before..].rotate_right(1);
+            }
+            (Some(gradient), None) => self.add(at, gradient)?,
+            (None, _) => {}
         }
         self.arrive(target)
     }
