@@ -43,7 +43,7 @@ impl Backward<'_> {
     /// Where there is no memory.
     pub fn settle_alone(&self) -> Result<()> {
         match self.gradients.first() {
-            Some(Some(g)) if g.is_unique() => pending::settle_within(g),
+            Some(Some(g)) if g.is_last() => pending::settle_within(g),
             _ => Ok(()),
         }
     }
