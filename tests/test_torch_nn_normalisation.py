@@ -207,6 +207,20 @@ def test_attention_with_masks(shapes):
         compare(lambda T, q, k, v: attention(T, q, k, v, T.tensor(allowed)), *tensors, names=False, scale=10)
 
 
+@pytest.mark.parametrize("mask", [None, np.ones((3, 0)), np.ones((3, 0), bool)])
+def test_attention_over_no_keys(mask):
+    q, k, v = (numbers(shape, seed=n) for n, shape in enumerate([(2, 3, 4), (2, 0, 4), (2, 0, 5)]))
+    given = {} if mask is None else {"attn_mask": mask}
+    compare(
+        lambda T, *x: module(T).scaled_dot_product_attention(*x, **{name: T.tensor(m) for name, m in given.items()}),
+        q,
+        k,
+        v,
+        names=False,
+        second=False,
+    )
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_halves_of_attention_and_bags(dtype):
     q, k, v = (numbers((2, 3, 4), seed=n) for n in range(3))

@@ -287,7 +287,7 @@ fn weights(q: &Tensor, turned: &Tensor, masks: Masks, at: isize) -> Result<Tenso
             scores = add(&scores, &cast::to(&part, scores.dtype())?)?;
         }
     }
-    if let (None, Some(_)) = (&allowed, masks.given) {
+    if allowed.is_none() && masks.given.is_some() && keys > 0 {
         let some = gt(&extremum::amax(&scores, &[-1], true)?, f64::NEG_INFINITY)?;
         return where_(&some, &softmax(&scores, -1, None)?, 0.0);
     }
