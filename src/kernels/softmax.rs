@@ -256,17 +256,34 @@ macro_rules! bodies {
     )*};
 }
 
+/// A call with the second of two addresses for both where they are the same: loops over arrays that are one, or apart, become
+/// vectors, and those over arrays that may lie anyhow run element by element where they meet.
+macro_rules! alike {
+    ($x:ident, $y:ident, $call:expr) => {
+        if $x == $y.cast_const() {
+            let $x = $y.cast_const();
+            $call
+        } else {
+            $call
+        }
+    };
+}
+
 bodies! {
     soft_line soft_tile soft_line_body soft_tile_body:
-        |x, g, y| forward_line(x, y, n, false), |length, step, n| forward_tile(x, y, length, step, n, false);
+        |x, g, y| alike!(x, y, forward_line(x, y, n, false)),
+        |length, step, n| alike!(x, y, forward_tile(x, y, length, step, n, false));
     log_line log_tile log_line_body log_tile_body:
-        |x, g, y| forward_line(x, y, n, true), |length, step, n| forward_tile(x, y, length, step, n, true);
+        |x, g, y| alike!(x, y, forward_line(x, y, n, true)),
+        |length, step, n| alike!(x, y, forward_tile(x, y, length, step, n, true));
     total_of_line total_of_tile total_line_body total_tile_body:
         |x, g, y| total_line(x, y, n), |length, step, n| total_tile(x, y, length, step, n);
     soft_back soft_back_tile soft_back_body soft_back_tile_body:
-        |x, g, y| backward_line(x, g, y, n, false), |length, step, n| backward_tile(x, g, y, (length, step, n), false);
+        |x, g, y| alike!(g, y, backward_line(x, g, y, n, false)),
+        |length, step, n| alike!(g, y, backward_tile(x, g, y, (length, step, n), false));
     log_back log_back_tile log_back_body log_back_tile_body:
-        |x, g, y| backward_line(x, g, y, n, true), |length, step, n| backward_tile(x, g, y, (length, step, n), true);
+        |x, g, y| alike!(g, y, backward_line(x, g, y, n, true)),
+        |length, step, n| alike!(g, y, backward_tile(x, g, y, (length, step, n), true));
 }
 
 /// Lines and tiles of what is asked for.
