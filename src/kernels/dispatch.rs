@@ -55,8 +55,12 @@ pub(super) fn widest(_wanted: Tier) -> Tier {
 
 /// Compiles a generic function once for each tier: `tiered!(fn name<T: Bound>(a: A) -> R = body_function::<T>;)` makes
 /// a function `name(tier)` that gives the pointer for the tier. The body must be `#[inline(always)]`.
+///
+/// Behind the body, `avx512 if CONDITION` leaves the widest tier to the one before it where a constant is false, and
+/// `small FUNCTION` names another body for the baseline of x86-64, which few machines have to be content with: what they lack
+/// of instructions is long.
 macro_rules! tiered {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident<$($g:ident: $bound:path),* $(; const $c:ident: usize)?>($($arg:ident: $t:ty),* $(,)?) $(-> $r:ty)? = $body:expr;) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$($g:ident: $bound:path),* $(; const $c:ident: usize)?>($($arg:ident: $t:ty),* $(,)?) $(-> $r:ty)? = $body:expr $(, avx512 if $wide:expr)? $(, small $small:expr)?;) => {
         $(#[$meta])*
         #[inline]
         $vis fn $name<$($g: $bound,)* $(const $c: usize)?>(tier: $crate::kernels::dispatch::Tier) -> unsafe fn($($t),*) $(-> $r)? {
@@ -83,16 +87,29 @@ macro_rules! tiered {
             #[allow(unused_unsafe, reason = "as above")]
             unsafe fn baseline<$($g: $bound,)* $(const $c: usize)?>($($arg: $t),*) $(-> $r)? {
                 // SAFETY: as above.
-                unsafe { $body($($arg),*) }
+                unsafe { $crate::kernels::dispatch::on_baseline!($body $(, $small)?; $($arg),*) }
             }
+            #[cfg(target_arch = "x86_64")]
             match tier {
-                #[cfg(target_arch = "x86_64")]
-                $crate::kernels::dispatch::Tier::Avx512 => avx512::<$($g,)* $($c)?>,
-                #[cfg(target_arch = "x86_64")]
-                $crate::kernels::dispatch::Tier::Avx2 => avx2::<$($g,)* $($c)?>,
-                _ => baseline::<$($g,)* $($c)?>,
+                $crate::kernels::dispatch::Tier::Avx512 $(if $wide)? => avx512::<$($g,)* $($c)?>,
+                $crate::kernels::dispatch::Tier::Baseline => baseline::<$($g,)* $($c)?>,
+                _ => avx2::<$($g,)* $($c)?>,
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            {
+                let _ = tier;
+                baseline::<$($g,)* $($c)?>
             }
         }
     };
 }
-pub(crate) use tiered;
+
+/// The call of the body for the baseline.
+macro_rules! on_baseline {
+    ($body:expr; $($arg:ident),*) => { $body($($arg),*) };
+    ($body:expr, $small:expr; $($arg:ident),*) => {
+        if cfg!(target_arch = "x86_64") { $small($($arg),*) } else { $body($($arg),*) }
+    };
+}
+
+pub(crate) use {on_baseline, tiered};

@@ -125,7 +125,7 @@ pub struct Program {
 
 impl Program {
     /// Records the formula that `f` evaluates.
-    pub fn record(f: impl FnOnce() -> Vec<Expr>) -> Program {
+    pub fn record(f: &dyn Fn() -> Vec<Expr>) -> Program {
         let outer = TAPE.with(|tape| std::mem::take(&mut *tape.borrow_mut()));
         let outputs = f().into_iter().map(|e| e.0).collect();
         let steps = TAPE.with(|tape| std::mem::replace(&mut *tape.borrow_mut(), outer));
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_formula_is_recorded_once_and_without_dead_steps() {
-        let program = Program::record(|| {
+        let program = Program::record(&|| {
             let (g, x) = (Expr::input(0), Expr::input(1));
             let _unused = x.exp();
             let y = x.tanh();
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn zeros_of_both_signs_stay_apart() {
-        let program = Program::record(|| {
+        let program = Program::record(&|| {
             let x = Expr::input(0);
             vec![Expr::select(x.lt(Expr::constant(0.0)), Expr::constant(-0.0), Expr::constant(0.0))]
         });
@@ -353,6 +353,6 @@ mod tests {
 
     #[test]
     fn the_identity_is_seen() {
-        assert_eq!(Program::record(|| vec![Expr::input(3)]).is_input(), Some(3));
+        assert_eq!(Program::record(&|| vec![Expr::input(3)]).is_input(), Some(3));
     }
 }

@@ -21,14 +21,17 @@ pub type TwinLoop<T> = unsafe fn(*mut T, *mut T, *const T, usize);
 pub(super) trait Step<L> {
     /// How many arguments it reads.
     const ARITY: usize;
+    /// Whether it takes so many instructions that they stand once where the code is to be small.
+    const IS_LONG: bool = false;
     fn eval(a: L, b: L, c: L, d: L) -> L;
 }
 
 macro_rules! steps {
-    ($($name:ident / $arity:literal: |$a:ident, $b:ident, $c:ident| $body:expr;)*) => {$(
+    ($is_long:literal, $($name:ident / $arity:literal: |$a:ident, $b:ident, $c:ident| $body:expr;)*) => {$(
         pub(super) struct $name;
         impl<L: Lane> Step<L> for $name {
             const ARITY: usize = $arity;
+            const IS_LONG: bool = $is_long;
             #[inline(always)]
             #[allow(unused_variables, reason = "steps of fewer arguments")]
             fn eval($a: L, $b: L, $c: L, _d: L) -> L { $body }
@@ -36,7 +39,7 @@ macro_rules! steps {
     )*};
 }
 
-steps! {
+steps! { false,
     Add / 2: |a, b, c| a + b;
     Sub / 2: |a, b, c| a - b;
     Mul / 2: |a, b, c| a * b;
@@ -45,14 +48,9 @@ steps! {
     Abs / 1: |a, b, c| a.abs();
     Maximum / 2: |a, b, c| a.maximum(b);
     Minimum / 2: |a, b, c| a.minimum(b);
-    FloorDivide / 2: |a, b, c| a.floor_divide(b);
-    Remainder / 2: |a, b, c| a.remainder(b);
-    Pow / 2: |a, b, c| a.pow(b);
     Floor / 1: |a, b, c| a.floor();
     Trunc / 1: |a, b, c| a.trunc();
     Round / 1: |a, b, c| a.round();
-    Fmod / 2: |a, b, c| a.fmod(b);
-    Gcd / 2: |a, b, c| a.gcd(b);
     ShiftLeft / 2: |a, b, c| a.shift_left(b);
     ShiftRight / 2: |a, b, c| a.shift_right(b);
     BitAnd / 2: |a, b, c| a.bit_and(b);
@@ -65,6 +63,14 @@ steps! {
     And / 2: |a, b, c| a * b;
     Or / 2: |a, b, c| a.maximum(b);
     Not / 1: |a, b, c| L::constant(1.0) - a;
+}
+
+steps! { true,
+    FloorDivide / 2: |a, b, c| a.floor_divide(b);
+    Remainder / 2: |a, b, c| a.remainder(b);
+    Pow / 2: |a, b, c| a.pow(b);
+    Fmod / 2: |a, b, c| a.fmod(b);
+    Gcd / 2: |a, b, c| a.gcd(b);
 }
 
 struct MulAdd;
@@ -108,6 +114,7 @@ macro_rules! real_step {
         struct $Name;
         impl<L: Real> Step<L> for $Name {
             const ARITY: usize = 1 $(+ { stringify!($other); 1 })?;
+            const IS_LONG: bool = true;
             #[inline(always)]
             #[allow(unused_variables, reason = "functions of one argument")]
             fn eval(a: L, b: L, _c: L, _d: L) -> L {
@@ -168,7 +175,7 @@ const ARGUMENTS: usize = 4;
 /// The first arguments that the step has are readable for `n` elements, numbers for one, and `dst` is writable; `dst` is one of
 /// the arguments or apart from all.
 #[inline(always)]
-unsafe fn each<T: Compute, S: Step<T::One>, const K: usize>(
+unsafe fn each<T: Compute, S: Step<T::One>, const K: usize, const SMALL: bool>(
     dst: *mut T,
     a: *const T,
     b: *const T,
@@ -187,12 +194,14 @@ unsafe fn each<T: Compute, S: Step<T::One>, const K: usize>(
     let is_term = S::ARITY == 3 && K >= 3 && dst.cast_const() == c;
     // SAFETY: the caller gives `n` readable elements in each argument used that is no number, and `n` writable in `dst`.
     unsafe {
-        if is_in_place {
-            singles::<T, S, K>(dst, [dst, b, c, d], numbers, n);
-        } else if is_term {
-            singles::<T, S, K>(dst, [a, b, dst, d], numbers, n);
+        if SMALL && S::IS_LONG {
+            singles::<T, S, K, true>(dst, [a, b, c, d], numbers, n);
+        } else if is_in_place && !SMALL {
+            singles::<T, S, K, false>(dst, [dst, b, c, d], numbers, n);
+        } else if is_term && !SMALL {
+            singles::<T, S, K, false>(dst, [a, b, dst, d], numbers, n);
         } else {
-            singles::<T, S, K>(dst, [a, b, c, d], numbers, n);
+            singles::<T, S, K, false>(dst, [a, b, c, d], numbers, n);
         }
     }
 }
@@ -200,7 +209,7 @@ unsafe fn each<T: Compute, S: Step<T::One>, const K: usize>(
 /// # Safety
 /// As [`each`], for arguments of which the numbers are known.
 #[inline(always)]
-unsafe fn singles<T: Compute, S: Step<T::One>, const K: usize>(
+unsafe fn singles<T: Compute, S: Step<T::One>, const K: usize, const SMALL: bool>(
     dst: *mut T,
     arguments: [*const T; ARGUMENTS],
     [second, third, fourth]: [T::One; ARGUMENTS - 1],
@@ -213,6 +222,8 @@ unsafe fn singles<T: Compute, S: Step<T::One>, const K: usize>(
     // SAFETY: as in `each`.
     unsafe {
         while i < n {
+            // Of places that it does not know the compiler makes no vectors.
+            i = if SMALL { std::hint::black_box(i) } else { i };
             let x = if is_array(0) { a.add(i).cast::<T::One>().read() } else { one };
             let y = if is_array(1) { b.add(i).cast::<T::One>().read() } else { second };
             let z = if is_array(2) { c.add(i).cast::<T::One>().read() } else { third };
@@ -228,7 +239,7 @@ pub(super) trait Takes<S>: Compute {
     /// # Safety
     /// The first `K` arguments that the step has are readable for `n` elements, the others for one, and `dst` writable.
     #[doc(hidden)]
-    unsafe fn each<const K: usize>(
+    unsafe fn each<const K: usize, const SMALL: bool>(
         dst: *mut Self,
         a: *const Self,
         b: *const Self,
@@ -240,13 +251,20 @@ pub(super) trait Takes<S>: Compute {
 
 impl<T: Compute, S: Step<T::One>> Takes<S> for T {
     #[inline(always)]
-    unsafe fn each<const K: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) {
+    unsafe fn each<const K: usize, const SMALL: bool>(
+        dst: *mut T,
+        a: *const T,
+        b: *const T,
+        c: *const T,
+        d: *const T,
+        n: usize,
+    ) {
         // SAFETY: the caller vouches for the blocks.
-        unsafe { each::<T, S, K>(dst, a, b, c, d, n) }
+        unsafe { each::<T, S, K, SMALL>(dst, a, b, c, d, n) }
     }
 }
 
-tiered! { pub(super) fn numbers_loop<T: Takes<S>, S: Sized; const K: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = <T as Takes<S>>::each::<K>; }
+tiered! { pub(super) fn numbers_loop<T: Takes<S>, S: Sized; const K: usize>(dst: *mut T, a: *const T, b: *const T, c: *const T, d: *const T, n: usize) = <T as Takes<S>>::each::<K, false>, small <T as Takes<S>>::each::<K, true>; }
 
 /// The loop of a step of which no argument is known to be a number.
 pub(super) fn step_loop<T: Takes<S>, S>(tier: Tier) -> Loop<T> {

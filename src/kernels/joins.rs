@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn steps_are_joined_with_those_that_only_they_read() {
-        let program = Program::record(|| {
+        let program = Program::record(&|| {
             let [a, b, c] = [0, 1, 2].map(Expr::input);
             let shared = a * b;
             vec![(shared - b * c) + Expr::select(shared.lt(c), a, b)]

@@ -350,18 +350,25 @@ impl<F: Formula> Body for Value<F> {
 
 fn trace<F: Formula>() -> Traces {
     let operands = |from: usize| std::array::from_fn(|n| Expr::input(from + n));
-    let forward = Program::record(|| vec![F::forward(operands(0))]).with_whole(Whole::of::<Value<F>>());
-    let derivatives: Vec<Program> = (0..F::ARITY)
-        .map(|n| Program::record(|| vec![F::derivative(n, Expr::input(0), operands(1), Expr::input(1 + RESULT))]))
-        .collect();
-    let uses = |p: &Program| (0..=RESULT).filter(|&i| p.uses_input(1 + i)).fold(0u8, |bits, i| bits | 1 << i);
-    let compares = |p: &Program| (0..=1 + RESULT).filter(|&i| p.compares_input(i)).fold(0u8, |bits, i| bits | 1 << i);
-    let (mut all, mut compared) = ([0; OPERANDS], [0; OPERANDS]);
-    all.iter_mut().zip(&derivatives).for_each(|(slot, p)| *slot = uses(p));
-    compared.iter_mut().zip(&derivatives).for_each(|(slot, p)| *slot = compares(p));
-    let kept = all.iter().fold(0, |bits, uses| bits | uses).count_ones() as usize;
-    debug_assert!(kept <= KEPT, "{} keeps {kept} values for its derivatives", std::any::type_name::<F>());
-    Traces { forward, derivatives, uses: all, compares: compared }
+    let forward = Program::record(&|| vec![F::forward(operands(0))]).with_whole(Whole::of::<Value<F>>());
+    let derivative = |n: usize| F::derivative(n, Expr::input(0), operands(1), Expr::input(1 + RESULT));
+    Traces::new(std::any::type_name::<F>(), forward, F::ARITY, &derivative)
+}
+
+impl Traces {
+    /// The programs of a formula and of the derivative for each of its operands. Not generic, as formulas are many.
+    fn new(name: &str, forward: Program, arity: usize, derivative: &dyn Fn(usize) -> Expr) -> Traces {
+        let derivatives: Vec<Program> = (0..arity).map(|n| Program::record(&|| vec![derivative(n)])).collect();
+        let uses = |p: &Program| (0..=RESULT).filter(|&i| p.uses_input(1 + i)).fold(0u8, |bits, i| bits | 1 << i);
+        let compares =
+            |p: &Program| (0..=1 + RESULT).filter(|&i| p.compares_input(i)).fold(0u8, |bits, i| bits | 1 << i);
+        let (mut all, mut compared) = ([0; OPERANDS], [0; OPERANDS]);
+        all.iter_mut().zip(&derivatives).for_each(|(slot, p)| *slot = uses(p));
+        compared.iter_mut().zip(&derivatives).for_each(|(slot, p)| *slot = compares(p));
+        let kept = all.iter().fold(0, |bits, uses| bits | uses).count_ones() as usize;
+        debug_assert!(kept <= KEPT, "{name} keeps {kept} values for its derivatives");
+        Traces { forward, derivatives, uses: all, compares: compared }
+    }
 }
 
 macro_rules! singles {

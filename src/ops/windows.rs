@@ -21,7 +21,7 @@ fn window<const P: usize>(
     a: &Arguments,
     n: usize,
     params: [f64; P],
-    weight: impl FnOnce(Expr, [Expr; P]) -> Expr,
+    weight: impl Fn(Expr, [Expr; P]) -> Expr,
 ) -> Result<Output> {
     let dtype = a.dtype(n)?.unwrap_or_else(default_dtype);
     if !dtype.is_floating_point() {
@@ -42,7 +42,7 @@ fn window<const P: usize>(
     let places = Tensor::uninitialized(a.op, &[half], DType::F64)?;
     // SAFETY: the tensor is new and contiguous.
     ramp::whole(unsafe { places.elements_mut::<f64>() }, 0, 1);
-    let program = Program::record(|| {
+    let program = Program::record(&|| {
         let place = Expr::input(0) / Expr::param(P);
         vec![weight(place, std::array::from_fn(Expr::param))]
     });

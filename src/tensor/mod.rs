@@ -341,7 +341,8 @@ impl Tensor {
         self.0.view.as_ref().is_some_and(|view| view.is_unique() && view.base.owners() == 1)
     }
 
-    /// True where the memory goes with this tensor.
+    /// True where the memory goes with this tensor, and nobody outside has it: its elements may be used up.
+    #[inline]
     pub(crate) fn is_last(&self) -> bool {
         let storage = &self.0.storage;
         self.0.is_unique() && storage.count() == 1 + u32::from(self.has_hidden_base()) && !storage.is_exposed()
@@ -465,12 +466,6 @@ impl Tensor {
     #[inline]
     pub fn is_same(&self, other: &Tensor) -> bool {
         self.0.same(&other.0)
-    }
-
-    /// True where nobody else holds this tensor or its memory, here or outside: its elements may be used up.
-    #[inline]
-    pub(crate) fn is_unique(&self) -> bool {
-        self.is_sole() && !self.0.storage.is_exposed()
     }
 
     /// True where no other tensor shares this one or its memory; somebody outside may still know its address.

@@ -74,7 +74,7 @@ unsafe fn join_body<R: Reduction>(a: *mut R::Out, b: *const R::Out, n: usize) {
     }
 }
 
-tiered! { fn rows_kernel<R: Reduction>(results: *mut R::Out, rows: *const R::In, step: isize, count: usize, n: usize, centre: *const R::Out) = rows_body::<R>; }
+tiered! { fn rows_kernel<R: Reduction>(results: *mut R::Out, rows: *const R::In, step: isize, count: usize, n: usize, centre: *const R::Out) = rows_body::<R>, avx512 if R::IS_FLOAT; }
 tiered! { fn join_kernel<R: Reduction>(a: *mut R::Out, b: *const R::Out, n: usize) = join_body::<R>; }
 
 /// The pieces of the work: stretches of columns by stretches of rows, for each outer index.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::buffer::Buffer;
 use super::kinds::{Accumulator, Greatest, Least};
-use super::lanes::block_kernel;
+use super::lanes::{one_row, rows_kernel};
 use super::rows::gather;
 use super::space::{self, Space};
 use super::{Apart, BLOCK, GRAIN, Reduction};
@@ -146,7 +146,7 @@ unsafe fn by_rows<A: Accumulator, E: End<A>>(
     space: &Space,
     write: impl Fn(isize, Found<A>) + Sync,
 ) {
-    let (extreme, search) = (block_kernel::<E>(tier()), search_kernel::<A>(tier()));
+    let (extreme, search) = (rows_kernel::<E>(tier()), search_kernel::<A>(tier()));
     let (length, results) = (space.length(), space.results());
     let blocks = length.div_ceil(BLOCK);
     let range = |b: usize| (b * BLOCK, length.min((b + 1) * BLOCK));
@@ -154,7 +154,7 @@ unsafe fn by_rows<A: Accumulator, E: End<A>>(
     let value = |result: usize, b: usize, buffer: &mut Buffer| unsafe {
         let (base, _) = space::offset(&space.kept, result);
         let data = gather(source, &space.reduced, base, range(b), buffer);
-        (data, extreme(data, range(b).1 - range(b).0, A::ZERO))
+        (data, one_row(extreme, data, range(b).1 - range(b).0, A::ZERO))
     };
     // SAFETY: as above.
     let place = |data: *const A, b: usize, value: A| unsafe {

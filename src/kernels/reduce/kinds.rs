@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use crate::kernels::element::{Element, Truth, convert};
 use crate::kernels::lane::Real;
 use crate::kernels::vector::Vector;
+use crate::tensor::dtype::DType;
 
 /// A type that reductions are computed in: sums and products in the wide ones, extremes in all.
 pub trait Accumulator: Element {
@@ -69,6 +70,8 @@ pub trait Reduction: 'static {
     const IDENTITY: Self::Out;
     /// True where an element may be taken more than once.
     const AGAIN: bool;
+    /// True where floats are read.
+    const IS_FLOAT: bool = matches!(Self::In::DTYPE, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
     /// What an element counts as, beside the centre of its result where there is one.
     fn map(x: Self::In, centre: Self::Out) -> Self::Out;
     /// Two partial results in one.

@@ -1,6 +1,8 @@
 //! One row of elements side by side in lanes, and many such rows one after another: a row waits for nothing that the one before
 //! it does, so that its lanes fold while the next is read.
 
+use std::mem::MaybeUninit;
+
 use super::{LANES, ROWS, Reduction, halve};
 use crate::kernels::dispatch::tiered;
 
@@ -127,25 +129,23 @@ unsafe fn few<R: Reduction>(
     }
 }
 
-/// The elements of a long row in `WIDTH` lanes, those that are left in [`FEW`], all folded into these.
+/// The elements of a long row in `WIDTH` lanes, folded into [`FEW`], as long as there is one for every lane; gives where that
+/// ends.
 ///
 /// # Safety
-/// `data` has `n` readable elements, at least [`FEW`]; `marks` are [`marks`].
+/// `data` has `n` readable elements.
 #[inline(always)]
 unsafe fn many<R: Reduction, const WIDTH: usize>(
     data: *const R::In,
     n: usize,
     centre: R::Out,
-    marks: *const u32,
-) -> [R::Out; FEW] {
+) -> ([R::Out; FEW], usize) {
     // SAFETY: the caller's.
-    unsafe {
-        let (mut lanes, i) = whole::<R, WIDTH>(data, (0, n), centre);
-        halve!(lanes, WIDTH, R::combine; 32 16 8);
-        let mut folded = [R::IDENTITY; FEW];
-        folded.copy_from_slice(&lanes[..FEW]);
-        if i < n { both::<R, FEW>(folded, few::<R>(data, (i, n), centre, marks)) } else { folded }
-    }
+    let (mut lanes, i) = unsafe { whole::<R, WIDTH>(data, (0, n), centre) };
+    halve!(lanes, WIDTH, R::combine; 32 16 8);
+    let mut folded = [R::IDENTITY; FEW];
+    folded.copy_from_slice(&lanes[..FEW]);
+    (folded, i)
 }
 
 /// One row, reduced to [`FEW`] lanes.
@@ -156,13 +156,18 @@ unsafe fn many<R: Reduction, const WIDTH: usize>(
 unsafe fn row<R: Reduction>(data: *const R::In, n: usize, centre: R::Out, marks: *const u32) -> [R::Out; FEW] {
     // SAFETY: the caller's.
     unsafe {
-        if n < LONG {
-            few::<R>(data, (0, n), centre, marks)
+        let (lanes, i) = if n < LONG {
+            ([R::IDENTITY; FEW], 0)
         } else if size_of::<R::Out>() <= 4 {
-            many::<R, { 2 * LANES }>(data, n, centre, marks)
+            many::<R, { 2 * LANES }>(data, n, centre)
         } else {
-            many::<R, LANES>(data, n, centre, marks)
+            many::<R, LANES>(data, n, centre)
+        };
+        if i == n {
+            return lanes;
         }
+        let rest = few::<R>(data, (i, n), centre, marks);
+        if i == 0 { rest } else { both::<R, FEW>(lanes, rest) }
     }
 }
 
@@ -240,34 +245,34 @@ unsafe fn rows_body<R: Reduction>(rows: Rows<R>, count: usize) {
         }
         // The compiler makes vectors of comparisons in loops only: the lanes of some rows fold together.
         let marks = marks();
-        let mut tile = [[R::IDENTITY; FEW]; MANY];
+        let mut tile = [const { MaybeUninit::<[R::Out; FEW]>::uninit() }; MANY];
         for first in (0..count).step_by(MANY) {
             let some = MANY.min(count - first);
             for (r, lanes) in tile[..some].iter_mut().enumerate() {
-                *lanes = row::<R>(rows.row(first + r), n, rows.centre(first + r), marks);
+                lanes.write(row::<R>(rows.row(first + r), n, rows.centre(first + r), marks));
             }
             for (r, lanes) in tile[..some].iter().enumerate() {
-                rows.write(first + r, folded::<R>(lanes));
+                rows.write(first + r, folded::<R>(lanes.assume_init_ref()));
             }
         }
     }
 }
 
-tiered! { pub(super) fn rows_kernel<R: Reduction>(rows: Rows<R>, count: usize) = rows_body::<R>; }
+tiered! { pub(super) fn rows_kernel<R: Reduction>(rows: Rows<R>, count: usize) = rows_body::<R>, avx512 if R::IS_FLOAT; }
 
-/// One row alone, as [`rows_kernel`] would.
+/// One row alone, by [`rows_kernel`].
 ///
 /// # Safety
 /// `data` has `n` readable elements.
-#[inline(always)]
-unsafe fn block_body<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out {
-    // SAFETY: the caller's.
-    unsafe {
-        if n < FEW {
-            return single::<R>(data, n, centre);
-        }
-        folded::<R>(&row::<R>(data, n, centre, marks()))
-    }
+#[inline]
+pub(super) unsafe fn one_row<R: Reduction>(
+    kernel: unsafe fn(Rows<R>, usize),
+    data: *const R::In,
+    n: usize,
+    centre: R::Out,
+) -> R::Out {
+    let mut found = R::IDENTITY;
+    // SAFETY: the caller's; there is one result, and one centre.
+    unsafe { kernel(Rows { data, apart: 0, n, out: &mut found, step: 0, centre: &centre }, 1) };
+    found
 }
-
-tiered! { pub(super) fn block_kernel<R: Reduction>(data: *const R::In, n: usize, centre: R::Out) -> R::Out = block_body::<R>; }

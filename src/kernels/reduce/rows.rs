@@ -1,7 +1,7 @@
 //! Reductions whose nearest elements go into one result.
 
 use super::buffer::Buffer;
-use super::lanes::{Rows, block_kernel, rows_kernel};
+use super::lanes::{Rows, one_row, rows_kernel};
 use super::space::{self, Axis, Space};
 use super::{Apart, BLOCK, GRAIN, Reduction, fold};
 use crate::kernels::dispatch::tier;
@@ -97,7 +97,7 @@ pub(super) unsafe fn reduce<R: Reduction>(
     out: Apart<R::Out>,
     centre: Option<Apart<R::Out>>,
 ) {
-    let kernel = block_kernel::<R>(tier());
+    let kernel = rows_kernel::<R>(tier());
     let (length, results) = (space.length(), space.results());
     let blocks = length.div_ceil(BLOCK);
     let block = |result: usize, b: usize, buffer: &mut Buffer| {
@@ -107,7 +107,7 @@ pub(super) unsafe fn reduce<R: Reduction>(
         unsafe {
             let middle = centre.map_or(R::IDENTITY, |c| *c.get().offset(to));
             let data = gather(&source, &space.reduced, base, range, buffer);
-            (to, kernel(data, range.1 - range.0, middle))
+            (to, one_row(kernel, data, range.1 - range.0, middle))
         }
     };
     if blocks == 1 {
