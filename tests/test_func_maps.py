@@ -179,3 +179,63 @@ def test_numbers_of_their_own_need_room_for_each_example():
             fg.vmap(lambda t, _: draw(t), (None, 0), randomness="different")(fg.ones(3), fg.ones(2))
         same = fg.vmap(lambda t, _: draw(t), (None, 0), randomness="same")(fg.ones(3), fg.ones(2))
         assert same[0].tolist() == same[1].tolist()
+
+
+def test_a_view_of_its_own_shape_in_maps_of_maps():
+    values = RNG.normal(size=(3, 2, 4))
+    agree(lambda T, F, x: F.vmap(F.vmap(lambda x: x.expand_as(x)))(x), values)
+    agree(lambda T, F, x: F.vmap(F.vmap(F.vmap(lambda x: x.expand(()))))(x), values)
+    agree(lambda T, F, x: F.vmap(F.vmap(lambda x: T.broadcast_to(x, (4,)).sin()), 1)(x), values)
+
+
+def test_a_number_is_filled_in_once_at_places_that_each_example_names_twice():
+    x, v = RNG.normal(size=(2, 3)), RNG.normal(size=2)
+
+    def pulled(T, F, x, v):
+        index = T.tensor([[1, 1], [0, 0]])
+        return F.vmap(lambda x, i, v: F.vjp(lambda v: x.index_fill(0, i, v), v)[1](T.ones(3, dtype=T.float64))[0])(x, index, v)
+
+    def pushed(T, F, x, v):
+        index = T.tensor([[1, 1], [0, -3]])
+        return F.vmap(lambda x, i, v: F.jvp(lambda v: x.index_fill(0, i, v), (v,), (T.ones_like(v),))[1])(x, index, v)
+
+    def written(T, F, x, v):
+        index = T.tensor([[1, 1], [0, -3]])
+        filled = lambda x, i, v: x.clone().index_fill_(0, i, v).sum()
+        return F.vmap(F.grad(filled, (0, 2)))(x, index, v)
+
+    agree(pulled, x, v)
+    agree(pushed, x, v)
+    agree(written, x, v)
+
+
+def test_histograms_of_examples_between_edges():
+    values, weights = RNG.normal(size=(3, 9)), RNG.random((3, 9))
+    edges = [-2.0, -0.5, 0.5, 2.0]
+    agree(lambda T, F, x: F.vmap(lambda x: T.histogram(x, T.tensor(edges, dtype=T.float64))[0])(x), values)
+    agree(lambda T, F, x, w: F.vmap(lambda w: T.histogram(x[0], T.tensor(edges, dtype=T.float64), weight=w)[0])(w), values, weights)
+
+
+@pytest.mark.parametrize("name", ["addr_", "addmv_", "scatter_reduce_"])
+def test_what_is_no_example_takes_nothing_of_examples(name):
+    x, square = fg.ones(2, 2), fg.ones(2, 2)
+    calls = {
+        "addr_": lambda b: square.addr_(b, fg.ones(2)),
+        "addmv_": lambda b: x[0].addmv_(square, b),
+        "scatter_reduce_": lambda b: x[0].scatter_reduce_(0, fg.tensor([0, 1]), b, "sum"),
+    }
+    with pytest.raises(RuntimeError, match="vmap"):
+        fg.vmap(calls[name])(fg.ones(4, 2))
+    assert (x == 1).all() and (square == 1).all()
+
+
+def test_running_statistics_that_a_transform_has_from_outside_move():
+    def moved(T, F, x):
+        mean, variance = T.zeros(3, dtype=T.float64), T.ones(3, dtype=T.float64)
+        norm = lambda x: T.nn.functional.batch_norm(x, mean, variance, training=True).pow(3).sum()
+        F.grad(norm)(x)
+        F.jvp(norm, (x,), (x,))
+        mapped = F.vmap(lambda m: T.nn.functional.batch_norm(x, m, variance))(x[:2])
+        return mean, variance, mapped
+
+    agree(moved, RNG.normal(size=(4, 3)))

@@ -192,7 +192,9 @@ enum Bins<'a> {
 
 fn histogram(x: &Tensor, bins: Bins, weight: Option<&Tensor>, density: bool) -> Result<[Tensor; 2]> {
     const OP: &str = "histogram";
-    x.readable("making a histogram of a Tensor")?;
+    if let Some(found) = histograms(x, &bins, weight, density) {
+        return found;
+    }
     float(OP, x)?;
     x.dtype().require_wide(OP)?;
     if let Some(w) = weight.filter(|w| w.shape() != x.shape()) {
@@ -229,6 +231,23 @@ fn histogram(x: &Tensor, bins: Bins, weight: Option<&Tensor>, density: bool) -> 
         sums.iter_mut().enumerate().for_each(|(i, s)| *s /= total * (steps[i + 1] - steps[i]));
     }
     Ok([unrecorded(|| cast::to(&Tensor::from_slice(&sums), x.dtype()))?, edges])
+}
+
+/// The batching rule: one example after another.
+fn histograms(x: &Tensor, bins: &Bins, weight: Option<&Tensor>, density: bool) -> Option<Result<[Tensor; 2]>> {
+    let edges = if let Bins::Edges(t) = bins { Some(*t) } else { None };
+    let all: SmallVec<[&Tensor; 3]> = std::iter::once(x).chain(edges).chain(weight).collect();
+    let part = |part: usize| {
+        batch::each_of(&all, |one| {
+            let bins = match bins {
+                Bins::Edges(_) => Bins::Edges(&one[1]),
+                Bins::Equal(count, range) => Bins::Equal(*count, range),
+            };
+            Ok(histogram(&one[0], bins, weight.and(one.last()), density)?[part].clone())
+        })
+    };
+    let (sums, edges) = (part(0)?, part(1)?);
+    Some(sums.and_then(|sums| Ok([sums, edges?])))
 }
 
 /// The sums of the weights, or of ones, of the numbers between each two edges; the last interval holds its upper bound. Edges

@@ -114,6 +114,9 @@ pub(super) fn apply(
         // What is recorded may keep its inputs as they were.
         let linked = forward::is_active() || is_recorded(others.iter().copied().chain([target]));
         let value = if linked { f(&snapshot(target)?)? } else { f(target)? };
+        if value.batch().is_some() {
+            return Err(Error::BatchedInPlace { op });
+        }
         super::cast::check_result(op, value.dtype(), target.dtype())?;
         if value.shape() != target.shape() {
             let (target, result) = (target.shape().to_vec(), value.shape().to_vec());
@@ -168,19 +171,38 @@ fn check_filled(op: &'static str, target: &Tensor) -> Result<()> {
     if is_grad_enabled() && target.requires_grad() { check(op, target) } else { check_writable(op, target) }
 }
 
+/// Whether statistics that an operation keeps beside its work may move to new ones, which have no history: also where the function
+/// of a transform has them from outside, but not to those of examples.
+///
+/// # Errors
+/// As [`check`] otherwise.
+pub(super) fn check_statistics(op: &'static str, target: &Tensor, new: &Tensor) -> Result<()> {
+    check_apart(op, target)?;
+    if new.batch().is_some() && target.batch().is_none() {
+        return Err(Error::BatchedInPlace { op });
+    }
+    check_memory(op, target)?;
+    check_history(op, target)
+}
+
 /// Whether the memory and the history of `target` may be changed.
 ///
 /// # Errors
 /// As [`check`], but for elements that share memory.
 pub(super) fn check_writable(op: &'static str, target: &Tensor) -> Result<()> {
-    if target.storage().is_read_only() {
-        return Err(Error::ReadOnly { op });
-    }
-    check_inference(op, target)?;
+    check_memory(op, target)?;
     if transform::is_captured(target.storage()) {
         return Err(Error::InPlaceCaptured { op });
     }
     check_history(op, target)
+}
+
+/// Whether the memory of `target` may be changed in the present mode.
+fn check_memory(op: &'static str, target: &Tensor) -> Result<()> {
+    if target.storage().is_read_only() {
+        return Err(Error::ReadOnly { op });
+    }
+    check_inference(op, target)
 }
 
 /// Whether `target` may be changed in the present mode.

@@ -2,12 +2,13 @@
 
 use smallvec::smallvec;
 
+use super::compare::where_;
 use super::formula::Operand;
 use super::gather::{not_whole, whole};
 use super::reduction::{self, Reduce};
 use super::registry::{Arguments, operation};
 use super::select::{self, Deed, Family, Indices, Kind, Selection};
-use super::{batch, view};
+use super::{batch, inplace, view};
 use crate::error::{Error, Result};
 use crate::graph::forward;
 use crate::tensor::Tensor;
@@ -228,6 +229,23 @@ fn filling(a: &Arguments, x: &Tensor, indices: &mut Indices) -> Result<(Tensor, 
     }
 }
 
+/// True where `index_fill` writes a tensor that somebody differentiates by at places of examples, each of which may name a place
+/// twice.
+fn fills_by_mask(a: &Arguments) -> Result<bool> {
+    let Operand::Tensor(value) = a.operand(3)? else { return Ok(false) };
+    let is_differentiated = value.requires_grad() || !forward::levels([value]).is_empty();
+    Ok(is_differentiated && value.rank() == 0 && a.tensor(2)?.batch().is_some())
+}
+
+/// The same by a mask of the places.
+fn filled_by_mask(a: &Arguments, x: &Tensor) -> Result<Tensor> {
+    let (selection, indices) = rows(a.op, &FILLED, x, a.int(1)?, a.tensor(2)?)?;
+    let [none, all] = [false, true].map(|holds| Tensor::scalar(holds, DType::Bool));
+    let none = view::expand(&none?, &view::signed(x.shape()))?;
+    let mask = select::joined_as(&selection, &none, &all?, indices, Deed::Put, "IndexFillBackward0", None)?;
+    where_(&mask, a.operand(3)?, x)
+}
+
 operation! {
     /// A copy with one number written along a dimension at the places of a vector of indices. Negative indices count from the
     /// end.
@@ -240,12 +258,18 @@ operation! {
     function Noted(Any -> First), ["index_fill(Tensor self, int dim, Tensor index, Operand value)"],
     in_place |_, a| {
         let x = a.tensor(0)?;
+        if fills_by_mask(a)? {
+            return Ok(inplace::apply(a.op, x, &[], &|x| filled_by_mask(a, x))?.into());
+        }
         let (selection, mut indices) = rows(a.op, &FILLED, x, a.int(1)?, a.tensor(2)?)?;
         let (value, node) = filling(a, x, &mut indices)?;
         Ok(select::join(&selection, x, &value, indices, Deed::Put, node, None)?.into())
     },
     |_, a| {
         let x = a.tensor(0)?;
+        if fills_by_mask(a)? {
+            return Ok(filled_by_mask(a, x)?.into());
+        }
         let (selection, mut indices) = rows(a.op, &FILLED, x, a.int(1)?, a.tensor(2)?)?;
         let (value, node) = filling(a, x, &mut indices)?;
         Ok(select::joined_as(&selection, x, &value, indices, Deed::Put, node, None)?.into())

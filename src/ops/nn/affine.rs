@@ -58,7 +58,7 @@ impl Normalized {
         let Some([mean, variance]) = &self.moments else { return Ok(None) };
         unrecorded(|| {
             let inverse = exponential::rsqrt(&add(variance, eps)?)?;
-            Ok(Some([cast::to(mean, dtype)?, cast::to(&inverse, dtype)?]))
+            Ok(Some([cast::to(&mean.detach(), dtype)?, cast::to(&inverse, dtype)?]))
         })
     }
 }
@@ -82,7 +82,7 @@ impl Norm<'_> {
         let all: SmallVec<[&Tensor; 3]> = std::iter::once(x).chain(self.weight).chain(self.bias).collect();
         // The kernels know no derivative by a mean and a variance that are given.
         let given_is_linked = self.given.is_some_and(|given| is_linked(&given, x));
-        if given_is_linked || batch::level(all.iter().copied()).is_some() {
+        if given_is_linked || batch::level(all.iter().copied().chain(self.given.into_iter().flatten())).is_some() {
             return self.composed(x);
         }
         let found = unrecorded(|| self.computed(x))?;

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::forward::unrecorded;
 use crate::graph::node::Setting;
 use crate::ops::arithmetic::{add, div, mul, pow};
+use crate::ops::inplace::Origin;
 use crate::ops::registry::operation;
 use crate::ops::{cast, copy, exponential, inplace, join, scaled, spatial, sum, view};
 use crate::tensor::Tensor;
@@ -270,8 +271,11 @@ impl Running<'_> {
             let both: SmallVec<[(&Tensor, Tensor); 2]> =
                 mean.into_iter().chain(self.variance.map(spread).transpose()?).collect();
             // Neither moves where one may not be written.
-            both.iter().try_for_each(|(old, _)| inplace::check("batch_norm", old))?;
-            both.iter().try_for_each(|(old, new)| inplace::copy_(old, new).map(drop))
+            both.iter().try_for_each(|(old, new)| inplace::check_statistics("batch_norm", old, new))?;
+            both.iter().try_for_each(|(old, new)| match old.batch() {
+                Some(_) => inplace::copy_(old, new).map(drop),
+                None => inplace::assign(old, new, Origin::Tensor("CopyBackwards")),
+            })
         })
     }
 }
