@@ -207,6 +207,28 @@ def test_attention_with_masks(shapes):
         compare(lambda T, q, k, v: attention(T, q, k, v, T.tensor(allowed)), *tensors, names=False, scale=10)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_attention_of_halves_with_dropout_is_rounded_once(dtype):
+    for T in (fg, torch):
+        q, k, v = (T.tensor(8 * numbers((2, 6, 8), seed=n)).to(getattr(T, dtype)).requires_grad_() for n in range(3))
+        found = []
+        for wide in (False, True):
+            T.manual_seed(1)
+            given = [t.float() if wide else t for t in (q, k, v)]
+            y = module(T).scaled_dot_product_attention(*given, dropout_p=0.5)
+            found.append((y.to(q.dtype), *T.autograd.grad(y.float().sin().sum(), (q, k, v))))
+        for half, single in zip(*found):
+            assert (half.double() - single.double()).abs().max() <= 0.05 * single.double().abs().max()
+
+
+def test_statistics_beside_a_normalisation_have_no_history():
+    x = numbers((4, 3), seed=1)
+    for T in (fg, torch):
+        leaf, ones = T.tensor(x, requires_grad=True), T.ones(3, dtype=T.float64)
+        found = T.native_batch_norm(leaf, ones, ones, ones.clone(), ones.clone(), True, 0.5, 1e-5)
+        assert [t.requires_grad for t in found] == [True, False, False]
+
+
 @pytest.mark.parametrize("mask", [None, np.ones((3, 0)), np.ones((3, 0), bool)])
 def test_attention_over_no_keys(mask):
     q, k, v = (numbers(shape, seed=n) for n, shape in enumerate([(2, 3, 4), (2, 0, 4), (2, 0, 5)]))

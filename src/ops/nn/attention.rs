@@ -109,16 +109,11 @@ pub fn attention(
     check(OP, q, k, v, mask)?;
     let factor = scaled(q, scale);
     let masks = Masks { given: mask, is_causal, scale: factor };
+    if is_half(q.dtype()) {
+        return widened([q, k, v], mask, |[q, k, v], mask| attention(q, k, v, mask, is_causal, scale));
+    }
     if batch::level([q, k, v].into_iter().chain(mask)).is_some() {
         return blocks(q, k, v, masks);
-    }
-    // What softmax and products compute in.
-    let dtype = q.dtype();
-    if matches!(dtype, DType::F16 | DType::BF16) {
-        let [q, k, v] = [q, k, v].map(|t| cast::to(t, DType::F32));
-        let wide = |mask: &Tensor| if mask.dtype() == dtype { cast::to(mask, DType::F32) } else { Ok(mask.clone()) };
-        let mask = mask.map(wide).transpose()?;
-        return cast::to(&attention(&q?, &k?, &v?, mask.as_ref(), is_causal, scale)?, dtype);
     }
     let y = unrecorded(|| blocks(q, k, v, masks))?;
     // The values are for the gradients of the weights alone.
@@ -143,9 +138,29 @@ fn scaled(q: &Tensor, scale: Option<f64>) -> f64 {
     scale.unwrap_or(1.0 / (size.max(1) as f64).sqrt())
 }
 
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
+/// What is made of 16-bit floats in float32, which softmax and products compute in, rounded once.
+fn widened(
+    all: [&Tensor; 3],
+    mask: Option<&Tensor>,
+    run: impl FnOnce([&Tensor; 3], Option<&Tensor>) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let dtype = all[0].dtype();
+    let [q, k, v] = all.map(|t| cast::to(t, DType::F32));
+    let wide = |mask: &Tensor| if mask.dtype() == dtype { cast::to(mask, DType::F32) } else { Ok(mask.clone()) };
+    let mask = mask.map(wide).transpose()?;
+    cast::to(&run([&q?, &k?, &v?], mask.as_ref())?, dtype)
+}
+
 /// Attention by weights of which each is left out with a probability.
 fn with_dropout(q: &Tensor, k: &Tensor, v: &Tensor, masks: Masks, p: f64) -> Result<Tensor> {
     check(OP, q, k, v, masks.given)?;
+    if is_half(q.dtype()) {
+        return widened([q, k, v], masks.given, |[q, k, v], given| with_dropout(q, k, v, Masks { given, ..masks }, p));
+    }
     let weights = weights(q, &view::transpose(k, -1, -2)?, masks, 0)?;
     matmul(&ELEMENTS.apply(OP, &weights, p, true, false)?, v)
 }
