@@ -128,7 +128,8 @@ impl Unary for Erfinv {
         x.erfinv()
     }
     #[inline(always)]
-    fn derivative<L: Real>(g: L, _x: L, y: L) -> L {
+    fn derivative<L: Real>(g: L, x: L, _y: L) -> L {
+        let y = x.erfinv();
         L::constant(1.0 / SLOPE) * (y * y).exp() * g
     }
 }
