@@ -379,3 +379,35 @@ def test_the_last_tangent_that_goes_to_a_place_stays(spatial):
         assert run(fg) == run(torch) == ([2.0, 3.0, 0.0], [7.0, 9.0, 0.0], [1.0, 1.0, 1.0])
     finally:
         torch.set_num_threads(threads)
+
+
+FLAT = {
+    "avg_pool1d": lambda F, T, x: F.avg_pool1d(x[0], 2),
+    "avg_pool2d": lambda F, T, x: F.avg_pool2d(x, 2),
+    "avg_pool3d": lambda F, T, x: F.avg_pool3d(x, 2),
+    "max_pool2d": lambda F, T, x: F.max_pool2d(x, 2),
+    "max_pool3d": lambda F, T, x: F.max_pool3d(x, 2),
+    "adaptive_avg_pool2d": lambda F, T, x: F.adaptive_avg_pool2d(x, 2),
+    "adaptive_max_pool2d": lambda F, T, x: F.adaptive_max_pool2d(x, 2),
+    "reflect": lambda F, T, x: F.pad(x, (1, 1, 1, 1), "reflect"),
+    "replicate": lambda F, T, x: F.pad(x, (1, 1, 1, 1), "replicate"),
+    "nll_loss": lambda F, T, x: F.nll_loss(x[0, 0], T.tensor([1, 2, 0, 1])),
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_gradients_that_depend_by_choices_alone_have_zero_derivatives(name):
+    """As a penalty on the gradient's size meets them."""
+    found = []
+    for T in (fg, torch):
+        x = T.tensor(array((2, 3, 4, 4)), requires_grad=True)
+        (g,) = T.autograd.grad(FLAT[name](T.nn.functional, T, x).sum(), x, create_graph=True)
+        assert g.requires_grad
+        (g.norm() - 1).pow(2).backward()
+        assert x.grad.count_nonzero() == 0
+        x.grad = None
+        (g,) = T.autograd.grad(FLAT[name](T.nn.functional, T, x * 2).pow(2).sum(), x, create_graph=True)
+        g.pow(2).sum().backward()
+        found.append((g.detach().numpy(), x.grad.numpy()))
+    for ours, theirs in zip(*found):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)

@@ -2,6 +2,7 @@
 
 pub mod accumulate;
 mod anomaly;
+mod flat;
 mod hooks;
 pub mod plan;
 pub mod run;

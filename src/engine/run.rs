@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::plan::{HEAVY, Plan, Step};
-use super::{Options, accumulate, anomaly, hooks};
+use super::{Options, accumulate, anomaly, flat, hooks};
 use crate::error::Result;
 use crate::graph::arena;
 use crate::graph::node::{Backward, Edge, Gradients};
@@ -341,7 +341,10 @@ impl Run {
             let gradient = found.get_mut(index).and_then(Option::take);
             let Some(edge) = edge.as_ref().filter(|_| self.plan.needs[first + index]) else { continue };
             let conformed = match gradient {
-                Some(gradient) => Some(accumulate::conform(gradient, &edge.node, edge.output, &node, index)?),
+                Some(gradient) => {
+                    let gradient = accumulate::conform(gradient, &edge.node, edge.output, &node, index)?;
+                    Some(if self.recorded { flat::tied(gradient, &node, edge)? } else { gradient })
+                }
                 None => None,
             };
             self.deliver(self.plan.targets[first + index], edge.output, place, conformed)?;

@@ -1,0 +1,61 @@
+//! Gradients that depend on an input by choices alone, such as which element was the greatest: their own derivative by it is
+//! zero, and there. Who differentiates twice finds zeros and not an input that nothing depends on, as in torch.
+
+use smallvec::smallvec;
+
+use crate::error::Result;
+use crate::graph::arena::NodeRef;
+use crate::graph::forward;
+use crate::graph::node::{Backward, Derivative, Edge, Gradients};
+use crate::tensor::Tensor;
+
+/// The nodes whose gradients are so.
+fn is_flat(name: &str) -> bool {
+    const KINDS: [&str; 10] = [
+        "AvgPool",
+        "MaxPool",
+        "AdaptiveAvgPool",
+        "AdaptiveMaxPool",
+        "FractionalMaxPool",
+        "ReflectionPad",
+        "ReplicationPad",
+        "NllLoss",
+        "MultiMarginLoss",
+        "MultilabelMarginLoss",
+    ];
+    !name.contains("BackwardBackward") && KINDS.iter().any(|kind| name.starts_with(kind))
+}
+
+/// The gradient that a recorded pass sends from a node along an edge, which goes on to depend on what the edge leads to.
+pub(super) fn tied(gradient: Tensor, from: &NodeRef, edge: &Edge) -> Result<Tensor> {
+    // What carries tangents or stands for examples stays as it is: no program asks how it was made.
+    if !is_flat(from.name()) || gradient.batch().is_some() || forward::is_active() {
+        return Ok(gradient);
+    }
+    let y = gradient.detach();
+    let edges = smallvec![gradient.gradient_edge(), Some(edge.clone())];
+    y.set_history(Edge { node: NodeRef::new(Flat, edges, y.shape(), y.dtype()), output: 0 });
+    Ok(y)
+}
+
+#[derive(Clone)]
+struct Flat;
+
+impl Derivative for Flat {
+    fn name(&self) -> &'static str {
+        "FlatBackward0"
+    }
+
+    fn backward(&mut self, call: &Backward) -> Result<Gradients> {
+        let (shape, dtype) = match &call.node.edges()[1] {
+            Some(edge) => edge.node.output(edge.output as usize),
+            None => call.node.output(0),
+        };
+        let of_input = if call.needs(1) { Some(Tensor::zeros(&shape, dtype)?) } else { None };
+        Ok(smallvec![Some(call.gradient()?), of_input])
+    }
+
+    fn take(&mut self, _keep: bool) -> Self {
+        self.clone()
+    }
+}
