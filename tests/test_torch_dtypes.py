@@ -25,7 +25,7 @@ METHODS = {
     "": "adjoint all aminmax any argmax argmin argsort argwhere bitwise_not clone contiguous corrcoef count_nonzero cov "
     "diag diagflat diagonal diff diag_embed flatten fliplr flipud max median min mean msort mode nanmedian nanmean "
     "nansum nonzero norm prod ravel sort squeeze std_mean sum t trace tril triu unbind unique unique_consecutive "
-    "var_mean zero_ trapezoid cumulative_trapezoid pdist atleast_1d nan_to_num positive conj conj_physical conj_physical_ signbit atleast_2d atleast_3d "
+    "var_mean zero_ trapezoid cumulative_trapezoid pdist atleast_1d nan_to_num positive conj conj_physical conj_physical_ signbit isreal atleast_2d atleast_3d "
     "linalg.norm linalg.vector_norm linalg.matrix_norm ones_like zeros_like block_diag",
     "y": "true_divide copy_ dist expand_as reshape_as resize_as_ view_as inner linalg.vecdot tensordot kron clamp cdist "
     "max min broadcast_tensors trapezoid float_power",

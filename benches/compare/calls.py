@@ -312,6 +312,7 @@ CALLS = {
     "polygamma": "T.polygamma(1, p)",
     "prelu": "T.prelu(x, row)",
     "signbit": "T.signbit(x)",
+    "isreal": "T.isreal(x)",
     "zeta": "T.special.zeta(p + 1.1, q)",
     "renorm": "T.renorm(x, 2, 0, 1.0)",
     "relu": "T.relu(x)",

@@ -2,20 +2,19 @@
 //! with which weights they read, which is the same in all channels, then the channels one after another.
 #![allow(clippy::needless_range_loop, reason = "lanes of several arrays go side by side")]
 
-use std::ops::{Add, Div, Mul, Rem, Sub};
+mod taps;
 
 use smallvec::SmallVec;
+pub use taps::Number;
+use taps::{Lanes, Order, Taps};
 
 use super::dispatch::{tier, tiered};
 use super::parallel::{self, Apart};
-use super::reduce::kinds::Accumulator;
 
 /// Elements read from which threads share the work.
 const GRAIN: usize = 1 << 14;
 /// Places that are taken together.
 const WIDTH: usize = 16;
-/// Where nothing is read.
-const OUTSIDE: i32 = -1;
 
 /// How the elements around a place make its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,286 +64,48 @@ pub struct Images {
     pub places: usize,
 }
 
-/// A type that places are computed in.
-pub trait Number:
-    Accumulator + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Rem<Output = Self>
-{
-    /// The greatest integer that is not greater.
-    fn floor(self) -> Self;
-    /// The nearest integer, of two the even one.
-    fn round(self) -> Self;
-    /// An integer.
-    ///
-    /// # Safety
-    /// It is one, and one that is an index.
-    unsafe fn index(self) -> i32;
-}
-
-macro_rules! numbers {
-    ($($t:ident),*) => {$(
-        impl Number for $t {
-            #[inline(always)]
-            fn floor(self) -> $t { $t::floor(self) }
-            #[inline(always)]
-            fn round(self) -> $t { $t::round_ties_even(self) }
-            #[inline(always)]
-            unsafe fn index(self) -> i32 {
-                // SAFETY: the caller's.
-                unsafe { self.to_int_unchecked() }
-            }
-        }
-    )*};
-}
-numbers!(f32, f64);
-
-/// One dimension of an image.
-#[derive(Clone, Copy)]
-struct Axis<T> {
-    size: T,
-    last: T,
-    step: i32,
-    manner: Manner,
-}
-
-/// Numbers for places side by side.
-type Lanes<T> = [T; WIDTH];
-
-/// What is read along one dimension: up to four elements, their weights, and the derivatives of these by the grid's number.
-struct Along<T> {
-    count: usize,
-    at: [Lanes<i32>; 4],
-    weight: [Lanes<T>; 4],
-    slope: [Lanes<T>; 4],
-}
-
-impl<T: Number> Axis<T> {
-    fn new((size, step): (usize, usize), manner: Manner) -> Axis<T> {
-        let size = T::from_i64(size as i64);
-        Axis { size, last: size - T::ONE, step: step as i32, manner }
-    }
-
-    /// The offset of an element in whole steps, if it is one.
-    #[inline(always)]
-    fn offset(&self, place: T) -> i32 {
-        let inside = place >= T::ZERO && place <= self.last;
-        // SAFETY: zero, or an integer below the size.
-        let at = unsafe { (if inside { place } else { T::ZERO }).index() };
-        if inside { at * self.step } else { OUTSIDE }
-    }
-
-    /// Moves places into the image, by the padding, and turns their slopes.
-    #[inline(always)]
-    fn within(&self, place: &mut Lanes<T>, slope: &mut Lanes<T>) {
-        let (zero, one, two) = (T::ZERO, T::ONE, T::ONE + T::ONE);
-        if self.manner.padding == Padding::Reflection {
-            let half = one / two;
-            let (low, span) = if self.manner.corners { (zero, self.last) } else { (zero - half, self.size) };
-            for (place, slope) in place.iter_mut().zip(slope.iter_mut()) {
-                let apart = (*place - low).magnitude();
-                let rest = if apart < span { apart } else { apart % span };
-                let flips = (apart / span).floor();
-                let even = flips - two * (flips / two).floor() == zero;
-                let turns = even == (*place < low);
-                *place = low + if even { rest } else { span - rest };
-                *slope = if turns { zero - *slope } else { *slope };
-            }
-        }
-        if self.manner.padding != Padding::Zeros {
-            for (place, slope) in place.iter_mut().zip(slope.iter_mut()) {
-                // What is no number is moved to the first element.
-                let inside = *place > zero && *place < self.last;
-                let end = if *place >= self.last { self.last } else { zero };
-                *place = if inside { *place } else { end };
-                *slope = if inside { *slope } else { zero };
-            }
-        }
-    }
-
-    /// What the numbers of a grid read.
-    #[inline(always)]
-    fn along(&self, grid: &Lanes<T>, found: &mut Along<T>) {
-        let (one, two) = (T::ONE, T::ONE + T::ONE);
-        let mut place = *grid;
-        let mut slope = [if self.manner.corners { self.last } else { self.size } / two; WIDTH];
-        for place in &mut place {
-            let up = *place + one;
-            *place = if self.manner.corners { up / two * self.last } else { (up * self.size - one) / two };
-        }
-        match self.manner.mode {
-            Mode::Nearest => {
-                self.within(&mut place, &mut slope);
-                found.count = 1;
-                for l in 0..WIDTH {
-                    found.at[0][l] = self.offset(place[l].round());
-                    found.weight[0][l] = one;
-                }
-            }
-            Mode::Linear => {
-                self.within(&mut place, &mut slope);
-                found.count = 2;
-                for l in 0..WIDTH {
-                    let low = place[l].floor();
-                    let part = place[l] - low;
-                    (found.at[0][l], found.at[1][l]) = (self.offset(low), self.offset(low + one));
-                    (found.weight[0][l], found.weight[1][l]) = (one - part, part);
-                    (found.slope[0][l], found.slope[1][l]) = (T::ZERO - slope[l], slope[l]);
-                }
-            }
-            Mode::Cubic => {
-                found.count = 4;
-                for k in 0..4 {
-                    let shift = T::from_f64(k as f64 - 1.0);
-                    let mut read = [T::ZERO; WIDTH];
-                    for l in 0..WIDTH {
-                        let low = place[l].floor();
-                        let (weight, change) = cubic(place[l] - low - shift, k == 0 || k == 3);
-                        (read[l], found.weight[k][l], found.slope[k][l]) = (low + shift, weight, change * slope[l]);
-                    }
-                    self.within(&mut read, &mut [T::ZERO; WIDTH]);
-                    for l in 0..WIDTH {
-                        found.at[k][l] = self.offset(read[l]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The cubic convolution kernel with a = -0.75, within a distance of 1 or beyond it, and its derivative.
-#[inline(always)]
-fn cubic<T: Number>(apart: T, far: bool) -> (T, T) {
-    let (x, n) = (apart.magnitude(), T::from_f64);
-    let a = n(-0.75);
-    let (value, change) = if far {
-        // a x^3 - 5a x^2 + 8a x - 4a
-        let y = (a * x - n(5.0) * a) * x + n(8.0) * a;
-        (y * x - n(4.0) * a, (n(3.0) * a * x - n(10.0) * a) * x + n(8.0) * a)
-    } else {
-        // (a + 2) x^3 - (a + 3) x^2 + 1
-        let (p, q) = (a + n(2.0), a + n(3.0));
-        ((p * x - q) * x * x + n(1.0), (n(3.0) * p * x - n(2.0) * q) * x)
-    };
-    (value, if apart < T::ZERO { T::ZERO - change } else { change })
-}
-
-/// What places side by side read: offsets and weights, and the derivatives of these by the grid's numbers, in the order of
-/// the dimensions.
-struct Taps<T, const TAPS: usize> {
-    at: [Lanes<i32>; TAPS],
-    weight: [Lanes<T>; TAPS],
-    slopes: [[Lanes<T>; TAPS]; 3],
-}
-
-impl<T: Number, const TAPS: usize> Taps<T, TAPS> {
-    #[inline(always)]
-    fn new() -> Self {
-        let none = [[T::ZERO; WIDTH]; TAPS];
-        Taps { at: [[OUTSIDE; WIDTH]; TAPS], weight: none, slopes: [none; 3] }
-    }
-
-    /// Reads `n` places of the grid; those beyond are the middle.
-    ///
-    /// # Safety
-    /// There are `n` places, and as many taps as the manner has.
-    #[inline(always)]
-    unsafe fn fill(&mut self, images: &Images, manner: Manner, grid: *const T, n: usize, with_slopes: bool) {
-        let rank = images.axes.len();
-        let none = [[T::ZERO; WIDTH]; 4];
-        let mut along = Along { count: 0, at: [[OUTSIDE; WIDTH]; 4], weight: none, slope: none };
-        let mut count = 1;
-        for (d, &axis) in images.axes.iter().enumerate() {
-            let mut numbers = [T::ZERO; WIDTH];
-            // The last number of a place is that of the first dimension.
-            // SAFETY: the caller's places.
-            let number = |l: usize| unsafe { *grid.add(l * rank + rank - 1 - d) };
-            match n {
-                // A count that is known needs no way through memory.
-                WIDTH => (0..WIDTH).for_each(|l| numbers[l] = number(l)),
-                _ => (0..n).for_each(|l| numbers[l] = number(l)),
-            }
-            Axis::new(axis, manner).along(&numbers, &mut along);
-            // From the last on, as those before are still read.
-            for (k, j) in (0..count).rev().flat_map(|k| (0..along.count).rev().map(move |j| (k, j))) {
-                self.join(d, k, k * along.count + j, (&along.at[j], &along.weight[j], &along.slope[j]), with_slopes);
-            }
-            count *= along.count;
-        }
-    }
-
-    /// Writes the tap `to` of the first dimensions up to `d`: the tap `k` of those before, and one along `d`.
-    #[inline(always)]
-    fn join(
-        &mut self,
-        d: usize,
-        k: usize,
-        to: usize,
-        (at, weight, slope): (&Lanes<i32>, &Lanes<T>, &Lanes<T>),
-        with_slopes: bool,
-    ) {
-        if d == 0 {
-            (self.at[to], self.weight[to], self.slopes[0][to]) = (*at, *weight, *slope);
-            return;
-        }
-        if with_slopes {
-            for l in 0..WIDTH {
-                self.slopes[d][to][l] = self.weight[k][l] * slope[l];
-            }
-            for before in &mut self.slopes[..d] {
-                for l in 0..WIDTH {
-                    before[to][l] = before[k][l] * weight[l];
-                }
-            }
-        }
-        for l in 0..WIDTH {
-            let (first, second) = (self.at[k][l], at[l]);
-            self.at[to][l] = if first < 0 || second < 0 { OUTSIDE } else { first + second };
-            self.weight[to][l] = self.weight[k][l] * weight[l];
-        }
-    }
-}
-
-/// The elements that taps read, zeros outside. First come all loads, so that what is done with them is done by vectors.
-///
-/// # Safety
-/// The offsets are of a channel at `x`, which has a first element.
-#[inline(always)]
-unsafe fn read<T: Number>(x: *const T, at: &Lanes<i32>) -> Lanes<T> {
-    let mut values = [T::ZERO; WIDTH];
-    for l in 0..WIDTH {
-        // SAFETY: the caller's offset, or the first element.
-        values[l] = unsafe { *x.offset(at[l].max(0) as isize) };
-    }
-    for l in 0..WIDTH {
-        values[l] = if at[l] < 0 { T::ZERO } else { values[l] };
-    }
-    values
-}
-
 /// What a kernel works on: images, how they are read, and a stretch of the places of one of them.
 #[derive(Clone, Copy)]
 struct Work<'a> {
     images: &'a Images,
     manner: Manner,
+    order: Order,
     first: usize,
     n: usize,
 }
 
 #[inline(always)]
 unsafe fn forward_body<T: Number, const TAPS: usize>(work: Work, x: *const T, grid: *const T, y: *mut T) {
-    let Work { images, manner, first, n } = work;
     let mut taps = Taps::<T, TAPS>::new();
     // SAFETY: the caller gives an image, its places, and its results, from the first place of the work on.
     unsafe {
-        taps.fill(images, manner, grid, n, false);
-        for channel in 0..images.channels {
-            let from = x.add(channel * images.steps[1]);
+        taps.fill(work, grid, work.n, false);
+        match work.order.paired {
+            true => read_channels::<T, TAPS, true>(work, &taps, x, y),
+            false => read_channels::<T, TAPS, false>(work, &taps, x, y),
+        }
+    }
+}
+
+/// Writes what the taps read in each channel.
+///
+/// # Safety
+/// As [`forward_body`] and [`Taps::read`].
+#[inline(always)]
+unsafe fn read_channels<T: Number, const TAPS: usize, const PAIRED: bool>(
+    Work { images, first, n, .. }: Work,
+    taps: &Taps<T, TAPS>,
+    x: *const T,
+    y: *mut T,
+) {
+    for channel in 0..images.channels {
+        // SAFETY: the caller's.
+        unsafe {
+            let values = taps.read::<PAIRED>(x.add(channel * images.steps[1]));
             let mut sums = [T::ZERO; WIDTH];
-            for k in 0..TAPS {
-                let values = read(from, &taps.at[k]);
-                for l in 0..WIDTH {
-                    let term = values[l] * taps.weight[k][l];
-                    sums[l] = if k == 0 { term } else { sums[l] + term };
-                }
+            for l in 0..WIDTH {
+                let term = |k: usize| taps.seen(&values, k, l) * taps.weight[k][l];
+                sums[l] = (1..TAPS).fold(term(0), |sum, k| sum + term(k));
             }
             let to = y.add(channel * images.places + first);
             match n {
@@ -358,36 +119,58 @@ unsafe fn forward_body<T: Number, const TAPS: usize>(work: Work, x: *const T, gr
 
 #[inline(always)]
 unsafe fn grid_body<T: Number, const TAPS: usize>(work: Work, x: *const T, grid: *const T, g: *const T, dgrid: *mut T) {
-    let Work { images, manner, first, n } = work;
+    let Work { images, order, n, .. } = work;
     let mut taps = Taps::<T, TAPS>::new();
-    let mut totals = [[T::ZERO; WIDTH]; TAPS];
     let rank = images.axes.len();
     // SAFETY: as in `forward_body`; the gradients of places lie as these do.
     unsafe {
-        taps.fill(images, manner, grid, n, true);
-        for channel in 0..images.channels {
-            let from = x.add(channel * images.steps[1]);
-            let mut gradient = [T::ZERO; WIDTH];
-            gradient.as_mut_ptr().copy_from_nonoverlapping(g.add(channel * images.places + first), n);
-            for k in 0..TAPS {
-                let values = read(from, &taps.at[k]);
-                for l in 0..WIDTH {
-                    totals[k][l] = totals[k][l] + gradient[l] * values[l];
-                }
-            }
-        }
-        for (d, slopes) in taps.slopes.iter().enumerate().take(rank) {
+        taps.fill(work, grid, n, true);
+        let totals = match order.paired {
+            true => totals::<T, TAPS, true>(work, &taps, x, g),
+            false => totals::<T, TAPS, false>(work, &taps, x, g),
+        };
+        for (slopes, &d) in taps.slopes.iter().zip(&order.dimensions[..rank]) {
             let mut sums = [T::ZERO; WIDTH];
-            for k in 0..TAPS {
-                for l in 0..WIDTH {
-                    sums[l] = sums[l] + totals[k][l] * slopes[k][l];
-                }
+            for l in 0..WIDTH {
+                sums[l] = (0..TAPS).fold(T::ZERO, |sum, k| sum + totals[k][l] * slopes[k][l]);
             }
             for (l, &sum) in sums.iter().enumerate().take(n) {
                 *dgrid.add(l * rank + rank - 1 - d) = sum;
             }
         }
     }
+}
+
+/// The gradients of the weights: the sums of what the taps read times the gradient there, over the channels.
+///
+/// # Safety
+/// As [`grid_body`] and [`Taps::read`].
+#[inline(always)]
+unsafe fn totals<T: Number, const TAPS: usize, const PAIRED: bool>(
+    Work { images, first, n, .. }: Work,
+    taps: &Taps<T, TAPS>,
+    x: *const T,
+    g: *const T,
+) -> [Lanes<T>; TAPS] {
+    let mut totals = [[T::ZERO; WIDTH]; TAPS];
+    for channel in 0..images.channels {
+        // SAFETY: the caller's.
+        unsafe {
+            let values = taps.read::<PAIRED>(x.add(channel * images.steps[1]));
+            let from = g.add(channel * images.places + first);
+            let mut few = [T::ZERO; WIDTH];
+            if n < WIDTH {
+                few.as_mut_ptr().copy_from_nonoverlapping(from, n);
+            }
+            let gradient = (if n < WIDTH { few.as_ptr() } else { from }).cast::<Lanes<T>>().read_unaligned();
+            for l in 0..WIDTH {
+                for k in 0..TAPS {
+                    totals[k][l] = totals[k][l] + gradient[l] * taps.seen(&values, k, l);
+                }
+            }
+        }
+    }
+    totals
 }
 
 /// Adds to the gradients of `channels` channels, from the first on.
@@ -399,13 +182,13 @@ unsafe fn image_body<T: Number, const TAPS: usize>(
     dx: *mut T,
     channels: usize,
 ) {
-    let Work { images, manner, n, .. } = work;
+    let Work { images, n, .. } = work;
     let mut taps = Taps::<T, TAPS>::new();
     // SAFETY: the caller gives the places of an image, and these channels of its gradients.
     unsafe {
         for first in (0..n).step_by(WIDTH) {
             let n = WIDTH.min(n - first);
-            taps.fill(images, manner, grid.add(first * images.axes.len()), n, false);
+            taps.fill(work, grid.add(first * images.axes.len()), n, false);
             for channel in 0..channels {
                 let (g, dx) = (g.add(channel * images.places + first), dx.add(channel * images.steps[1]));
                 for l in 0..n {
@@ -477,11 +260,12 @@ impl Images {
     /// Runs a closure for stretches of the places of each image: on the image, and the work.
     fn each(&self, manner: Manner, run: impl Fn(usize, Work) + Sync) {
         let pieces = self.places.div_ceil(WIDTH);
+        let order = Order::new(self, manner.mode);
         let cost = WIDTH * self.taps(manner.mode) * (self.channels + 1);
         parallel::for_each_range(self.count * pieces, (GRAIN / cost).max(1), |start, end| {
             for piece in start..end {
                 let first = piece % pieces * WIDTH;
-                run(piece / pieces, Work { images: self, manner, first, n: WIDTH.min(self.places - first) });
+                run(piece / pieces, Work { images: self, manner, order, first, n: WIDTH.min(self.places - first) });
             }
         });
     }
@@ -546,10 +330,11 @@ pub fn of_images<T: Number>(images: &Images, manner: Manner, grid: &[T], g: &[T]
     let parts =
         if small { 1 } else { (4 * parallel::num_threads()).div_ceil(images.count).min(images.channels.max(1)) };
     let dx = Apart(dx.as_mut_ptr());
+    let order = Order { paired: false, ..Order::new(images, manner.mode) };
     let run = |piece: usize| {
         let (image, part) = (piece / parts, piece % parts);
         let (start, end) = (images.channels * part / parts, images.channels * (part + 1) / parts);
-        let work = Work { images, manner, first: 0, n: images.places };
+        let work = Work { images, manner, order, first: 0, n: images.places };
         // SAFETY: the sizes are those of the slices; pieces have different channels.
         unsafe {
             let grid = grid.as_ptr().add(image * images.places * images.axes.len());
@@ -588,5 +373,67 @@ mod tests {
         // SAFETY: as above.
         unsafe { forward(&images, manner, x.as_ptr(), &grid, &mut y) };
         assert_eq!(y, [2.0, 2.5, 2.0]);
+    }
+
+    /// The values and the gradient of the grid of images whose elements are `gap` apart along each dimension, the dimension
+    /// `first` side by side but for that.
+    fn read_with<T: Number>(sizes: &[usize], manner: Manner, first: usize, gap: usize) -> [Vec<T>; 2] {
+        let (rank, places) = (sizes.len(), 37);
+        let mut order: Vec<usize> = (0..rank).filter(|&d| d != first).collect();
+        order.push(first);
+        let (mut axes, mut step) = (SmallVec::from_elem((0, 0), rank), gap);
+        for &d in order.iter().rev() {
+            axes[d] = (sizes[d], step);
+            step *= sizes[d];
+        }
+        let images = Images { count: 2, channels: 3, steps: [3 * step, step], axes, places };
+        let mut x = vec![T::from_f64(f64::NAN); 6 * step];
+        for n in 0..6 * sizes.iter().product::<usize>() {
+            let (mut rest, mut at) = (n, 0);
+            for d in (0..rank).rev() {
+                at += rest % sizes[d] * images.axes[d].1;
+                rest /= sizes[d];
+            }
+            x[at + rest * step] = T::from_f64((n * 7919 % 31) as f64 / 8.0 - 1.0);
+        }
+        let number = |i: usize| T::from_f64((i * 7919 % 101) as f64 / 32.0 - 1.6);
+        let grid: Vec<T> = (0..2 * places * rank).map(number).collect();
+        let g: Vec<T> = (0..6 * places).map(|i| T::from_f64((i * 7919 % 13) as f64 / 4.0 - 1.5)).collect();
+        let (mut y, mut dgrid) = (vec![T::ZERO; 6 * places], vec![T::ZERO; grid.len()]);
+        // SAFETY: the images lie in `x`.
+        unsafe {
+            forward(&images, manner, x.as_ptr(), &grid, &mut y);
+            of_grid(&images, manner, x.as_ptr(), &grid, &g, &mut dgrid);
+        }
+        [y, dgrid]
+    }
+
+    fn pairs_change_nothing<T: Number>(rounding: f64) {
+        for (sizes, corners) in [(&[5, 7][..], true), (&[5, 2], false), (&[4, 1], true), (&[3, 4, 5], false)] {
+            for padding in [Padding::Zeros, Padding::Border, Padding::Reflection] {
+                let manner = Manner { mode: Mode::Linear, padding, corners };
+                let expected = read_with::<T>(sizes, manner, sizes.len() - 1, 2);
+                assert!(!Order::new(&test_images(sizes, 2), Mode::Linear).paired);
+                for first in 0..sizes.len() {
+                    let found = read_with::<T>(sizes, manner, first, 1);
+                    for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+                        let (found, expected) = (found.to_f64(), expected.to_f64());
+                        assert!((found - expected).abs() <= rounding * expected.abs().max(1.0), "{sizes:?} {manner:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn test_images(sizes: &[usize], step: usize) -> Images {
+        let axes = sizes.iter().map(|&size| (size, step)).collect();
+        Images { count: 1, channels: 1, steps: [1, 1], axes, places: 1 }
+    }
+
+    #[test]
+    fn elements_side_by_side_are_read_in_pairs() {
+        assert!(Order::new(&test_images(&[5, 7], 1), Mode::Linear).paired);
+        pairs_change_nothing::<f32>(2e-5);
+        pairs_change_nothing::<f64>(1e-13);
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
 use crate::fork;
@@ -260,22 +261,50 @@ fn workers() -> Option<Arc<Workers>> {
 /// pool. Which thread takes which piece is left to chance, so pieces must not depend on each other.
 pub fn for_each(count: usize, body: impl Fn(usize) + Sync) {
     let helpers = num_threads().min(count).saturating_sub(1);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        loop {
-            let piece = next.fetch_add(1, Relaxed);
-            if piece >= count {
-                break;
-            }
-            if piece > 0 {
+    let stretches = Stretches::new(count, helpers + 1);
+    let work = |thread: usize| {
+        let own = if thread == 0 { 0 } else { 1 + (thread - 1) % helpers };
+        let mut is_first = true;
+        stretches.each(own, |piece| {
+            if !std::mem::take(&mut is_first) {
                 glance();
             }
             body(piece);
-        }
+        });
     };
     match if helpers == 0 { None } else { workers() } {
         Some(workers) => crew::together(&workers, helpers, &work),
-        None => work(),
+        None => work(0),
+    }
+}
+
+/// Pieces of work in a stretch for each thread, which so finds in its own cache what it left there when it last worked on the
+/// same memory. Whoever is done with its own helps with the others'.
+struct Stretches {
+    count: usize,
+    /// The next piece of each.
+    next: SmallVec<[AtomicUsize; 8]>,
+}
+
+impl Stretches {
+    fn new(count: usize, stretches: usize) -> Stretches {
+        let start = |n: usize| AtomicUsize::new(count * n / stretches);
+        Stretches { count, next: (0..stretches).map(start).collect() }
+    }
+
+    /// Runs `body` on pieces that nobody else has, until there are none.
+    fn each(&self, own: usize, mut body: impl FnMut(usize)) {
+        let stretches = self.next.len();
+        for n in (own..stretches).chain(0..own) {
+            let end = self.count * (n + 1) / stretches;
+            loop {
+                let piece = self.next[n].fetch_add(1, Relaxed);
+                if piece >= end {
+                    break;
+                }
+                body(piece);
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Runs of items that are alike: where each begins, and which one an item belongs to.
 
+use super::dispatch::{tier, tiered};
+use super::element::Element;
 use super::parallel::{self, Apart};
 use crate::memory::scratch;
 
@@ -23,8 +25,10 @@ impl Runs {
     }
 
     /// The runs of equal elements.
-    pub fn of<T: PartialEq + Sync>(x: &[T]) -> Runs {
-        Runs::counted(x.len(), |piece| pairs(x, piece).map(|pair| usize::from(pair[0] != pair[1])).sum())
+    pub fn of<T: Element>(x: &[T]) -> Runs {
+        let changes = changes_kernel::<T>(tier());
+        // SAFETY: the machine has the tier.
+        Runs::counted(x.len(), |piece| unsafe { changes(with_last(x, piece)) })
     }
 
     /// The runs of which so many begin in each piece, behind the first item of all.
@@ -44,23 +48,25 @@ impl Runs {
     ///
     /// # Panics
     /// Where `y` has not as many elements as there are runs.
-    pub fn firsts<T: PartialEq + Copy + Send + Sync>(&self, x: &[T], y: &mut [T]) {
+    pub fn firsts<T: Element>(&self, x: &[T], y: &mut [T]) {
         assert!(x.len() == self.total && y.len() == self.count());
         let target = Apart(y.as_mut_ptr());
         parallel::for_each(self.before.len() - 1, |piece| {
             // SAFETY: pieces have runs of their own.
-            let mut to =
-                unsafe { target.part(self.before[piece], self.before[piece + 1] - self.before[piece]) }.iter_mut();
-            let mut put = |value: T| {
-                // What another program's thread has changed since may make more runs.
-                if let Some(to) = to.next() {
-                    *to = value;
-                }
-            };
+            let to = unsafe { target.part(self.before[piece], self.before[piece + 1] - self.before[piece]) };
+            let mut next = 0;
             if piece == 0 {
-                put(x[0]);
+                to[0] = x[0];
+                next = 1;
             }
-            pairs(x, piece).filter(|pair| pair[0] != pair[1]).for_each(|pair| put(pair[1]));
+            let x = with_last(x, piece);
+            for (last, &value) in x.iter().zip(&x[1..]) {
+                // Behind the last run, or what another program's thread has changed since.
+                let Some(to) = to.get_mut(next) else { break };
+                // What is no first is written over: no branch has to be guessed.
+                *to = value;
+                next += usize::from(*last != value);
+            }
         });
     }
 
@@ -82,10 +88,18 @@ impl Runs {
     }
 }
 
-/// The elements of a piece, each behind the one before it.
-fn pairs<T>(x: &[T], piece: usize) -> std::slice::Windows<'_, T> {
+/// The elements of a piece behind the one before it, or the first of all.
+fn with_last<T>(x: &[T], piece: usize) -> &[T] {
     let start = (piece * GRAIN).max(1);
-    x[start - 1..x.len().min((piece + 1) * GRAIN)].windows(2)
+    &x[start - 1..x.len().min((piece + 1) * GRAIN)]
+}
+
+tiered! { fn changes_kernel<T: Element>(x: &[T]) -> usize = changes::<T>; }
+
+/// How many elements are others than the one before.
+#[inline(always)]
+fn changes<T: Element>(x: &[T]) -> usize {
+    x.iter().zip(&x[1..]).map(|(last, value)| usize::from(last != value)).sum()
 }
 
 #[cfg(test)]
@@ -95,19 +109,19 @@ mod tests {
 
     #[test]
     fn runs_are_counted_over_pieces() {
-        let items: Vec<usize> = (0..100_000).map(|i| i / 7).collect();
+        let items: Vec<i64> = (0..100_000).map(|i| i / 7).collect();
         let is_new = |n: usize| items[n] != items[n - 1];
         let runs = Runs::new(items.len(), is_new);
         assert_eq!(runs.count(), 100_000usize.div_ceil(7));
         let begun = AtomicUsize::new(0);
         runs.each(is_new, |n, run, begins| {
-            assert!(run == items[n] && begins == (n % 7 == 0));
+            assert!(run as i64 == items[n] && begins == (n % 7 == 0));
             begun.fetch_add(usize::from(begins), Relaxed);
         });
         assert_eq!(begun.into_inner(), runs.count());
         let (equal, mut firsts) = (Runs::of(&items), vec![0; runs.count()]);
         equal.firsts(&items, &mut firsts);
-        assert!(equal.count() == runs.count() && firsts.iter().enumerate().all(|(n, &first)| n == first));
+        assert!(equal.count() == runs.count() && firsts.iter().enumerate().all(|(n, &first)| n as i64 == first));
         assert_eq!(Runs::new(0, is_new).count(), 0);
     }
 }

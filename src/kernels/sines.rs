@@ -94,10 +94,20 @@ unsafe fn near_sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T
 #[inline(always)]
 unsafe fn sines<T: RealCompute, const TURN: usize>(dst: *mut T, a: *const T, n: usize) {
     // SAFETY: the caller's.
-    unsafe { by_vectors(dst, [a], 0.0, n, |[x]: [T::V; 1]| if TURN == 0 { x.sin() } else { x.cos() }) }
+    unsafe {
+        by_vectors(
+            dst,
+            [a],
+            0.0,
+            n,
+            #[inline(always)]
+            |[x]: [T::V; 1]| if TURN == 0 { x.sin() } else { x.cos() },
+        )
+    }
 }
 
-/// Writes a function of vectors, the last of which is filled up with a number.
+/// Writes a function of vectors, the last of which is filled up with a number. The function is to be inlined: a call would
+/// leave the instruction set.
 ///
 /// # Safety
 /// `from` have `n` readable elements each and `dst` `n` writable ones; `dst` is one of these or apart from all.
@@ -137,7 +147,16 @@ unsafe fn incomplete<T: RealCompute, const UPPER: usize>(
     n: usize,
 ) {
     // SAFETY: the caller's.
-    unsafe { by_vectors(dst, [a, b], 1.0, n, |[x, y]: [T::V; 2]| if UPPER == 0 { x.igamma(y) } else { x.igammac(y) }) }
+    unsafe {
+        by_vectors(
+            dst,
+            [a, b],
+            1.0,
+            n,
+            #[inline(always)]
+            |[x, y]: [T::V; 2]| if UPPER == 0 { x.igamma(y) } else { x.igammac(y) },
+        )
+    }
 }
 
 /// Sine and cosine of the same elements.

@@ -7,8 +7,9 @@ use super::formula::{Binary, Form, Formula, NOT_IMPLEMENTED, OPERANDS, Operand, 
 use super::pointwise::{Chosen, arguments};
 use super::recorded::link_linear;
 use super::registry::{Arguments, operation};
-use super::{cast, compare, copy, exponential, extremum, flat, histogram, select, sort, view};
+use super::{batch, cast, compare, copy, exponential, extremum, flat, histogram, select, sort, view};
 use crate::error::{Error, Result};
+use crate::graph::forward;
 use crate::kernels::element::dispatch;
 use crate::kernels::frexp::frexp as split;
 use crate::kernels::lane::Real;
@@ -81,9 +82,12 @@ operation! {
     ///
     /// >>> ferrograd.isreal(ferrograd.tensor([1.0, float("nan")]))
     /// tensor([True, True])
-    unary IsReal, isreal, "NotDifferentiable", Rule::Compare, ["isreal(Tensor self)"]
+    function Same(Any -> Bool), ["isreal(Tensor self)"], |_, a| {
+        let (x, value) = (a.tensor(0)?, forward::bottom(a.tensor(0)?));
+        let y = copy::laid_out_as(value, Tensor::filled(a.op, value.shape(), Scalar::Bool(true), DType::Bool)?);
+        Ok(batch::batched(y, &batch::levels(x)).into())
+    }
 }
-question!(IsReal: |x| x.eq(x) | x.is_nan());
 
 /// True where the sign of a floating-point number is negative, of zero and NaN too.
 struct SignBit;

@@ -4,13 +4,13 @@ use super::creation::{bound, finish, inconsistent};
 use super::registry::operation;
 use super::{arithmetic, arrange, cast, join, scan, view};
 use crate::error::{Error, Result};
+use crate::kernels::element::{dispatch, number};
 use crate::kernels::parallel;
-use crate::memory::reserved;
 use crate::tensor::dtype::DType;
 use crate::tensor::scalar::Scalar;
 use crate::tensor::{Tensor, default_dtype};
 
-/// Exponents from which threads share the work.
+/// Numbers from which threads share the work.
 const GRAIN: usize = 1 << 14;
 
 operation! {
@@ -55,10 +55,15 @@ operation! {
             return Err(Error::SizeOverflow { op: "range", shape: vec![isize::MAX] });
         }
         dtype.require_numbers("range")?;
-        let number = |i: usize| Scalar::Float(start + i as f64 * step);
-        let mut numbers: Vec<Scalar> = reserved("range", count as usize)?;
-        numbers.extend((0..count as usize).map(number));
-        finish(Tensor::from_scalars(&numbers, &[numbers.len()], dtype)?, a, 3)
+        let y = Tensor::uninitialized("range", &[count as usize], dtype)?;
+        dispatch!("range", dtype, T => {
+            // SAFETY: the tensor is new, contiguous and of this type.
+            parallel::for_each_slice(unsafe { y.elements_mut::<T>() }, GRAIN, |first, part| {
+                let first = first as f64;
+                part.iter_mut().enumerate().for_each(|(i, to)| *to = number(Scalar::Float(start + (first + f64::from(i as i32)) * step)));
+            });
+        });
+        finish(y, a, 3)
     }
 }
 

@@ -33,9 +33,25 @@ pub fn shuffled<T: Element>(stream: &mut Stream, out: &mut [T]) {
     const MANY: usize = u32::MAX as usize / 20;
     out.iter_mut().enumerate().for_each(|(n, slot)| *slot = T::from_i64(n as i64));
     let count = out.len();
-    for n in 0..count.saturating_sub(1) {
-        let left = (count - n) as u64;
-        let word = if count < MANY { u64::from(stream.word::<u32>()) } else { stream.word::<u64>() };
-        out.swap(n, n + (word % left) as usize);
+    let swaps = count.saturating_sub(1);
+    if count >= MANY {
+        for n in 0..swaps {
+            out.swap(n, n + (stream.word::<u64>() % (count - n) as u64) as usize);
+        }
+        return;
+    }
+    let mut words = [0; WORDS];
+    for start in (0..swaps).step_by(WORDS) {
+        let words = &mut words[..WORDS.min(swaps - start)];
+        stream.words(words);
+        // Divisions of 32 bits take half the time.
+        words.iter().enumerate().map(|(n, &word)| (start + n, word % (count - start - n) as u32)).for_each(
+            |(n, by)| {
+                out.swap(n, n + by as usize);
+            },
+        );
     }
 }
+
+/// Words that are drawn at once.
+const WORDS: usize = 1024;

@@ -34,7 +34,7 @@ fn poisson_by_rejection(stream: &mut Stream, rate: f64) -> f64 {
     loop {
         let (u, v) = (stream.unit() - 0.5, stream.unit());
         let distance = 0.5 - u.abs();
-        let k = ((2.0 * a / distance + b) * u + rate + 0.43).floor();
+        let k = floor((2.0 * a / distance + b) * u + rate + 0.43);
         if distance >= 0.07 && v <= squeeze {
             return k;
         }
@@ -69,6 +69,15 @@ pub fn binomial<T: Element>(stream: &mut Stream, count: f64, probability: f64) -
     if probability > 0.5 { count - successes } else { successes }
 }
 
+/// The greatest integer that is not greater, by instructions that every machine has, where the function of that name is a call.
+#[inline]
+fn floor(x: f64) -> f64 {
+    /// From here on all numbers are integers.
+    const WHOLE: f64 = (1u64 << 52) as f64;
+    let cut = x as i64 as f64;
+    if x.abs() < WHOLE { cut - f64::from(u8::from(cut > x)) } else { x }
+}
+
 fn rounded<T: Element>(x: f64) -> f64 {
     T::from_f64(x).to_f64()
 }
@@ -78,7 +87,7 @@ fn by_waiting<T: Element>(stream: &mut Stream, count: f64, probability: f64) -> 
     let scale = rounded::<T>((-probability).ln_1p());
     let (mut trials, mut successes) = (0.0, 0.0);
     loop {
-        trials += (stream.unit().ln() / scale).ceil();
+        trials += -floor(-(stream.unit().ln() / scale));
         if trials > count {
             return successes;
         }
@@ -101,7 +110,7 @@ fn by_rejection<T: Element>(stream: &mut Stream, count: f64, probability: f64) -
     loop {
         let (u, v) = (stream.unit() - 0.5, stream.unit());
         let distance = 0.5 - u.abs();
-        let k = r(((2.0 * a / distance + b) * u + expected + 0.5).floor());
+        let k = r(floor((2.0 * a / distance + b) * u + expected + 0.5));
         if k < 0.0 || k > count {
             continue;
         }
@@ -129,4 +138,17 @@ fn stirling_tail(k: f64) -> f64 {
     }
     let square = (k + 1.0) * (k + 1.0);
     (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / 1260.0 / square) / square) / (k + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_floor_is_the_greatest_integer_below() {
+        for x in
+            [0.0, 0.5, 1.0, -0.5, -1.0, -1.5, 4.0e15 + 0.5, -(4.0e15 + 0.5), 1e300, f64::INFINITY, f64::NEG_INFINITY]
+        {
+            assert_eq!(super::floor(x), x.floor(), "{x}");
+        }
+        assert!(super::floor(f64::NAN).is_nan());
+    }
 }

@@ -104,7 +104,8 @@ impl Stream {
         true
     }
 
-    fn words(&mut self, out: &mut [u32]) {
+    /// The next words.
+    pub(super) fn words(&mut self, out: &mut [u32]) {
         match &mut self.engine {
             Engine::Mersenne(m) => m.fill(out),
             Engine::Philox(p) => {
@@ -118,11 +119,15 @@ impl Stream {
     #[inline]
     pub fn word<W: Word>(&mut self) -> W {
         let mut words = [0; 2];
-        self.words(&mut words[..W::WORDS]);
+        match &mut self.engine {
+            Engine::Mersenne(m) => words[..W::WORDS].iter_mut().for_each(|word| *word = m.word()),
+            Engine::Philox(_) => self.words(&mut words[..W::WORDS]),
+        }
         W::of(&words)
     }
 
     /// A number in `[0, 1)` with 53 random bits.
+    #[inline]
     pub fn unit(&mut self) -> f64 {
         unit_f64(self.word())
     }

@@ -59,6 +59,16 @@ impl Mersenne {
         (self.next, self.fresh) = (0, false);
     }
 
+    /// The next word.
+    #[inline]
+    pub fn word(&mut self) -> u32 {
+        if self.next >= N {
+            self.refill();
+        }
+        self.next += 1;
+        tempered(self.state[self.next - 1])
+    }
+
     /// Fills with the next words.
     pub fn fill(&mut self, mut out: &mut [u32]) {
         while !out.is_empty() {

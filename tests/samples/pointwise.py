@@ -143,7 +143,6 @@ NUMPY = {
     "isinf": np.isinf,
     "isposinf": np.isposinf,
     "isneginf": np.isneginf,
-    "isreal": np.isreal,
     "copysign": np.copysign,
     "nextafter": np.nextafter,
     "heaviside": lambda a, b: np.where(a == 0, b, a > 0).astype(b.dtype),

@@ -92,8 +92,11 @@ impl Desk {
     fn wait(&self) -> Option<Arc<Crew>> {
         self.0.store(Desk::WAITING, Release);
         let start = Instant::now();
-        while self.0.load(Relaxed) == Desk::WAITING && start.elapsed() < LOOKOUT {
-            (0..32).for_each(|_| std::hint::spin_loop());
+        let mut turns = 0u32;
+        // To look at the clock takes longer than to look at the desk.
+        while self.0.load(Relaxed) == Desk::WAITING && (turns % 32 != 31 || start.elapsed() < LOOKOUT) {
+            std::hint::spin_loop();
+            turns = turns.wrapping_add(1);
         }
         let crew = self.0.swap(null_mut(), Acquire);
         // SAFETY: what is no mark was given up by `hand`, and nobody else takes it up.
@@ -127,7 +130,9 @@ impl Crew {
         }
         // SAFETY: this helper is inside, so the work lives: `together` waits for it.
         let work = unsafe { &*work.0 };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| Watch { stop: &self.stop, seen: None }.run(work)))
+        let thread = 1 + rayon::current_thread_index().unwrap_or(0);
+        let watch = Watch { stop: &self.stop, seen: None };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| watch.run(|| work(thread))))
             && !(self.stop.load(Relaxed) && panic.downcast_ref::<Error>() == Some(&Error::Interrupted))
         {
             *self.panic.lock() = Some(panic);
@@ -161,8 +166,9 @@ thread_local! {
     static SPARE: RefCell<Option<Arc<Crew>>> = const { RefCell::new(None) };
 }
 
-/// Runs the work on this thread and, while it lasts, on as many as `helpers` others; a panic of theirs goes on here.
-pub(super) fn together(workers: &Arc<Workers>, helpers: usize, work: &(dyn Fn() + Sync)) {
+/// Runs the work on this thread, as number 0, and, while it lasts, on as many as `helpers` others, with the numbers of the
+/// pool's threads from 1 on; a panic of theirs goes on here.
+pub(super) fn together(workers: &Arc<Workers>, helpers: usize, work: &(dyn Fn(usize) + Sync)) {
     let spare = SPARE.try_with(|spare| spare.borrow_mut().take()).ok().flatten();
     let mut crew = spare.unwrap_or_default();
     if Arc::get_mut(&mut crew).is_none() {
@@ -171,7 +177,8 @@ pub(super) fn together(workers: &Arc<Workers>, helpers: usize, work: &(dyn Fn() 
     if let Some(crew) = Arc::get_mut(&mut crew) {
         *crew.inside.get_mut() = 0;
         // SAFETY: only the lifetime changes; the crew is closed, and nobody inside, before the work ends.
-        crew.work = Some(Work(unsafe { transmute::<*const (dyn Fn() + Sync), *const (dyn Fn() + Sync)>(work) }));
+        crew.work =
+            Some(Work(unsafe { transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync)>(work) }));
     }
     for _ in 0..helpers {
         if !workers.call(&crew) {
@@ -179,7 +186,7 @@ pub(super) fn together(workers: &Arc<Workers>, helpers: usize, work: &(dyn Fn() 
         }
     }
     let stopping = Stopping(&crew);
-    work();
+    work(0);
     std::mem::forget(stopping);
     crew.close();
     let panic = crew.panic.lock().take();
@@ -191,7 +198,7 @@ pub(super) fn together(workers: &Arc<Workers>, helpers: usize, work: &(dyn Fn() 
 
 /// The address of work that several threads do.
 #[derive(Clone, Copy)]
-struct Work(*const (dyn Fn() + Sync));
+struct Work(*const (dyn Fn(usize) + Sync));
 
 // SAFETY: the work may be done by any thread.
 unsafe impl Send for Work {}

@@ -270,8 +270,8 @@ pub fn one_hot(classes: &Tensor, count: isize) -> Result<Tensor> {
         );
     }
     let mut count = count;
-    if classes.batch().is_none() {
-        let values = classes.to_vec::<i64>()?;
+    let values = if classes.batch().is_none() { Some(classes.to_vec::<i64>()?) } else { None };
+    if let Some(values) = &values {
         let greatest = values.iter().copied().max();
         match greatest {
             None if count <= 0 => {
@@ -296,6 +296,14 @@ pub fn one_hot(classes: &Tensor, count: isize) -> Result<Tensor> {
             OP,
             "the number of classes cannot be found from the examples of a map: give num_classes".into(),
         );
+    }
+    if let Some(values) = values {
+        let shape: Vec<usize> = classes.shape().iter().copied().chain([count as usize]).collect();
+        let y = Tensor::zeros(&shape, classes.dtype())?;
+        // SAFETY: the tensor is new, contiguous and of this type.
+        let rows = unsafe { y.elements_mut::<i64>() }.chunks_mut(count.max(1) as usize);
+        rows.zip(values).for_each(|(row, class)| row[class as usize] = 1);
+        return Ok(y);
     }
     let all = crate::ops::creation::arange(0.into(), (count as i64).into(), 1.into(), None)?;
     unrecorded(|| cast::to(&eq(&view::unsqueeze(classes, -1)?, &all)?, classes.dtype()))

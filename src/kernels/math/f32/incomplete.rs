@@ -8,9 +8,9 @@ use crate::kernels::math::incomplete;
 use crate::kernels::vector::{Vector, VectorMask};
 
 /// What a step may change at the last, of what it changes.
-const CLOSE: f64 = 1e-12;
-/// Steps after which a series or a fraction of the numbers near has settled.
-const STEPS: usize = 500;
+const CLOSE: f64 = 1e-11;
+/// Pairs of steps after which a series or a fraction of the numbers near has settled.
+const PAIRS: usize = 100;
 
 /// True for the numbers that logarithms and powers to the digits of float32 are enough for.
 #[inline(always)]
@@ -23,44 +23,55 @@ fn any<const N: usize>(mask: VectorMask<N>) -> bool {
     mask.0.iter().fold(false, |any, &holds| any | holds)
 }
 
-/// The sum of `x^n / ((a + 1) ... (a + n))`, where it is asked for: each element's ends when it has settled, so that those
-/// beside it change nothing.
+/// The sum of `x^n / ((a + 1) ... (a + n))`, where it is asked for, over one denominator, as divisions take longest: each
+/// element's ends when it has settled, so that those beside it change nothing.
 #[inline(always)]
 fn series<const N: usize>(a: Wide<N>, x: Wide<N>, asked: VectorMask<N>) -> Wide<N> {
-    let (mut term, mut sum, mut n, mut moves) = (wide(1.0), wide(1.0), a, asked);
-    for _ in 0..STEPS {
+    let one = wide(1.0);
+    let (mut sum, mut product, mut power, mut n) = (one, one, Vector::blend(asked, one, wide(0.0)), a);
+    for _ in 0..PAIRS {
+        let moves = (sum * wide(CLOSE)).lt(power);
         if !any(moves) {
             break;
         }
-        n = n + wide(1.0);
-        term = term * (x / n);
-        sum = Vector::blend(moves, sum + term, sum);
-        moves = moves & (sum * wide(CLOSE)).lt(term);
+        let (first, second) = (n + one, n + wide(2.0));
+        let once = power * x;
+        let twice = once * x;
+        let further = sum.mul_add(first, once).mul_add(second, twice);
+        sum = Vector::blend(moves, further, sum);
+        product = Vector::blend(moves, product * (first * second), product);
+        power = Vector::blend(moves, twice, power);
+        n = second;
     }
-    sum
+    sum / product
 }
 
-/// Legendre's continued fraction by Lentz's method, where it is asked for, as above.
+/// Legendre's continued fraction, where it is asked for, as above: the numerators and denominators of its convergents.
 #[inline(always)]
 fn fraction<const N: usize>(a: Wide<N>, x: Wide<N>, asked: VectorMask<N>) -> Wide<N> {
-    let one = wide(1.0);
+    let (zero, one, two) = (wide(0.0), wide(1.0), wide(2.0));
     let mut b = x + one - a;
-    let (mut c, mut d) = (wide(f64::INFINITY), one / b);
-    let (mut value, mut moves) = (d, asked);
-    for step in 1..STEPS {
+    // The last convergent and the one before it. They are the same where nothing is asked for.
+    let mut before = [Vector::blend(asked, zero, one), one];
+    let mut last = [one, Vector::blend(asked, b, one)];
+    for pair in 0..PAIRS {
+        let (here, there) = (last[0] * before[1], before[0] * last[1]);
+        let moves = (here.abs() * wide(CLOSE)).lt((here - there).abs());
         if !any(moves) {
             break;
         }
-        let n = wide(step as f64);
-        let factor = n * (a - n);
-        b = b + wide(2.0);
-        d = one / factor.mul_add(d, b);
-        c = b + factor / c;
-        let change = c * d;
-        value = Vector::blend(moves, value * change, value);
-        moves = moves & wide(CLOSE).lt((change - one).abs());
+        let n = wide((2 * pair + 1) as f64);
+        let factors = [n * (a - n), (n + one) * (a - n - one)];
+        let bs = [b + two, b + wide(4.0)];
+        for side in 0..2 {
+            let once = factors[0].mul_add(before[side], bs[0] * last[side]);
+            let twice = factors[1].mul_add(last[side], bs[1] * once);
+            before[side] = Vector::blend(moves, once, before[side]);
+            last[side] = Vector::blend(moves, twice, last[side]);
+        }
+        b = bs[1];
     }
-    value
+    last[0] / last[1]
 }
 
 /// `P(a, x)`, or `Q(a, x)` for `UPPER`.
