@@ -283,7 +283,7 @@ pub fn for_each(count: usize, body: impl Fn(usize) + Sync) {
 struct Stretches {
     count: usize,
     /// The next piece of each.
-    next: SmallVec<[AtomicUsize; 8]>,
+    next: SmallVec<[AtomicUsize; 64]>,
 }
 
 impl Stretches {

@@ -59,8 +59,11 @@ operation! {
         dispatch!("range", dtype, T => {
             // SAFETY: the tensor is new, contiguous and of this type.
             parallel::for_each_slice(unsafe { y.elements_mut::<T>() }, GRAIN, |first, part| {
-                let first = first as f64;
-                part.iter_mut().enumerate().for_each(|(i, to)| *to = number(Scalar::Float(start + (first + f64::from(i as i32)) * step)));
+                for (n, part) in part.chunks_mut(GRAIN).enumerate() {
+                    // Small integers become floats by vectors.
+                    let at = |i: usize| (first + n * GRAIN) as f64 + f64::from(i as i32);
+                    part.iter_mut().enumerate().for_each(|(i, to)| *to = number(Scalar::Float(start + at(i) * step)));
+                }
             });
         });
         finish(y, a, 3)
