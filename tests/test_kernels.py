@@ -428,6 +428,46 @@ def test_functions_of_float32_that_are_computed_in_float64(name):
     np.testing.assert_array_equal(f(x)[::7].numpy(), singles.numpy())
 
 
+@pytest.mark.parametrize("size", [50, 300_000])
+def test_elements_are_put_by_several_threads_in_the_order_of_the_list(size):
+    """Tables that caches hold and wide ones; the last of several elements for one place stays, and sums are those of one thread."""
+    generator = np.random.default_rng(2)
+    index, list_ = generator.integers(-size, size, 100_003), generator.normal(size=100_003).astype(np.float32)
+    put, added = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    put[index] = list_
+    np.add.at(added, index, list_)
+
+    def run():
+        x, i, v = fg.zeros(size), fg.tensor(index), fg.tensor(list_)
+        return [x.put(i, v), x.put(i, v, accumulate=True), fg.bincount(i.abs(), minlength=size)]
+
+    counts = np.bincount(np.abs(index), minlength=size)
+    assert at_threads(run) == [[put.tobytes(), added.tobytes(), counts.tobytes()]] * 3
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("shape", [(7, 3), (300, 517)])
+def test_rows_are_put_into_tables_in_any_order_of_memory(shape, dim):
+    generator = np.random.default_rng(4)
+    index = generator.integers(0, shape[dim], shape[dim] + 5)
+    table = generator.normal(size=shape)
+    list_ = generator.normal(size=[len(index) if d == dim else n for d, n in enumerate(shape)])
+    filled, copied, added = table.copy(), table.copy(), table.copy()
+    where = index if dim == 0 else (slice(None), index)
+    filled[where], copied[where] = 3, list_
+    np.add.at(added, where, list_)
+    for turned, list_turned in itertools.product([False, True], repeat=2):
+
+        def lying(values, is_turned):
+            return fg.tensor(np.ascontiguousarray(values.T)).T if is_turned else fg.tensor(values)
+
+        def run():
+            x, i, v = lying(table, turned), fg.tensor(index), lying(list_, list_turned)
+            return [fg.index_fill(x, dim, i, 3.0), fg.index_copy(x, dim, i, v), fg.index_add(x, dim, i, v)]
+
+        assert at_threads(run) == [[filled.tobytes(), copied.tobytes(), added.tobytes()]] * 3
+
+
 LENGTHS = [*range(1, 42), 63, 64, 65, 100, 127, 128, 129, 200, 255, 256, 257, 300, 511, 513, 1000, 4095, 4097]
 
 

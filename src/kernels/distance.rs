@@ -92,47 +92,26 @@ impl<T: Exponential, M: Metric<T>> Pair for Of<T, M> {
     type M = M;
 }
 
-/// Writes the distances of a row from some that lie one behind the other.
-///
-/// # Safety
-/// `a` has `n` readable elements, `b` so many for each of `count` rows, and `out` room for as many results.
-#[inline(always)]
-unsafe fn distances_body<K: Pair>(a: *const K::T, b: *const K::T, n: usize, p: K::T, out: *mut K::T, count: usize) {
-    for row in 0..count {
-        // SAFETY: the caller's.
-        unsafe { *out.add(row) = distance::<K>(a, b.add(row * n), n, p) };
-    }
-}
-
 /// # Safety
 /// `a` and `b` have `n` readable elements.
 #[inline(always)]
-unsafe fn distance<K: Pair>(a: *const K::T, b: *const K::T, n: usize, p: K::T) -> K::T {
+unsafe fn distance_body<K: Pair>(a: *const K::T, b: *const K::T, n: usize, p: K::T) -> K::T {
     let zero = <K::T as super::reduce::Accumulator>::ZERO;
     let mut lanes = [zero; LANES];
     let whole = n - n % LANES;
     // SAFETY: the caller gives `n` elements of both.
     unsafe {
-        let d = |i: usize| super::reduce::Accumulator::minus(*a.add(i), *b.add(i));
         let mut i = 0;
         while i < whole {
             for (l, lane) in lanes.iter_mut().enumerate() {
-                *lane = K::M::join(*lane, K::M::term(d(i + l), p));
+                let d = super::reduce::Accumulator::minus(*a.add(i + l), *b.add(i + l));
+                *lane = K::M::join(*lane, K::M::term(d, p));
             }
             i += LANES;
         }
-        // All places are known, so that the sums stay in registers: of the last vector, those that were not seen before.
-        let seen = (LANES - (n - whole)) % LANES;
-        for (l, lane) in lanes.iter_mut().enumerate() {
-            if n < LANES && l < n {
-                *lane = K::M::join(*lane, K::M::term(d(l), p));
-            }
-        }
-        if n > LANES && seen > 0 {
-            for (l, lane) in lanes.iter_mut().enumerate() {
-                let d = d(n - LANES + l);
-                *lane = K::M::join(*lane, K::M::term(if l < seen { zero } else { d }, p));
-            }
+        for (l, lane) in lanes.iter_mut().enumerate().take(n - whole) {
+            let d = super::reduce::Accumulator::minus(*a.add(whole + l), *b.add(whole + l));
+            *lane = K::M::join(*lane, K::M::term(d, p));
         }
     }
     super::reduce::halve!(lanes, LANES, K::M::join);
@@ -161,7 +140,7 @@ unsafe fn gradient_body<K: Pair>(
     }
 }
 
-tiered! { fn distances_kernel<K: Pair>(a: *const K::T, b: *const K::T, n: usize, p: K::T, out: *mut K::T, count: usize) = distances_body::<K>; }
+tiered! { fn distance_kernel<K: Pair>(a: *const K::T, b: *const K::T, n: usize, p: K::T) -> K::T = distance_body::<K>; }
 tiered! { fn gradient_kernel<K: Pair>(dx: *mut K::T, a: *const K::T, b: *const K::T, n: usize, numbers: (K::T, K::T, K::T)) = gradient_body::<K>; }
 
 /// The rows of two matrices, of `width` elements.
@@ -184,19 +163,15 @@ pub struct Rows<'a, T> {
 pub fn all<K: Pair>(rows: Rows<K::T>, p: f64, out: &mut [K::T]) {
     let Rows { a, b, width, count } = rows;
     assert!(b.len() == count * width && (count == 0 || out.len() / count * width == a.len()));
-    let (kernel, p) = (distances_kernel::<K>(tier()), crate::kernels::element::Element::from_f64(p));
+    let (kernel, p) = (distance_kernel::<K>(tier()), crate::kernels::element::Element::from_f64(p));
     let target = Apart(out.as_mut_ptr());
     parallel::for_each_range(out.len(), (GRAIN / width.max(1)).max(1), |start, end| {
-        let mut n = start;
-        while n < end {
-            let (row, other) = (n / count, n % count);
-            let some = (count - other).min(end - n);
+        for n in start..end {
             // SAFETY: the rows lie in their matrices; ranges of results are disjoint.
             unsafe {
-                let (a, b) = (a.as_ptr().add(row * width), b.as_ptr().add(other * width));
-                kernel(a, b, width, p, target.get().add(n), some);
+                let (a, b) = (a.as_ptr().add(n / count * width), b.as_ptr().add(n % count * width));
+                *target.get().add(n) = kernel(a, b, width, p);
             }
-            n += some;
         }
     });
 }
@@ -243,14 +218,14 @@ fn place_of(i: usize, j: usize, rows: usize) -> usize {
 /// Where the slices are not of the sizes given.
 pub fn pairs<K: Pair>(x: &[K::T], width: usize, rows: usize, p: f64, out: &mut [K::T]) {
     assert!(x.len() == rows * width && out.len() == rows * rows.saturating_sub(1) / 2);
-    let (kernel, p) = (distances_kernel::<K>(tier()), crate::kernels::element::Element::from_f64(p));
+    let (kernel, p) = (distance_kernel::<K>(tier()), crate::kernels::element::Element::from_f64(p));
     let target = Apart(out.as_mut_ptr());
     parallel::for_each_range(rows, (GRAIN / (width * rows).max(1)).max(1), |start, end| {
-        for i in start..end.min(rows - 1) {
+        for (i, j) in (start..end).flat_map(|i| (i + 1..rows).map(move |j| (i, j))) {
             // SAFETY: the rows lie in the matrix; pairs have places of their own.
             unsafe {
-                let (a, b) = (x.as_ptr().add(i * width), x.as_ptr().add((i + 1) * width));
-                kernel(a, b, width, p, target.get().add(place_of(i, i + 1, rows)), rows - i - 1);
+                let (a, b) = (x.as_ptr().add(i * width), x.as_ptr().add(j * width));
+                *target.get().add(place_of(i, j, rows)) = kernel(a, b, width, p);
             }
         }
     });
@@ -333,24 +308,6 @@ mod tests {
         of_pairs::<Of<f64, Two>>((&x, 3, 5), 2.0, &some, &[1.0; 10], &mut dx);
         gradient::<Of<f64, Two>>(Rows { a: &x, b: &x, width: 3, count: 5 }, 2.0, &every, &[1.0; 25], &mut expected);
         assert_eq!(dx, expected);
-    }
-
-    #[test]
-    fn rows_of_every_width_are_summed_once() {
-        for width in 1..50 {
-            let x: Vec<f64> = (0..width * 3).map(|i| ((i * i) % 13) as f64).collect();
-            let apart = |i: usize, j: usize| (0..width).map(move |k| (i * width + k, j * width + k));
-            let sum = |i, j, f: fn(f64) -> f64| apart(i, j).map(|(a, b)| f(x[a] - x[b])).sum::<f64>();
-            let (mut one, mut two, mut zero) = ([0.0; 3], [0.0; 3], [0.0; 3]);
-            pairs::<Of<f64, One>>(&x, width, 3, 1.0, &mut one);
-            pairs::<Of<f64, Two>>(&x, width, 3, 2.0, &mut two);
-            pairs::<Of<f64, Zero>>(&x, width, 3, 0.0, &mut zero);
-            for (n, (i, j)) in [(0, 1), (0, 2), (1, 2)].into_iter().enumerate() {
-                let expected =
-                    [sum(i, j, f64::abs), sum(i, j, |d| d * d).sqrt(), sum(i, j, |d| d.abs().min(1.0).ceil())];
-                assert_eq!([one[n], two[n], zero[n]], expected, "{width}");
-            }
-        }
     }
 
     #[test]

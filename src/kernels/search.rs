@@ -1,7 +1,5 @@
 //! Binary search of many values in sorted lines.
 
-use std::hint::select_unpredictable;
-
 use super::element::Element;
 use super::parallel::{self, Apart};
 
@@ -16,9 +14,7 @@ pub fn place<T: Element>(length: usize, value: T, right: bool, at: impl Fn(usize
     while low < high {
         let middle = low + (high - low) / 2;
         let found = if right { at(middle) > value } else { at(middle) >= value };
-        // Half of the branches would be guessed wrong.
-        high = select_unpredictable(found, middle, high);
-        low = select_unpredictable(found, low, middle + 1);
+        if found { high = middle } else { low = middle + 1 }
     }
     low
 }
@@ -41,29 +37,17 @@ pub fn sorted<T: Element>(
     assert!(values.len() == out.len());
     let target = Apart(out.as_mut_ptr());
     parallel::for_each_range(values.len(), GRAIN, |start, end| {
-        let mut n = start;
-        while n < end {
-            let line = n / per_line;
-            let stop = end.min((line + 1) * per_line);
-            let own = line * length..(line + 1) * length;
+        for (n, &value) in values.iter().enumerate().take(end).skip(start) {
+            let line = n / per_line.max(1) * length;
+            let at = |i: usize| match sorter {
+                Some(order) => lines[line + order[line + i] as usize],
+                None => lines[line + i],
+            };
+            let place = place(length, value, right, at);
             // SAFETY: ranges of results are disjoint.
-            let out = unsafe { target.part(n, stop - n) };
-            let (values, line) = (&values[n..stop], &lines[own.clone()]);
-            match sorter.map(|all| &all[own]) {
-                None => places(values, length, right, out, |i| line[i]),
-                Some(order) => places(values, length, right, out, |i| line[order[i] as usize]),
-            }
-            n = stop;
+            unsafe { *target.get().add(n) = place as i64 };
         }
     });
-}
-
-/// Writes the [`place`] of each value in one line.
-#[inline(always)]
-fn places<T: Element>(values: &[T], length: usize, right: bool, out: &mut [i64], at: impl Fn(usize) -> T) {
-    for (to, &value) in out.iter_mut().zip(values) {
-        *to = place(length, value, right, &at) as i64;
-    }
 }
 
 #[cfg(test)]
