@@ -27,15 +27,23 @@ fn is_flat(name: &str) -> bool {
 }
 
 /// The gradient that a recorded pass sends from a node along an edge, which goes on to depend on what the edge leads to.
-pub(super) fn tied(gradient: Tensor, from: &NodeRef, edge: &Edge) -> Result<Tensor> {
-    // What carries tangents or stands for examples stays as it is: no program asks how it was made.
-    if !is_flat(from.name()) || gradient.batch().is_some() || forward::is_active() {
-        return Ok(gradient);
+pub(super) fn tied(gradient: Tensor, from: &NodeRef, edge: &Edge) -> Tensor {
+    // What carries tangents stays as it is: they would be gone.
+    if !is_flat(from.name()) || forward::is_active() {
+        return gradient;
+    }
+    linked(gradient, edge)
+}
+
+/// The gradient behind a node that leads to what it was made of and to the edge.
+fn linked(gradient: Tensor, edge: &Edge) -> Tensor {
+    if let Some(batch) = gradient.batch() {
+        return Tensor::batched(&linked(batch.value.clone(), edge), batch.level);
     }
     let y = gradient.detach();
     let edges = smallvec![gradient.gradient_edge(), Some(edge.clone())];
     y.set_history(Edge { node: NodeRef::new(Flat, edges, y.shape(), y.dtype()), output: 0 });
-    Ok(y)
+    y
 }
 
 #[derive(Clone)]

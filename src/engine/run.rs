@@ -343,7 +343,7 @@ impl Run {
             let conformed = match gradient {
                 Some(gradient) => {
                     let gradient = accumulate::conform(gradient, &edge.node, edge.output, &node, index)?;
-                    Some(if self.recorded { flat::tied(gradient, &node, edge)? } else { gradient })
+                    Some(if self.recorded { flat::tied(gradient, &node, edge) } else { gradient })
                 }
                 None => None,
             };

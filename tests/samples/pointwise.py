@@ -173,4 +173,4 @@ GAMMA = (lambda x: x.abs() + 0.5, fg.tensor([[0.5, 1.5], [2.5, 3.0]], dtype=fg.f
 ARGUMENTS = {"igamma": GAMMA, "igammac": GAMMA, "polygamma": (1,), "float_power": (1.5,), "mvlgamma": (lambda x: x.abs() + 2, 2)}
 #: The gradient of the first argument is not known.
 PREPARED = dict.fromkeys(("igamma", "igammac"), lambda a, x: (a.detach() * 0 + 1.5, x))
-WITHOUT_DERIVATIVE = {"signbit", "isin"}
+WITHOUT_DERIVATIVE = {"signbit", "isin", "isreal"}
