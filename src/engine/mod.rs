@@ -2,8 +2,8 @@
 
 pub mod accumulate;
 mod anomaly;
-mod flat;
 mod hooks;
+mod piecewise;
 pub mod plan;
 pub mod run;
 

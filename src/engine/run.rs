@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::plan::{HEAVY, Plan, Step};
-use super::{Options, accumulate, anomaly, flat, hooks};
+use super::{Options, accumulate, anomaly, hooks, piecewise};
 use crate::error::Result;
 use crate::graph::arena;
 use crate::graph::node::{Backward, Edge, Gradients};
@@ -343,7 +343,7 @@ impl Run {
             let conformed = match gradient {
                 Some(gradient) => {
                     let gradient = accumulate::conform(gradient, &edge.node, edge.output, &node, index)?;
-                    Some(if self.recorded { flat::tied(gradient, &node, edge) } else { gradient })
+                    Some(if self.recorded { piecewise::tied(gradient, &node, edge) } else { gradient })
                 }
                 None => None,
             };

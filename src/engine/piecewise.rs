@@ -10,7 +10,7 @@ use crate::graph::node::{Backward, Derivative, Edge, Gradients};
 use crate::tensor::Tensor;
 
 /// The nodes whose gradients are so.
-fn is_flat(name: &str) -> bool {
+fn is_piecewise(name: &str) -> bool {
     const KINDS: [&str; 10] = [
         "AvgPool",
         "MaxPool",
@@ -29,7 +29,7 @@ fn is_flat(name: &str) -> bool {
 /// The gradient that a recorded pass sends from a node along an edge, which goes on to depend on what the edge leads to.
 pub(super) fn tied(gradient: Tensor, from: &NodeRef, edge: &Edge) -> Tensor {
     // What carries tangents stays as it is: they would be gone.
-    if !is_flat(from.name()) || forward::is_active() {
+    if !is_piecewise(from.name()) || forward::is_active() {
         return gradient;
     }
     linked(gradient, edge)
@@ -42,16 +42,16 @@ fn linked(gradient: Tensor, edge: &Edge) -> Tensor {
     }
     let y = gradient.detach();
     let edges = smallvec![gradient.gradient_edge(), Some(edge.clone())];
-    y.set_history(Edge { node: NodeRef::new(Flat, edges, y.shape(), y.dtype()), output: 0 });
+    y.set_history(Edge { node: NodeRef::new(Piecewise, edges, y.shape(), y.dtype()), output: 0 });
     y
 }
 
 #[derive(Clone)]
-struct Flat;
+struct Piecewise;
 
-impl Derivative for Flat {
+impl Derivative for Piecewise {
     fn name(&self) -> &'static str {
-        "FlatBackward0"
+        "PiecewiseBackward0"
     }
 
     fn backward(&mut self, call: &Backward) -> Result<Gradients> {
