@@ -1,7 +1,5 @@
 //! Elements of a table, found by indices, beside the elements of a list.
 
-mod offsets;
-
 use std::array::from_fn;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -12,14 +10,10 @@ use super::element::{Element, is_nan};
 use super::gather::Walk;
 use super::parallel::{self, Apart};
 
-pub use offsets::{add_offsets, element_offsets};
-
 /// Elements that a piece of work has.
 const GRAIN: usize = 1 << 15;
 /// Elements of a line of the cache, or more.
 const LINE: usize = 16;
-/// Bytes of a table that the second-level cache does not hold: to find its elements takes longer than to pass over indices.
-const WIDE: usize = 1 << 20;
 
 /// Where the elements of a table and of a list meet: every index stands beside one element of the list and finds one of
 /// the table.
@@ -307,40 +301,18 @@ impl Lookup {
             return Some(bad);
         }
         let (indices, list, table) = (Apart(index.cast_mut()), Apart(list.cast_mut()), Apart(table));
-        let lookup = self.in_memory_order();
-        let parts = lookup.parts(size_of::<T>());
+        let parts = self.parts();
         parallel::for_each(parts.len(), |n| {
             // SAFETY: the caller vouches for the walk; parts reach different elements of the table.
-            unsafe { lookup.put_part::<T, J>(&parts[n], indices.get(), list.get(), table.get()) };
+            unsafe { self.put_part::<T, J>(&parts[n], indices.get(), list.get(), table.get()) };
         });
         None
     }
 
-    /// The lookup in the order in which table and list lie in memory, as far as both lie so. Dimensions along which only the
-    /// indices move on in the table stay in their order, and so do all that are joined to one element.
-    fn in_memory_order(&self) -> Lookup {
-        let key = |d: usize| {
-            let [list, table] = [LIST, TABLE].map(|o| self.walk.strides[o][d].unsigned_abs());
-            let own = if table == 0 { self.step.unsigned_abs() } else { table };
-            std::cmp::Reverse(own.max(list))
-        };
-        let mut order: SmallVec<[usize; 4]> = (0..self.walk.shape.len()).collect();
-        order.sort_by_key(|&d| key(d));
-        let is_still = |&d: &usize| self.walk.strides[TABLE][d] == 0;
-        let (shape, strides) = (&self.walk.shape, &self.walk.strides);
-        let walk = match order.iter().filter(|d| is_still(d)).is_sorted() {
-            false => self.walk.clone(),
-            true => Walk {
-                shape: order.iter().map(|&d| shape[d]).collect(),
-                strides: strides.iter().map(|s| order.iter().map(|&d| s[d]).collect()).collect(),
-            },
-        };
-        Lookup { walk, ..*self }
-    }
-
     /// Parts that meet in no element of the table: stretches of a dimension along which the table moves on, else of the
-    /// indices of whole rows, or of single elements of a wide table; elements have so many bytes.
-    fn parts(&self, bytes: usize) -> Vec<Part> {
+    /// indices of whole rows. Single elements found by indices alone are one part: threads that pass over those of others
+    /// guess half of their branches wrong, which costs more than the elements.
+    fn parts(&self) -> Vec<Part> {
         let whole = Part { dim: 0, start: 0, end: self.walk.shape[0], low: i64::MIN, high: i64::MAX };
         let wanted = parallel::num_threads().min(self.numel() / GRAIN);
         if wanted <= 1 {
@@ -355,17 +327,11 @@ impl Lookup {
             _ => (self.walk.shape[d] / unit(d)).min(wanted),
         };
         let dim = (0..=inner).rev().max_by_key(|&d| pieces(d)).unwrap_or(0);
-        if pieces(dim) < wanted {
+        if has_rows && pieces(dim) < wanted {
             let bound = |n: usize| (self.size as i128 * n as i128 / wanted as i128) as i64;
-            let is_long = has_rows && self.walk.shape[inner] >= 2 * LINE;
-            let is_wide = !has_rows && (self.size as usize).saturating_mul(self.step.unsigned_abs() * bytes) >= WIDE;
+            let is_long = self.walk.shape[inner] >= 2 * LINE;
             let part = |n| Part { low: bound(n), high: bound(n + 1), ..whole };
-            if is_long || is_wide {
-                return (0..wanted).map(part).collect();
-            }
-            if has_rows {
-                return vec![whole];
-            }
+            return if is_long { (0..wanted).map(part).collect() } else { vec![whole] };
         }
         let (size, pieces, unit) = (self.walk.shape[dim], pieces(dim), unit(dim));
         let cut = |n: usize| if n == pieces { size } else { size / unit * n / pieces * unit };
@@ -389,8 +355,7 @@ impl Lookup {
         let ((columns, column), (rows, row)) = (walk.pop(), walk.pop());
         let (low, high) = (part.low.max(0), part.high.min(self.size));
         let span = high.saturating_sub(low).max(0) as u64;
-        let is_shared = part.low != i64::MIN;
-        let grid = Grid { rows, row, columns, column, step: self.step, low, span, back: self.back, is_shared };
+        let grid = Grid { rows, row, columns, column, step: self.step, low, span, back: self.back };
         let run = grid_kernel::<T, J>(tier());
         walk.each([INDEX, LIST, TABLE], 0, walk.shape.iter().product(), |at, n| {
             for k in 0..n as isize {
@@ -417,8 +382,6 @@ struct Grid {
     span: u64,
     /// What indices below zero count from the end by, or 0.
     back: i64,
-    /// Whether indices of other parts stand among the part's.
-    is_shared: bool,
 }
 
 impl Grid {
@@ -451,7 +414,6 @@ unsafe fn put_grid<T: Element, J: Join>(grid: &Grid, index: *const i64, list: *c
             match (i_step, l_step, t_step, grid.step) {
                 (0, 1, 1, _) => put_row::<T, J>(&grid, index, list, 1, table),
                 (0, 0, 1, _) => put_row::<T, J>(&grid, index, list, 0, table),
-                _ if grid.is_shared => put_own::<T, J>(&grid, index, list, table, grid.column),
                 (1, 1, 0, 1) => put_each::<T, J>(&Grid { step: 1, ..grid }, index, list, table, [1, 1, 0]),
                 (1, 1, 1, _) => put_each::<T, J>(&grid, index, list, table, [1, 1, 1]),
                 _ => put_each::<T, J>(&grid, index, list, table, grid.column),
@@ -479,31 +441,6 @@ unsafe fn put_each<T: Element, J: Join>(
                 let to = table.offset(j * t_step + at);
                 *to = J::join(*to, *list.offset(j * l_step));
             }
-        }
-    }
-}
-
-/// As [`put_each`], where many elements are those of other parts: what these would be joined to is thrown away, so that no
-/// branch has to be guessed.
-///
-/// # Safety
-/// As [`put_grid`].
-#[inline(always)]
-unsafe fn put_own<T: Element, J: Join>(
-    grid: &Grid,
-    index: *const i64,
-    list: *const T,
-    table: *mut T,
-    [i_step, l_step, t_step]: [isize; 3],
-) {
-    let mut nowhere = T::default();
-    for j in 0..grid.columns as isize {
-        // SAFETY: the caller vouches for the row.
-        unsafe {
-            let found = grid.find(*index.offset(j * i_step));
-            let own = table.wrapping_offset(found.unwrap_or(0)).wrapping_offset(j * t_step);
-            let to = std::hint::select_unpredictable(found.is_some(), own, &raw mut nowhere);
-            *to = J::join(*to, *list.offset(j * l_step));
         }
     }
 }
@@ -538,6 +475,80 @@ unsafe fn put_row<T: Element, J: Join>(grid: &Grid, index: *const i64, list: *co
     }
 }
 
+/// Adds to offsets in a table what the indices of one of its dimensions of `size` elements make of them, `step` apart;
+/// negative indices count from the end. `index` has the strides given under the shape, the offsets are row-major. Gives the
+/// first index out of range.
+///
+/// # Safety
+/// Both lie under the shape.
+pub unsafe fn add_offsets(
+    shape: &[usize],
+    strides: &[isize],
+    index: *const i64,
+    (size, step): (usize, isize),
+    offsets: *mut i64,
+) -> Option<i64> {
+    let row_major = crate::tensor::layout::contiguous_strides(shape);
+    let walk = Walk::new(shape, &[strides, &row_major]);
+    let size = size as i64;
+    let mut bad = None;
+    walk.each([0, 1], 0, walk.shape.iter().product(), |[from, to], n| {
+        let (from_step, to_step) = (walk.inner_stride(0), walk.inner_stride(1));
+        for j in 0..n as isize {
+            // SAFETY: the caller vouches for the walk.
+            let (found, offset) =
+                unsafe { (*index.offset(from + j * from_step), &mut *offsets.offset(to + j * to_step)) };
+            let at = if found < 0 { found + size } else { found };
+            if (0..size).contains(&at) {
+                *offset += at * step as i64;
+            } else {
+                bad = bad.or(Some(found));
+            }
+        }
+    });
+    bad
+}
+
+/// Writes the offsets in a table of elements that are counted in row-major order; negative counts are from the end where that
+/// `wraps`. Gives the first that is out of range.
+///
+/// # Panics
+/// Where the slices are not of one length.
+pub fn element_offsets(
+    shape: &[usize],
+    strides: &[isize],
+    wraps: bool,
+    index: &[i64],
+    offsets: &mut [i64],
+) -> Option<i64> {
+    assert!(index.len() == offsets.len());
+    let walk = Walk::new(shape, &[strides]);
+    let total = walk.shape.iter().product::<usize>() as i64;
+    let back = if wraps { total } else { 0 };
+    let is_short = u32::try_from(total).is_ok();
+    let failed = AtomicBool::new(false);
+    parallel::for_each_slice(offsets, GRAIN / 4, |start, to| {
+        for (&i, to) in index[start..].iter().zip(to) {
+            let at = wrapped(i, back);
+            if !(0..total).contains(&at) {
+                failed.store(true, Relaxed);
+                continue;
+            }
+            let (mut offset, mut rest) = (0, at);
+            // The outermost dimension holds what is left.
+            for (&size, &stride) in walk.shape.iter().zip(&walk.strides[0]).skip(1).rev() {
+                // Divisions of 32 bits take half the time.
+                let next = if is_short { i64::from(rest as u32 / size as u32) } else { rest / size as i64 };
+                offset += (rest - next * size as i64) as isize * stride;
+                rest = next;
+            }
+            offset += rest as isize * walk.strides[0][0];
+            *to = offset as i64;
+        }
+    });
+    if failed.into_inner() { index.iter().copied().find(|&i| !(0..total).contains(&wrapped(i, back))) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -558,38 +569,20 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_wide_table_join_in_the_order_of_the_list() {
-        parallel::set_num_threads(4);
-        let (size, n) = (300_001usize, 3 * GRAIN + 7);
-        let index: Vec<i64> =
-            (0..n).map(|i| (i * 7919 % 250_000) as i64 - if i % 3 == 0 { size as i64 } else { 0 }).collect();
-        let list: Vec<f32> = (0..n).map(|i| i as f32 + 0.3).collect();
-        for (l_step, count) in [(1, n), (3, n / 3)] {
-            let lookup = Lookup::new(&[count], [&[1], &[l_step], &[0]], 1, size, true);
-            assert!(l_step > 1 || lookup.parts(4).len() > 1);
-            let mut expected = [vec![0.5f32; size], vec![0.5f32; size]];
-            for j in 0..count {
-                let at = wrapped(index[j], size as i64) as usize;
-                expected[0][at] = list[j * l_step as usize];
-                expected[1][at] += list[j * l_step as usize];
-            }
-            let mut found = [vec![0.5f32; size], vec![0.5f32; size]];
-            // SAFETY: index, list and table have these elements.
-            unsafe {
-                assert_eq!(lookup.put::<f32, Put>(index.as_ptr(), list.as_ptr(), found[0].as_mut_ptr()), None);
-                assert_eq!(lookup.put::<f32, Add>(index.as_ptr(), list.as_ptr(), found[1].as_mut_ptr()), None);
-            }
-            assert!(found == expected);
-        }
-    }
-
-    #[test]
     fn an_index_out_of_range_is_given_back() {
         let lookup = Lookup::new(&[3], [&[1], &[1], &[0]], 1, 2, true);
         let (index, table, mut list) = ([-1i64, -3, 5], [7u8, 8], [0u8; 3]);
         // SAFETY: two elements, three indices.
         assert_eq!(unsafe { lookup.take(index.as_ptr(), table.as_ptr(), list.as_mut_ptr()) }, Some(-3));
         assert_eq!(list[0], 8);
+    }
+
+    #[test]
+    fn elements_are_counted_row_by_row() {
+        let mut offsets = [0; 3];
+        assert_eq!(element_offsets(&[2, 3], &[1, 2], true, &[0, 2, -2], &mut offsets), None);
+        assert_eq!(offsets, [0, 4, 3]);
+        assert_eq!(element_offsets(&[2, 3], &[1, 2], true, &[0, 6, -7], &mut offsets), Some(6));
     }
 
     #[test]

@@ -53,10 +53,7 @@ pub fn bincount(x: &Tensor, weights: Option<&Tensor>, least: isize) -> Result<Te
         return wrong();
     }
     let places = unrecorded(|| copy::to_contiguous(&cast::to(x, DType::I64)?))?;
-    let access = Access::lock([(&**places.storage(), false)]);
-    // SAFETY: a contiguous tensor of this type, locked.
-    let (least_place, greatest) = tally::ends(unsafe { places.elements() }).unwrap_or((0, -1));
-    drop(access);
+    let (least_place, greatest) = extremes::<i64>(&places)?.unwrap_or((0, -1));
     if least_place < 0 {
         return wrong();
     }
@@ -71,10 +68,7 @@ pub fn bincount(x: &Tensor, weights: Option<&Tensor>, least: isize) -> Result<Te
         let _access = Access::lock([(&**places.storage(), false)]);
         // SAFETY: a contiguous tensor of this type, locked.
         let at = unsafe { places.elements::<i64>() };
-        let counts = Tensor::zeros(&[count], DType::I64)?;
-        // SAFETY: a new tensor of this type.
-        tally::add(OP, n, unsafe { counts.elements_mut() }, |i| Some((at[i] as usize, 1i64)))?;
-        return Ok(counts);
+        return Ok(Tensor::from_slice(&tally::sums(OP, n, count, |i| Some((at[i] as usize, 1i64)))?));
     };
     let weighing = unrecorded(|| copy::to_contiguous(&cast::to(&weights.detach(), DType::F64)?))?;
     let access = Access::lock([(&**places.storage(), false), (&**weighing.storage(), false)]);
