@@ -21,6 +21,7 @@ test: $(VENV)/.built lint ## Everything: format, lint, Rust tests, Python tests,
 	$(PIP) "pytest>=8" "hypothesis>=6.100" $(DEMO)
 	$(PYTHON) -m pytest
 	FERROGRAD_FUSION_ELEMENTS=2 $(PYTHON) -m pytest
+	FERROGRAD_SIMD=baseline $(PYTHON) -m pytest tests/test_elements.py
 
 test-all: test ## As test, and the slow exhaustive tests
 	cargo test --release -- --ignored
@@ -64,8 +65,8 @@ costs: ## What a small operation costs in each part of the code: the table of do
 bench: ## Benchmarks of the Rust core
 	cargo bench
 
-wheel: $(VENV)/bin/maturin ## A wheel in dist/; fails where it has more than 8 MB
-	rm -rf dist
+wheel: $(VENV)/bin/maturin ## The wheel in dist/, in the place of others; fails where it has more than 8 MB
+	rm -f dist/*.whl
 	. $(VENV)/bin/activate && maturin build --release --quiet --out dist
 	@wc -c dist/*.whl
 	@test $$(cat dist/*.whl | wc -c) -le 8000000

@@ -205,7 +205,10 @@ def test_a_number_is_filled_in_once_at_places_that_each_example_names_twice():
         return F.vmap(F.grad(filled, (0, 2)))(x, index, v)
 
     agree(pulled, x, v)
+    # Of two levels torch fills the places of one example in the other.
     assert pushed(fg, fgf, fg.tensor(x), fg.tensor(v)).tolist() == [[0, 1, 0], [1, 0, 0]]
+    below = fg.vmap(fgf.grad(lambda v, x, i: x.index_fill(0, i, v).sum()))(fg.tensor(v), fg.tensor(x), fg.tensor([[0, -3], [2, 1]]))
+    assert below.tolist() == [1, 2]
     agree(written, x, v)
 
 

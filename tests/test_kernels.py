@@ -652,3 +652,11 @@ def test_copies_of_rows(inner, dtype):
     assert (x.transpose(1, 2).contiguous().numpy() == wanted).all()
     assert (x.flip(1).transpose(1, 2).reshape(9, -1).numpy() == wanted[:, :, ::-1].reshape(9, -1)).all()
     assert (x[:, ::2, 1:, : inner - 1].contiguous().numpy() == x.numpy()[:, ::2, 1:, : inner - 1]).all()
+
+
+def test_incomplete_gamma_functions_of_small_numbers_are_shares():
+    a, x = (fg.tensor(t.astype("float32")) for t in np.meshgrid(np.geomspace(1 / 32, 64, 50), np.geomspace(1e-40, 1, 200)))
+    lower, upper = fg.special.gammainc(a, x), fg.special.gammaincc(a, x)
+    assert ((lower >= 0) & (lower <= 1) & (upper >= 0) & (upper <= 1)).all()
+    np.testing.assert_allclose(lower + upper, np.ones(lower.shape), atol=2e-7)
+    assert fg.special.gammainc(fg.tensor([58.38, 20.0]), fg.tensor([4.165e-6, 1e-20])).tolist() == [0, 0]

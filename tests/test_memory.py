@@ -359,6 +359,7 @@ def shared_weight():
 
 
 def shared_weight_side_by_side():
+    fg.set_num_threads(4)
     h, k = x[:side], x[side : 2 * side]
     for _ in range(4 * rows // side):
         h, k = (fg.nn.functional.linear(part, w).relu() for part in (h, k))

@@ -7,34 +7,13 @@ use crate::error::Result;
 use crate::graph::arena::NodeRef;
 use crate::graph::forward;
 use crate::graph::node::{Backward, Derivative, Edge, Gradients};
+use crate::ops::names;
 use crate::tensor::Tensor;
-
-/// The nodes whose gradients are so.
-fn is_piecewise(name: &str) -> bool {
-    const KINDS: [&str; 10] = [
-        "AvgPool",
-        "MaxPool",
-        "AdaptiveAvgPool",
-        "AdaptiveMaxPool",
-        "FractionalMaxPool",
-        "ReflectionPad",
-        "ReplicationPad",
-        "NllLoss",
-        "MultiMarginLoss",
-        "MultilabelMarginLoss",
-    ];
-    // Most nodes are none of these: two letters tell.
-    let may_be = matches!(
-        name.as_bytes(),
-        [b'A', b'd' | b'v', ..] | [b'F' | b'M', b'a' | b'r' | b'u', ..] | [b'R', b'e', ..] | [b'N', b'l', ..]
-    );
-    may_be && KINDS.iter().any(|kind| name.starts_with(kind)) && !name.contains("BackwardBackward")
-}
 
 /// The gradient that a recorded pass sends from a node along an edge, which goes on to depend on what the edge leads to.
 pub(super) fn tied(gradient: Tensor, from: &NodeRef, edge: &Edge) -> Tensor {
     // What carries tangents stays as it is: they would be gone.
-    if !is_piecewise(from.name()) || forward::is_active() {
+    if !names::is_piecewise(from) || forward::is_active() {
         return gradient;
     }
     linked(gradient, edge)

@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::formula::Operand;
 use super::registry::operation;
-use super::{copy, window};
+use super::{batch, copy, window};
 use crate::error::{Error, Result};
 use crate::graph::arena::NodeRef;
 use crate::graph::cycles;
@@ -178,7 +178,8 @@ fn check_filled(op: &'static str, target: &Tensor) -> Result<()> {
 /// As [`check`] otherwise.
 pub(super) fn check_statistics(op: &'static str, target: &Tensor, new: &Tensor) -> Result<()> {
     check_apart(op, target)?;
-    if new.batch().is_some() && target.batch().is_none() {
+    let own = batch::levels(target);
+    if batch::levels(new).iter().any(|(level, _)| own.iter().all(|(other, _)| level != other)) {
         return Err(Error::BatchedInPlace { op });
     }
     check_memory(op, target)?;

@@ -15,6 +15,27 @@ pub fn saved(node: &NodeRef) -> Vec<(String, Saved)> {
     all.into_iter().map(named).collect()
 }
 
+/// True of the nodes of operations whose gradients depend on an input by choices alone, such as which element was the greatest.
+pub fn is_piecewise(node: &NodeRef) -> bool {
+    const KINDS: [&str; 8] = [
+        "AvgPool",
+        "MaxPool",
+        "AdaptiveAvgPool",
+        "AdaptiveMaxPool",
+        "FractionalMaxPool",
+        "ReflectionPad",
+        "ReplicationPad",
+        "NllLoss",
+    ];
+    let name = node.name();
+    // The first letter tells most others.
+    let may_be = matches!(name.as_bytes(), [b'A' | b'F' | b'M' | b'N' | b'R', ..]);
+    may_be
+        && KINDS.iter().any(|kind| name.starts_with(kind))
+        && !name.contains("BackwardBackward")
+        && !node.is_host_function()
+}
+
 /// The operation that a node is named after: `log_softmax` of `LogSoftmaxBackward0`.
 fn operation(node: &str) -> Option<&'static Operation> {
     let head = match node.split_once("Backward")?.0 {

@@ -12,7 +12,7 @@ use super::tensor::PyTensor;
 use crate::graph::forward;
 use crate::graph::mode::is_grad_enabled;
 use crate::ops::terms::{Gives, Shapes};
-use crate::ops::{Operation, Output, Value, copy, inplace, view};
+use crate::ops::{Operation, Output, Value, copy, inplace};
 use crate::tensor::Tensor;
 
 /// The tensors that `out` names: one, or as many as there are results.
@@ -135,9 +135,6 @@ fn check(op: &'static str, held: &Tensor, value: &Tensor) -> PyResult<()> {
 /// Writes one result into a tensor, which takes its shape.
 fn write(op: &'static str, target: &Bound<'_, PyTensor>, value: &Tensor) -> PyResult<()> {
     let held = target.get().get();
-    // What is counted off fills so many places of any shape.
-    let counts = matches!(op, "arange" | "range" | "linspace" | "logspace") && held.numel() == value.numel();
-    let value = &if counts { ok(view::reshape(value, &view::signed(held.shape())))? } else { value.clone() };
     if held.shape() == value.shape() {
         return ok(inplace::assign(held, value, inplace::Origin::Tensor("CopyBackwards")));
     }

@@ -109,6 +109,8 @@ mod by_two {
 struct Axis<T> {
     size: T,
     last: T,
+    /// The greatest number of the type that is an index: the last one is none of the type's in very long images.
+    greatest: T,
     step: i32,
     manner: Manner,
 }
@@ -126,14 +128,18 @@ struct Along<T> {
 
 impl<T: Number> Axis<T> {
     fn new((size, step): (usize, usize), manner: Manner) -> Axis<T> {
-        let size = T::from_i64(size as i64);
-        Axis { size, last: size - T::ONE, step: step as i32, manner }
+        let (end, size) = (size as f64 - 1.0, T::from_i64(size as i64));
+        let last = size - T::ONE;
+        // Less by one step of the type, or two.
+        let below = T::from_f64(last.to_f64() * (1.0 - f64::from(f32::EPSILON)));
+        let greatest = if last.to_f64() > end { below } else { last };
+        Axis { size, last, greatest, step: step as i32, manner }
     }
 
     /// The offset of an element in whole steps, if it is one.
     #[inline(always)]
     fn offset(&self, place: T) -> i32 {
-        let inside = place >= T::ZERO && place <= self.last;
+        let inside = place >= T::ZERO && place <= self.greatest;
         // SAFETY: zero, or an integer below the size.
         let at = unsafe { (if inside { place } else { T::ZERO }).index() };
         if inside { at * self.step } else { OUTSIDE }
@@ -159,8 +165,8 @@ impl<T: Number> Axis<T> {
         if self.manner.padding != Padding::Zeros {
             for (place, slope) in place.iter_mut().zip(slope.iter_mut()) {
                 // What is no number is moved to the first element.
-                let inside = *place > zero && *place < self.last;
-                let end = if *place >= self.last { self.last } else { zero };
+                let inside = *place > zero && *place < self.greatest;
+                let end = if *place >= self.greatest { self.greatest } else { zero };
                 *place = if inside { *place } else { end };
                 *slope = if inside { *slope } else { zero };
             }
@@ -244,8 +250,10 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn new(images: &Images, mode: Mode) -> Order {
-        let paired =
-            images.axes.iter().rposition(|&(size, step)| size > 1 && step == 1).filter(|_| mode == Mode::Linear);
+        // In longer images than these a float32 and the next one are no neighbours.
+        const LONGEST: usize = 1 << 24;
+        let has_pairs = |&(size, step): &(usize, usize)| size > 1 && size <= LONGEST && step == 1;
+        let paired = images.axes.iter().rposition(has_pairs).filter(|_| mode == Mode::Linear);
         let mut dimensions = [0, 1, 2];
         if let Some(d) = paired {
             dimensions[d..images.axes.len()].rotate_left(1);
@@ -385,6 +393,24 @@ impl<T: Number, const TAPS: usize> Taps<T, TAPS> {
             let (first, second) = (self.at[k][l], at[l]);
             self.at[to][l] = if first < 0 || second < 0 { OUTSIDE } else { first + second };
             self.weight[to][l] = self.weight[k][l] * weight[l];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_place_of_a_long_image_lies_behind_it() {
+        let manner = Manner { mode: Mode::Nearest, padding: Padding::Border, corners: true };
+        for size in [2, 1000, (1 << 24) - 1, 1 << 24, (1 << 24) + 4, (1 << 25) + 6, (1 << 30) + 100] {
+            let axis = Axis::<f32>::new((size, 1), manner);
+            let mut found =
+                Along { count: 0, at: [[OUTSIDE; WIDTH]; 4], weight: [[0.0; WIDTH]; 4], slope: [[0.0; WIDTH]; 4] };
+            axis.along(&[1.0; WIDTH], &mut found);
+            assert!((0..size as i32).contains(&found.at[0][0]), "{size}: {}", found.at[0][0]);
+            assert!(axis.offset(axis.greatest) >= 0 && size as i32 - found.at[0][0] < 1 + (size as i32 >> 22).max(1));
         }
     }
 }

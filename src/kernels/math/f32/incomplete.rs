@@ -84,7 +84,9 @@ fn part<const N: usize, const UPPER: bool>(a: V<N>, x: V<N>) -> V<N> {
     let is_below = wide_x.lt(wide_a + wide(1.0));
     // x^a e^-x / gamma(a + 1)
     let gamma = of_positive(wide_a + wide(1.0)) + wide_x;
-    let head = exp2(wide_a.mul_add(log2(wide_x), -(gamma * wide(std::f64::consts::LOG2_E))));
+    // Far below all numbers of the result's type the exponential's own bound is near.
+    let power = wide_a.mul_add(log2(wide_x), -(gamma * wide(std::f64::consts::LOG2_E)));
+    let head = exp2(Vector::blend(power.lt(wide(-900.0)), wide(-900.0), power));
     let lower = head * series(wide_a, wide_x, is_below);
     let upper = head * wide_a * fraction(wide_a, wide_x, !is_below);
     let y = match UPPER {
