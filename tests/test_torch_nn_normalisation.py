@@ -220,7 +220,7 @@ def test_attention_of_halves_with_dropout_is_rounded_once(dtype):
         (y, *gradients), (expected, *singles) = found
         assert T.equal(y, expected)
         for half, single in zip(gradients, singles):
-            bound = 0.005 if dtype == "float16" else 0.03
+            bound = 0.006 if dtype == "float16" else 0.045
             assert (half.double() - single.double()).abs().max() <= bound * single.double().abs().max()
 
 
