@@ -67,7 +67,7 @@ bench: ## Benchmarks of the Rust core
 
 wheel: $(VENV)/bin/maturin ## The wheel in dist/, in the place of others; fails where it has more than 8 MB
 	rm -f dist/*.whl
-	. $(VENV)/bin/activate && maturin build --release --quiet --out dist
+	. $(VENV)/bin/activate && maturin build --release --quiet --compression-level 9 --out dist
 	@wc -c dist/*.whl
 	@test $$(cat dist/*.whl | wc -c) -le 8000000
 
