@@ -168,46 +168,10 @@ functions!(real_steps);
 /// The most arguments of a step.
 const ARGUMENTS: usize = 4;
 
-/// A loop over single elements: the compiler makes better vectors of it than of one over vectors. The arguments behind the first
-/// `K` are numbers: of these the first element is read, once.
+/// A loop over single elements: the compiler makes better vectors of it than of one over vectors.
 ///
 /// # Safety
-/// The first arguments that the step has are readable for `n` elements, numbers for one, and `dst` is writable; `dst` is one of
-/// the arguments or apart from all.
-#[inline(always)]
-unsafe fn each<T: Compute, S: Step<T::One>, const K: usize, const SMALL: bool>(
-    dst: *mut T,
-    a: *const T,
-    b: *const T,
-    c: *const T,
-    d: *const T,
-    n: usize,
-) {
-    let is_number = |n: usize| K <= n && n < S::ARITY;
-    // SAFETY: the caller's numbers.
-    let number =
-        |at: *const T, n| unsafe { if is_number(n) { at.cast::<T::One>().read() } else { T::One::constant(1.0) } };
-    let numbers = [number(b, 1), number(c, 2), number(d, 3)];
-    // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees, and that it
-    // is the term of a product and a sum.
-    let is_in_place = dst.cast_const() == a;
-    let is_term = S::ARITY == 3 && K >= 3 && dst.cast_const() == c;
-    // SAFETY: the caller gives `n` readable elements in each argument used that is no number, and `n` writable in `dst`.
-    unsafe {
-        if SMALL && S::IS_LONG {
-            singles::<T, S, K, true>(dst, [a, b, c, d], numbers, n);
-        } else if is_in_place && !SMALL {
-            singles::<T, S, K, false>(dst, [dst, b, c, d], numbers, n);
-        } else if is_term && !SMALL {
-            singles::<T, S, K, false>(dst, [a, b, dst, d], numbers, n);
-        } else {
-            singles::<T, S, K, false>(dst, [a, b, c, d], numbers, n);
-        }
-    }
-}
-
-/// # Safety
-/// As [`each`], for arguments of which the numbers are known.
+/// As [`Takes::each`], for arguments of which the numbers are known.
 #[inline(always)]
 unsafe fn singles<T: Compute, S: Step<T::One>, const K: usize, const SMALL: bool>(
     dst: *mut T,
@@ -219,7 +183,7 @@ unsafe fn singles<T: Compute, S: Step<T::One>, const K: usize, const SMALL: bool
     let is_array = |n: usize| n < K && n < S::ARITY;
     let one = T::One::constant(1.0);
     let mut i = 0;
-    // SAFETY: as in `each`.
+    // SAFETY: the caller's.
     unsafe {
         while i < n {
             // Of places that it does not know the compiler makes no vectors.
@@ -236,8 +200,11 @@ unsafe fn singles<T: Compute, S: Step<T::One>, const K: usize, const SMALL: bool
 
 /// A compute type whose vectors an instruction takes.
 pub(super) trait Takes<S>: Compute {
+    /// The step of `n` elements. The arguments behind the first `K` are numbers: of these the first element is read, once.
+    ///
     /// # Safety
-    /// The first `K` arguments that the step has are readable for `n` elements, the others for one, and `dst` writable.
+    /// The first arguments that the step has are readable for `n` elements, numbers for one, and `dst` is writable; `dst` is one
+    /// of the arguments or apart from all.
     #[doc(hidden)]
     unsafe fn each<const K: usize, const SMALL: bool>(
         dst: *mut Self,
@@ -259,8 +226,27 @@ impl<T: Compute, S: Step<T::One>> Takes<S> for T {
         d: *const T,
         n: usize,
     ) {
-        // SAFETY: the caller vouches for the blocks.
-        unsafe { each::<T, S, K, SMALL>(dst, a, b, c, d, n) }
+        let is_number = |n: usize| K <= n && n < S::ARITY;
+        // SAFETY: the caller's numbers.
+        let number =
+            |at: *const T, n| unsafe { if is_number(n) { at.cast::<T::One>().read() } else { T::One::constant(1.0) } };
+        let numbers = [number(b, 1), number(c, 2), number(d, 3)];
+        // The compiler makes no vectors where the target may be what is read; that it is the first argument it sees, and that
+        // it is the term of a product and a sum.
+        let is_in_place = !SMALL && dst.cast_const() == a;
+        let is_term = !SMALL && S::ARITY == 3 && K >= 3 && dst.cast_const() == c;
+        // SAFETY: the caller gives `n` readable elements in each argument used that is no number, and `n` writable in `dst`.
+        unsafe {
+            if SMALL && S::IS_LONG {
+                singles::<T, S, K, true>(dst, [a, b, c, d], numbers, n);
+            } else if is_in_place {
+                singles::<T, S, K, false>(dst, [dst, b, c, d], numbers, n);
+            } else if is_term {
+                singles::<T, S, K, false>(dst, [a, b, dst, d], numbers, n);
+            } else {
+                singles::<T, S, K, false>(dst, [a, b, c, d], numbers, n);
+            }
+        }
     }
 }
 

@@ -28,12 +28,7 @@ pub fn is_piecewise(node: &NodeRef) -> bool {
         "NllLoss",
     ];
     let name = node.name();
-    // The first letter tells most others.
-    let may_be = matches!(name.as_bytes(), [b'A' | b'F' | b'M' | b'N' | b'R', ..]);
-    may_be
-        && KINDS.iter().any(|kind| name.starts_with(kind))
-        && !name.contains("BackwardBackward")
-        && !node.is_host_function()
+    KINDS.iter().any(|kind| name.starts_with(kind)) && !name.contains("BackwardBackward") && !node.is_host_function()
 }
 
 /// The operation that a node is named after: `log_softmax` of `LogSoftmaxBackward0`.

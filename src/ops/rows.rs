@@ -202,13 +202,17 @@ operation! {
     }
 }
 
+/// True where somebody asks for the derivative by a tensor, backward or forward.
+fn is_differentiated(t: &Tensor) -> bool {
+    t.requires_grad() || !forward::levels([t]).is_empty()
+}
+
 /// The number that a call of `index_fill` writes, and torch's name of the node. The gradient of a tensor is that of each
 /// place once: its index names none twice.
 fn filling(a: &Arguments, x: &Tensor, indices: &mut Indices) -> Result<(Tensor, &'static str)> {
     match a.operand(3)? {
         Operand::Tensor(t) if t.rank() == 0 => {
-            let is_differentiated = t.requires_grad() || !forward::levels([t]).is_empty();
-            if is_differentiated && indices[0].batch().is_none() && indices[0].rank() == 1 {
+            if is_differentiated(t) && indices[0].batch().is_none() && indices[0].rank() == 1 {
                 let size = x.shape()[wrap_dim(a.op, a.int(1)?, x.rank())?] as i64;
                 let mut all = indices[0].to_vec::<i64>()?;
                 all.iter_mut().filter(|i| **i < 0).for_each(|i| *i += size);
@@ -233,8 +237,7 @@ fn filling(a: &Arguments, x: &Tensor, indices: &mut Indices) -> Result<(Tensor, 
 /// twice.
 fn fills_by_mask(a: &Arguments) -> Result<bool> {
     let Operand::Tensor(value) = a.operand(3)? else { return Ok(false) };
-    let is_differentiated = value.requires_grad() || !forward::levels([value]).is_empty();
-    Ok(is_differentiated && value.rank() == 0 && a.tensor(2)?.batch().is_some())
+    Ok(is_differentiated(value) && value.rank() == 0 && a.tensor(2)?.batch().is_some())
 }
 
 /// The same by a mask of the places.

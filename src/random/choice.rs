@@ -31,6 +31,8 @@ pub fn weighted<T: Element>(stream: &mut Stream, weights: &[T], sums: &mut [T], 
 pub fn shuffled<T: Element>(stream: &mut Stream, out: &mut [T]) {
     /// From so many on one word of 32 bits would not be even enough.
     const MANY: usize = u32::MAX as usize / 20;
+    /// Words that are drawn at once.
+    const WORDS: usize = 1024;
     out.iter_mut().enumerate().for_each(|(n, slot)| *slot = T::from_i64(n as i64));
     let count = out.len();
     let swaps = count.saturating_sub(1);
@@ -45,13 +47,8 @@ pub fn shuffled<T: Element>(stream: &mut Stream, out: &mut [T]) {
         let words = &mut words[..WORDS.min(swaps - start)];
         stream.words(words);
         // Divisions of 32 bits take half the time.
-        words.iter().enumerate().map(|(n, &word)| (start + n, word % (count - start - n) as u32)).for_each(
-            |(n, by)| {
-                out.swap(n, n + by as usize);
-            },
-        );
+        for (n, &word) in (start..).zip(&*words) {
+            out.swap(n, n + (word % (count - n) as u32) as usize);
+        }
     }
 }
-
-/// Words that are drawn at once.
-const WORDS: usize = 1024;

@@ -118,13 +118,13 @@ impl DType {
     }
 
     /// The kind of number.
-    pub fn category(self) -> Category {
+    pub const fn category(self) -> Category {
         ROWS[self as usize].category
     }
 
     /// True for the types that can carry gradients.
-    pub fn is_floating_point(self) -> bool {
-        self.category() == Category::Float
+    pub const fn is_floating_point(self) -> bool {
+        matches!(self.category(), Category::Float)
     }
 
     /// True for the types that hold negative numbers.

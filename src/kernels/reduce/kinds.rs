@@ -5,7 +5,6 @@ use std::marker::PhantomData;
 use crate::kernels::element::{Element, Truth, convert};
 use crate::kernels::lane::Real;
 use crate::kernels::vector::Vector;
-use crate::tensor::dtype::DType;
 
 /// A type that reductions are computed in: sums and products in the wide ones, extremes in all.
 pub trait Accumulator: Element {
@@ -71,7 +70,7 @@ pub trait Reduction: 'static {
     /// True where an element may be taken more than once.
     const AGAIN: bool;
     /// True where floats are read.
-    const IS_FLOAT: bool = matches!(Self::In::DTYPE, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
+    const IS_FLOAT: bool = Self::In::DTYPE.is_floating_point();
     /// What an element counts as, beside the centre of its result where there is one.
     fn map(x: Self::In, centre: Self::Out) -> Self::Out;
     /// Two partial results in one.

@@ -11,6 +11,7 @@ use crate::ops::arithmetic::{add, mul, sub};
 use crate::ops::compare::{gt, le, where_};
 use crate::ops::contract::matmul;
 use crate::ops::dropout::ELEMENTS;
+use crate::ops::operands::is_short;
 use crate::ops::recorded::{Call, Keep, Settings, record};
 use crate::ops::registry::operation;
 use crate::ops::softmax::softmax;
@@ -109,7 +110,7 @@ pub fn attention(
     check(OP, q, k, v, mask)?;
     let factor = scaled(q, scale);
     let masks = Masks { given: mask, is_causal, scale: factor };
-    if is_half(q.dtype()) {
+    if is_short(q.dtype()) {
         return widened([q, k, v], mask, |[q, k, v], mask| attention(q, k, v, mask, is_causal, scale));
     }
     if batch::level([q, k, v].into_iter().chain(mask)).is_some() {
@@ -138,10 +139,6 @@ fn scaled(q: &Tensor, scale: Option<f64>) -> f64 {
     scale.unwrap_or(1.0 / (size.max(1) as f64).sqrt())
 }
 
-fn is_half(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16)
-}
-
 /// What is made of 16-bit floats in float32, which softmax and products compute in, rounded once.
 fn widened(
     all: [&Tensor; 3],
@@ -158,7 +155,7 @@ fn widened(
 /// Attention by weights of which each is left out with a probability.
 fn with_dropout(q: &Tensor, k: &Tensor, v: &Tensor, masks: Masks, p: f64) -> Result<Tensor> {
     check(OP, q, k, v, masks.given)?;
-    if is_half(q.dtype()) {
+    if is_short(q.dtype()) {
         return widened([q, k, v], masks.given, |[q, k, v], given| with_dropout(q, k, v, Masks { given, ..masks }, p));
     }
     let weights = weights(q, &view::transpose(k, -1, -2)?, masks, 0)?;
